@@ -1,0 +1,348 @@
+//! The driver for one broker: [`Binder`].
+
+use crate::BoxFuture;
+use crate::records::RecordBatch;
+use crate::sink::Sink;
+use crate::source::{DynSource, Progress, Source, SourceError, SourceSpec};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What a broker can do. A part of an app that needs what is lacking is refused at start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Capabilities {
+    /// Destinations have partitions, and a key decides which.
+    pub partitions: bool,
+    /// Messages stay after they were handled and can be read again from an offset or a time.
+    pub replay: bool,
+    /// A group's position outlives the process.
+    pub stored_positions: bool,
+    /// Messages outlive the process.
+    pub durable: bool,
+    /// A message may be published for later.
+    pub delayed: bool,
+    /// Long waits keep the order of a key (a retry lane).
+    pub retry_lane: bool,
+    /// Outputs and progress can be one transaction.
+    pub transactions: bool,
+    /// Messages may have priorities.
+    pub priorities: bool,
+}
+
+impl Capabilities {
+    /// A broker that can do nothing of it; set what it can.
+    pub const NONE: Self = Self {
+        partitions: false,
+        replay: false,
+        stored_positions: false,
+        durable: false,
+        delayed: false,
+        retry_lane: false,
+        transactions: false,
+        priorities: false,
+    };
+}
+
+/// How a destination should be.
+#[derive(Debug, Clone)]
+pub struct DestinationSpec {
+    /// Its name.
+    pub name: Arc<str>,
+    /// How many partitions it gets if it is created.
+    pub partitions: u32,
+    /// Whether it may be created.
+    pub create: Create,
+    /// Messages older than this may be deleted; none uses the binder's setting.
+    pub retention_time: Option<Duration>,
+    /// The oldest messages may be deleted beyond this many bytes; none uses the binder's setting.
+    pub retention_bytes: Option<u64>,
+}
+
+/// Whether a destination may be created.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Create {
+    /// If it is missing. It is never changed.
+    #[default]
+    IfMissing,
+    /// Never: a missing one is an error.
+    Never,
+}
+
+/// How a destination is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DestinationInfo {
+    /// Its name.
+    pub name: Arc<str>,
+    /// How many partitions it has.
+    pub partitions: u32,
+}
+
+/// What a partition holds, and how far a group is in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PartitionPosition {
+    /// The partition.
+    pub partition: u32,
+    /// The oldest offset that is kept.
+    pub first: u64,
+    /// The offset that the next message gets.
+    pub end: u64,
+    /// The group's progress; none if it has none stored.
+    pub progress: Option<Progress>,
+}
+
+/// Why a broker could not do something.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum BinderError {
+    /// The broker cannot be reached or opened.
+    #[error("cannot open {url}: {reason}")]
+    Open {
+        /// The broker's URL without credentials.
+        url: String,
+        /// Why, and what to do.
+        reason: String,
+    },
+    /// The destination does not exist and may not be created.
+    #[error(
+        "no destination \"{destination}\": create it, or allow it with [channel.…] create = \"if-missing\""
+    )]
+    UnknownDestination {
+        /// The destination.
+        destination: Arc<str>,
+    },
+    /// The destination's name is not possible on this broker.
+    #[error("\"{name}\" cannot be the name of a destination: {reason}")]
+    InvalidName {
+        /// The name.
+        name: String,
+        /// Why.
+        reason: String,
+    },
+    /// The broker cannot do it.
+    #[error("{broker} has no {feature}: {cure}")]
+    Unsupported {
+        /// The broker.
+        broker: &'static str,
+        /// What it lacks.
+        feature: &'static str,
+        /// What to do instead.
+        cure: &'static str,
+    },
+    /// Something failed that may work later.
+    #[error("{doing}: {reason}")]
+    Failed {
+        /// What was being done.
+        doing: String,
+        /// Why it failed.
+        reason: String,
+    },
+    /// Reading failed.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// The broker was closed.
+    #[error("the broker is closed")]
+    Closed,
+}
+
+/// Whether a broker works.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BinderHealth {
+    /// It takes and gives messages.
+    Up,
+    /// It does not, or not all: why.
+    Down(String),
+}
+
+/// The driver for one broker, opened.
+pub trait Binder: Send + Sync + fmt::Debug + 'static {
+    /// What reads for one subscription.
+    type Source: Source + 'static;
+
+    /// The kind of broker: `embedded`, `memory`, `kafka`, `rabbitmq`.
+    fn kind(&self) -> &'static str;
+
+    /// What it can do.
+    fn capabilities(&self) -> Capabilities;
+
+    /// Where it takes messages.
+    fn sink(&self) -> Arc<dyn Sink>;
+
+    /// Makes sure that a destination exists; it is never changed.
+    ///
+    /// # Errors
+    /// [`BinderError::UnknownDestination`], [`BinderError::InvalidName`], or that it cannot be created.
+    fn prepare(
+        &self,
+        destination: DestinationSpec,
+    ) -> impl Future<Output = Result<DestinationInfo, BinderError>> + Send;
+
+    /// Joins a group, or reads without one.
+    ///
+    /// # Errors
+    /// What is missing or refused.
+    fn subscribe(&self, spec: SourceSpec) -> impl Future<Output = Result<Self::Source, BinderError>> + Send;
+
+    /// What each partition holds, and how far the group is. A group's progress is what is stored, also for one whose
+    /// members are running.
+    ///
+    /// # Errors
+    /// [`BinderError::UnknownDestination`], [`BinderError::Unsupported`].
+    fn positions(
+        &self,
+        destination: &str,
+        group: Option<&str>,
+    ) -> impl Future<Output = Result<Vec<PartitionPosition>, BinderError>> + Send;
+
+    /// Stores a group's progress in one partition. Refused while a member of the group reads that partition.
+    ///
+    /// # Errors
+    /// Why it could not be stored.
+    fn store_progress(
+        &self,
+        destination: &str,
+        partition: u32,
+        group: &str,
+        progress: Progress,
+    ) -> impl Future<Output = Result<(), BinderError>> + Send;
+
+    /// Reads without a group: records from an offset on; an empty batch at the end.
+    ///
+    /// # Errors
+    /// [`BinderError::UnknownDestination`], [`BinderError::Unsupported`], what is damaged.
+    fn read(
+        &self,
+        destination: &str,
+        partition: u32,
+        from: u64,
+        max_bytes: usize,
+    ) -> impl Future<Output = Result<RecordBatch, BinderError>> + Send;
+
+    /// The destinations that there are, sorted by name.
+    ///
+    /// # Errors
+    /// Why they cannot be listed.
+    fn destinations(&self) -> impl Future<Output = Result<Vec<DestinationInfo>, BinderError>> + Send;
+
+    /// Whether it works.
+    fn health(&self) -> BinderHealth;
+
+    /// Keeps everything that was accepted and lets go of the broker.
+    ///
+    /// # Errors
+    /// What could not be kept.
+    fn close(&self) -> impl Future<Output = Result<(), BinderError>> + Send;
+}
+
+/// A [`Binder`] behind a pointer.
+pub trait DynBinder: Send + Sync + fmt::Debug {
+    /// See [`Binder::kind`].
+    fn kind(&self) -> &'static str;
+    /// See [`Binder::capabilities`].
+    fn capabilities(&self) -> Capabilities;
+    /// See [`Binder::sink`].
+    fn sink(&self) -> Arc<dyn Sink>;
+    /// See [`Binder::prepare`].
+    fn prepare(&self, destination: DestinationSpec) -> BoxFuture<'_, Result<DestinationInfo, BinderError>>;
+    /// See [`Binder::subscribe`].
+    fn subscribe(&self, spec: SourceSpec) -> BoxFuture<'_, Result<Box<dyn DynSource>, BinderError>>;
+    /// See [`Binder::positions`].
+    fn positions<'a>(
+        &'a self,
+        destination: &'a str,
+        group: Option<&'a str>,
+    ) -> BoxFuture<'a, Result<Vec<PartitionPosition>, BinderError>>;
+    /// See [`Binder::store_progress`].
+    fn store_progress<'a>(
+        &'a self,
+        destination: &'a str,
+        partition: u32,
+        group: &'a str,
+        progress: Progress,
+    ) -> BoxFuture<'a, Result<(), BinderError>>;
+    /// See [`Binder::read`].
+    fn read<'a>(
+        &'a self,
+        destination: &'a str,
+        partition: u32,
+        from: u64,
+        max_bytes: usize,
+    ) -> BoxFuture<'a, Result<RecordBatch, BinderError>>;
+    /// See [`Binder::destinations`].
+    fn destinations(&self) -> BoxFuture<'_, Result<Vec<DestinationInfo>, BinderError>>;
+    /// See [`Binder::health`].
+    fn health(&self) -> BinderHealth;
+    /// See [`Binder::close`].
+    fn close(&self) -> BoxFuture<'_, Result<(), BinderError>>;
+}
+
+impl<T: Binder> DynBinder for T {
+    fn kind(&self) -> &'static str {
+        Binder::kind(self)
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Binder::capabilities(self)
+    }
+
+    fn sink(&self) -> Arc<dyn Sink> {
+        Binder::sink(self)
+    }
+
+    fn prepare(&self, destination: DestinationSpec) -> BoxFuture<'_, Result<DestinationInfo, BinderError>> {
+        Box::pin(Binder::prepare(self, destination))
+    }
+
+    fn subscribe(&self, spec: SourceSpec) -> BoxFuture<'_, Result<Box<dyn DynSource>, BinderError>> {
+        Box::pin(async move {
+            let source = Binder::subscribe(self, spec).await?;
+            Ok(Box::new(source) as Box<dyn DynSource>)
+        })
+    }
+
+    fn positions<'a>(
+        &'a self,
+        destination: &'a str,
+        group: Option<&'a str>,
+    ) -> BoxFuture<'a, Result<Vec<PartitionPosition>, BinderError>> {
+        Box::pin(Binder::positions(self, destination, group))
+    }
+
+    fn store_progress<'a>(
+        &'a self,
+        destination: &'a str,
+        partition: u32,
+        group: &'a str,
+        progress: Progress,
+    ) -> BoxFuture<'a, Result<(), BinderError>> {
+        Box::pin(Binder::store_progress(
+            self,
+            destination,
+            partition,
+            group,
+            progress,
+        ))
+    }
+
+    fn read<'a>(
+        &'a self,
+        destination: &'a str,
+        partition: u32,
+        from: u64,
+        max_bytes: usize,
+    ) -> BoxFuture<'a, Result<RecordBatch, BinderError>> {
+        Box::pin(Binder::read(self, destination, partition, from, max_bytes))
+    }
+
+    fn destinations(&self) -> BoxFuture<'_, Result<Vec<DestinationInfo>, BinderError>> {
+        Box::pin(Binder::destinations(self))
+    }
+
+    fn health(&self) -> BinderHealth {
+        Binder::health(self)
+    }
+
+    fn close(&self) -> BoxFuture<'_, Result<(), BinderError>> {
+        Box::pin(Binder::close(self))
+    }
+}

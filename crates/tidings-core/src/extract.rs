@@ -1,0 +1,576 @@
+//! The arguments of a handler: extractors, synchronous, in any order.
+//!
+//! A message is already in memory when its handler is called, so an argument never hides I/O.
+
+use crate::ack::Ack;
+use crate::codec::{Codec, CodecError, Decode, JsonCodec, TextCodec};
+use crate::delivery::{Delivery, HandlerContext};
+use crate::event::Event;
+use crate::failure::Failure;
+use crate::headers::Headers as HeaderMap;
+use crate::message::{Message, Position, Timestamp};
+use crate::names;
+use crate::publisher::Publisher;
+use bytes::Bytes;
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
+
+/// What an argument needs from its subscription beyond the message; known before any message is handled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Needs {
+    /// The handler acknowledges by hand.
+    pub manual_ack: bool,
+    /// The handler works in the transaction of an inbox.
+    pub transaction: bool,
+}
+
+impl Needs {
+    /// Nothing.
+    pub const NOTHING: Self = Self {
+        manual_ack: false,
+        transaction: false,
+    };
+
+    /// What either needs.
+    pub const fn and(self, other: Self) -> Self {
+        Self {
+            manual_ack: self.manual_ack || other.manual_ack,
+            transaction: self.transaction || other.transaction,
+        }
+    }
+}
+
+/// An argument of a handler.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not an extractor",
+    label = "a handler can't take this as an argument",
+    note = "take the payload as `Json<T>`, `Text` or `Raw`, shared state as `State<T>`; other extractors are `Key`, `Headers`, `Attempt`, `Position`, `Publisher`, `Ack`"
+)]
+pub trait FromDelivery<S>: Sized {
+    /// What it needs from its subscription.
+    const NEEDS: Needs = Needs::NOTHING;
+
+    /// Takes it out of a delivery.
+    ///
+    /// # Errors
+    /// Why it can't be had: [`FailureKind::Undecodable`](crate::FailureKind::Undecodable) when the message does not have it and never will.
+    fn from_delivery(delivery: &Delivery, state: &S) -> Result<Self, Failure>;
+}
+
+/// An argument that needs no delivery: for batch handlers and producers.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not an argument of a batch handler or a producer",
+    note = "they take `State<T>` and `Publisher`; a batch handler's first argument is `Batch<T>`"
+)]
+pub trait FromContext<S>: Sized {
+    /// Takes it out of what all deliveries share.
+    ///
+    /// # Errors
+    /// Why it can't be had.
+    fn from_context(context: &Arc<HandlerContext>, state: &S) -> Result<Self, Failure>;
+}
+
+/// A part of a state: `State<Bank>` works when the app's state is `Shop` and `Bank: FromRef<Shop>`.
+pub trait FromRef<S> {
+    /// The part, cloned or shared.
+    fn from_ref(state: &S) -> Self;
+}
+
+impl<T: Clone> FromRef<T> for T {
+    fn from_ref(state: &T) -> Self {
+        state.clone()
+    }
+}
+
+fn undecodable(error: CodecError) -> Failure {
+    error.into_failure()
+}
+
+/// The payload, after checking that the codec reads the message's content type.
+fn payload_for<C: Codec>(delivery: &Delivery) -> Result<&[u8], Failure> {
+    if let Some(found) = delivery.headers().find_value(names::CONTENT_TYPE) {
+        let found = String::from_utf8_lossy(found);
+        if !C::accepts(&found) {
+            let found = found.chars().take(100).flat_map(char::escape_default).collect();
+            return Err(undecodable(CodecError::ContentType {
+                found,
+                expected: C::CONTENT_TYPE,
+            }));
+        }
+    }
+    delivery
+        .payload()
+        .ok_or_else(|| undecodable(CodecError::NoPayload))
+}
+
+/// The payload as JSON.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Json<T>(pub T);
+
+impl<S, T> FromDelivery<S> for Json<T>
+where
+    JsonCodec: Decode<T>,
+{
+    fn from_delivery(delivery: &Delivery, _state: &S) -> Result<Self, Failure> {
+        let payload = payload_for::<JsonCodec>(delivery)?;
+        <JsonCodec as Decode<T>>::decode(payload)
+            .map(Json)
+            .map_err(undecodable)
+    }
+}
+
+impl<T> Deref for Json<T> {
+    type Target = T;
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<T> DerefMut for Json<T> {
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.0
+    }
+}
+
+/// The payload of an event by the event's own codec, whatever that is.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Payload<E>(pub E);
+
+impl<S, E> FromDelivery<S> for Payload<E>
+where
+    E: Event,
+    E::Codec: Decode<E>,
+{
+    fn from_delivery(delivery: &Delivery, _state: &S) -> Result<Self, Failure> {
+        decode_event(delivery).map(Payload)
+    }
+}
+
+fn decode_event<E>(delivery: &Delivery) -> Result<E, Failure>
+where
+    E: Event,
+    E::Codec: Decode<E>,
+{
+    let payload = payload_for::<E::Codec>(delivery)?;
+    <E::Codec as Decode<E>>::decode(payload).map_err(undecodable)
+}
+
+/// The payload as UTF-8 text.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Text(pub String);
+
+impl<S> FromDelivery<S> for Text {
+    fn from_delivery(delivery: &Delivery, _state: &S) -> Result<Self, Failure> {
+        let payload = payload_for::<TextCodec>(delivery)?;
+        <TextCodec as Decode<String>>::decode(payload)
+            .map(Text)
+            .map_err(undecodable)
+    }
+}
+
+/// The payload's bytes as they are, sharing the memory of the batch. A tombstone is `Option<Raw>::None`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Raw(pub Bytes);
+
+impl<S> FromDelivery<S> for Raw {
+    fn from_delivery(delivery: &Delivery, _state: &S) -> Result<Self, Failure> {
+        delivery
+            .payload_bytes()
+            .map(Raw)
+            .ok_or_else(|| undecodable(CodecError::NoPayload))
+    }
+}
+
+/// The key's bytes. `Option<Key>` accepts messages without one.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Key(pub Bytes);
+
+impl<S> FromDelivery<S> for Key {
+    fn from_delivery(delivery: &Delivery, _state: &S) -> Result<Self, Failure> {
+        delivery
+            .key_bytes()
+            .map(Key)
+            .ok_or_else(|| Failure::undecodable("the message has no key; take `Option<Key>` to accept it"))
+    }
+}
+
+/// A header that the handler cannot do without: a type that names it.
+///
+/// ```
+/// use tidings_core::{HeaderName, Header};
+/// struct Tenant;
+/// impl HeaderName for Tenant {
+///     const NAME: &'static str = "tenant";
+/// }
+/// async fn handle(tenant: Header<Tenant>) {
+///     let _name: &str = &tenant.value;
+/// }
+/// ```
+pub trait HeaderName {
+    /// The name of the header, compared exactly.
+    const NAME: &'static str;
+}
+
+/// One header as text. `Option<Header<N>>` accepts messages without it.
+#[derive(Debug, Clone)]
+pub struct Header<N> {
+    /// The value.
+    pub value: String,
+    name: std::marker::PhantomData<fn() -> N>,
+}
+
+impl<S, N: HeaderName> FromDelivery<S> for Header<N> {
+    fn from_delivery(delivery: &Delivery, _state: &S) -> Result<Self, Failure> {
+        match delivery.header(N::NAME) {
+            Some(value) => Ok(Self {
+                value: value.to_owned(),
+                name: std::marker::PhantomData,
+            }),
+            None => Err(Failure::undecodable(format!(
+                "the message has no text header \"{}\"",
+                N::NAME
+            ))),
+        }
+    }
+}
+
+/// All headers.
+#[derive(Debug, Clone, Default)]
+pub struct Headers(pub HeaderMap);
+
+impl<S> FromDelivery<S> for Headers {
+    fn from_delivery(delivery: &Delivery, _state: &S) -> Result<Self, Failure> {
+        Ok(Self(delivery.message().headers().clone()))
+    }
+}
+
+/// Which attempt this is, from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Attempt(pub u32);
+
+impl<S> FromDelivery<S> for Attempt {
+    fn from_delivery(delivery: &Delivery, _state: &S) -> Result<Self, Failure> {
+        Ok(Self(delivery.attempt()))
+    }
+}
+
+/// The part of the app's state that is a `T`.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct State<T>(pub T);
+
+impl<S, T: FromRef<S>> FromDelivery<S> for State<T> {
+    fn from_delivery(_delivery: &Delivery, state: &S) -> Result<Self, Failure> {
+        Ok(Self(T::from_ref(state)))
+    }
+}
+
+impl<S, T: FromRef<S>> FromContext<S> for State<T> {
+    fn from_context(_context: &Arc<HandlerContext>, state: &S) -> Result<Self, Failure> {
+        Ok(Self(T::from_ref(state)))
+    }
+}
+
+impl<T> Deref for State<T> {
+    type Target = T;
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<S> FromDelivery<S> for Publisher {
+    fn from_delivery(delivery: &Delivery, _state: &S) -> Result<Self, Failure> {
+        Ok(delivery.context().publisher.caused_by(delivery))
+    }
+}
+
+impl<S> FromContext<S> for Publisher {
+    fn from_context(context: &Arc<HandlerContext>, _state: &S) -> Result<Self, Failure> {
+        Ok(context.publisher.clone())
+    }
+}
+
+impl<S> FromDelivery<S> for Position {
+    fn from_delivery(delivery: &Delivery, _state: &S) -> Result<Self, Failure> {
+        Ok(delivery.position())
+    }
+}
+
+impl<S> FromDelivery<S> for Timestamp {
+    fn from_delivery(delivery: &Delivery, _state: &S) -> Result<Self, Failure> {
+        Ok(delivery.timestamp())
+    }
+}
+
+impl<S> FromDelivery<S> for Message {
+    fn from_delivery(delivery: &Delivery, _state: &S) -> Result<Self, Failure> {
+        Ok(delivery.message())
+    }
+}
+
+impl<S> FromDelivery<S> for Delivery {
+    fn from_delivery(delivery: &Delivery, _state: &S) -> Result<Self, Failure> {
+        Ok(delivery.clone())
+    }
+}
+
+impl<S> FromDelivery<S> for Ack {
+    const NEEDS: Needs = Needs {
+        manual_ack: true,
+        ..Needs::NOTHING
+    };
+
+    fn from_delivery(delivery: &Delivery, _state: &S) -> Result<Self, Failure> {
+        delivery
+            .take_ack()
+            .ok_or_else(|| Failure::permanent("a handler can take `Ack` only once"))
+    }
+}
+
+/// `None` where the message does not have it: no payload, no key, no header. What is there but malformed is an error.
+impl<S, T: OptionalFromDelivery<S>> FromDelivery<S> for Option<T> {
+    fn from_delivery(delivery: &Delivery, state: &S) -> Result<Self, Failure> {
+        if T::is_present(delivery) {
+            T::from_delivery(delivery, state).map(Some)
+        } else {
+            Ok(None)
+        }
+    }
+}
+
+/// An extractor for something that a message may do without.
+pub trait OptionalFromDelivery<S>: FromDelivery<S> {
+    /// Whether this message has it.
+    fn is_present(delivery: &Delivery) -> bool;
+}
+
+macro_rules! optional_payload {
+    ($($extractor:ty),*) => {$(
+        impl<S> OptionalFromDelivery<S> for $extractor {
+            fn is_present(delivery: &Delivery) -> bool {
+                delivery.payload().is_some()
+            }
+        }
+    )*};
+}
+
+optional_payload!(Text, Raw);
+
+impl<S, T> OptionalFromDelivery<S> for Json<T>
+where
+    JsonCodec: Decode<T>,
+{
+    fn is_present(delivery: &Delivery) -> bool {
+        delivery.payload().is_some()
+    }
+}
+
+impl<S, E> OptionalFromDelivery<S> for Payload<E>
+where
+    E: Event,
+    E::Codec: Decode<E>,
+{
+    fn is_present(delivery: &Delivery) -> bool {
+        delivery.payload().is_some()
+    }
+}
+
+impl<S> OptionalFromDelivery<S> for Key {
+    fn is_present(delivery: &Delivery) -> bool {
+        delivery.key().is_some()
+    }
+}
+
+impl<S, N: HeaderName> OptionalFromDelivery<S> for Header<N> {
+    fn is_present(delivery: &Delivery) -> bool {
+        delivery.headers().find_value(N::NAME).is_some()
+    }
+}
+
+/// The handler decides itself what to do about an argument that can't be had.
+impl<S, T: FromDelivery<S>> FromDelivery<S> for Result<T, Failure> {
+    const NEEDS: Needs = T::NEEDS;
+
+    fn from_delivery(delivery: &Delivery, state: &S) -> Result<Self, Failure> {
+        Ok(T::from_delivery(delivery, state))
+    }
+}
+
+/// Several messages at once: the first argument of a batch handler.
+///
+/// A message that cannot be decoded is not among them: it goes to the dead letters by itself.
+#[derive(Debug, Clone, Default)]
+pub struct Batch<T> {
+    items: Vec<T>,
+}
+
+impl<T> Batch<T> {
+    /// A batch of these items.
+    pub fn new(items: Vec<T>) -> Self {
+        Self { items }
+    }
+
+    /// The items, taken out.
+    pub fn into_vec(self) -> Vec<T> {
+        self.items
+    }
+}
+
+impl<T> Deref for Batch<T> {
+    type Target = [T];
+    fn deref(&self) -> &[T] {
+        &self.items
+    }
+}
+
+impl<T> IntoIterator for Batch<T> {
+    type Item = T;
+    type IntoIter = std::vec::IntoIter<T>;
+    fn into_iter(self) -> Self::IntoIter {
+        self.items.into_iter()
+    }
+}
+
+impl<'a, T> IntoIterator for &'a Batch<T> {
+    type Item = &'a T;
+    type IntoIter = std::slice::Iter<'a, T>;
+    fn into_iter(self) -> Self::IntoIter {
+        self.items.iter()
+    }
+}
+
+/// What a batch may hold: events, `Message`, `Delivery`, `Raw`, or pairs of such.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` can't be the item of a `Batch`",
+    note = "a batch holds events (`#[derive(Event)]`), `Message`, `Delivery`, `Raw`, `Json<T>`, or pairs of those"
+)]
+pub trait BatchItem: Sized {
+    /// Takes the item out of its delivery.
+    ///
+    /// # Errors
+    /// Why it can't be had.
+    fn from_delivery(delivery: &Delivery) -> Result<Self, Failure>;
+}
+
+impl<E> BatchItem for E
+where
+    E: Event,
+    E::Codec: Decode<E>,
+{
+    fn from_delivery(delivery: &Delivery) -> Result<Self, Failure> {
+        decode_event(delivery)
+    }
+}
+
+macro_rules! batch_items {
+    ($($extractor:ty),*) => {$(
+        impl BatchItem for $extractor {
+            fn from_delivery(delivery: &Delivery) -> Result<Self, Failure> {
+                <Self as FromDelivery<()>>::from_delivery(delivery, &())
+            }
+        }
+    )*};
+}
+
+batch_items!(
+    Message,
+    Delivery,
+    Raw,
+    Text,
+    Key,
+    Option<Key>,
+    Position,
+    Timestamp,
+    Attempt,
+    Headers
+);
+
+impl<T> BatchItem for Json<T>
+where
+    JsonCodec: Decode<T>,
+{
+    fn from_delivery(delivery: &Delivery) -> Result<Self, Failure> {
+        <Self as FromDelivery<()>>::from_delivery(delivery, &())
+    }
+}
+
+impl<A: BatchItem, B: BatchItem> BatchItem for (A, B) {
+    fn from_delivery(delivery: &Delivery) -> Result<Self, Failure> {
+        Ok((A::from_delivery(delivery)?, B::from_delivery(delivery)?))
+    }
+}
+
+/// Why a dead letter is one: for handlers of dead letters. Read from the headers that the engine wrote; every part is
+/// bounded, and a message that somebody else put there has none of them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Diagnosis {
+    /// Where the message was first published.
+    pub position: Option<Position>,
+    /// When it was first published.
+    pub timestamp: Option<Timestamp>,
+    /// The group whose handler gave up.
+    pub group: Option<String>,
+    /// The subscription whose handler gave up.
+    pub subscription: Option<String>,
+    /// The handler that gave up.
+    pub handler: Option<String>,
+    /// Why: `permanent`, `exhausted`, `undecodable`, `rejected`.
+    pub reason: Option<String>,
+    /// The chain of errors, outermost first.
+    pub error: Option<String>,
+    /// How often the message was delivered.
+    pub attempts: Option<u32>,
+    /// When handling failed for the first time.
+    pub first_failure: Option<Timestamp>,
+    /// When handling failed for the last time.
+    pub last_failure: Option<Timestamp>,
+    /// How often it was sent back from the dead letters before.
+    pub redrives: u32,
+}
+
+impl Diagnosis {
+    /// Reads the diagnosis from headers. Total: what is missing or malformed is absent.
+    pub fn from_headers(headers: crate::headers::HeaderView<'_>) -> Self {
+        let text = |name| headers.find_str(name).map(str::to_owned);
+        let millis = |name| headers.find_str(name)?.parse().ok().map(Timestamp::from_millis);
+        let position = (|| {
+            let destination = headers.find_str(names::ORIGIN_DESTINATION)?;
+            let partition = headers.find_str(names::ORIGIN_PARTITION)?.parse().ok()?;
+            Some(Position::new(
+                destination,
+                partition,
+                headers.find_str(names::ORIGIN_OFFSET)?.parse().ok()?,
+            ))
+        })();
+        Self {
+            position,
+            timestamp: millis(names::ORIGIN_TIMESTAMP),
+            group: text(names::GROUP),
+            subscription: text(names::SUBSCRIPTION),
+            handler: text(names::HANDLER),
+            reason: text(names::REASON),
+            error: text(names::ERROR),
+            attempts: headers
+                .find_str(names::ATTEMPTS)
+                .and_then(|text| text.parse().ok()),
+            first_failure: millis(names::FIRST_FAILURE),
+            last_failure: millis(names::LAST_FAILURE),
+            redrives: headers
+                .find_str(names::REDRIVES)
+                .and_then(|text| text.parse().ok())
+                .unwrap_or(0),
+        }
+    }
+}
+
+impl<S> FromDelivery<S> for Diagnosis {
+    fn from_delivery(delivery: &Delivery, _state: &S) -> Result<Self, Failure> {
+        Ok(Self::from_headers(delivery.headers()))
+    }
+}
+
+impl BatchItem for Diagnosis {
+    fn from_delivery(delivery: &Delivery) -> Result<Self, Failure> {
+        Ok(Self::from_headers(delivery.headers()))
+    }
+}

@@ -1,0 +1,77 @@
+//! The nouns and traits of Tidings.
+//!
+//! This crate knows no broker, opens no socket and no file. It has the words that everything else is made of:
+//! [`Event`], [`Message`], [`Delivery`], [`Failure`], [`Policy`], the extractors and the [`Handler`] trait that they
+//! make possible, and the seam to a broker: [`Binder`], [`Source`], [`Sink`].
+//!
+//! Applications use the crate `tidings`, which re-exports what they need. Drivers for brokers depend on this crate.
+
+mod ack;
+mod binder;
+mod clock;
+mod codec;
+mod delivery;
+mod event;
+mod extract;
+mod failure;
+mod handler;
+pub mod headers;
+mod message;
+mod middleware;
+pub mod names;
+mod outcome;
+mod partition;
+mod policy;
+mod producer;
+mod publisher;
+mod records;
+mod retry;
+mod sink;
+mod source;
+mod subscription;
+
+pub use ack::{Ack, AckDecision, AckWaiter};
+pub use binder::{
+    Binder, BinderError, BinderHealth, Capabilities, Create, DestinationInfo, DestinationSpec, DynBinder,
+    PartitionPosition,
+};
+pub use clock::Clock;
+pub use codec::{BytesCodec, Codec, CodecError, Decode, Encode, JsonCodec, TextCodec};
+pub use delivery::{Delivery, HandlerContext, LaneInfo, LaneRole, Origin};
+pub use event::{Event, EventKey};
+pub use extract::{
+    Attempt, Batch, BatchItem, Diagnosis, FromContext, FromDelivery, FromRef, Header, HeaderName, Headers,
+    Json, Key, Needs, OptionalFromDelivery, Payload, Raw, State, Text,
+};
+pub use failure::{Failure, FailureKind, ResultExt};
+pub use handler::{
+    BatchHandler, ErasedHandler, Filter, Handler, HandlerKind, HandlerResult, Sequence, SequenceControl,
+    SequenceEnd,
+};
+pub use message::{Message, Position, Timestamp};
+pub use middleware::{Invoke, Middleware, Next, layered};
+pub use outcome::{BatchOutcome, IntoBatchOutcome, IntoOutcome, Output, Outputs, Publishes, To};
+pub use partition::{murmur2, partition_for_key};
+pub use policy::{BatchPolicy, Ordering, Policy, PolicyChanges, Rate, RetryOrder, retry_destination};
+pub use producer::{
+    ErasedStream, EventStream, Job, OpenStream, PollJob, Producer, Production, every, from_stream,
+};
+pub use publisher::{Publication, Publisher, Route, Routes};
+pub use records::{Epoch, LaneId, Record, RecordBatch, Span};
+pub use retry::{Backoff, Classifier, MAX_BACKOFF, Retry, RetryBudget};
+pub use sink::{Outgoing, PublishError, Receipt, ReceiptSender, Sink};
+pub use source::{
+    Assignment, DynSource, Progress, Source, SourceError, SourceEvent, SourceInput, SourceSpec, Start,
+};
+pub use subscription::{
+    Channels, IntoSubscription, One, Reads, Several, Subscription, SubscriptionParts, dead_letter, on,
+};
+
+/// A boxed future that may be sent to another thread.
+pub type BoxFuture<'a, T> = std::pin::Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// What derived code names; not for use by hand.
+#[doc(hidden)]
+pub mod __private {
+    pub use bytes::Bytes;
+}

@@ -1,0 +1,190 @@
+//! How a subscription handles its messages: [`Policy`], data that code sets and configuration overrides.
+
+use crate::retry::Retry;
+use crate::source::Start;
+use std::time::Duration;
+
+/// What keeps its order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Ordering {
+    /// Messages of one key; messages without a key are free. Keys are handled beside each other.
+    #[default]
+    Key,
+    /// Messages of one partition. Partitions are handled beside each other.
+    Partition,
+    /// Nothing.
+    None,
+}
+
+/// What a message does that must wait for long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum RetryOrder {
+    /// Later messages of its key wait behind it.
+    #[default]
+    Kept,
+    /// Later messages of its key overtake it.
+    Relaxed,
+}
+
+/// How batches are formed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BatchPolicy {
+    /// The most items of a batch, at least 1.
+    pub size: usize,
+    /// How long the first item waits for others.
+    pub linger: Duration,
+}
+
+/// A limit to how many deliveries start.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Rate {
+    /// Deliveries per second; above 0.
+    pub per_second: f64,
+}
+
+/// How a subscription handles its messages. Every value has a default and a key in the configuration.
+#[derive(Debug, Clone)]
+pub struct Policy {
+    /// Where to begin without a stored position.
+    pub start: Start,
+    /// What keeps its order.
+    pub ordering: Ordering,
+    /// How many deliveries are handled at once, at least 1.
+    pub concurrency: usize,
+    /// How many messages may be received and not finished, per partition; the partition is paused beyond it.
+    pub max_in_flight: usize,
+    /// How batches are formed; only for batch handlers.
+    pub batch: BatchPolicy,
+    /// When a failed message is tried again.
+    pub retry: Retry,
+    /// Whether later messages of a key wait for one that waits long.
+    pub order: RetryOrder,
+    /// How many messages may wait in the retry lane of a partition; the partition is paused beyond it.
+    pub max_parked: usize,
+    /// The dead letters' destination; `{destination}` stands for the destination's name, `{group}` for the group's.
+    pub dead_letter: String,
+    /// Drop what cannot be handled instead of keeping it as a dead letter.
+    pub lose_exhausted_messages: bool,
+    /// A handling that takes longer is stopped and fails.
+    pub timeout: Option<Duration>,
+    /// How many deliveries may start.
+    pub rate: Option<Rate>,
+    /// Progress is stored at least this often.
+    pub commit_interval: Duration,
+    /// Progress is stored after this many finished messages.
+    pub commit_every: u64,
+    /// The subscription starts paused.
+    pub paused: bool,
+    /// Each handling is a task of its own, so that CPU-heavy work uses every core.
+    pub spawn: bool,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            start: Start::Earliest,
+            ordering: Ordering::Key,
+            concurrency: 1,
+            max_in_flight: 10_000,
+            batch: BatchPolicy {
+                size: 500,
+                linger: Duration::from_millis(50),
+            },
+            retry: Retry::default(),
+            order: RetryOrder::Kept,
+            max_parked: 10_000,
+            dead_letter: "{destination}.DLT".to_owned(),
+            lose_exhausted_messages: false,
+            timeout: None,
+            rate: None,
+            commit_interval: Duration::from_millis(100),
+            commit_every: 10_000,
+            paused: false,
+            spawn: false,
+        }
+    }
+}
+
+impl Policy {
+    /// The dead letters' destination for a destination and a group.
+    pub fn dead_letter_destination(&self, destination: &str, group: Option<&str>) -> String {
+        self.dead_letter
+            .replace("{destination}", destination)
+            .replace("{group}", group.unwrap_or("anonymous"))
+    }
+}
+
+/// The retry destination of a group and a destination.
+pub fn retry_destination(destination: &str, group: &str) -> String {
+    format!("{destination}.{group}.retry")
+}
+
+/// What code sets of a policy; the rest stays as it is.
+#[derive(Debug, Clone, Default)]
+pub struct PolicyChanges {
+    /// See [`Policy::start`].
+    pub start: Option<Start>,
+    /// See [`Policy::ordering`].
+    pub ordering: Option<Ordering>,
+    /// See [`Policy::concurrency`].
+    pub concurrency: Option<usize>,
+    /// See [`Policy::max_in_flight`].
+    pub max_in_flight: Option<usize>,
+    /// See [`Policy::batch`].
+    pub batch: Option<BatchPolicy>,
+    /// See [`Policy::retry`].
+    pub retry: Option<Retry>,
+    /// See [`Policy::order`].
+    pub order: Option<RetryOrder>,
+    /// See [`Policy::max_parked`].
+    pub max_parked: Option<usize>,
+    /// See [`Policy::dead_letter`].
+    pub dead_letter: Option<String>,
+    /// See [`Policy::lose_exhausted_messages`].
+    pub lose_exhausted_messages: Option<bool>,
+    /// See [`Policy::timeout`].
+    pub timeout: Option<Duration>,
+    /// See [`Policy::rate`].
+    pub rate: Option<Rate>,
+    /// See [`Policy::commit_interval`].
+    pub commit_interval: Option<Duration>,
+    /// See [`Policy::commit_every`].
+    pub commit_every: Option<u64>,
+    /// See [`Policy::paused`].
+    pub paused: Option<bool>,
+    /// See [`Policy::spawn`].
+    pub spawn: Option<bool>,
+}
+
+impl PolicyChanges {
+    /// Applies the changes.
+    pub fn apply(&self, policy: &mut Policy) {
+        macro_rules! set {
+            ($($field:ident),*) => {$(
+                if let Some(value) = &self.$field {
+                    policy.$field = value.clone();
+                }
+            )*};
+        }
+        set!(
+            start,
+            ordering,
+            concurrency,
+            max_in_flight,
+            batch,
+            retry,
+            order,
+            max_parked,
+            dead_letter
+        );
+        set!(
+            lose_exhausted_messages,
+            commit_interval,
+            commit_every,
+            paused,
+            spawn
+        );
+        policy.timeout = self.timeout.or(policy.timeout);
+        policy.rate = self.rate.or(policy.rate);
+    }
+}

@@ -1,0 +1,460 @@
+//! Sending events: [`Publisher`].
+
+use crate::clock::Clock;
+use crate::codec::{Codec, Encode};
+use crate::delivery::Delivery;
+use crate::event::Event;
+use crate::headers::{HeaderWriter, Headers};
+use crate::message::{Message, Position, Timestamp};
+use crate::names;
+use crate::outcome::Output;
+use crate::sink::{Outgoing, PublishError, Receipt, Sink};
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Where a channel leads: a destination on a broker.
+#[derive(Debug, Clone)]
+pub struct Route {
+    /// The broker's sending side.
+    pub sink: Arc<dyn Sink>,
+    /// The destination on it.
+    pub destination: Arc<str>,
+}
+
+/// The channels of an app and where they lead.
+#[derive(Debug, Default)]
+pub struct Routes {
+    by_channel: HashMap<String, Route>,
+}
+
+impl Routes {
+    /// Adds a channel.
+    pub fn insert(&mut self, channel: impl Into<String>, route: Route) {
+        self.by_channel.insert(channel.into(), route);
+    }
+
+    /// Where a channel leads.
+    ///
+    /// # Errors
+    /// [`PublishError::UnknownChannel`] with the channels that there are.
+    pub fn get(&self, channel: &str) -> Result<&Route, PublishError> {
+        self.by_channel.get(channel).ok_or_else(|| {
+            let mut known: Vec<_> = self.by_channel.keys().cloned().collect();
+            known.sort();
+            PublishError::UnknownChannel {
+                channel: channel.to_owned(),
+                known,
+            }
+        })
+    }
+
+    /// Every sink once.
+    pub fn sinks(&self) -> Vec<Arc<dyn Sink>> {
+        let mut sinks: Vec<Arc<dyn Sink>> = Vec::new();
+        for route in self.by_channel.values() {
+            if !sinks.iter().any(|known| Arc::ptr_eq(known, &route.sink)) {
+                sinks.push(route.sink.clone());
+            }
+        }
+        sinks
+    }
+}
+
+/// What a message inherits from the message whose handling publishes it.
+#[derive(Debug, Clone, Default)]
+struct Cause {
+    correlation_id: Option<String>,
+    causation_id: Option<String>,
+    trace: Option<TraceParent>,
+    tracestate: Option<String>,
+}
+
+/// Sends events to the app's channels. Cloning is cheap. In a handler it is an extractor, and what it sends then
+/// carries the correlation id and the trace of the message being handled.
+///
+/// Publishing starts when the method is called, so messages of one task keep the order of the calls; the returned
+/// [`Receipt`] resolves to the [`Position`] once the broker promises to keep the message.
+#[derive(Clone)]
+pub struct Publisher {
+    routes: Arc<Routes>,
+    clock: Clock,
+    cause: Option<Arc<Cause>>,
+}
+
+impl fmt::Debug for Publisher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Publisher")
+            .field("channels", &self.routes.by_channel.len())
+            .finish()
+    }
+}
+
+impl Publisher {
+    /// A publisher to these channels.
+    pub fn new(routes: Arc<Routes>, clock: Clock) -> Self {
+        Self {
+            routes,
+            clock,
+            cause: None,
+        }
+    }
+
+    /// The same publisher, for messages that this delivery causes.
+    #[must_use]
+    pub fn caused_by(&self, delivery: &Delivery) -> Self {
+        let text = |name| delivery.header(name).map(str::to_owned);
+        let causation_id = text(names::MESSAGE_ID);
+        let cause = Cause {
+            correlation_id: text(names::CORRELATION_ID).or_else(|| causation_id.clone()),
+            causation_id,
+            trace: delivery.header(names::TRACEPARENT).and_then(TraceParent::parse),
+            tracestate: text(names::TRACESTATE),
+        };
+        Self {
+            cause: Some(Arc::new(cause)),
+            ..self.clone()
+        }
+    }
+
+    /// Sends an event to a channel.
+    pub fn publish<E>(&self, channel: &str, event: &E) -> Receipt
+    where
+        E: Event,
+        E::Codec: Encode<E>,
+    {
+        self.to(channel).event(event)
+    }
+
+    /// Sends a message to a channel. Id, time, correlation and trace are added where they are missing.
+    pub fn send(&self, channel: &str, message: Message) -> Receipt {
+        self.to(channel).message(message)
+    }
+
+    /// Sends to a channel with more options.
+    pub fn to<'a>(&'a self, channel: &'a str) -> Publication<'a> {
+        Publication {
+            publisher: self,
+            channel,
+            partition: None,
+            due: None,
+            headers: HeaderWriter::default(),
+            key: None,
+        }
+    }
+
+    /// Sends events to a channel in one go: cheaper than one by one. They keep their order.
+    ///
+    /// # Errors
+    /// The first error; events before and after it may have been published.
+    pub async fn publish_all<'e, E>(
+        &self,
+        channel: &str,
+        events: impl IntoIterator<Item = &'e E>,
+    ) -> Result<Vec<Position>, PublishError>
+    where
+        E: Event,
+        E::Codec: Encode<E>,
+    {
+        let messages = events
+            .into_iter()
+            .map(|event| encode_event(event, HeaderWriter::default(), None));
+        self.send_all(channel, messages.collect::<Result<Vec<_>, _>>()?)
+            .await
+    }
+
+    /// Sends messages to a channel in one go. They keep their order.
+    ///
+    /// # Errors
+    /// The first error; messages before and after it may have been published.
+    pub async fn send_all(
+        &self,
+        channel: &str,
+        messages: Vec<Message>,
+    ) -> Result<Vec<Position>, PublishError> {
+        let route = self.routes.get(channel)?;
+        let stamped = messages
+            .into_iter()
+            .map(|message| Ok(Outgoing::new(route.destination.clone(), self.stamp(message)?)));
+        let receipts = route
+            .sink
+            .publish_all(stamped.collect::<Result<Vec<_>, PublishError>>()?);
+        let mut positions = Vec::with_capacity(receipts.len());
+        for receipt in receipts {
+            positions.push(receipt.await?);
+        }
+        Ok(positions)
+    }
+
+    /// Makes what a handler returned ready to be sent, also more than once: every sending carries the same message
+    /// id. `channel` is where an output without a channel of its own goes, `id` its message id if it has none.
+    ///
+    /// # Errors
+    /// [`PublishError::NoChannel`], [`PublishError::UnknownChannel`].
+    pub fn prepare_output(
+        &self,
+        channel: Option<&str>,
+        output: Output,
+        id: Option<String>,
+    ) -> Result<(Arc<dyn Sink>, Outgoing), PublishError> {
+        let (own_channel, message, delay) = output.into_parts();
+        let channel = own_channel
+            .as_deref()
+            .or(channel)
+            .ok_or(PublishError::NoChannel)?;
+        let route = self.routes.get(channel)?;
+        let mut message = message;
+        if let Some(id) = id {
+            message
+                .headers_mut()
+                .edit(|writer| writer.or_append(names::MESSAGE_ID, id))?;
+        }
+        let message = self.stamp(message)?;
+        let due = delay.map(|delay| self.clock.now().plus(delay));
+        let destination = route.destination.clone();
+        Ok((
+            route.sink.clone(),
+            Outgoing {
+                destination,
+                partition: None,
+                message,
+                due,
+            },
+        ))
+    }
+
+    /// Waits until everything sent so far is kept by the brokers.
+    ///
+    /// # Errors
+    /// The first broker that cannot promise it.
+    pub async fn flush(&self) -> Result<(), PublishError> {
+        for sink in self.routes.sinks() {
+            sink.flush().await?;
+        }
+        Ok(())
+    }
+
+    /// The channels and where they lead.
+    pub fn routes(&self) -> &Routes {
+        &self.routes
+    }
+
+    /// Gives a message what every message carries, and takes from it what only the engine may write.
+    fn stamp(&self, message: Message) -> Result<Message, PublishError> {
+        let mut headers = message.headers().clone();
+        headers.retain(|name| !names::is_control(name));
+        let now = self.clock.now();
+        let id = headers
+            .get_str(names::MESSAGE_ID)
+            .map_or_else(|| new_message_id(now), str::to_owned);
+        let cause = self.cause.as_deref().cloned().unwrap_or_default();
+        headers.edit(|writer| {
+            let mut writer = writer.or_append(names::MESSAGE_ID, &id).or_append(
+                names::CORRELATION_ID,
+                cause.correlation_id.as_deref().unwrap_or(&id),
+            );
+            if let Some(causation) = &cause.causation_id {
+                writer = writer.or_append(names::CAUSATION_ID, causation);
+            }
+            if !writer.contains(names::TRACEPARENT) {
+                writer = writer.append(names::TRACEPARENT, TraceParent::next(cause.trace).to_string());
+                if let Some(state) = &cause.tracestate {
+                    writer = writer.or_append(names::TRACESTATE, state);
+                }
+            }
+            writer
+        })?;
+        let timestamp = message.timestamp().unwrap_or(now);
+        Ok(message.with_headers(headers).with_timestamp(timestamp))
+    }
+}
+
+/// One message on its way to a channel, with options.
+#[derive(Debug)]
+#[must_use = "nothing is sent until `event` or `message` is called"]
+pub struct Publication<'a> {
+    publisher: &'a Publisher,
+    channel: &'a str,
+    partition: Option<u32>,
+    due: Option<Timestamp>,
+    headers: HeaderWriter,
+    key: Option<bytes::Bytes>,
+}
+
+impl Publication<'_> {
+    /// With this key in place of the event's own.
+    pub fn key(mut self, key: impl Into<bytes::Bytes>) -> Self {
+        self.key = Some(key.into());
+        self
+    }
+
+    /// With a header. Names that start with `tidings-` steer the engine and are removed.
+    pub fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
+        self.headers = self.headers.set(name, value);
+        self
+    }
+
+    /// To that partition, whatever the key.
+    pub fn partition(mut self, partition: u32) -> Self {
+        self.partition = Some(partition);
+        self
+    }
+
+    /// Delivered no earlier than after that time.
+    pub fn delay(self, delay: Duration) -> Self {
+        let due = self.publisher.clock.now().plus(delay);
+        self.at(due)
+    }
+
+    /// Delivered no earlier than at that time.
+    pub fn at(mut self, due: Timestamp) -> Self {
+        self.due = Some(due);
+        self
+    }
+
+    /// Sends an event.
+    pub fn event<E>(self, event: &E) -> Receipt
+    where
+        E: Event,
+        E::Codec: Encode<E>,
+    {
+        let Publication {
+            publisher,
+            channel,
+            partition,
+            due,
+            headers,
+            key,
+        } = self;
+        let options = (partition, due);
+        send(publisher, channel, options, || encode_event(event, headers, key))
+    }
+
+    /// Sends a message as it is; options given before are added to it.
+    pub fn message(self, message: Message) -> Receipt {
+        let Publication {
+            publisher,
+            channel,
+            partition,
+            due,
+            headers,
+            key,
+        } = self;
+        send(publisher, channel, (partition, due), || {
+            let extra = headers.finish()?;
+            let mut message = if key.is_some() {
+                message.with_optional_key(key)
+            } else {
+                message
+            };
+            if !extra.is_empty() {
+                message
+                    .headers_mut()
+                    .edit(|writer| extra.iter().fold(writer, |w, (name, value)| w.set(name, value)))?;
+            }
+            Ok(message)
+        })
+    }
+}
+
+fn send(
+    publisher: &Publisher,
+    channel: &str,
+    (partition, due): (Option<u32>, Option<Timestamp>),
+    message: impl FnOnce() -> Result<Message, PublishError>,
+) -> Receipt {
+    let outgoing = publisher.routes.get(channel).and_then(|route| {
+        let message = publisher.stamp(message()?)?;
+        Ok((
+            route,
+            Outgoing {
+                destination: route.destination.clone(),
+                partition,
+                message,
+                due,
+            },
+        ))
+    });
+    match outgoing {
+        Ok((route, outgoing)) => route.sink.publish(outgoing),
+        Err(error) => Receipt::failed(error),
+    }
+}
+
+/// An event as a message: key, payload, type, version and content type.
+pub(crate) fn encode_event<E>(
+    event: &E,
+    headers: HeaderWriter,
+    key: Option<bytes::Bytes>,
+) -> Result<Message, PublishError>
+where
+    E: Event,
+    E::Codec: Encode<E>,
+{
+    let payload = <E::Codec as Encode<E>>::encode(event)?;
+    let mut headers = headers
+        .or_append(names::TYPE, event.name())
+        .or_append(names::CONTENT_TYPE, <E::Codec as Codec>::CONTENT_TYPE);
+    if E::VERSION != 1 {
+        headers = headers.or_append(names::VERSION, E::VERSION.to_string());
+    }
+    let headers: Headers = headers.finish()?;
+    Ok(Message::new(payload)
+        .with_optional_key(key.or_else(|| event.key()))
+        .with_headers(headers))
+}
+
+/// A UUID of version 7 (RFC 9562): sorted by time, 74 random bits.
+fn new_message_id(now: Timestamp) -> String {
+    let mut random = [0; 10];
+    fastrand::fill(&mut random);
+    let millis = u64::try_from(now.as_millis()).unwrap_or(0);
+    uuid::Builder::from_unix_timestamp_millis(millis, &random)
+        .into_uuid()
+        .to_string()
+}
+
+/// The `traceparent` header of W3C Trace Context, level 1.
+#[derive(Debug, Clone, Copy)]
+struct TraceParent {
+    trace: u128,
+    span: u64,
+    flags: u8,
+}
+
+impl TraceParent {
+    fn parse(text: &str) -> Option<Self> {
+        let mut parts = text.split('-');
+        let (version, trace, span, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+        let sized = version.len() == 2 && trace.len() == 32 && span.len() == 16 && flags.len() == 2;
+        if !sized || version == "ff" {
+            return None;
+        }
+        let parsed = Self {
+            trace: u128::from_str_radix(trace, 16).ok()?,
+            span: u64::from_str_radix(span, 16).ok()?,
+            flags: u8::from_str_radix(flags, 16).ok()?,
+        };
+        (parsed.trace != 0 && parsed.span != 0).then_some(parsed)
+    }
+
+    /// A new span in the cause's trace, or in a new one.
+    fn next(cause: Option<Self>) -> Self {
+        let span = fastrand::u64(1..);
+        cause.map_or_else(
+            || Self {
+                trace: fastrand::u128(1..),
+                span,
+                flags: 0,
+            },
+            |cause| Self { span, ..cause },
+        )
+    }
+}
+
+impl fmt::Display for TraceParent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "00-{:032x}-{:016x}-{:02x}", self.trace, self.span, self.flags)
+    }
+}

@@ -1,0 +1,187 @@
+//! What a broker hands over: a [`RecordBatch`] of one lane that owns its memory.
+
+use crate::headers::{HeaderView, Headers};
+use crate::message::{Message, Timestamp};
+use bytes::Bytes;
+use std::fmt;
+
+/// What is ordered: a partition, or a queue's channel. Given by the source, unique within it, counted from 0 and used
+/// again after a lane was released: the engine uses it as an index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct LaneId(pub u32);
+
+/// Which assignment of a lane a piece of work belongs to. It grows with every assignment, so late work is told apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Epoch(pub u64);
+
+/// A stretch of a batch's memory: start and length in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Span {
+    /// First byte.
+    pub start: u32,
+    /// Number of bytes.
+    pub len: u32,
+}
+
+/// One record: where it is in the lane, and where its parts are in the batch's memory.
+#[derive(Debug, Clone, Copy)]
+pub struct Record {
+    /// The offset in the lane.
+    pub offset: u64,
+    /// Its timestamp.
+    pub timestamp: Timestamp,
+    /// The key.
+    pub key: Option<Span>,
+    /// The header block, see [`crate::headers`].
+    pub headers: Span,
+    /// The payload; none is a tombstone.
+    pub payload: Option<Span>,
+}
+
+/// Consecutive records of one lane and one epoch. Key, headers and payload are views into one memory.
+pub struct RecordBatch {
+    lane: LaneId,
+    epoch: Epoch,
+    memory: Bytes,
+    records: Vec<Record>,
+    next: u64,
+}
+
+impl RecordBatch {
+    /// A batch. `next` is the offset at which the lane goes on: offsets up to it that are missing among the records
+    /// (compaction, transaction markers) hold nothing to handle. Records must ascend; a span that does not fit into
+    /// the memory is read as empty.
+    pub fn new(lane: LaneId, epoch: Epoch, memory: Bytes, records: Vec<Record>, next: u64) -> Self {
+        debug_assert!(records.is_sorted_by_key(|record| record.offset));
+        Self {
+            lane,
+            epoch,
+            memory,
+            records,
+            next,
+        }
+    }
+
+    /// A batch made of messages, at consecutive offsets from `first` on; for tests and for sources without a log.
+    pub fn from_messages(lane: LaneId, epoch: Epoch, first: u64, messages: &[Message]) -> Self {
+        let mut memory = Vec::with_capacity(messages.iter().map(Message::size).sum());
+        let mut put = |bytes: &[u8]| {
+            let start = memory.len() as u32;
+            memory.extend_from_slice(bytes);
+            Span {
+                start,
+                len: bytes.len() as u32,
+            }
+        };
+        let mut records = Vec::with_capacity(messages.len());
+        for (offset, message) in (first..).zip(messages) {
+            records.push(Record {
+                offset,
+                timestamp: message.timestamp().unwrap_or_default(),
+                key: message.key().map(|key| put(key)),
+                headers: put(message.headers().as_block()),
+                payload: message.payload().map(|payload| put(payload)),
+            });
+        }
+        let next = first + records.len() as u64;
+        Self::new(lane, epoch, memory.into(), records, next)
+    }
+
+    /// The lane that it belongs to.
+    pub fn lane(&self) -> LaneId {
+        self.lane
+    }
+
+    /// The assignment that it belongs to.
+    pub fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    /// The offset at which the lane goes on after this batch.
+    pub fn next(&self) -> u64 {
+        self.next
+    }
+
+    /// How many records it holds.
+    pub fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    /// Whether it holds none.
+    pub fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+
+    /// Bytes of memory that it keeps alive.
+    pub fn memory_bytes(&self) -> usize {
+        self.memory.len()
+    }
+
+    /// The records in order.
+    pub fn records(&self) -> &[Record] {
+        &self.records
+    }
+
+    fn bytes(&self, span: Span) -> &[u8] {
+        let start = span.start as usize;
+        self.memory
+            .get(start..start + span.len as usize)
+            .unwrap_or_default()
+    }
+
+    fn slice(&self, span: Span) -> Bytes {
+        let start = span.start as usize;
+        let end = start + span.len as usize;
+        if end <= self.memory.len() {
+            self.memory.slice(start..end)
+        } else {
+            Bytes::new()
+        }
+    }
+
+    /// The key of a record of this batch.
+    pub fn key(&self, record: &Record) -> Option<&[u8]> {
+        record.key.map(|span| self.bytes(span))
+    }
+
+    /// The payload of a record of this batch.
+    pub fn payload(&self, record: &Record) -> Option<&[u8]> {
+        record.payload.map(|span| self.bytes(span))
+    }
+
+    /// The headers of a record of this batch.
+    pub fn headers(&self, record: &Record) -> HeaderView<'_> {
+        HeaderView::new(self.bytes(record.headers))
+    }
+
+    /// The key, sharing this batch's memory.
+    pub fn key_bytes(&self, record: &Record) -> Option<Bytes> {
+        record.key.map(|span| self.slice(span))
+    }
+
+    /// The payload, sharing this batch's memory.
+    pub fn payload_bytes(&self, record: &Record) -> Option<Bytes> {
+        record.payload.map(|span| self.slice(span))
+    }
+
+    /// The whole message, sharing this batch's memory.
+    pub fn message(&self, record: &Record) -> Message {
+        Message::default()
+            .with_optional_key(self.key_bytes(record))
+            .with_payload(self.payload_bytes(record))
+            .with_headers(Headers::from_trusted_block(self.slice(record.headers)))
+            .with_timestamp(record.timestamp)
+    }
+}
+
+impl fmt::Debug for RecordBatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RecordBatch")
+            .field("lane", &self.lane)
+            .field("epoch", &self.epoch)
+            .field("records", &self.records.len())
+            .field("next", &self.next)
+            .field("memory_bytes", &self.memory.len())
+            .finish()
+    }
+}

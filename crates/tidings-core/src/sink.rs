@@ -1,0 +1,237 @@
+//! The sending side of the seam to a broker: [`Sink`], [`Receipt`], [`PublishError`].
+
+use crate::BoxFuture;
+use crate::codec::CodecError;
+use crate::headers::HeadersError;
+use crate::message::{Message, Position, Timestamp};
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::sync::oneshot;
+
+/// A message on its way to a destination.
+#[derive(Debug, Clone)]
+pub struct Outgoing {
+    /// The destination.
+    pub destination: Arc<str>,
+    /// The partition; none lets the key decide, or spreads messages without a key.
+    pub partition: Option<u32>,
+    /// The message, with everything that it carries.
+    pub message: Message,
+    /// When it is due; none is now. A broker without delayed delivery refuses one.
+    pub due: Option<Timestamp>,
+}
+
+impl Outgoing {
+    /// A message for a destination, by its key, now.
+    pub fn new(destination: impl Into<Arc<str>>, message: Message) -> Self {
+        Self {
+            destination: destination.into(),
+            partition: None,
+            message,
+            due: None,
+        }
+    }
+}
+
+/// Where a broker takes messages.
+pub trait Sink: Send + Sync + fmt::Debug {
+    /// Starts to publish. Messages of one partition are kept in the order of the calls. Control headers are written
+    /// as they are: the caller is the engine, or has removed them.
+    fn publish(&self, outgoing: Outgoing) -> Receipt;
+
+    /// Starts to publish several messages, in order.
+    fn publish_all(&self, outgoing: Vec<Outgoing>) -> Vec<Receipt> {
+        outgoing.into_iter().map(|one| self.publish(one)).collect()
+    }
+
+    /// Resolves when everything published before is kept by the broker.
+    fn flush(&self) -> BoxFuture<'static, Result<(), PublishError>>;
+}
+
+/// Why a message was not published.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum PublishError {
+    /// The app has no channel of that name.
+    #[error(
+        "no channel \"{channel}\": this app has {known:?}; name it in the app (`.to(…)`, `App::publishes`) or in [channel.{channel}]"
+    )]
+    UnknownChannel {
+        /// The name that was asked for.
+        channel: String,
+        /// The channels that there are.
+        known: Vec<String>,
+    },
+    /// A handler returned an event and neither it nor its subscription names a channel.
+    #[error(
+        "nowhere to publish to: add `.to(\"channel\")` to the subscription or return `To(\"channel\", event)`"
+    )]
+    NoChannel,
+    /// The broker has no such destination.
+    #[error("no destination \"{destination}\" on the broker, and it may not be created")]
+    UnknownDestination {
+        /// The destination.
+        destination: Arc<str>,
+    },
+    /// The destination has fewer partitions.
+    #[error("no partition {partition} in \"{destination}\": it has {partitions}")]
+    UnknownPartition {
+        /// The destination.
+        destination: Arc<str>,
+        /// What was asked for.
+        partition: u32,
+        /// How many it has.
+        partitions: u32,
+    },
+    /// The message is larger than the broker takes.
+    #[error(
+        "the message for \"{destination}\" has {size} bytes, the limit is {limit}: send a reference instead, or raise the limit"
+    )]
+    TooLarge {
+        /// The destination.
+        destination: Arc<str>,
+        /// Its size in bytes.
+        size: usize,
+        /// The limit in bytes.
+        limit: usize,
+    },
+    /// This user may not publish there.
+    #[error("not allowed to publish to \"{destination}\": {reason}")]
+    Unauthorized {
+        /// The destination.
+        destination: Arc<str>,
+        /// The broker's words.
+        reason: String,
+    },
+    /// The broker cannot do what the message asks for.
+    #[error("{broker} cannot do {feature}: {cure}")]
+    Unsupported {
+        /// The broker.
+        broker: &'static str,
+        /// What it lacks.
+        feature: &'static str,
+        /// What to do instead.
+        cure: &'static str,
+    },
+    /// The event could not be encoded.
+    #[error(transparent)]
+    Codec(#[from] CodecError),
+    /// The headers could not be written.
+    #[error(transparent)]
+    Headers(#[from] HeadersError),
+    /// The broker cannot take messages now: away, disk full, overloaded.
+    #[error("the broker cannot take messages for \"{destination}\" now: {reason}")]
+    Unavailable {
+        /// The destination.
+        destination: Arc<str>,
+        /// Why.
+        reason: String,
+    },
+    /// The broker did not answer in time; the message may have been published.
+    #[error("no answer for \"{destination}\" within {after:?}; the message may have been published")]
+    Timeout {
+        /// The destination.
+        destination: Arc<str>,
+        /// How long it was waited for.
+        after: Duration,
+    },
+    /// The broker was closed.
+    #[error("the broker is closed")]
+    Closed,
+}
+
+impl PublishError {
+    /// Whether trying again cannot help, because the message itself is at fault.
+    pub fn is_permanent(&self) -> bool {
+        !matches!(
+            self,
+            Self::Unavailable { .. } | Self::Timeout { .. } | Self::Closed
+        )
+    }
+}
+
+/// A publish under way: a future of the [`Position`]. Dropping it does not take the message back.
+#[must_use = "a publish may fail: await the receipt"]
+pub struct Receipt {
+    state: State,
+}
+
+enum State {
+    Ready(Option<Result<Position, PublishError>>),
+    Waiting(oneshot::Receiver<Result<Position, PublishError>>),
+    Boxed(BoxFuture<'static, Result<Position, PublishError>>),
+}
+
+/// The broker's side of a [`Receipt`].
+#[derive(Debug)]
+pub struct ReceiptSender {
+    sender: oneshot::Sender<Result<Position, PublishError>>,
+}
+
+impl ReceiptSender {
+    /// Resolves the receipt.
+    pub fn resolve(self, result: Result<Position, PublishError>) {
+        // Nobody may be waiting any more; the message is published all the same.
+        let _ = self.sender.send(result);
+    }
+}
+
+impl Receipt {
+    /// A publish that is done.
+    pub fn ready(result: Result<Position, PublishError>) -> Self {
+        Self {
+            state: State::Ready(Some(result)),
+        }
+    }
+
+    /// A publish that was refused.
+    pub fn failed(error: PublishError) -> Self {
+        Self::ready(Err(error))
+    }
+
+    /// A publish that is resolved later. Dropping the sender resolves it to [`PublishError::Closed`].
+    pub fn pair() -> (ReceiptSender, Self) {
+        let (sender, receiver) = oneshot::channel();
+        (
+            ReceiptSender { sender },
+            Self {
+                state: State::Waiting(receiver),
+            },
+        )
+    }
+
+    /// A publish that a future completes.
+    pub fn boxed(future: impl Future<Output = Result<Position, PublishError>> + Send + 'static) -> Self {
+        Self {
+            state: State::Boxed(Box::pin(future)),
+        }
+    }
+}
+
+impl fmt::Debug for Receipt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = match &self.state {
+            State::Ready(_) => "ready",
+            State::Waiting(_) | State::Boxed(_) => "under way",
+        };
+        write!(f, "Receipt({state})")
+    }
+}
+
+impl Future for Receipt {
+    type Output = Result<Position, PublishError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut self.state {
+            // Polled again after it was done: the answer is gone.
+            State::Ready(result) => Poll::Ready(result.take().unwrap_or(Err(PublishError::Closed))),
+            State::Waiting(receiver) => Pin::new(receiver)
+                .poll(context)
+                .map(|sent| sent.unwrap_or(Err(PublishError::Closed))),
+            State::Boxed(future) => future.as_mut().poll(context),
+        }
+    }
+}

@@ -1,0 +1,254 @@
+//! The receiving side of the seam to a broker: [`Source`].
+
+use crate::BoxFuture;
+use crate::delivery::LaneRole;
+use crate::message::Timestamp;
+use crate::records::{Epoch, LaneId, RecordBatch};
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Where a group begins that has no stored position yet, and where a subscription without a group always begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Start {
+    /// The oldest message that is kept.
+    Earliest,
+    /// Messages published from now on.
+    Latest,
+    /// That offset in every partition.
+    Offset(u64),
+    /// The first message of that time or later.
+    Time(Timestamp),
+}
+
+/// What a subscription asks a broker for.
+#[derive(Debug, Clone)]
+pub struct SourceSpec {
+    /// The name of the subscription, for logs and as the member's name.
+    pub subscription: Arc<str>,
+    /// The group; none reads everything by itself and stores nothing.
+    pub group: Option<Arc<str>>,
+    /// What to read.
+    pub inputs: Vec<SourceInput>,
+    /// Where to begin without a stored position.
+    pub start: Start,
+    /// How many bytes a batch should have at the most; a larger message comes alone.
+    pub max_batch_bytes: usize,
+    /// Progress is stored at least this often.
+    pub commit_interval: Duration,
+    /// Progress is stored after this many finished messages.
+    pub commit_every: u64,
+    /// How long a revoked lane may drain before it is taken away.
+    pub revoke_timeout: Duration,
+}
+
+/// A destination to read, and the group's retry destination that belongs to it.
+#[derive(Debug, Clone)]
+pub struct SourceInput {
+    /// The destination.
+    pub destination: Arc<str>,
+    /// The group's retry destination, with the same number of partitions. Its partition p is always assigned together
+    /// with partition p of the destination.
+    pub retry: Option<Arc<str>>,
+}
+
+/// A lane that now belongs to this member.
+#[derive(Debug, Clone)]
+pub struct Assignment {
+    /// The lane.
+    pub lane: LaneId,
+    /// This assignment's epoch.
+    pub epoch: Epoch,
+    /// The destination that the lane reads.
+    pub destination: Arc<str>,
+    /// The partition that the lane reads.
+    pub partition: u32,
+    /// What it holds.
+    pub role: LaneRole,
+    /// For a main lane with a retry lane, or the reverse: the other one. Both are in the same event.
+    pub partner: Option<LaneId>,
+    /// The first offset that is not known to be finished.
+    pub next: u64,
+    /// Where the lane ended when it was assigned: a retry lane is known completely once it was read to here.
+    pub end: u64,
+    /// Offsets above `next` that are finished already.
+    pub finished: Vec<Range<u64>>,
+    /// Attempts made before, by offset.
+    pub attempts: Vec<(u64, u32)>,
+}
+
+/// What is finished in a lane.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Progress {
+    /// Every offset below this is finished: all that a restart may skip.
+    pub watermark: u64,
+    /// Ranges of finished offsets above it. A broker may store them so that a restart handles less again; correctness
+    /// never depends on it.
+    pub finished: Vec<Range<u64>>,
+    /// Attempts made of messages that wait in a retry lane, by offset.
+    pub attempts: Vec<(u64, u32)>,
+}
+
+/// What a source reports.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum SourceEvent {
+    /// These lanes belong to this member now.
+    Assigned(Vec<Assignment>),
+    /// These lanes are to be handed over: finish what runs, report progress, [`Source::release`] them.
+    Revoking {
+        /// The lanes.
+        lanes: Vec<LaneId>,
+        /// When they are taken away.
+        deadline: Instant,
+    },
+    /// These lanes belong to somebody else already; what is still running for them counts for nothing.
+    Lost(Vec<LaneId>),
+    /// Records of one lane.
+    Batch(RecordBatch),
+    /// Every lane that is not paused was read to its end.
+    Idle,
+}
+
+/// Why a source cannot go on.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum SourceError {
+    /// The broker is away; asking again may help.
+    #[error("the broker is away: {reason}")]
+    Unavailable {
+        /// Why.
+        reason: String,
+    },
+    /// What is stored is damaged: nothing after it is delivered until somebody decides.
+    #[error("{destination}/{partition} is damaged at offset {offset}: {reason}")]
+    Corrupt {
+        /// The destination.
+        destination: Arc<str>,
+        /// The partition.
+        partition: u32,
+        /// The first offset that cannot be read.
+        offset: u64,
+        /// What is wrong and what to do.
+        reason: String,
+    },
+    /// The broker refuses this reader for good.
+    #[error("the broker refuses: {reason}")]
+    Refused {
+        /// Why, and what to do.
+        reason: String,
+    },
+    /// The broker was closed.
+    #[error("the broker is closed")]
+    Closed,
+}
+
+impl SourceError {
+    /// Whether asking again may help.
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::Unavailable { .. })
+    }
+}
+
+/// One member of a group: what a broker delivers to one subscription.
+pub trait Source: Send {
+    /// The next event.
+    ///
+    /// Membership in the group lives as long as this is called, and the engine always calls it. A lane that is paused
+    /// gives no batch, but assignment events still come.
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses nothing: the event comes with the next call.
+    ///
+    /// # Errors
+    /// [`SourceError`]; after a transient one it may be called again.
+    fn next(&mut self) -> impl Future<Output = Result<SourceEvent, SourceError>> + Send;
+
+    /// Reports what is finished. Ignored for another epoch than the lane's current one. Stored soon, see
+    /// [`SourceSpec::commit_interval`].
+    fn progress(&mut self, lane: LaneId, epoch: Epoch, progress: Progress);
+
+    /// Stops batches of these lanes.
+    fn pause(&mut self, lanes: &[LaneId]);
+
+    /// Lets batches of these lanes come again.
+    fn resume(&mut self, lanes: &[LaneId]);
+
+    /// Goes on reading at another offset. What was read before is the caller's to forget.
+    fn seek(&mut self, lane: LaneId, offset: u64);
+
+    /// Stores all reported progress.
+    ///
+    /// # Errors
+    /// [`SourceError`]; the progress stays reported and is stored later.
+    fn commit(&mut self) -> impl Future<Output = Result<(), SourceError>> + Send;
+
+    /// Hands revoked lanes over, after their progress was committed.
+    fn release(&mut self, lanes: &[LaneId]);
+
+    /// Leaves the group.
+    fn close(&mut self) -> impl Future<Output = Result<(), SourceError>> + Send;
+}
+
+/// A [`Source`] behind a pointer.
+pub trait DynSource: Send {
+    /// See [`Source::next`].
+    fn next(&mut self) -> BoxFuture<'_, Result<SourceEvent, SourceError>>;
+    /// See [`Source::progress`].
+    fn progress(&mut self, lane: LaneId, epoch: Epoch, progress: Progress);
+    /// See [`Source::pause`].
+    fn pause(&mut self, lanes: &[LaneId]);
+    /// See [`Source::resume`].
+    fn resume(&mut self, lanes: &[LaneId]);
+    /// See [`Source::seek`].
+    fn seek(&mut self, lane: LaneId, offset: u64);
+    /// See [`Source::commit`].
+    fn commit(&mut self) -> BoxFuture<'_, Result<(), SourceError>>;
+    /// See [`Source::release`].
+    fn release(&mut self, lanes: &[LaneId]);
+    /// See [`Source::close`].
+    fn close(&mut self) -> BoxFuture<'_, Result<(), SourceError>>;
+}
+
+impl<T: Source> DynSource for T {
+    fn next(&mut self) -> BoxFuture<'_, Result<SourceEvent, SourceError>> {
+        Box::pin(Source::next(self))
+    }
+
+    fn progress(&mut self, lane: LaneId, epoch: Epoch, progress: Progress) {
+        Source::progress(self, lane, epoch, progress);
+    }
+
+    fn pause(&mut self, lanes: &[LaneId]) {
+        Source::pause(self, lanes);
+    }
+
+    fn resume(&mut self, lanes: &[LaneId]) {
+        Source::resume(self, lanes);
+    }
+
+    fn seek(&mut self, lane: LaneId, offset: u64) {
+        Source::seek(self, lane, offset);
+    }
+
+    fn commit(&mut self) -> BoxFuture<'_, Result<(), SourceError>> {
+        Box::pin(Source::commit(self))
+    }
+
+    fn release(&mut self, lanes: &[LaneId]) {
+        Source::release(self, lanes);
+    }
+
+    fn close(&mut self) -> BoxFuture<'_, Result<(), SourceError>> {
+        Box::pin(Source::close(self))
+    }
+}
+
+impl fmt::Debug for dyn DynSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Source")
+    }
+}
