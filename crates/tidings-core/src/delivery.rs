@@ -112,6 +112,20 @@ impl Delivery {
         self.index = index;
     }
 
+    /// The same delivery, its record being that one of another batch.
+    ///
+    /// # Panics
+    /// As [`Delivery::new`].
+    #[must_use]
+    pub fn in_batch(&self, batch: Arc<RecordBatch>, index: usize) -> Self {
+        let mut moved = Self {
+            batch,
+            ..self.clone()
+        };
+        moved.move_to(index);
+        moved
+    }
+
     /// As that attempt.
     #[must_use]
     pub fn with_attempt(mut self, attempt: u32) -> Self {

@@ -7,6 +7,11 @@ use bytes::Bytes;
 ///
 /// The name goes into the `type` header of the message. It never decides which Rust type is decoded: that is always
 /// the handler's choice.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not an event",
+    label = "not an event",
+    note = "add `#[derive(Event)]` to `{Self}`, and serde's `Serialize` and `Deserialize` for JSON"
+)]
 pub trait Event: Sized + Send + Sync + 'static {
     /// The name of the event, for example `order.placed`. For an enum whose variants have names of their own, the
     /// name of the whole.
@@ -33,6 +38,11 @@ pub trait Event: Sized + Send + Sync + 'static {
 }
 
 /// A value that can be the key of an event.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` can't be the key of an event",
+    label = "not a key",
+    note = "keys are strings, integers, `Uuid` and bytes; a type of your own can implement `EventKey`"
+)]
 pub trait EventKey {
     /// The bytes of the key.
     fn to_key(&self) -> Bytes;

@@ -44,7 +44,8 @@ impl Needs {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not an extractor",
     label = "a handler can't take this as an argument",
-    note = "take the payload as `Json<T>`, `Text` or `Raw`, shared state as `State<T>`; other extractors are `Key`, `Headers`, `Attempt`, `Position`, `Publisher`, `Ack`"
+    note = "if it is the payload, take `Json<{Self}>`; if it is shared state, take `State<{Self}>`",
+    note = "other extractors are `Text`, `Raw`, `Payload<E>`, `Key`, `Headers`, `Attempt`, `Position`, `Publisher`, `Ack`"
 )]
 pub trait FromDelivery<S>: Sized {
     /// What it needs from its subscription.
@@ -60,6 +61,7 @@ pub trait FromDelivery<S>: Sized {
 /// An argument that needs no delivery: for batch handlers and producers.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not an argument of a batch handler or a producer",
+    label = "it can't take this",
     note = "they take `State<T>` and `Publisher`; a batch handler's first argument is `Batch<T>`"
 )]
 pub trait FromContext<S>: Sized {
@@ -71,6 +73,11 @@ pub trait FromContext<S>: Sized {
 }
 
 /// A part of a state: `State<Bank>` works when the app's state is `Shop` and `Bank: FromRef<Shop>`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a part of the state `{S}`",
+    label = "not a part of `{S}`",
+    note = "give `{S}` a field of that type and `#[derive(FromRef)]`, or implement `FromRef<{S}>` for `{Self}`"
+)]
 pub trait FromRef<S> {
     /// The part, cloned or shared.
     fn from_ref(state: &S) -> Self;
@@ -441,6 +448,7 @@ impl<'a, T> IntoIterator for &'a Batch<T> {
 /// What a batch may hold: events, `Message`, `Delivery`, `Raw`, or pairs of such.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` can't be the item of a `Batch`",
+    label = "a batch can't hold this",
     note = "a batch holds events (`#[derive(Event)]`), `Message`, `Delivery`, `Raw`, `Json<T>`, or pairs of those"
 )]
 pub trait BatchItem: Sized {

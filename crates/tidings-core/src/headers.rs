@@ -256,7 +256,7 @@ impl HeaderWriter {
     pub fn append(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
         let value = value.as_ref();
         match (u16::try_from(name.len()), u32::try_from(value.len())) {
-            (Ok(name_length), Ok(value_length)) if value.len() <= MAX_HEADER_BYTES => {
+            (Ok(name_length), Ok(value_length)) => {
                 self.block.extend_from_slice(&name_length.to_le_bytes());
                 self.block.extend_from_slice(name.as_bytes());
                 self.block.extend_from_slice(&value_length.to_le_bytes());
@@ -305,27 +305,24 @@ impl HeaderWriter {
     /// # Errors
     /// [`HeadersError::TooLarge`].
     pub fn finish(self) -> Result<Headers, HeadersError> {
-        self.finish_within(MAX_HEADER_BYTES)
-    }
-
-    /// The finished headers of a message that carries the engine's own: [`CONTROL_HEADER_RESERVE`] more are allowed.
-    ///
-    /// # Errors
-    /// [`HeadersError::TooLarge`].
-    pub fn finish_with_reserve(self) -> Result<Headers, HeadersError> {
-        self.finish_within(MAX_HEADER_BYTES + CONTROL_HEADER_RESERVE)
-    }
-
-    fn finish_within(self, limit: usize) -> Result<Headers, HeadersError> {
         let size = if self.too_large {
             usize::MAX
         } else {
             self.block.len()
         };
-        check_size(size, limit)?;
+        check_size(size, MAX_HEADER_BYTES)?;
         Ok(Headers {
             block: self.block.into(),
         })
+    }
+
+    /// The finished headers of a message that was received and goes elsewhere: what another system published may be
+    /// larger than the limit here, and is kept.
+    #[must_use]
+    pub fn finish_received(self) -> Headers {
+        Headers {
+            block: self.block.into(),
+        }
     }
 }
 

@@ -331,6 +331,7 @@ impl BatchOutcome {
 /// What a batch handler may return: what a handler may, for all items together, or a [`BatchOutcome`].
 #[diagnostic::on_unimplemented(
     message = "`{Self}` can't be what a batch handler returns",
+    label = "a batch handler can't return this",
     note = "a batch handler returns `()`, events, `BatchOutcome`, or `Result<any of these, Failure>`"
 )]
 pub trait IntoBatchOutcome {
