@@ -1,0 +1,114 @@
+//! The records of a frame.
+
+use super::frame::{Flaw, FrameHeader};
+use super::varint;
+use crate::chunk::{RecordView, Span};
+use std::ops::Range;
+
+/// Bytes of the shortest record: four numbers of one byte.
+pub(crate) const SHORTEST: usize = 4;
+
+/// What a record is made of.
+#[derive(Clone, Copy)]
+pub(crate) struct Parts<'a> {
+    pub(crate) delta: i64,
+    pub(crate) key: Option<&'a [u8]>,
+    pub(crate) headers: &'a [u8],
+    pub(crate) payload: Option<&'a [u8]>,
+}
+
+/// Absent is 0, and a length is one more than it is: an empty key is not a missing one.
+fn optional_len(part: Option<&[u8]>) -> u64 {
+    part.map_or(0, |part| part.len() as u64 + 1)
+}
+
+impl Parts<'_> {
+    /// How many bytes it takes.
+    pub(crate) fn size(&self) -> usize {
+        let (key, payload) = (optional_len(self.key), optional_len(self.payload));
+        let lengths = varint::size(key) + varint::size(payload) + varint::size(self.headers.len() as u64);
+        let bytes =
+            self.key.map_or(0, <[u8]>::len) + self.headers.len() + self.payload.map_or(0, <[u8]>::len);
+        varint::size(varint::zigzag(self.delta)) + lengths + bytes
+    }
+
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
+        varint::write(out, varint::zigzag(self.delta));
+        varint::write(out, optional_len(self.key));
+        varint::write(out, self.headers.len() as u64);
+        varint::write(out, optional_len(self.payload));
+        out.extend_from_slice(self.key.unwrap_or_default());
+        out.extend_from_slice(self.headers);
+        out.extend_from_slice(self.payload.unwrap_or_default());
+    }
+}
+
+/// Takes consecutive spans off a body.
+struct Cursor<'a> {
+    rest: &'a [u8],
+    /// Where the body ends in the memory that the spans are for.
+    end: usize,
+}
+
+impl Cursor<'_> {
+    fn number(&mut self) -> Option<u64> {
+        varint::take(&mut self.rest)
+    }
+
+    fn span(&mut self, len: u64) -> Option<Span> {
+        let start = self.end - self.rest.len();
+        let len = usize::try_from(len).ok()?;
+        self.rest = self.rest.get(len..)?;
+        Some(Span {
+            start: u32::try_from(start).ok()?,
+            len: u32::try_from(len).ok()?,
+        })
+    }
+
+    fn optional(&mut self, len: u64) -> Option<Option<Span>> {
+        match len.checked_sub(1) {
+            None => Some(None),
+            Some(len) => self.span(len).map(Some),
+        }
+    }
+
+    fn record(&mut self, offset: u64, first_timestamp: i64) -> Option<RecordView> {
+        let delta = varint::unzigzag(self.number()?);
+        let (key, headers, payload) = (self.number()?, self.number()?, self.number()?);
+        Some(RecordView {
+            offset,
+            timestamp_ms: first_timestamp.wrapping_add(delta),
+            key: self.optional(key)?,
+            headers: self.span(headers)?,
+            payload: self.optional(payload)?,
+        })
+    }
+}
+
+/// Reads the records of a body that lies at `start` of the memory that the spans are for, and keeps those whose
+/// offset is in `wanted`.
+pub(crate) fn decode(
+    (body, start): (&[u8], usize),
+    header: &FrameHeader,
+    wanted: Range<u64>,
+    out: &mut Vec<RecordView>,
+) -> Result<(), Flaw> {
+    let mut cursor = Cursor {
+        rest: body,
+        end: start + body.len(),
+    };
+    // A record takes at least four bytes, and the header's count was checked against the body's length: this is
+    // bounded by bytes that are there.
+    out.reserve(header.count as usize);
+    for offset in header.base..header.next() {
+        let record = cursor.record(offset, header.first_timestamp);
+        let record = record.ok_or(Flaw::Shape("a record is longer than its frame"))?;
+        if wanted.contains(&offset) {
+            out.push(record);
+        }
+    }
+    match cursor.rest {
+        [] => Ok(()),
+        _ => Err(Flaw::Shape("there are bytes behind the last record of the frame")),
+    }
+}

@@ -1,0 +1,38 @@
+//! Remembering where readers are.
+
+use crate::format::index::Entry;
+
+/// Where recent reads ended, so that the next one begins there without a lookup and without reading what comes before.
+#[derive(Debug, Default)]
+pub(super) struct Hints {
+    ends: [Hint; 8],
+    oldest: usize,
+}
+
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct Hint {
+    /// The base of the segment.
+    pub(super) segment: u64,
+    pub(super) offset: u64,
+    /// 0 is no place of a frame.
+    pub(super) position: u64,
+}
+
+impl Hints {
+    pub(super) fn find(&self, segment: u64, offset: u64) -> Option<Entry> {
+        let fits = |hint: &&Hint| hint.position > 0 && hint.segment == segment && hint.offset == offset;
+        let Hint { position, .. } = *self.ends.iter().find(fits)?;
+        Some(Entry {
+            offset,
+            position,
+            max_before: i64::MIN,
+        })
+    }
+
+    pub(super) fn remember(&mut self, hint: Hint) {
+        if let Some(slot) = self.ends.get_mut(self.oldest) {
+            *slot = hint;
+        }
+        self.oldest = (self.oldest + 1) % self.ends.len();
+    }
+}

@@ -1,0 +1,206 @@
+//! The directory of a log: the names of its files, and the steps on them that must be durable.
+
+use crate::error::LogError;
+use crate::files::{Access, Files, LogFile, read_full_at, write_all_at};
+use crate::format::index::{self, Index};
+use crate::format::segment::{self, HeaderFlaw, SegmentHeader};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
+    pub(crate) files: Arc<dyn Files>,
+    pub(crate) dir: PathBuf,
+}
+
+/// What a directory holds.
+#[derive(Debug, Default)]
+pub(crate) struct Listing {
+    /// Base offset and bytes of the segment files, ascending.
+    pub(crate) segments: Vec<(u64, u64)>,
+    /// The base offsets of the index files, and the names of index files that were never finished.
+    indexes: Vec<u64>,
+    drafts: Vec<String>,
+}
+
+/// Twenty digits hold every offset, and sort as text.
+fn base_of(stem: &str) -> Option<u64> {
+    (stem.len() == 20 && stem.bytes().all(|byte| byte.is_ascii_digit())).then(|| stem.parse().ok())?
+}
+
+impl Place {
+    pub(crate) fn segment(&self, base: u64) -> PathBuf {
+        self.dir.join(format!("{base:020}.log"))
+    }
+
+    pub(crate) fn index(&self, base: u64) -> PathBuf {
+        self.dir.join(format!("{base:020}.index"))
+    }
+
+    /// Creates the directory, so that it is there after a crash too.
+    pub(crate) fn create(&self) -> Result<(), LogError> {
+        let missing: Vec<&Path> = self
+            .dir
+            .ancestors()
+            .take_while(|dir| !dir.as_os_str().is_empty() && !self.files.exists(dir).unwrap_or(false))
+            .collect();
+        self.files
+            .create_dir_all(&self.dir)
+            .map_err(LogError::io("create", &self.dir))?;
+        for parent in missing.iter().filter_map(|dir| dir.parent()) {
+            self.files
+                .sync_dir(parent)
+                .map_err(LogError::io("sync", parent))?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn list(&self) -> Result<Listing, LogError> {
+        let mut listing = Listing::default();
+        for entry in self
+            .files
+            .list(&self.dir)
+            .map_err(LogError::io("list", &self.dir))?
+        {
+            let Some((stem, kind)) = entry.name.split_once('.') else {
+                continue;
+            };
+            match (base_of(stem), kind) {
+                (Some(base), "log") => listing.segments.push((base, entry.len)),
+                (Some(base), "index") => listing.indexes.push(base),
+                (Some(_), "index.new") => listing.drafts.push(entry.name),
+                // Other files are not ours to judge.
+                _ => {}
+            }
+        }
+        listing.segments.sort_unstable();
+        Ok(listing)
+    }
+
+    /// Removes what retention or a crash left beside the segments.
+    pub(crate) fn tidy(&self, listing: &Listing) -> Result<(), LogError> {
+        let has_segment = |base: &u64| listing.segments.iter().any(|(segment, _)| segment == base);
+        if let (true, Some(base)) = (listing.segments.is_empty(), listing.indexes.iter().min()) {
+            // Retention never deletes the last segment, so somebody else deleted them all. To begin at 0 again would
+            // give offsets a second time.
+            let reason = "its segment file is missing";
+            return Err(LogError::corrupt(&self.index(*base), 0, *base, reason));
+        }
+        let orphans = listing
+            .indexes
+            .iter()
+            .filter(|base| !has_segment(base))
+            .map(|base| self.index(*base));
+        for file in orphans.chain(listing.drafts.iter().map(|name| self.dir.join(name))) {
+            self.files
+                .remove_file(&file)
+                .map_err(LogError::io("remove", &file))?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn open(&self, base: u64, access: Access) -> Result<Arc<dyn LogFile>, LogError> {
+        let path = self.segment(base);
+        self.files
+            .open(&path, access)
+            .map_err(LogError::io("open", &path))
+    }
+
+    pub(crate) fn sync_dir(&self) -> Result<(), LogError> {
+        self.files
+            .sync_dir(&self.dir)
+            .map_err(LogError::io("sync", &self.dir))
+    }
+
+    /// A new segment file that is on the disk, header and name, when this returns.
+    pub(crate) fn create_segment(&self, base: u64) -> Result<(Arc<dyn LogFile>, SegmentHeader), LogError> {
+        let path = self.segment(base);
+        let file = match self.files.create(&path) {
+            // An earlier attempt failed and could not clean up. No record was ever put into it.
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+                self.files
+                    .remove_file(&path)
+                    .map_err(LogError::io("remove", &path))?;
+                self.files.create(&path)
+            }
+            created => created,
+        };
+        let file = file.map_err(LogError::io("create", &path))?;
+        let header = self.write_header(&*file, base)?;
+        self.sync_dir()?;
+        Ok((file, header))
+    }
+
+    pub(crate) fn write_header(&self, file: &dyn LogFile, base: u64) -> Result<SegmentHeader, LogError> {
+        let path = self.segment(base);
+        let (bytes, header) = segment::encode(base);
+        write_all_at(file, &bytes, 0).map_err(LogError::io("write", &path))?;
+        file.sync_data().map_err(LogError::io("sync", &path))?;
+        Ok(header)
+    }
+
+    /// Reads a header, or none when the file is too short for one or it is damaged.
+    pub(crate) fn read_header(
+        &self,
+        file: &dyn LogFile,
+        base: u64,
+    ) -> Result<Option<SegmentHeader>, LogError> {
+        let path = self.segment(base);
+        let mut bytes = [0; segment::LEN];
+        let read = read_full_at(file, &mut bytes, 0).map_err(LogError::io("read", &path))?;
+        match segment::decode(&bytes) {
+            _ if read < segment::LEN => Ok(None),
+            Ok(header) if header.base == base => Ok(Some(header)),
+            Ok(header) => {
+                let reason = format!("its header says that it begins with record {}", header.base);
+                Err(LogError::corrupt(&path, 0, base, reason))
+            }
+            Err(HeaderFlaw::Damaged) => Ok(None),
+            Err(HeaderFlaw::Newer(found)) => Err(LogError::NewerVersion {
+                file: path,
+                found,
+                supported: segment::VERSION,
+            }),
+        }
+    }
+
+    /// As [`Place::read_header`], where there must be one.
+    pub(crate) fn require_header(&self, file: &dyn LogFile, base: u64) -> Result<SegmentHeader, LogError> {
+        let damaged = || LogError::corrupt(&self.segment(base), 0, base, "the header of the file is damaged");
+        self.read_header(file, base)?.ok_or_else(damaged)
+    }
+
+    /// The index of a segment, if it is whole. Whatever is wrong with it, a scan of the segment finds the same again.
+    pub(crate) fn read_index(&self, base: u64, seed: u32, segment_bytes: u64) -> Option<Index> {
+        let file = self.files.open(&self.index(base), Access::ReadOnly).ok()?;
+        let len = file
+            .len()
+            .ok()
+            .filter(|len| *len <= index::most_bytes(segment_bytes))?;
+        let mut bytes = vec![0; usize::try_from(len).ok()?];
+        let read = read_full_at(&*file, &mut bytes, 0).ok()?;
+        Index::decode(bytes.get(..read)?, seed)
+    }
+
+    /// Replaces the index file at once. It is not synced: after a crash a torn one fails its checksum and is made
+    /// again, which is cheaper than a sync at each roll and each close.
+    pub(crate) fn write_index(&self, base: u64, index: &Index) -> Result<(), LogError> {
+        let path = self.index(base);
+        let draft = path.with_extension("index.new");
+        let written = self.replace(&draft, &path, &index.encode());
+        if written.is_err() {
+            // Best effort: opening removes it too.
+            let _ = self.files.remove_file(&draft);
+        }
+        written
+    }
+
+    fn replace(&self, draft: &Path, path: &Path, bytes: &[u8]) -> Result<(), LogError> {
+        let _ = self.files.remove_file(draft);
+        let file = self.files.create(draft).map_err(LogError::io("create", draft))?;
+        write_all_at(&*file, bytes, 0).map_err(LogError::io("write", draft))?;
+        self.files
+            .rename(draft, path)
+            .map_err(LogError::io("rename", draft))
+    }
+}

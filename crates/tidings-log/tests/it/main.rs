@@ -1,0 +1,13 @@
+//! The log as its users see it.
+
+// The lint spares functions marked as tests, and these have helpers.
+#![allow(clippy::unwrap_used)]
+
+mod crash;
+mod damage;
+mod faults;
+mod format;
+mod lookup;
+mod model;
+mod reading;
+mod support;
