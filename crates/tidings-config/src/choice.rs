@@ -1,0 +1,94 @@
+//! Values that are one of a few words: [`Ordering`], [`Order`], [`Fsync`], [`Create`].
+
+use crate::value::{FromValue, Value};
+use std::fmt;
+
+macro_rules! choice {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal,)* }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum $name {
+            $($(#[$variant_doc])* $variant,)*
+        }
+
+        impl $name {
+            /// The word that configuration uses.
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $word,)*
+                }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+
+        impl FromValue for $name {
+            fn from_value(value: &Value) -> Option<Self> {
+                match value {
+                    $(Value::Choice($word) => Some(Self::$variant),)*
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+choice! {
+    /// What keeps its order.
+    Ordering {
+        /// Messages of one key.
+        Key = "key",
+        /// Messages of one partition.
+        Partition = "partition",
+        /// Nothing.
+        None = "none",
+    }
+}
+
+choice! {
+    /// What later messages of a key do while one of them waits for long.
+    Order {
+        /// They wait behind it.
+        Kept = "kept",
+        /// They overtake it.
+        Relaxed = "relaxed",
+    }
+}
+
+choice! {
+    /// When the embedded log syncs its files.
+    Fsync {
+        /// Before a publish is acknowledged.
+        Always = "always",
+        /// At an interval.
+        Interval = "interval",
+        /// When the operating system does.
+        Os = "os",
+    }
+}
+
+choice! {
+    /// What happens at start when a destination is missing.
+    Create {
+        /// It is created.
+        IfMissing = "if-missing",
+        /// The start fails.
+        Never = "never",
+    }
+}
+
+choice! {
+    /// How events are encoded.
+    ContentType {
+        /// `application/json`
+        Json = "application/json",
+        /// `application/octet-stream`
+        Bytes = "application/octet-stream",
+        /// `text/plain`
+        Text = "text/plain",
+    }
+}

@@ -1,0 +1,144 @@
+//! One record per key: [`KeyRecord`] and the [`Kind`] of its value.
+
+use crate::human::{format_bytes, format_duration};
+use std::time::Duration;
+
+/// All that is known of one key. The reference page, the check of every value, and the hint for a mistyped key are
+/// made from it.
+#[derive(Debug, Clone, Copy)]
+pub struct KeyRecord {
+    /// The key; `<name>` stands for the name of a binder, channel or subscription.
+    pub path: &'static str,
+    /// The type of its value, with its limits.
+    pub kind: Kind,
+    /// What holds if nobody sets it, as text.
+    pub default: &'static str,
+    /// A value as TOML writes it.
+    pub example: &'static str,
+    /// What it means.
+    pub doc: &'static str,
+}
+
+/// The type of a value, with its limits (both ends belong to the range).
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub enum Kind {
+    /// Text that is not empty.
+    Text,
+    /// Text in which only these placeholders may stand in braces.
+    Template {
+        /// The placeholders without their braces.
+        placeholders: &'static [&'static str],
+    },
+    /// The address of a broker.
+    Url,
+    /// True or false.
+    Switch,
+    /// A whole number.
+    Integer {
+        /// The smallest.
+        min: u64,
+        /// The largest.
+        max: u64,
+    },
+    /// A number.
+    Number {
+        /// The smallest.
+        min: f64,
+        /// The largest.
+        max: f64,
+    },
+    /// A duration such as `500ms`, `1h30m` or `PT1S`.
+    Duration {
+        /// The shortest.
+        min: Duration,
+        /// The longest.
+        max: Duration,
+    },
+    /// A number of bytes such as `64MiB`.
+    Bytes {
+        /// The smallest.
+        min: u64,
+        /// The largest.
+        max: u64,
+    },
+    /// A rate such as `100/s`.
+    Rate,
+    /// One of these words.
+    Choice(&'static [&'static str]),
+    /// Where a group starts to read.
+    Start,
+    /// As another kind, or `none` for no limit.
+    OrNone(&'static Kind),
+    /// A table of the client's own properties, passed on as they are.
+    Properties,
+}
+
+impl Kind {
+    /// What is expected, in words: `a whole number from 1 to 10000`.
+    pub fn expected(&self) -> String {
+        match self {
+            Self::Text => "text that is not empty".to_owned(),
+            Self::Template { placeholders } => {
+                let known: Vec<_> = placeholders.iter().map(|name| format!("{{{name}}}")).collect();
+                format!("text, in which only {} may stand in braces", known.join(" and "))
+            }
+            Self::Url => "the address of a broker with its scheme".to_owned(),
+            Self::Switch => "true or false".to_owned(),
+            Self::Integer { min, max: u64::MAX } => format!("a whole number from {min}"),
+            Self::Integer { min, max } => format!("a whole number from {min} to {max}"),
+            Self::Number { min, max } => format!("a number from {min} to {max}"),
+            Self::Duration { min, max } => {
+                format!(
+                    "a duration with its unit from {} to {}",
+                    format_duration(*min),
+                    format_duration(*max)
+                )
+            }
+            Self::Bytes { min, max: u64::MAX } => format!("a size from {}", format_bytes(*min)),
+            Self::Bytes { min, max } => {
+                format!("a size from {} to {}", format_bytes(*min), format_bytes(*max))
+            }
+            Self::Rate => "a rate above 0, per second, minute or hour".to_owned(),
+            Self::Choice(words) => format!("one of {}", words.join(", ")),
+            Self::Start => "earliest, latest, an offset, or a time with its offset from UTC".to_owned(),
+            Self::OrNone(kind) => format!("{}, or \"none\"", kind.expected()),
+            Self::Properties => "a table of the client's properties: text, numbers, true or false".to_owned(),
+        }
+    }
+
+    /// The name of the type for tables: `integer`, `duration`, …
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Text | Self::Template { .. } => "text",
+            Self::Url => "URL",
+            Self::Switch => "boolean",
+            Self::Integer { .. } => "integer",
+            Self::Number { .. } => "number",
+            Self::Duration { .. } => "duration",
+            Self::Bytes { .. } => "size",
+            Self::Rate => "rate",
+            Self::Choice(_) => "choice",
+            Self::Start => "start",
+            Self::OrNone(kind) => kind.name(),
+            Self::Properties => "table",
+        }
+    }
+}
+
+impl KeyRecord {
+    /// The parts of the path.
+    pub(crate) fn segments(&self) -> impl Iterator<Item = &'static str> + use<> {
+        self.path.split('.')
+    }
+
+    /// The last part of the path, by which the key is written inside its table.
+    pub(crate) fn last(&self) -> &'static str {
+        self.segments().last().unwrap_or_default()
+    }
+
+    /// How the key could be written in a file.
+    pub(crate) fn example_line(&self) -> String {
+        format!("{} = {}", self.last(), self.example)
+    }
+}

@@ -1,0 +1,106 @@
+//! Keys of a binder.
+
+use super::{CENTURY, HOUR, MINUTE, duration};
+use crate::record::{KeyRecord, Kind};
+
+pub(super) const RECORDS: &[KeyRecord] = &[
+    KeyRecord {
+        path: "binder.<name>.url",
+        kind: Kind::Url,
+        default: "embedded:./data for main; others have none",
+        example: "\"embedded:./data\"",
+        doc: "The address of the broker: `embedded:DIRECTORY`, `memory:`, `kafka://host:port,host:port`, \
+              `amqp://user@host/vhost`. The variable `TIDINGS_URL` sets the one of `main`. A password in it is never \
+              printed.",
+    },
+    KeyRecord {
+        path: "binder.<name>.session_drain",
+        kind: duration(0, HOUR),
+        default: "10s",
+        example: "\"10s\"",
+        doc: "How long the work of a partition that moves to another member may finish before it is taken away.",
+    },
+    KeyRecord {
+        path: "binder.<name>.fsync",
+        kind: Kind::Choice(&["always", "interval", "os"]),
+        default: "interval",
+        example: "\"always\"",
+        doc: "Embedded: what an acknowledged publish survives. `always`: a power cut. `interval`: a crash of the \
+              process, and a power cut except for the last `fsync_interval`. `os`: a crash of the process only.",
+    },
+    KeyRecord {
+        path: "binder.<name>.fsync_interval",
+        kind: duration(1, MINUTE),
+        default: "10ms",
+        example: "\"10ms\"",
+        doc: "Embedded: how often files are synced when `fsync` is `interval`.",
+    },
+    KeyRecord {
+        path: "binder.<name>.segment_bytes",
+        kind: Kind::Bytes {
+            min: 4 << 10,
+            max: 4 << 30,
+        },
+        default: "64MiB",
+        example: "\"64MiB\"",
+        doc: "Embedded: a segment file that has grown to this is closed and the next one begun. Retention removes \
+              whole segments.",
+    },
+    KeyRecord {
+        path: "binder.<name>.max_message_bytes",
+        kind: Kind::Bytes { min: 1, max: 1 << 30 },
+        default: "1MiB",
+        example: "\"1MiB\"",
+        doc: "Embedded: a larger message (key, headers and payload) is refused.",
+    },
+    KeyRecord {
+        path: "binder.<name>.retention_time",
+        kind: Kind::OrNone(&duration(1_000, CENTURY)),
+        default: "none",
+        example: "\"7d\"",
+        doc: "Embedded: messages older than this are removed, by whole segments. A channel may say otherwise.",
+    },
+    KeyRecord {
+        path: "binder.<name>.retention_bytes",
+        kind: Kind::OrNone(&Kind::Bytes {
+            min: 4 << 10,
+            max: u64::MAX,
+        }),
+        default: "none",
+        example: "\"10GiB\"",
+        doc: "Embedded: the oldest segments of a partition are removed while it is larger than this. A channel may \
+              say otherwise.",
+    },
+    KeyRecord {
+        path: "binder.<name>.retention_drop_unread",
+        kind: Kind::Switch,
+        default: "false",
+        example: "true",
+        doc: "Embedded: whether retention removes messages that a stored group has not finished. Without it retention \
+              never does, and a group that stands still keeps its messages on disk.",
+    },
+    KeyRecord {
+        path: "binder.<name>.commit_interval",
+        kind: duration(1, HOUR),
+        default: "100ms",
+        example: "\"100ms\"",
+        doc: "How often the progress of groups is stored, where the subscription does not say. After a crash at most \
+              this much work is delivered again.",
+    },
+    KeyRecord {
+        path: "binder.<name>.kafka",
+        kind: Kind::Properties,
+        default: "empty",
+        example: "{ \"security.protocol\" = \"SASL_SSL\" }",
+        doc: "Properties of the Kafka client, passed on as they are: `kafka.\"security.protocol\" = \"SASL_SSL\"`. \
+              Each can be set by a variable, `TIDINGS__BINDER__MAIN__KAFKA__SASL_PASSWORD`. What looks like a secret \
+              is never printed.",
+    },
+    KeyRecord {
+        path: "binder.<name>.rabbitmq",
+        kind: Kind::Properties,
+        default: "empty",
+        example: "{ heartbeat = 10 }",
+        doc: "Properties of the RabbitMQ client, passed on as they are.",
+    },
+];

@@ -1,0 +1,60 @@
+//! Keys of a channel.
+
+use super::{CENTURY, duration};
+use crate::record::{KeyRecord, Kind};
+
+pub(super) const RECORDS: &[KeyRecord] = &[
+    KeyRecord {
+        path: "channel.<name>.binder",
+        kind: Kind::Text,
+        default: "main",
+        example: "\"main\"",
+        doc: "The binder that the channel lives on.",
+    },
+    KeyRecord {
+        path: "channel.<name>.destination",
+        kind: Kind::Text,
+        default: "the name of the channel",
+        example: "\"order-events\"",
+        doc: "The topic, exchange or queue on the broker.",
+    },
+    KeyRecord {
+        path: "channel.<name>.partitions",
+        kind: Kind::Integer { min: 1, max: 10_000 },
+        default: "4",
+        example: "6",
+        doc: "How many partitions a destination is created with. One that exists is never changed: if it has another \
+              number the start fails.",
+    },
+    KeyRecord {
+        path: "channel.<name>.create",
+        kind: Kind::Choice(&["if-missing", "never"]),
+        default: "if-missing",
+        example: "\"never\"",
+        doc: "Whether a missing destination is created at start. With `never` the start fails instead.",
+    },
+    KeyRecord {
+        path: "channel.<name>.content_type",
+        kind: Kind::Choice(&["application/json", "application/octet-stream", "text/plain"]),
+        default: "application/json",
+        example: "\"text/plain\"",
+        doc: "How events are encoded on this channel, and how a message without a content type is decoded.",
+    },
+    KeyRecord {
+        path: "channel.<name>.retention_time",
+        kind: Kind::OrNone(&duration(1_000, CENTURY)),
+        default: "that of the binder",
+        example: "\"7d\"",
+        doc: "Messages older than this are removed.",
+    },
+    KeyRecord {
+        path: "channel.<name>.retention_bytes",
+        kind: Kind::OrNone(&Kind::Bytes {
+            min: 4 << 10,
+            max: u64::MAX,
+        }),
+        default: "that of the binder",
+        example: "\"1GiB\"",
+        doc: "The oldest messages of a partition are removed while it is larger than this.",
+    },
+];

@@ -1,0 +1,303 @@
+//! Checked values under typed names, one field per record: [`SubscriptionConfig`], [`ChannelConfig`],
+//! [`BinderConfig`], [`AppConfig`].
+
+use crate::choice::{ContentType, Create, Fsync, Order, Ordering};
+use crate::key::KeyPath;
+use crate::origin::Setting;
+use crate::redact::Secret;
+use crate::start::Start;
+use crate::store::Store;
+use crate::url::BinderUrl;
+use crate::value::{FromValue, Value};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+macro_rules! settings {
+    (
+        $(#[$doc:meta])*
+        $name:ident { $($(#[$field_doc:meta])* $field:ident: $type:ty = $key:literal,)* }
+        $({ $($(#[$rest_doc:meta])* $rest:ident: $rest_type:ty = $read:expr,)* })?
+    ) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Default)]
+        #[non_exhaustive]
+        pub struct $name {
+            $($(#[$field_doc])* pub $field: Option<Setting<$type>>,)*
+            $($($(#[$rest_doc])* pub $rest: $rest_type,)*)?
+        }
+
+        impl $name {
+            pub(crate) fn read(store: &Store, table: &KeyPath) -> Self {
+                Self {
+                    $($field: setting(store, table, $key),)*
+                    $($($rest: ($read)(store, table),)*)?
+                }
+            }
+
+            /// The keys and whether they are set.
+            #[cfg(test)]
+            pub(crate) fn fields(&self) -> Vec<(&'static str, bool)> {
+                vec![$(($key, self.$field.is_some())),*]
+            }
+        }
+    };
+}
+
+/// The record of a key says which values pass, the field which type it gives; a test tries every key.
+fn setting<T: FromValue>(store: &Store, table: &KeyPath, key: &str) -> Option<Setting<T>> {
+    let path = key
+        .split('.')
+        .fold(table.clone(), |path, segment| path.child(segment));
+    let found = store.get(&path)?;
+    let value = T::from_value(&found.value).expect("the kind of each record fits the type of its field");
+    Some(Setting::new(value, found.origin.clone()))
+}
+
+/// Properties of a client, by name. They are all treated as secrets: nobody here knows which of them are.
+pub type Properties = BTreeMap<String, Setting<Secret>>;
+
+fn properties(store: &Store, table: &KeyPath, driver: &str) -> Properties {
+    let found = store.properties_of(&table.child(driver));
+    found
+        .into_iter()
+        .filter_map(|(name, found)| match &found.value {
+            Value::Property(value) => Some((name, Setting::new(value.clone(), found.origin.clone()))),
+            _ => None,
+        })
+        .collect()
+}
+
+settings! {
+    /// What configuration says about the whole program.
+    AppConfig {
+        /// How long a stopping app waits for running work.
+        drain_timeout: Duration = "drain_timeout",
+        /// How long a publish may wait for its acknowledgement.
+        publish_timeout: Duration = "publish_timeout",
+        /// The largest payload that is published.
+        max_payload_bytes: usize = "max_payload_bytes",
+        /// The deepest JSON that is decoded.
+        json_max_depth: usize = "json_max_depth",
+    }
+    {
+        /// The name of the app: the key `name`.
+        name: Option<Setting<String>> = |store: &Store, _: &KeyPath| setting(store, &KeyPath::default(), "name"),
+    }
+}
+
+settings! {
+    /// What configuration says about a binder.
+    BinderConfig {
+        /// The address of the broker.
+        url: BinderUrl = "url",
+        /// How long the work of a revoked partition may finish.
+        session_drain: Duration = "session_drain",
+        /// What an acknowledged publish survives.
+        fsync: Fsync = "fsync",
+        /// How often files are synced when `fsync` is `interval`.
+        fsync_interval: Duration = "fsync_interval",
+        /// How large a segment file grows.
+        segment_bytes: u64 = "segment_bytes",
+        /// The largest message.
+        max_message_bytes: usize = "max_message_bytes",
+        /// How long messages are kept; `None` for ever.
+        retention_time: Option<Duration> = "retention_time",
+        /// How much of a partition is kept; `None` for all.
+        retention_bytes: Option<u64> = "retention_bytes",
+        /// Whether retention removes what a group has not finished.
+        retention_drop_unread: bool = "retention_drop_unread",
+        /// How often progress is stored.
+        commit_interval: Duration = "commit_interval",
+    }
+    {
+        /// Properties of the Kafka client.
+        kafka: Properties = |store: &Store, table: &KeyPath| properties(store, table, "kafka"),
+        /// Properties of the RabbitMQ client.
+        rabbitmq: Properties = |store: &Store, table: &KeyPath| properties(store, table, "rabbitmq"),
+    }
+}
+
+settings! {
+    /// What configuration says about a channel.
+    ChannelConfig {
+        /// The binder that it lives on.
+        binder: String = "binder",
+        /// The topic, exchange or queue.
+        destination: String = "destination",
+        /// How many partitions it is created with.
+        partitions: u32 = "partitions",
+        /// Whether it is created if missing.
+        create: Create = "create",
+        /// How events are encoded.
+        content_type: ContentType = "content_type",
+        /// How long messages are kept; `None` for ever.
+        retention_time: Option<Duration> = "retention_time",
+        /// How much of a partition is kept; `None` for all.
+        retention_bytes: Option<u64> = "retention_bytes",
+    }
+}
+
+settings! {
+    /// What configuration says about a subscription.
+    SubscriptionConfig {
+        /// The group.
+        group: String = "group",
+        /// Where to begin without a stored position.
+        start: Start = "start",
+        /// What keeps its order.
+        ordering: Ordering = "ordering",
+        /// How many messages are handled at once.
+        concurrency: usize = "concurrency",
+        /// How many messages of a partition may be received and not finished.
+        max_in_flight: usize = "max_in_flight",
+        /// The most messages of a batch.
+        batch_size: usize = "batch_size",
+        /// How long the first message of a batch waits for others.
+        batch_linger: Duration = "batch_linger",
+        /// How long a handling may take; `None` as long as it likes.
+        timeout: Option<Duration> = "timeout",
+        /// How many deliveries may start per second; `None` for any number.
+        rate: Option<f64> = "rate",
+        /// Whether later messages of a key overtake one that waits for long.
+        order: Order = "order",
+        /// How many messages of a partition may wait durably.
+        max_parked: usize = "max_parked",
+        /// The destination of dead letters; `{destination}` and `{group}` stand for those names.
+        dead_letter: String = "dead_letter",
+        /// Whether what cannot be handled is thrown away.
+        lose_exhausted_messages: bool = "lose_exhausted_messages",
+        /// Whether it starts paused.
+        paused: bool = "paused",
+        /// Whether each handling is a task of its own.
+        spawn: bool = "spawn",
+        /// How often progress is stored.
+        commit_interval: Duration = "commit_interval",
+        /// After how many finished messages progress is stored.
+        commit_every: u64 = "commit_every",
+    }
+    {
+        /// When a failed message is tried again.
+        retry: RetryConfig = RetryConfig::read,
+    }
+}
+
+settings! {
+    /// What configuration says about the retries of a subscription.
+    RetryConfig {
+        /// How often a message is delivered at the most, the first time included.
+        attempts: u32 = "retry.attempts",
+        /// The wait before the second delivery.
+        initial: Duration = "retry.initial",
+        /// Each wait is the one before times this.
+        multiplier: f64 = "retry.multiplier",
+        /// The longest wait.
+        max: Duration = "retry.max",
+        /// By which fraction each wait varies at random.
+        jitter: f64 = "retry.jitter",
+        /// Waits longer than this are durable.
+        durable_after: Duration = "retry.durable_after",
+        /// Retries per first delivery.
+        budget: f64 = "retry.budget",
+        /// Retries per second that are always allowed; `None` for none.
+        budget_floor: Option<f64> = "retry.budget_floor",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::Config;
+    use crate::record::{KeyRecord, Kind};
+    use crate::records::records;
+
+    /// The record's key in a section named `x`, set to that value.
+    fn load(record: &KeyRecord, value: &str) -> Config {
+        let key = record.path.replace("<name>", "x");
+        Config::from_toml(&format!("{key} = {value}\n"), "t.toml").expect(record.path)
+    }
+
+    fn fields(config: &Config, record: &KeyRecord) -> Vec<(&'static str, bool)> {
+        match record.segments().next() {
+            Some("app") => config.app().fields(),
+            Some("binder") => config.binder("x").fields(),
+            Some("channel") => config.channel("x").fields(),
+            Some("subscription") => {
+                let subscription = config.subscription("x");
+                [subscription.fields(), subscription.retry.fields()].concat()
+            }
+            _ => vec![("name", config.app().name.is_some())],
+        }
+    }
+
+    /// Values at the ends of what the record allows: each must fit the type of its field.
+    fn values(kind: &Kind) -> Vec<String> {
+        match kind {
+            Kind::Choice(words) => words.iter().map(|word| format!("{word:?}")).collect(),
+            Kind::Switch => vec!["true".to_owned(), "false".to_owned()],
+            // TOML's integers end at 63 bits.
+            Kind::Integer { min, max } => vec![min.to_string(), (*max).min(i64::MAX as u64).to_string()],
+            Kind::Bytes { min, max } => vec![min.to_string(), format!("\"{max}\"")],
+            Kind::Number { min, max } => vec![format!("{min:?}"), format!("{max:?}")],
+            Kind::Duration { min, max } => {
+                vec![
+                    format!("\"{}ms\"", min.as_millis()),
+                    format!("\"{}ms\"", max.as_millis()),
+                ]
+            }
+            Kind::Start => vec!["\"latest\"".to_owned(), "{ offset = 1 }".to_owned()],
+            Kind::OrNone(kind) => [values(kind), vec!["\"none\"".to_owned()]].concat(),
+            Kind::Rate => vec!["5".to_owned(), "0.5".to_owned(), "\"5/m\"".to_owned()],
+            _ => Vec::new(),
+        }
+    }
+
+    #[test]
+    fn every_record_has_a_field_that_takes_its_example_and_its_limits() {
+        for record in records()
+            .iter()
+            .filter(|record| !matches!(record.kind, Kind::Properties))
+        {
+            let key = record.path.split_once('.').map_or(record.path, |(_, key)| key);
+            let key = key.strip_prefix("<name>.").unwrap_or(key);
+            for value in [vec![record.example.to_owned()], values(&record.kind)].concat() {
+                let set: Vec<_> = fields(&load(record, &value), record)
+                    .into_iter()
+                    .filter(|(_, set)| *set)
+                    .collect();
+                assert_eq!(set, [(key, true)], "{} = {value}", record.path);
+            }
+        }
+    }
+
+    #[test]
+    fn no_field_is_without_a_record() {
+        let config = Config::default();
+        let subscription = config.subscription("x");
+        for (section, fields) in [
+            ("app", config.app().fields()),
+            ("binder.<name>", config.binder("x").fields()),
+            ("channel.<name>", config.channel("x").fields()),
+            ("subscription.<name>", subscription.fields()),
+            ("subscription.<name>", subscription.retry.fields()),
+        ] {
+            for (key, _) in fields {
+                let path = format!("{section}.{key}");
+                assert!(records().iter().any(|record| record.path == path), "{path}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_default_that_is_a_value_would_be_accepted() {
+        for record in records() {
+            let plain = !record.default.contains(' ') && !matches!(record.kind, Kind::Properties);
+            if plain {
+                let quoted = format!("{:?}", record.default);
+                let bare = matches!(
+                    record.kind,
+                    Kind::Integer { .. } | Kind::Number { .. } | Kind::Switch
+                );
+                load(record, if bare { record.default } else { &quoted });
+            }
+        }
+    }
+}
