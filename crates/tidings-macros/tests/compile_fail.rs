@@ -1,0 +1,9 @@
+//! What the compiler says to the commonest mistakes, pinned: an error message is part of the interface.
+//!
+//! After a change that is for the better: `TRYBUILD=overwrite cargo test -p tidings-macros --test compile_fail`, and
+//! read every message as if you had made the mistake.
+
+#[test]
+fn mistakes_give_errors_that_a_person_understands() {
+    trybuild::TestCases::new().compile_fail("tests/ui/*.rs");
+}
