@@ -1,0 +1,398 @@
+//! What becomes of a handling: done, delivered again, parked, a dead letter.
+
+use super::Dispatcher;
+use super::run::Work;
+use crate::effects::OutputId;
+use crate::keys::KeyId;
+use crate::letters::{self, GivenUp, Leaving};
+use crate::panics::call_caught;
+use crate::tasks::{Stage, TaskId};
+use crate::verdict::{Verdict, judge};
+use std::task::Poll;
+use std::time::Duration;
+use tidings_core::{
+    AckDecision, BoxFuture, Failure, FailureKind, HandlerResult, Ordering, Outputs, Position, PublishError,
+};
+use tokio::time::Instant;
+
+/// How an effect ended.
+pub(super) enum EffectEnd {
+    /// What the handler returned is kept by the broker, or refused for good.
+    Published(Result<(), PublishError>),
+    /// The manual acknowledgement came; the outputs are those that the handler returned.
+    Decided(AckDecision, Outputs),
+    /// The message is in the retry lane, or refused for good.
+    Parked(Result<Position, PublishError>, Duration),
+    /// The message is in the dead letters.
+    DeadLettered,
+}
+
+impl Dispatcher {
+    /// A handler ended.
+    pub(super) fn on_handled(&mut self, id: TaskId, slot: usize, result: HandlerResult) {
+        self.slots.set_deadline(slot, None);
+        let outputs = match result {
+            Ok(outputs) => outputs,
+            Err(failure) => return self.failed(id, Some(slot), failure),
+        };
+        match self
+            .tasks
+            .get(id)
+            .and_then(|task| task.delivery.take_ack_waiter())
+        {
+            Some(waiter) => {
+                let held = Box::pin(async move { EffectEnd::Decided(waiter.await, outputs) });
+                self.start_effect(id, Some(slot), Stage::Held, held);
+                if self.tasks.get(id).is_some_and(|task| task.stage() == Stage::Held) {
+                    self.arm_timeout(slot);
+                }
+            }
+            None => self.publish_or_done(id, slot, outputs),
+        }
+    }
+
+    fn publish_or_done(&mut self, id: TaskId, slot: usize, outputs: Outputs) {
+        if outputs.is_empty() {
+            return self.done(id, Some(slot));
+        }
+        let Some(task) = self.tasks.get(id) else {
+            return self.slots.give_back(slot);
+        };
+        let publisher = self.spec.context.publisher.caused_by(&task.delivery);
+        let output_id = OutputId::new(&task.delivery, &self.spec.context);
+        let publishing =
+            self.effects
+                .clone()
+                .publish(publisher, self.spec.output.clone(), outputs, output_id);
+        let future = Box::pin(async move { EffectEnd::Published(publishing.await) });
+        self.start_effect(id, Some(slot), Stage::Publishing, future);
+    }
+
+    /// Starts an effect in the slot of the handling, or in one more.
+    fn start_effect(
+        &mut self,
+        id: TaskId,
+        slot: Option<usize>,
+        stage: Stage,
+        mut future: BoxFuture<'static, EffectEnd>,
+    ) {
+        let slot = slot.unwrap_or_else(|| self.slots.take());
+        self.tasks.set_stage(id, stage);
+        match self.slots.poll(slot, |context| future.as_mut().poll(context)) {
+            Poll::Pending => self.slots.put(slot, Work::Effect { task: id, future }),
+            Poll::Ready(end) => self.on_effect(id, slot, end),
+        }
+    }
+
+    pub(super) fn on_effect(&mut self, id: TaskId, slot: usize, end: EffectEnd) {
+        self.slots.set_deadline(slot, None);
+        match end {
+            EffectEnd::Published(Ok(())) => self.done(id, Some(slot)),
+            EffectEnd::Published(Err(error)) => {
+                // The handler did its work: running it again would do it twice, and help nothing.
+                let failure = Failure::new(FailureKind::Permanent, error);
+                self.note_failure(id, &failure);
+                self.dead_letter(id, Some(slot), "permanent", &failure);
+            }
+            EffectEnd::Decided(AckDecision::Ack, outputs) => self.publish_or_done(id, slot, outputs),
+            EffectEnd::Decided(decision, _) => self.failed(id, Some(slot), refusal(decision)),
+            EffectEnd::Parked(Ok(position), _) => self.on_parked(id, slot, &position),
+            EffectEnd::Parked(Err(error), wait) => self.on_not_parked(id, slot, &error, wait),
+            EffectEnd::DeadLettered => {
+                self.board.counters.dead_lettered.add(1);
+                self.close(id, Some(slot));
+            }
+        }
+    }
+
+    /// An attempt failed.
+    pub(super) fn failed(&mut self, id: TaskId, slot: Option<usize>, failure: Failure) {
+        self.note_failure(id, &failure);
+        let retry = &self.spec.policy.retry;
+        let kind = call_caught(|| retry.classify(&failure)).unwrap_or(failure.kind());
+        let Some(task) = self.tasks.get_mut(id) else {
+            return;
+        };
+        let verdict = match call_caught(|| judge(kind, task.used.saturating_add(1), retry, fastrand::f64())) {
+            Ok(verdict) => verdict,
+            // A back-off function of the user's that panics must not make a message wait for ever.
+            Err(_) => Verdict::GiveUp("exhausted"),
+        };
+        match verdict {
+            Verdict::GiveUp(reason) => {
+                task.used = task.used.saturating_add(1);
+                self.dead_letter(id, slot, reason, &failure);
+            }
+            Verdict::Again { wait, counts } => {
+                if counts {
+                    task.used = task.used.saturating_add(1);
+                    let (lane, offset, used) = (task.lane, task.delivery.lane_offset(), task.used);
+                    if let Some(lane) = self.lane_mut(lane) {
+                        lane.note_attempts(offset, used);
+                    }
+                }
+                self.again(id, slot, wait);
+            }
+        }
+    }
+
+    /// Counts and remembers a failure.
+    pub(super) fn note_failure(&mut self, id: TaskId, failure: &Failure) {
+        let now = self.spec.context.clock.now();
+        self.board.counters.failed.add(1);
+        self.board
+            .edit(|status| status.last_failure = Some((now, failure.to_string())));
+        let Some(task) = self.tasks.get_mut(id) else {
+            return;
+        };
+        task.first_failure.get_or_insert(now);
+        tracing::debug!(subscription = %self.spec.context.subscription, position = %task.delivery.position(),
+            kind = failure.kind().as_str(), %failure, "a delivery failed");
+    }
+
+    /// Delivers a task again after that time: waits in the retry lane if that is long, else in memory.
+    fn again(&mut self, id: TaskId, slot: Option<usize>, wait: Duration) {
+        if wait > self.spec.policy.retry.durable_after && self.can_park(id) {
+            return self.park(id, slot, wait);
+        }
+        if let Some(slot) = slot {
+            self.slots.give_back(slot);
+        }
+        if let Some(task) = self.tasks.get_mut(id) {
+            task.detach();
+        }
+        if self
+            .tasks
+            .get(id)
+            .is_some_and(|task| self.lane(task.lane).is_some_and(|lane| lane.stopping))
+        {
+            return self.abandon_task(id);
+        }
+        self.wait(id, wait);
+    }
+
+    /// Whether a task may move to the retry lane: it is not there already, there is one, and it has room.
+    fn can_park(&self, id: TaskId) -> bool {
+        let Some(lane) = self.tasks.get(id).and_then(|task| self.lane(task.lane)) else {
+            return false;
+        };
+        let has_retry = self
+            .spec
+            .inputs
+            .get(lane.input)
+            .is_some_and(|input| input.retry.is_some());
+        has_retry
+            && !lane.is_retry()
+            && lane.partner.is_some()
+            && self.spec.policy.ordering != Ordering::Partition
+            && self.parked_count(lane.pair) < self.spec.policy.max_parked
+    }
+
+    /// Moves a message to the retry lane, to wait there for that time.
+    pub(super) fn park(&mut self, id: TaskId, slot: Option<usize>, wait: Duration) {
+        let Some(task) = self.tasks.get(id) else { return };
+        let Some(lane) = self.lane(task.lane) else { return };
+        let Some(retry) = self
+            .spec
+            .inputs
+            .get(lane.input)
+            .and_then(|input| input.retry.clone())
+        else {
+            return;
+        };
+        let due = self.spec.context.clock.now().plus(wait);
+        let leaving = Leaving {
+            delivery: &task.delivery,
+            used: task.used,
+            first_failure: task.first_failure,
+        };
+        let message = letters::parked(&leaving, retry, lane.info.partition, due);
+        let keep = self.effects.clone().keep(
+            "a message that waits for its next attempt",
+            self.spec.binder.sink(),
+            message,
+        );
+        let future = Box::pin(async move { EffectEnd::Parked(keep.await, wait) });
+        self.start_effect(id, slot, Stage::Parking, future);
+    }
+
+    fn on_parked(&mut self, id: TaskId, slot: usize, position: &Position) {
+        let Some(task) = self.tasks.get(id) else {
+            return self.slots.give_back(slot);
+        };
+        let (lane, key) = (task.lane, task.key);
+        if task.used > 0 || task.first_failure.is_some() {
+            self.board.counters.parked.add(1);
+        }
+        let partner = self.lane(lane).and_then(|lane| lane.partner);
+        if let Some(retry) = partner.and_then(|partner| self.lane_mut(partner)) {
+            retry.parked_end = retry.parked_end.max(position.offset() + 1);
+            self.source_idle = false;
+        }
+        if let Some(key) = key
+            && self.keeps_order()
+        {
+            let pair = self.lane(lane).map_or(lane, |lane| lane.pair);
+            // It may have come back already: then nothing is still to come.
+            let retry = partner.and_then(|partner| self.lane(partner));
+            let is_back = retry.is_some_and(|retry| retry.looked_to > position.offset());
+            if let Some(next) = self.keys.parked(key, pair, (!is_back).then(|| position.offset())) {
+                self.next_of_key(next);
+            }
+        }
+        self.close(id, Some(slot));
+    }
+
+    /// The retry lane refuses the message: it waits in memory, and those behind it stay.
+    fn on_not_parked(&mut self, id: TaskId, slot: usize, error: &PublishError, wait: Duration) {
+        tracing::warn!(subscription = %self.spec.context.subscription, %error, "a message cannot be parked and waits in memory");
+        self.slots.give_back(slot);
+        let Some(task) = self.tasks.get(id) else { return };
+        match task.key.filter(|_| !task.holds_key) {
+            Some(key) if self.keeps_order() => {
+                self.tasks.set_stage(id, Stage::Queued);
+                if let Some(next) = self.keys.not_moved(key, id) {
+                    self.next_of_key(next);
+                }
+            }
+            _ => self.wait(id, wait),
+        }
+    }
+
+    /// Writes a message to the dead letters; its position stays open until the broker keeps it.
+    pub(super) fn dead_letter(
+        &mut self,
+        id: TaskId,
+        slot: Option<usize>,
+        reason: &'static str,
+        failure: &Failure,
+    ) {
+        let Some(task) = self.tasks.get(id) else { return };
+        let input = self
+            .lane(task.lane)
+            .and_then(|lane| self.spec.inputs.get(lane.input));
+        let target = input.and_then(|input| input.dead_letter.as_ref());
+        let Some(target) = target.filter(|_| !self.spec.policy.lose_exhausted_messages) else {
+            self.board.counters.dropped.add(1);
+            tracing::warn!(subscription = %self.spec.context.subscription, position = %task.delivery.position(), %failure,
+                "a message is lost, as lose_exhausted_messages says");
+            return self.close(id, slot);
+        };
+        tracing::warn!(subscription = %self.spec.context.subscription, position = %task.delivery.position(), reason, %failure,
+            destination = %target.destination, "to the dead letters");
+        let leaving = Leaving {
+            delivery: &task.delivery,
+            used: task.used.max(1),
+            first_failure: task.first_failure,
+        };
+        let at = self.spec.context.clock.now();
+        let given_up = GivenUp {
+            handler: self.spec.handler.name(),
+            reason,
+            failure,
+            at,
+        };
+        let message = letters::dead(&leaving, target, &given_up);
+        let keep = self
+            .effects
+            .clone()
+            .keep_for_ever("a dead letter", self.spec.binder.sink(), message);
+        let future = Box::pin(async move {
+            keep.await;
+            EffectEnd::DeadLettered
+        });
+        self.start_effect(id, slot, Stage::DeadLettering, future);
+    }
+
+    /// A message is handled.
+    pub(super) fn done(&mut self, id: TaskId, slot: Option<usize>) {
+        self.board.counters.handled.add(1);
+        self.close(id, slot);
+    }
+
+    /// Everything outside is done: the position is closed, and slot and key are free.
+    fn close(&mut self, id: TaskId, slot: Option<usize>) {
+        if let Some(slot) = slot {
+            self.slots.give_back(slot);
+        }
+        let Some(task) = self.tasks.remove(id) else { return };
+        if let Some(lane) = self.lane_mut(task.lane) {
+            lane.tasks = lane.tasks.saturating_sub(1);
+            lane.finish(task.ticket);
+            lane.forget_attempts(task.delivery.lane_offset());
+        }
+        if let Some(key) = task.key.filter(|_| task.holds_key) {
+            self.release(key);
+        }
+    }
+
+    fn release(&mut self, key: KeyId) {
+        if let Some(next) = self.keys.release(key) {
+            self.next_of_key(next);
+        }
+    }
+
+    /// A task holds its key now.
+    pub(super) fn next_of_key(&mut self, id: TaskId) {
+        let Some(task) = self.tasks.get_mut(id) else {
+            return;
+        };
+        task.holds_key = true;
+        match task.due {
+            Some(due) if due > Instant::now() => {
+                let wait = due - Instant::now();
+                self.wait(id, wait);
+            }
+            _ => self.make_runnable(id),
+        }
+    }
+
+    /// A task may run as soon as a slot is free; a first attempt of a batch handler joins a batch.
+    fn make_runnable(&mut self, id: TaskId) {
+        self.tasks.set_stage(id, Stage::Queued);
+        let Some(task) = self.tasks.get(id) else { return };
+        let main = self.lane(task.lane).is_some_and(|lane| !lane.is_retry());
+        if self.is_batch() && main && task.used == 0 {
+            self.gather_next(id);
+        } else {
+            self.runnable.push_back(id);
+            // It would have to wait for a whole stretch otherwise.
+            self.stop_sequences(|_| true);
+        }
+    }
+
+    /// A task's wait is over: it runs if the retry budget allows it and its key is free.
+    pub(super) fn due(&mut self, id: TaskId, now: Instant) {
+        let Some(task) = self.tasks.get(id).filter(|task| task.stage() == Stage::Waiting) else {
+            return;
+        };
+        if task.used > 0
+            && let Err(wait) = self.budget.take(now)
+        {
+            return self.timers.set(now + wait, crate::timers::Timer::Due(id));
+        }
+        let (key, holds_key, lane) = (task.key, task.holds_key, task.lane);
+        let pair = self.lane(lane).map_or(lane, |lane| lane.pair);
+        if let Some(key) = key.filter(|_| !holds_key) {
+            self.tasks.set_stage(id, Stage::Queued);
+            if !self.keys.take_or_queue(key, pair, id) {
+                return;
+            }
+            if let Some(task) = self.tasks.get_mut(id) {
+                task.holds_key = true;
+            }
+        }
+        self.make_runnable(id);
+    }
+}
+
+/// A decision by hand, as a failure.
+fn refusal(decision: AckDecision) -> Failure {
+    match decision {
+        AckDecision::NackAfter(wait) => {
+            Failure::transient("the handler refused it for now").with_kind(FailureKind::RetryAfter(wait))
+        }
+        AckDecision::Reject(reason) => Failure::transient(reason).with_kind(FailureKind::Rejected),
+        _ => Failure::transient("the handler refused it"),
+    }
+}

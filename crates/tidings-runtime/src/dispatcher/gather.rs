@@ -1,0 +1,264 @@
+//! Batch handlers: items are gathered per pair of lanes, handled by one call, and then go their own ways.
+
+use super::Dispatcher;
+use super::run::Work;
+use crate::effects::OutputId;
+use crate::keys::KeyId;
+use crate::panics::{call_caught, poll_caught};
+use crate::tasks::{Stage, TaskId};
+use crate::timers::Timer;
+use std::collections::HashMap;
+use std::task::Poll;
+use tidings_core::{BatchOutcome, BoxFuture, Failure, FailureKind, Ordering, Outputs, PublishError};
+use tokio::time::Instant;
+
+/// A call of a batch handler.
+pub(super) struct BatchCall {
+    pub(super) lane: usize,
+    pub(super) tasks: Vec<TaskId>,
+}
+
+impl Dispatcher {
+    /// Whether another item may be gathered. One call of a lane at a time keeps the order.
+    pub(super) fn has_room_in_batch(&mut self, index: usize) -> bool {
+        let (size, one_call) = (
+            self.spec.policy.batch.size.max(1),
+            self.spec.policy.ordering != Ordering::None,
+        );
+        let number = self.batches + 1;
+        let Some(lane) = self.lane_mut(index) else {
+            return false;
+        };
+        let gather = &mut lane.gather;
+        if gather.batch == 0 {
+            gather.batch = number;
+            self.batches = number;
+        }
+        let Some(lane) = self.lane(index) else {
+            return false;
+        };
+        lane.gather.tasks.len() < size && (lane.gather.calls == 0 || !one_call)
+    }
+
+    /// An item joins the batch; its key is held for it.
+    pub(super) fn add_to_batch(&mut self, index: usize, task: TaskId, now: Instant) {
+        let linger = self.spec.policy.batch.linger;
+        let Some(lane) = self.lane_mut(index) else { return };
+        lane.gather.tasks.push(task);
+        if lane.gather.tasks.len() == 1 {
+            let batch = lane.gather.batch;
+            lane.gather.due = linger.is_zero();
+            self.timers
+                .set(now + linger, Timer::Linger { lane: index, batch });
+        }
+    }
+
+    /// A message whose key was freed joins the batch, and those of its key behind it as far as there is room.
+    pub(super) fn gather_next(&mut self, id: TaskId) {
+        let Some(task) = self.tasks.get(id) else { return };
+        let (index, key) = (task.lane, task.key);
+        // Beyond the size or beside a running call is no harm here: the key is held, so its order is kept.
+        self.has_room_in_batch(index);
+        let now = Instant::now();
+        self.add_to_batch(index, id, now);
+        let Some(key) = key else { return };
+        let Some(batch) = self.lane(index).map(|lane| lane.gather.batch) else {
+            return;
+        };
+        self.keys.set_batch(key, batch);
+        while self.has_room_in_batch(index)
+            && let Some(next) = self.keys.next_in_batch(key, batch)
+        {
+            if let Some(task) = self.tasks.get_mut(next) {
+                task.holds_key = true;
+            }
+            self.add_to_batch(index, next, now);
+        }
+    }
+
+    /// Starts the calls whose batch is full or has waited long enough. True if there was one.
+    pub(super) fn start_batches(&mut self, now: Instant) -> bool {
+        let mut started = false;
+        if !self.is_batch() {
+            return started;
+        }
+        let (size, one_call) = (
+            self.spec.policy.batch.size.max(1),
+            self.spec.policy.ordering != Ordering::None,
+        );
+        for index in 0..self.lanes.len() {
+            let Some(lane) = self.lane(index) else { continue };
+            let gather = &lane.gather;
+            let ready = !gather.tasks.is_empty() && (gather.due || gather.tasks.len() >= size);
+            let blocked = lane.stopping || (one_call && gather.calls > 0);
+            if ready && !blocked && self.may_start(now) {
+                self.start_call(index);
+                started = true;
+            }
+        }
+        started
+    }
+
+    fn start_call(&mut self, index: usize) {
+        self.batches += 1;
+        let number = self.batches;
+        let Some(lane) = self.lane_mut(index) else { return };
+        let tasks = std::mem::take(&mut lane.gather.tasks);
+        lane.gather.batch = number;
+        lane.gather.due = false;
+        lane.gather.calls += 1;
+        self.spend(tasks.len());
+        self.budget.earn(tasks.len());
+        let mut deliveries = Vec::with_capacity(tasks.len());
+        for id in &tasks {
+            self.tasks.set_stage(*id, Stage::Running);
+            if let Some(task) = self.tasks.get(*id) {
+                deliveries.push(task.delivery.clone().with_attempt(task.used.saturating_add(1)));
+            }
+        }
+        let call = BatchCall { lane: index, tasks };
+        let slot = self.slots.take();
+        match call_caught(|| self.batch_future(&deliveries)) {
+            Ok(future) => self.poll_batch(slot, call, future),
+            Err(failure) => self.on_batch(slot, call, Err(failure)),
+        }
+    }
+
+    pub(super) fn poll_batch(
+        &mut self,
+        slot: usize,
+        call: BatchCall,
+        mut future: BoxFuture<'static, BatchOutcome>,
+    ) {
+        match self.slots.poll(slot, |context| poll_caught(&mut future, context)) {
+            Poll::Pending => {
+                self.arm_timeout(slot);
+                self.slots.put(slot, Work::Batch { call, future });
+            }
+            Poll::Ready(outcome) => {
+                drop(future);
+                self.on_batch(slot, call, outcome);
+            }
+        }
+    }
+
+    /// A call ended: what it returned is published, then each item goes its own way.
+    pub(super) fn on_batch(&mut self, slot: usize, call: BatchCall, outcome: Result<BatchOutcome, Failure>) {
+        self.slots.set_deadline(slot, None);
+        let outcome = outcome.unwrap_or_else(BatchOutcome::all_failed);
+        let (outputs, failures) = outcome.into_parts(call.tasks.len());
+        if outputs.is_empty() {
+            return self.end_call(slot, call, failures);
+        }
+        let mut future = self.publish_of_batch(&call, outputs);
+        match self.slots.poll(slot, |context| future.as_mut().poll(context)) {
+            Poll::Pending => self.slots.put(
+                slot,
+                Work::BatchOutputs {
+                    call,
+                    failures,
+                    future,
+                },
+            ),
+            Poll::Ready(result) => self.on_batch_published(slot, call, failures, result),
+        }
+    }
+
+    fn publish_of_batch(
+        &self,
+        call: &BatchCall,
+        outputs: Outputs,
+    ) -> BoxFuture<'static, Result<(), PublishError>> {
+        let first = call.tasks.iter().find_map(|id| self.tasks.get(*id));
+        let id = first.map(|task| OutputId::new(&task.delivery, &self.spec.context));
+        let publisher = self.spec.context.publisher.clone();
+        let (effects, channel) = (self.effects.clone(), self.spec.output.clone());
+        Box::pin(async move {
+            match id {
+                Some(id) => effects.publish(publisher, channel, outputs, id).await,
+                None => Ok(()),
+            }
+        })
+    }
+
+    pub(super) fn on_batch_published(
+        &mut self,
+        slot: usize,
+        call: BatchCall,
+        mut failures: Vec<Option<Failure>>,
+        result: Result<(), PublishError>,
+    ) {
+        if let Err(error) = result {
+            let said = format!("what the batch handler returned cannot be published: {error}");
+            for failure in &mut failures {
+                failure.get_or_insert_with(|| Failure::permanent(said.clone()));
+            }
+        }
+        self.end_call(slot, call, failures);
+    }
+
+    fn end_call(&mut self, slot: usize, call: BatchCall, failures: Vec<Option<Failure>>) {
+        self.slots.give_back(slot);
+        if let Some(lane) = self.lane_mut(call.lane) {
+            lane.gather.calls = lane.gather.calls.saturating_sub(1);
+        }
+        // Of several failed items of a key the first goes on; the others wait behind it.
+        let mut behind: HashMap<KeyId, Vec<TaskId>> = HashMap::new();
+        for (id, failure) in call.tasks.into_iter().zip(failures) {
+            let Some(task) = self.tasks.get(id) else { continue };
+            match (failure, task.key) {
+                (None, _) => self.done(id, None),
+                (Some(failure), Some(key)) => match behind.get_mut(&key) {
+                    Some(others)
+                        if self.spec.policy.retry.classify(&failure).is_retryable()
+                            && self.has_attempts(id, &failure) =>
+                    {
+                        self.note_failure(id, &failure);
+                        self.step_back(id);
+                        others.push(id);
+                    }
+                    _ => {
+                        behind.entry(key).or_default();
+                        self.failed(id, None, failure);
+                    }
+                },
+                (Some(failure), None) => self.failed(id, None, failure),
+            }
+        }
+        for (key, tasks) in behind.into_iter().filter(|(_, tasks)| !tasks.is_empty()) {
+            if let Some(next) = self.keys.requeue(key, &tasks) {
+                self.next_of_key(next);
+            }
+        }
+    }
+
+    /// Whether a failed item may be tried again; counts the attempt.
+    fn has_attempts(&mut self, id: TaskId, failure: &Failure) -> bool {
+        let later = matches!(self.spec.policy.retry.classify(failure), FailureKind::Later(_));
+        let attempts = self.spec.policy.retry.attempts.max(1);
+        let Some(task) = self.tasks.get_mut(id) else {
+            return false;
+        };
+        if later {
+            return true;
+        }
+        if task.used.saturating_add(1) >= attempts {
+            return false;
+        }
+        task.used += 1;
+        true
+    }
+
+    /// An item gives its key back and waits for it again.
+    fn step_back(&mut self, id: TaskId) {
+        if let Some(task) = self.tasks.get_mut(id) {
+            task.holds_key = false;
+            task.detach();
+            let (lane, offset, used) = (task.lane, task.delivery.lane_offset(), task.used);
+            if let Some(lane) = self.lane_mut(lane) {
+                lane.note_attempts(offset, used);
+            }
+        }
+        self.tasks.set_stage(id, Stage::Queued);
+    }
+}

@@ -1,0 +1,268 @@
+//! The dispatcher: one state machine for every delivery of a subscription, run on the task that owns the source.
+//!
+//! - `intake`: lanes come and go, batches are opened
+//! - `scan`: looks at records in order and gives each to its key, to a slot, or to a batch
+//! - `run`: starts handlers and polls what is pending
+//! - `turn`: handles stretches of a batch in turn, without a box per message
+//! - `gather`: batch handlers
+//! - `finish`: what becomes of a handling: done, again, parked, a dead letter
+//! - `leave`: lanes that are handed over, and draining
+//!
+//! Nothing in here waits: [`Dispatcher::work`] does what can be done now, and
+//! [`Dispatcher::next_timer`] says when to come again.
+
+mod finish;
+mod gather;
+mod intake;
+mod leave;
+mod run;
+mod scan;
+mod turn;
+
+use crate::budget::{Budget, Limiter};
+use crate::effects::Effects;
+use crate::keys::Keys;
+use crate::lane::Lane;
+use crate::slots::Slots;
+use crate::spec::SubscriptionSpec;
+use crate::status::{LaneStatus, StatusBoard};
+use crate::tasks::{TaskId, Tasks};
+use crate::timers::{Timer, Timers};
+use run::Work;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tidings_core::{HandlerKind, LaneId, LaneRole, Ordering, RetryOrder};
+use tokio::time::Instant;
+
+/// After so many pieces of work the source is polled again, however much there is to do.
+const STRETCH: usize = 256;
+/// At most so many messages of a pair are moved behind parked ones at a time.
+const MOVES: usize = 64;
+
+/// What the dispatcher wants of the source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SourceCommand {
+    Pause(LaneId),
+    Resume(LaneId),
+}
+
+pub(crate) struct Dispatcher {
+    spec: SubscriptionSpec,
+    board: Arc<StatusBoard>,
+    effects: Effects,
+    lanes: Vec<Option<Lane>>,
+    /// Where the next round of scanning begins.
+    turn: usize,
+    tasks: Tasks,
+    keys: Keys,
+    slots: Slots<Work>,
+    /// Tasks that may run as soon as a slot is free.
+    runnable: VecDeque<TaskId>,
+    timers: Timers,
+    limiter: Option<Limiter>,
+    rate_timer: bool,
+    budget: Budget,
+    /// Batch calls are numbered.
+    batches: u64,
+    /// Nothing starts.
+    paused: bool,
+    draining: bool,
+    /// Every lane that is not paused was read to its end.
+    source_idle: bool,
+    commands: Vec<SourceCommand>,
+}
+
+impl Dispatcher {
+    pub(crate) fn new(spec: SubscriptionSpec, board: Arc<StatusBoard>) -> Self {
+        let now = Instant::now();
+        let policy = &spec.policy;
+        let effects = Effects {
+            board: board.clone(),
+            timeout: spec.publish_timeout,
+        };
+        Self {
+            limiter: policy.rate.map(|rate| Limiter::new(rate, now)),
+            budget: Budget::new(policy.retry.budget, now),
+            paused: policy.paused,
+            board,
+            effects,
+            lanes: Vec::new(),
+            turn: 0,
+            tasks: Tasks::default(),
+            keys: Keys::default(),
+            slots: Slots::default(),
+            runnable: VecDeque::new(),
+            timers: Timers::default(),
+            rate_timer: false,
+            batches: 0,
+            draining: false,
+            source_idle: false,
+            commands: Vec::new(),
+            spec,
+        }
+    }
+
+    /// Does what can be done now, up to a limit. True if there is more.
+    pub(crate) fn work(&mut self) -> bool {
+        let now = Instant::now();
+        self.fire_timers(now);
+        let mut left = STRETCH;
+        while left > 0
+            && let Some((slot, work)) = self.slots.next_woken()
+        {
+            self.poll_work(slot, work);
+            left -= 1;
+        }
+        while left > 0 && self.may_start(now) {
+            let Some(task) = self.runnable.pop_front() else {
+                break;
+            };
+            if self.tasks.get(task).is_some() {
+                self.start_task(task);
+                left -= 1;
+            }
+        }
+        let mut started = false;
+        if !self.paused && !self.draining {
+            self.scan_lanes(now, &mut left);
+            started = self.start_batches(now);
+        }
+        // What was ready at once may have freed a key or made room for others.
+        left == 0 || started || (!self.runnable.is_empty() && self.may_start(now))
+    }
+
+    /// When to come again although nothing else happens.
+    pub(crate) fn next_timer(&self) -> Option<Instant> {
+        self.timers.next()
+    }
+
+    /// Ready when pending work can go on.
+    pub(crate) fn poll_woken(&self, context: &mut Context<'_>) -> Poll<()> {
+        self.slots.poll_woken(context)
+    }
+
+    /// What the source is to be told.
+    pub(crate) fn take_commands(&mut self) -> Vec<SourceCommand> {
+        std::mem::take(&mut self.commands)
+    }
+
+    /// Stops or goes on starting deliveries.
+    pub(crate) fn set_paused(&mut self, paused: bool) {
+        self.paused = paused;
+        if paused {
+            self.stop_sequences(|_| true);
+        }
+    }
+
+    pub(crate) fn is_paused(&self) -> bool {
+        self.paused
+    }
+
+    pub(crate) fn set_source_idle(&mut self) {
+        self.source_idle = true;
+    }
+
+    /// Whether a delivery may start: not paused, a slot free, the rate not exceeded.
+    fn may_start(&mut self, now: Instant) -> bool {
+        !self.paused
+            && !self.draining
+            && self.slots.in_use() < self.spec.policy.concurrency.max(1)
+            && self.rate_allows(now) > 0
+    }
+
+    /// How many deliveries the rate limit allows now; sets a timer if none.
+    fn rate_allows(&mut self, now: Instant) -> usize {
+        let Some(limiter) = &mut self.limiter else {
+            return usize::MAX;
+        };
+        let available = limiter.available(now);
+        if available == 0 && !self.rate_timer {
+            self.rate_timer = true;
+            self.timers.set(now + limiter.wait(), Timer::Rate);
+        }
+        available
+    }
+
+    /// Deliveries started.
+    fn spend(&mut self, started: usize) {
+        if let Some(limiter) = &mut self.limiter {
+            limiter.spend(started);
+        }
+    }
+
+    fn fire_timers(&mut self, now: Instant) {
+        while let Some(timer) = self.timers.pop_due(now) {
+            match timer {
+                Timer::Due(task) => self.due(task, now),
+                Timer::Timeout(slot) => self.look_at_deadline(slot, now),
+                Timer::Linger { lane, batch } => {
+                    if let Some(lane) = self.lane_mut(lane)
+                        && lane.gather.batch == batch
+                    {
+                        lane.gather.due = true;
+                    }
+                }
+                Timer::Rate => self.rate_timer = false,
+                Timer::Revoke { lane, epoch } => self.revoke_deadline(lane, epoch),
+            }
+        }
+    }
+
+    fn lane(&self, lane: usize) -> Option<&Lane> {
+        self.lanes.get(lane)?.as_ref()
+    }
+
+    fn lane_mut(&mut self, lane: usize) -> Option<&mut Lane> {
+        self.lanes.get_mut(lane)?.as_mut()
+    }
+
+    fn is_batch(&self) -> bool {
+        self.spec.handler.kind() == HandlerKind::Batch
+    }
+
+    fn keeps_order(&self) -> bool {
+        self.spec.policy.order == RetryOrder::Kept || self.spec.policy.ordering == Ordering::Partition
+    }
+
+    fn after(wait: Duration) -> Instant {
+        Instant::now() + wait
+    }
+
+    /// Writes what the subscription does to its status.
+    pub(crate) fn write_status(&self) {
+        let (running, waiting, queued) = (self.slots.in_use(), self.tasks.waiting(), self.tasks.queued());
+        let mut open = 0;
+        let lanes = self.lanes.iter().flatten();
+        self.board.edit(|status| {
+            status.lanes.clear();
+            status.lanes.extend(lanes.map(|lane| {
+                open += lane.ledger.open_count();
+                LaneStatus {
+                    destination: lane.info.destination.clone(),
+                    partition: lane.info.partition,
+                    role: lane.info.role,
+                    watermark: lane.ledger.watermark(),
+                    received: lane.ledger.next_offset(),
+                    open: lane.ledger.open_count(),
+                }
+            }));
+            (status.running, status.waiting, status.queued) = (running, waiting, queued);
+            status.idle = self.source_idle && open == 0 && running == 0;
+        });
+    }
+
+    /// How many messages are in the retry lane of a pair.
+    fn parked_count(&self, pair: usize) -> usize {
+        let retry = self
+            .lane(pair)
+            .and_then(|lane| lane.partner)
+            .and_then(|partner| self.lane(partner));
+        let Some(retry) = retry.filter(|lane| lane.info.role == LaneRole::Retry) else {
+            return 0;
+        };
+        let end = retry.parked_end.max(retry.ledger.next_offset());
+        usize::try_from(end.saturating_sub(retry.ledger.watermark())).unwrap_or(usize::MAX)
+    }
+}

@@ -1,0 +1,291 @@
+//! Starts handlers and polls what is pending.
+
+use super::Dispatcher;
+use super::finish::EffectEnd;
+use super::gather::BatchCall;
+use super::turn::Turn;
+use crate::keys::KeyId;
+use crate::lane::Stretch;
+use crate::panics::{call_caught, failure, poll_caught};
+use crate::tasks::{Stage, TaskId};
+use crate::timers::Timer;
+use std::task::Poll;
+use tidings_core::{
+    BatchOutcome, BoxFuture, Delivery, Failure, FailureKind, HandlerResult, PublishError, SequenceEnd,
+};
+use tokio::time::Instant;
+
+/// What is pending in a slot.
+pub(super) enum Work {
+    /// A handler.
+    Call {
+        task: TaskId,
+        future: BoxFuture<'static, HandlerResult>,
+    },
+    /// What follows a handler: publishing, a manual acknowledgement, parking, a dead letter.
+    Effect {
+        task: TaskId,
+        future: BoxFuture<'static, EffectEnd>,
+    },
+    /// A stretch handled in turn.
+    Turn {
+        turn: Box<Turn>,
+        future: BoxFuture<'static, SequenceEnd>,
+    },
+    /// A batch handler.
+    Batch {
+        call: BatchCall,
+        future: BoxFuture<'static, BatchOutcome>,
+    },
+    /// What a batch handler returned is being published.
+    BatchOutputs {
+        call: BatchCall,
+        failures: Vec<Option<Failure>>,
+        future: BoxFuture<'static, Result<(), PublishError>>,
+    },
+}
+
+/// Stops a task of its own when the engine gives it up.
+struct AbortOnDrop<T>(tokio::task::JoinHandle<T>);
+
+impl<T> Drop for AbortOnDrop<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Runs a future as a task of its own.
+fn spawned<T: Send + 'static>(
+    future: BoxFuture<'static, T>,
+    failed: impl FnOnce(Failure) -> T + Send + 'static,
+) -> BoxFuture<'static, T> {
+    let mut handle = AbortOnDrop(tokio::spawn(future));
+    Box::pin(async move {
+        match (&mut handle.0).await {
+            Ok(result) => result,
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => failed(failure(&*panic)),
+                Err(_) => failed(Failure::transient("the handler's task was cancelled")),
+            },
+        }
+    })
+}
+
+impl Dispatcher {
+    /// Handles the record that the stretch stands at; its key is idle and a slot is free.
+    pub(super) fn start_record(&mut self, index: usize, stretch: &Stretch, key: Option<KeyId>) {
+        let ticket = stretch.ticket(stretch.cursor);
+        let Some(lane) = self.lane(index) else { return };
+        let pair = lane.pair;
+        let tried_before = lane.attempts_of(stretch.delivery.lane_offset()) > 0;
+        if tried_before || self.spec.policy.spawn || self.spec.handler.needs().manual_ack {
+            let task = self.make_holder(index, stretch, key, pair);
+            self.start_task(task);
+            return;
+        }
+        self.spend(1);
+        self.budget.earn(1);
+        let slot = self.slots.take();
+        let mut future = match call_caught(|| self.spec.handler.one(&stretch.delivery)) {
+            Ok(future) => future,
+            Err(failure) => {
+                let task = self.make_holder(index, stretch, key, pair);
+                return self.on_handled(task, slot, Err(failure));
+            }
+        };
+        match self.slots.poll(slot, |context| poll_caught(&mut future, context)) {
+            Poll::Ready(Ok(Ok(outputs))) if outputs.is_empty() => {
+                self.slots.give_back(slot);
+                self.board.counters.handled.add(1);
+                if let Some(lane) = self.lane_mut(index) {
+                    lane.finish(ticket);
+                }
+            }
+            polled => {
+                let task = self.make_holder(index, stretch, key, pair);
+                self.tasks.set_stage(task, Stage::Running);
+                self.go_on(slot, task, future, polled);
+            }
+        }
+    }
+
+    /// A task for the record that the stretch stands at, which holds its key.
+    fn make_holder(&mut self, index: usize, stretch: &Stretch, key: Option<KeyId>, pair: usize) -> TaskId {
+        let key = key.or_else(|| self.key_to_hold(pair, &stretch.delivery));
+        let id = self.make_task(index, stretch, key);
+        self.hold_key(id, pair);
+        id
+    }
+
+    /// A task takes its key, which nobody holds.
+    pub(super) fn hold_key(&mut self, id: TaskId, pair: usize) {
+        if let Some(task) = self.tasks.get_mut(id)
+            && let Some(key) = task.key
+        {
+            task.holds_key = true;
+            self.keys.hold(key, pair);
+        }
+    }
+
+    /// Runs a task's handler for its next attempt; a slot is free.
+    pub(super) fn start_task(&mut self, id: TaskId) {
+        let manual_ack = self.spec.handler.needs().manual_ack;
+        let Some(task) = self.tasks.get_mut(id) else {
+            return;
+        };
+        let mut delivery = task.delivery.clone().with_attempt(task.used.saturating_add(1));
+        if manual_ack {
+            delivery = delivery.with_manual_ack();
+        }
+        task.delivery = delivery.clone();
+        if task.used == 0 {
+            self.budget.earn(1);
+        } else {
+            self.board.counters.retried.add(1);
+        }
+        self.spend(1);
+        self.tasks.set_stage(id, Stage::Running);
+        let slot = self.slots.take();
+        match call_caught(|| self.call(&delivery)) {
+            Ok(mut future) => {
+                let polled = self.slots.poll(slot, |context| poll_caught(&mut future, context));
+                self.go_on(slot, id, future, polled);
+            }
+            Err(failure) => self.on_handled(id, slot, Err(failure)),
+        }
+    }
+
+    /// The handler's future for one delivery; a batch handler gets a batch of one.
+    fn call(&self, delivery: &Delivery) -> BoxFuture<'static, HandlerResult> {
+        let handler = &self.spec.handler;
+        let future: BoxFuture<'static, HandlerResult> = if self.is_batch() {
+            let outcome = handler.batch(std::slice::from_ref(delivery), &self.spec.context);
+            Box::pin(async move {
+                let (outputs, mut failures) = outcome.await.into_parts(1);
+                failures.pop().flatten().map_or(Ok(outputs), Err)
+            })
+        } else {
+            handler.one(delivery)
+        };
+        if self.spec.policy.spawn {
+            spawned(future, Err)
+        } else {
+            future
+        }
+    }
+
+    /// As its own task if the policy says so.
+    pub(super) fn batch_future(&self, deliveries: &[Delivery]) -> BoxFuture<'static, BatchOutcome> {
+        let future = self.spec.handler.batch(deliveries, &self.spec.context);
+        if self.spec.policy.spawn {
+            spawned(future, BatchOutcome::all_failed)
+        } else {
+            future
+        }
+    }
+
+    fn go_on(
+        &mut self,
+        slot: usize,
+        task: TaskId,
+        future: BoxFuture<'static, HandlerResult>,
+        polled: Poll<Result<HandlerResult, Failure>>,
+    ) {
+        match polled {
+            Poll::Pending => {
+                self.arm_timeout(slot);
+                self.slots.put(slot, Work::Call { task, future });
+            }
+            Poll::Ready(result) => {
+                drop(future);
+                self.on_handled(task, slot, result.unwrap_or_else(Err));
+            }
+        }
+    }
+
+    /// Polls work whose slot was woken.
+    pub(super) fn poll_work(&mut self, slot: usize, work: Work) {
+        match work {
+            Work::Call { task, mut future } => {
+                let polled = self.slots.poll(slot, |context| poll_caught(&mut future, context));
+                self.go_on(slot, task, future, polled);
+            }
+            Work::Effect { task, mut future } => {
+                match self.slots.poll(slot, |context| future.as_mut().poll(context)) {
+                    Poll::Pending => self.slots.put(slot, Work::Effect { task, future }),
+                    Poll::Ready(end) => self.on_effect(task, slot, end),
+                }
+            }
+            Work::Turn { turn, future } => self.poll_turn(slot, turn, future),
+            Work::Batch { call, future } => self.poll_batch(slot, call, future),
+            Work::BatchOutputs {
+                call,
+                failures,
+                mut future,
+            } => match self.slots.poll(slot, |context| future.as_mut().poll(context)) {
+                Poll::Pending => self.slots.put(
+                    slot,
+                    Work::BatchOutputs {
+                        call,
+                        failures,
+                        future,
+                    },
+                ),
+                Poll::Ready(result) => self.on_batch_published(slot, call, failures, result),
+            },
+        }
+    }
+
+    /// Starts to measure the time of pending work, unless it is measured already.
+    pub(super) fn arm_timeout(&mut self, slot: usize) {
+        if !self.slots.has_deadline(slot) {
+            self.restart_timeout(slot);
+        }
+    }
+
+    /// Starts to measure anew.
+    pub(super) fn restart_timeout(&mut self, slot: usize) {
+        let Some(timeout) = self.spec.policy.timeout else {
+            return;
+        };
+        let deadline = Instant::now() + timeout;
+        if self.slots.set_deadline(slot, Some(deadline)) {
+            self.timers.set(deadline, Timer::Timeout(slot));
+        }
+    }
+
+    pub(super) fn look_at_deadline(&mut self, slot: usize, now: Instant) {
+        match self.slots.look_at_deadline(slot, now) {
+            Err(later) => self.timers.set(later, Timer::Timeout(slot)),
+            Ok(Some(work)) => self.timed_out(slot, work),
+            Ok(None) => {}
+        }
+    }
+
+    /// The future is dropped, which stops the handler; what it did outside stays done.
+    fn timed_out(&mut self, slot: usize, work: Work) {
+        let after = self.spec.policy.timeout.unwrap_or_default();
+        let failure = Failure::transient(format!("the handler took longer than {after:?}"))
+            .with_kind(FailureKind::Timeout);
+        match work {
+            Work::Call { task, future } => {
+                drop(future);
+                self.on_handled(task, slot, Err(failure));
+            }
+            Work::Effect { task, future } => {
+                drop(future);
+                self.failed(task, Some(slot), failure);
+            }
+            Work::Turn { turn, future } => {
+                drop(future);
+                self.end_pending_turn(slot, *turn, Err(failure));
+            }
+            Work::Batch { call, future } => {
+                drop(future);
+                self.on_batch(slot, call, Err(failure));
+            }
+            // Publishing has no deadline.
+            published @ Work::BatchOutputs { .. } => self.slots.put(slot, published),
+        }
+    }
+}

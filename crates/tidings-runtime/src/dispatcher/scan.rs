@@ -1,0 +1,290 @@
+//! Looks at received records in order and gives each to its key, to a slot, or to a batch.
+
+use super::{Dispatcher, MOVES};
+use crate::keys::KeyId;
+use crate::lane::Stretch;
+use crate::letters::Parked;
+use crate::panics::call_caught;
+use crate::tasks::{Stage, Task, TaskId};
+use crate::timers::Timer;
+use std::sync::Arc;
+use tidings_core::{Delivery, Ordering};
+use tokio::time::Instant;
+
+/// What became of a look at one record.
+enum Looked {
+    /// It was given away; on to the next.
+    GivenAway,
+    /// It has to wait where it is, and all after it.
+    Stays,
+}
+
+impl Dispatcher {
+    /// Looks at the lanes in turn, retry lanes first, until nothing more can start.
+    pub(super) fn scan_lanes(&mut self, now: Instant, left: &mut usize) {
+        let count = self.lanes.len();
+        for retry in [true, false] {
+            for step in 0..count {
+                let index = (self.turn + step) % count;
+                let Some(lane) = self.lane(index) else { continue };
+                if lane.is_retry() != retry {
+                    continue;
+                }
+                if !lane.backlog.is_empty() && !lane.stopping {
+                    self.scan_lane(index, now, left);
+                }
+                if !retry {
+                    self.move_overflow(index);
+                }
+                self.resume_source(index);
+            }
+        }
+        self.turn = (self.turn + 1) % count.max(1);
+    }
+
+    fn scan_lane(&mut self, index: usize, now: Instant, left: &mut usize) {
+        while *left > 0 && self.is_open_to_scan(index) {
+            let Some(lane) = self.lane_mut(index) else { return };
+            let Some(mut stretch) = lane.backlog.pop_front() else {
+                return;
+            };
+            let finished = self.scan_stretch(index, &mut stretch, now, left);
+            if stretch.cursor < stretch.len
+                && let Some(lane) = self.lane_mut(index)
+            {
+                lane.backlog.push_front(stretch);
+            }
+            if !finished {
+                return;
+            }
+        }
+    }
+
+    /// Whether a lane's records may be looked at now.
+    fn is_open_to_scan(&mut self, index: usize) -> bool {
+        let Some(lane) = self.lane(index) else {
+            return false;
+        };
+        if lane.sequence.is_some() {
+            return false;
+        }
+        let (pair, partner, retry) = (lane.pair, lane.partner, lane.is_retry());
+        if retry {
+            // What is handled in turn has not taken its keys: let it come to an end first.
+            return match self.lane(pair).and_then(|main| main.sequence) {
+                Some(_) => {
+                    self.stop_sequences(|lane| lane == pair);
+                    false
+                }
+                None => true,
+            };
+        }
+        let Some(retry) = partner.and_then(|partner| self.lane(partner)) else {
+            return true;
+        };
+        // Only when every parked key is known may later messages of the keys start.
+        let known = retry.ledger.next_offset() >= retry.known_end && retry.backlog.is_empty();
+        known || !self.keeps_order()
+    }
+
+    /// Looks at records until the stretch ends (true), or nothing more can start.
+    fn scan_stretch(&mut self, index: usize, stretch: &mut Stretch, now: Instant, left: &mut usize) -> bool {
+        while stretch.cursor < stretch.len {
+            if *left == 0 {
+                return false;
+            }
+            if self.may_take_turns(index) {
+                if !self.take_turn(index, stretch, now, left) {
+                    return false;
+                }
+                continue;
+            }
+            stretch.delivery.move_to(stretch.cursor);
+            match self.look(index, stretch, now) {
+                Looked::GivenAway => stretch.cursor += 1,
+                Looked::Stays => return false,
+            }
+            *left -= 1;
+        }
+        true
+    }
+
+    fn look(&mut self, index: usize, stretch: &Stretch, now: Instant) -> Looked {
+        let ticket = stretch.ticket(stretch.cursor);
+        let Some(lane) = self.lane_mut(index) else {
+            return Looked::Stays;
+        };
+        let pair = lane.pair;
+        if lane.ledger.is_finished(ticket) {
+            return Looked::GivenAway;
+        }
+        if self.is_filtered(&stretch.delivery) {
+            self.board.counters.filtered.add(1);
+            if let Some(lane) = self.lane_mut(index) {
+                lane.finish(ticket);
+            }
+            return Looked::GivenAway;
+        }
+        if self.lane(index).is_some_and(crate::lane::Lane::is_retry) {
+            self.receive_parked(index, stretch);
+            return Looked::GivenAway;
+        }
+        let key = self.key_of(pair, &stretch.delivery);
+        if self.is_batch() {
+            return self.look_for_batch(index, stretch, key, now);
+        }
+        if let Some(key) = key
+            && self.keys.is_busy(key)
+        {
+            if self.spec.policy.ordering == Ordering::Partition {
+                return Looked::Stays;
+            }
+            let task = self.make_task(index, stretch, Some(key));
+            self.keys.queue(key, pair, task);
+            return Looked::GivenAway;
+        }
+        if !self.may_start(now) {
+            return Looked::Stays;
+        }
+        self.start_record(index, stretch, key);
+        Looked::GivenAway
+    }
+
+    fn look_for_batch(
+        &mut self,
+        index: usize,
+        stretch: &Stretch,
+        key: Option<KeyId>,
+        now: Instant,
+    ) -> Looked {
+        if !self.has_room_in_batch(index) {
+            return Looked::Stays;
+        }
+        let Some(lane) = self.lane(index) else {
+            return Looked::Stays;
+        };
+        let (pair, batch) = (lane.pair, lane.gather.batch);
+        match key {
+            Some(key) if !self.keys.join(key, pair, batch) => {
+                if self.spec.policy.ordering == Ordering::Partition {
+                    return Looked::Stays;
+                }
+                let task = self.make_task(index, stretch, Some(key));
+                self.keys.queue(key, pair, task);
+            }
+            key => {
+                let task = self.make_task(index, stretch, key);
+                if let Some(task) = self.tasks.get_mut(task) {
+                    task.holds_key = key.is_some();
+                }
+                self.add_to_batch(index, task, now);
+            }
+        }
+        Looked::GivenAway
+    }
+
+    /// A panic in a filter lets the message through: its handler can fail better.
+    fn is_filtered(&self, delivery: &Delivery) -> bool {
+        match &self.spec.filter {
+            Some(filter) => !call_caught(|| filter(delivery)).unwrap_or(true),
+            None => false,
+        }
+    }
+
+    /// The key that a delivery must hold while it is handled.
+    fn key_of(&self, pair: usize, delivery: &Delivery) -> Option<KeyId> {
+        match self.spec.policy.ordering {
+            // No look at the key when nothing is in flight: it is needed only if the handler does not finish at once.
+            Ordering::Key if self.keys.is_empty() && !self.is_batch() => None,
+            Ordering::Key => delivery.key().map(|key| self.keys.id(pair, key)),
+            Ordering::Partition => Some(self.keys.id(pair, &[])),
+            _ => None,
+        }
+    }
+
+    /// The key that a task must hold, whether others are in flight or not.
+    pub(super) fn key_to_hold(&self, pair: usize, delivery: &Delivery) -> Option<KeyId> {
+        match self.spec.policy.ordering {
+            Ordering::Key => delivery.key().map(|key| self.keys.id(pair, key)),
+            Ordering::Partition => Some(self.keys.id(pair, &[])),
+            _ => None,
+        }
+    }
+
+    /// Makes the record that the stretch stands at a task.
+    pub(super) fn make_task(&mut self, index: usize, stretch: &Stretch, key: Option<KeyId>) -> TaskId {
+        let mut task = Task::new(
+            stretch.delivery.clone(),
+            index,
+            stretch.ticket(stretch.cursor),
+            key,
+        );
+        if let Some(lane) = self.lane_mut(index) {
+            task.used = lane.attempts_of(task.delivery.lane_offset());
+            lane.tasks += 1;
+        }
+        self.tasks.insert(task)
+    }
+
+    /// A record of the retry lane waits in place, in the order of its key.
+    fn receive_parked(&mut self, index: usize, stretch: &Stretch) {
+        let Some(pair) = self.lane(index).map(|lane| lane.pair) else {
+            return;
+        };
+        let now = self.spec.context.clock.now();
+        let parked = Parked::read(&stretch.delivery, now);
+        let key = self.key_to_hold(pair, &stretch.delivery);
+        let (wait, offset) = (parked.wait(now), stretch.delivery.lane_offset());
+        if let Some(lane) = self.lane_mut(index) {
+            lane.looked_to = offset + 1;
+        }
+        let id = self.make_task(index, stretch, key);
+        if let Some(task) = self.tasks.get_mut(id) {
+            task.used = task.used.max(parked.used);
+            task.first_failure = parked.origin.as_ref().and_then(|origin| origin.first_failure);
+            if let Some(origin) = parked.origin {
+                task.delivery = task.delivery.clone().with_origin(Arc::new(origin));
+            }
+            task.due = Some(Self::after(wait));
+            task.detach();
+        }
+        let holds = match key {
+            Some(key) if self.keeps_order() => {
+                let holds = self.keys.receive_parked(key, pair, offset, id);
+                if let Some(task) = self.tasks.get_mut(id) {
+                    task.holds_key = true;
+                }
+                holds
+            }
+            _ => true,
+        };
+        if holds {
+            self.wait(id, wait);
+        }
+    }
+
+    /// Lets a task wait for its time. It holds its key, and no slot.
+    pub(super) fn wait(&mut self, id: TaskId, wait: std::time::Duration) {
+        self.tasks.set_stage(id, Stage::Waiting);
+        self.timers.set(Self::after(wait), Timer::Due(id));
+    }
+
+    /// When a lane is nearly full, messages behind parked ones are parked too, one of each key at a time and in order.
+    fn move_overflow(&mut self, index: usize) {
+        let Some(lane) = self.lane(index) else { return };
+        // A lane that was paused for it goes on only when half of it is free.
+        let full = lane.source_paused || lane.ledger.span() * 4 >= self.spec.policy.max_in_flight.max(1) * 3;
+        let has_retry = lane.partner.is_some();
+        if !full || !has_retry || lane.stopping || !self.keeps_order() || self.keys.is_empty() {
+            return;
+        }
+        if self.spec.policy.ordering != Ordering::Key
+            || self.parked_count(index) >= self.spec.policy.max_parked
+        {
+            return;
+        }
+        for task in self.keys.take_moves(index, MOVES) {
+            self.park(task, None, std::time::Duration::ZERO);
+        }
+    }
+}

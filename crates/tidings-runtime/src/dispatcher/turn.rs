@@ -1,0 +1,249 @@
+//! Handles stretches of a batch in turn: one future for many messages, so a message costs no allocation.
+//!
+//! This is possible where only one message of a lane is handled at a time anyway and nothing is known of the messages
+//! that would have to be looked at before: no key in flight, no filter, no earlier attempts.
+
+use super::Dispatcher;
+use super::run::Work;
+use crate::lane::Stretch;
+use crate::ledger::Ticket;
+use crate::panics::{call_caught, poll_caught};
+use crate::tasks::{Stage, Task, TaskId};
+use std::sync::Arc;
+use std::task::Poll;
+use tidings_core::{
+    BoxFuture, Delivery, Failure, HandlerResult, Ordering, Sequence, SequenceControl, SequenceEnd,
+};
+use tokio::time::Instant;
+
+/// A stretch that is being handled.
+pub(super) struct Turn {
+    pub(super) lane: usize,
+    /// Its first record, and that one's ticket.
+    start: usize,
+    first: Ticket,
+    /// All records before this are finished in the ledger.
+    done: usize,
+    end: usize,
+    /// The record that the running time is measured of.
+    measured: usize,
+    delivery: Delivery,
+    control: Arc<SequenceControl>,
+}
+
+impl Turn {
+    fn ticket(&self, index: usize) -> Ticket {
+        self.first.plus(index - self.start)
+    }
+}
+
+impl Dispatcher {
+    /// Whether the next records of a lane may be handled in turn.
+    pub(super) fn may_take_turns(&self, index: usize) -> bool {
+        let (policy, handler) = (&self.spec.policy, &self.spec.handler);
+        let Some(lane) = self.lane(index) else {
+            return false;
+        };
+        if lane.is_retry()
+            || !lane.is_plain()
+            || policy.spawn
+            || self.spec.filter.is_some()
+            || !handler.has_sequence()
+        {
+            return false;
+        }
+        match policy.ordering {
+            Ordering::Partition => self.keys.is_empty() || !self.keys.is_busy(self.keys.id(lane.pair, &[])),
+            _ => policy.concurrency <= 1 && self.keys.is_empty(),
+        }
+    }
+
+    /// Handles the next records of a stretch in turn. False if nothing of the lane can start for now.
+    pub(super) fn take_turn(
+        &mut self,
+        index: usize,
+        stretch: &mut Stretch,
+        now: Instant,
+        left: &mut usize,
+    ) -> bool {
+        if !self.may_start(now) {
+            return false;
+        }
+        let start = stretch.cursor;
+        let count = (stretch.len - start).min(*left).min(self.rate_allows(now));
+        *left -= count;
+        self.spend(count);
+        let mut delivery = stretch.delivery.clone();
+        delivery.move_to(start);
+        let turn = Turn {
+            lane: index,
+            start,
+            first: stretch.ticket(start),
+            done: start,
+            end: start + count,
+            measured: usize::MAX,
+            delivery: delivery.clone(),
+            control: Arc::new(SequenceControl::default()),
+        };
+        turn.control.begin(start);
+        let sequence = Sequence {
+            delivery,
+            end: turn.end,
+            control: turn.control.clone(),
+            filter: None,
+        };
+        let slot = self.slots.take();
+        let end = match call_caught(|| self.spec.handler.sequence(sequence)) {
+            Err(failure) => Err(failure),
+            Ok(mut future) => match self.slots.poll(slot, |context| poll_caught(&mut future, context)) {
+                Poll::Ready(end) => end,
+                Poll::Pending => {
+                    self.leave_pending(slot, Box::new(turn), future);
+                    return false;
+                }
+            },
+        };
+        stretch.cursor = self.end_turn(slot, turn, end);
+        true
+    }
+
+    fn leave_pending(&mut self, slot: usize, mut turn: Box<Turn>, future: BoxFuture<'static, SequenceEnd>) {
+        let current = turn.control.progress();
+        if turn.measured != current {
+            turn.measured = current;
+            self.restart_timeout(slot);
+        }
+        if let Some(lane) = self.lane_mut(turn.lane) {
+            lane.sequence = Some(slot);
+            // What became due meanwhile, or a pause, must not wait for the whole stretch.
+            if !self.runnable.is_empty() || self.paused {
+                turn.control.stop();
+            }
+        }
+        self.slots.put(slot, Work::Turn { turn, future });
+    }
+
+    /// Polls a stretch whose slot was woken.
+    pub(super) fn poll_turn(
+        &mut self,
+        slot: usize,
+        turn: Box<Turn>,
+        mut future: BoxFuture<'static, SequenceEnd>,
+    ) {
+        match self.slots.poll(slot, |context| poll_caught(&mut future, context)) {
+            Poll::Pending => self.leave_pending(slot, turn, future),
+            Poll::Ready(end) => {
+                drop(future);
+                self.end_pending_turn(slot, *turn, end);
+            }
+        }
+    }
+
+    /// A stretch that was pending came to an end, or was stopped.
+    pub(super) fn end_pending_turn(&mut self, slot: usize, turn: Turn, end: Result<SequenceEnd, Failure>) {
+        let index = turn.lane;
+        if let Some(lane) = self.lane_mut(index) {
+            lane.sequence = None;
+        }
+        let cursor = self.end_turn(slot, turn, end);
+        let Some(lane) = self.lane_mut(index) else { return };
+        if let Some(stretch) = lane.backlog.front_mut() {
+            stretch.cursor = cursor;
+            if cursor >= stretch.len {
+                lane.backlog.pop_front();
+            }
+        }
+    }
+
+    /// Finishes what was handled, and goes on with the record that needs more. Returns the next record.
+    fn end_turn(&mut self, slot: usize, mut turn: Turn, end: Result<SequenceEnd, Failure>) -> usize {
+        let (reached, result) = match end {
+            Ok(SequenceEnd::Finished(reached)) => (reached, None),
+            Ok(SequenceEnd::Stopped(reached, result)) => (reached, Some(result)),
+            Err(failure) => (turn.control.progress(), Some(Err(failure))),
+        };
+        self.settle(&mut turn, reached);
+        self.budget.earn(reached - turn.start);
+        self.slots.set_deadline(slot, None);
+        let next = match result {
+            None => {
+                self.slots.give_back(slot);
+                reached
+            }
+            Some(result) => {
+                self.go_on_alone(slot, &turn, reached, result);
+                reached + 1
+            }
+        };
+        if let Some(limiter) = &mut self.limiter {
+            limiter.refund(turn.end.saturating_sub(next));
+        }
+        next
+    }
+
+    /// A record that failed or has something to publish becomes a task.
+    fn go_on_alone(&mut self, slot: usize, turn: &Turn, index: usize, result: HandlerResult) {
+        let task = self.task_of_turn(turn, index);
+        self.on_handled(task, slot, result);
+    }
+
+    fn task_of_turn(&mut self, turn: &Turn, index: usize) -> TaskId {
+        let mut delivery = turn.delivery.clone();
+        delivery.move_to(index);
+        let pair = self.lane(turn.lane).map_or(turn.lane, |lane| lane.pair);
+        let key = self.key_to_hold(pair, &delivery);
+        if let Some(lane) = self.lane_mut(turn.lane) {
+            lane.tasks += 1;
+        }
+        let id = self
+            .tasks
+            .insert(Task::new(delivery, turn.lane, turn.ticket(index), key));
+        self.tasks.set_stage(id, Stage::Running);
+        self.hold_key(id, pair);
+        id
+    }
+
+    /// Closes the positions of records that were handled.
+    fn settle(&mut self, turn: &mut Turn, reached: usize) {
+        self.board.counters.handled.add((reached - turn.done) as u64);
+        let done = std::mem::replace(&mut turn.done, reached);
+        let tickets = (done..reached).map(|index| turn.ticket(index));
+        if let Some(lane) = self.lanes.get_mut(turn.lane).and_then(Option::as_mut) {
+            tickets.for_each(|ticket| lane.finish(ticket));
+        }
+    }
+
+    /// Closes what pending stretches have handled so far, so that it can be reported.
+    pub(super) fn settle_sequences(&mut self) {
+        for slot in self
+            .lanes
+            .iter()
+            .flatten()
+            .filter_map(|lane| lane.sequence)
+            .collect::<Vec<_>>()
+        {
+            let Some(Work::Turn { turn, .. }) = self.slots.work_mut(slot) else {
+                continue;
+            };
+            let reached = turn.control.progress();
+            let tickets: Vec<_> = (turn.done..reached).map(|index| turn.ticket(index)).collect();
+            turn.done = reached;
+            let lane = turn.lane;
+            self.board.counters.handled.add(tickets.len() as u64);
+            if let Some(lane) = self.lane_mut(lane) {
+                tickets.into_iter().for_each(|ticket| lane.finish(ticket));
+            }
+        }
+    }
+
+    /// Asks pending stretches to end before their next record.
+    pub(super) fn stop_sequences(&mut self, pick: impl Fn(usize) -> bool) {
+        for work in self.slots.works() {
+            if let Work::Turn { turn, .. } = work
+                && pick(turn.lane)
+            {
+                turn.control.stop();
+            }
+        }
+    }
+}

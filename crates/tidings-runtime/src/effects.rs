@@ -1,0 +1,211 @@
+//! What a delivery does to the outside beside its handler: publishing outputs, parking, dead letters. Each is tried
+//! until the broker keeps the message or refuses it for good; in between the status says what stands in the way.
+
+use crate::status::StatusBoard;
+use std::fmt::Write;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tidings_core::{Delivery, HandlerContext, Outgoing, Outputs, Position, PublishError, Publisher, Sink};
+use uuid::Uuid;
+
+/// The first wait before a publish is tried again, and the longest.
+const FIRST_WAIT: Duration = Duration::from_millis(50);
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
+
+/// Ids of messages that handlers return are derived from this, the input's id, the subscription and the place.
+const OUTPUT_IDS: Uuid = Uuid::from_u128(0x6f1d_1c26_8f5e_5b0a_9d6a_7469_6469_6e67);
+
+/// An obstacle on the status board, taken away when this is dropped.
+struct Obstacle<'a> {
+    board: &'a StatusBoard,
+    number: u64,
+}
+
+impl<'a> Obstacle<'a> {
+    fn new(board: &'a StatusBoard) -> Self {
+        static NUMBERS: AtomicU64 = AtomicU64::new(crate::status::OBSTACLES_OF_SOURCE);
+        Self {
+            board,
+            number: NUMBERS.fetch_add(1, Ordering::Relaxed),
+        }
+    }
+
+    fn say(&self, text: String) {
+        self.board.set_obstacle(self.number, Some(text));
+    }
+}
+
+impl Drop for Obstacle<'_> {
+    fn drop(&mut self) {
+        self.board.set_obstacle(self.number, None);
+    }
+}
+
+/// How effects are carried out.
+#[derive(Debug, Clone)]
+pub(crate) struct Effects {
+    pub(crate) board: Arc<StatusBoard>,
+    /// How long one try may take.
+    pub(crate) timeout: Duration,
+}
+
+impl Effects {
+    /// Publishes until the broker keeps the message.
+    ///
+    /// # Errors
+    /// A permanent one; anything else is tried again.
+    pub(crate) async fn keep(
+        self,
+        what: &'static str,
+        sink: Arc<dyn Sink>,
+        message: Outgoing,
+    ) -> Result<Position, PublishError> {
+        match self.attempt(&sink, message.clone()).await {
+            Err(error) if !error.is_permanent() => {
+                let mut positions = self.insist(what, &[(sink, message)], error).await?;
+                positions.pop().ok_or(PublishError::Closed)
+            }
+            result => result,
+        }
+    }
+
+    /// As [`keep`](Self::keep), but never gives up: for what may not be lost, whatever the broker says.
+    pub(crate) async fn keep_for_ever(
+        self,
+        what: &'static str,
+        sink: Arc<dyn Sink>,
+        message: Outgoing,
+    ) -> Position {
+        let mut wait = FIRST_WAIT;
+        loop {
+            match self.clone().keep(what, sink.clone(), message.clone()).await {
+                Ok(position) => return position,
+                Err(error) => {
+                    let obstacle = Obstacle::new(&self.board);
+                    obstacle.say(format!("cannot write {what}: {error}"));
+                    tokio::time::sleep(jittered(wait)).await;
+                    wait = (wait * 2).min(LONGEST_WAIT);
+                }
+            }
+        }
+    }
+
+    /// Publishes what a handler returned, in order. Each has an id that is the same when the handler runs again.
+    ///
+    /// # Errors
+    /// A permanent one.
+    pub(crate) async fn publish(
+        self,
+        publisher: Publisher,
+        channel: Option<String>,
+        outputs: Outputs,
+        id: OutputId,
+    ) -> Result<(), PublishError> {
+        let mut prepared = Vec::with_capacity(outputs.len());
+        for (index, output) in outputs.into_iter().enumerate() {
+            prepared.push(publisher.prepare_output(channel.as_deref(), output, Some(id.of(index)))?);
+        }
+        let receipts: Vec<_> = prepared
+            .iter()
+            .map(|(sink, message)| sink.publish(message.clone()))
+            .collect();
+        let mut refused = None;
+        for receipt in receipts {
+            match tokio::time::timeout(self.timeout, receipt).await {
+                Ok(Ok(_)) => {}
+                Ok(Err(error)) if error.is_permanent() => return Err(error),
+                Ok(Err(error)) => refused = Some(error),
+                Err(_) => refused = Some(self.timed_out(&prepared)),
+            }
+        }
+        match refused {
+            // All again, in order: only so do they keep it. Who takes them knows them by their ids.
+            Some(error) => self
+                .insist("what the handler returned", &prepared, error)
+                .await
+                .map(|_| ()),
+            None => Ok(()),
+        }
+    }
+
+    async fn insist(
+        &self,
+        what: &'static str,
+        messages: &[(Arc<dyn Sink>, Outgoing)],
+        first: PublishError,
+    ) -> Result<Vec<Position>, PublishError> {
+        let obstacle = Obstacle::new(&self.board);
+        let (mut error, mut wait) = (first, FIRST_WAIT);
+        loop {
+            obstacle.say(format!("cannot write {what}: {error}"));
+            tokio::time::sleep(jittered(wait)).await;
+            wait = (wait * 2).min(LONGEST_WAIT);
+            match self.attempt_all(messages).await {
+                Err(refused) if !refused.is_permanent() => error = refused,
+                result => return result,
+            }
+        }
+    }
+
+    async fn attempt_all(
+        &self,
+        messages: &[(Arc<dyn Sink>, Outgoing)],
+    ) -> Result<Vec<Position>, PublishError> {
+        let mut positions = Vec::with_capacity(messages.len());
+        for (sink, message) in messages {
+            positions.push(self.attempt(sink, message.clone()).await?);
+        }
+        Ok(positions)
+    }
+
+    async fn attempt(&self, sink: &Arc<dyn Sink>, message: Outgoing) -> Result<Position, PublishError> {
+        let destination = message.destination.clone();
+        match tokio::time::timeout(self.timeout, sink.publish(message)).await {
+            Ok(result) => result,
+            Err(_) => Err(PublishError::Timeout {
+                destination,
+                after: self.timeout,
+            }),
+        }
+    }
+
+    fn timed_out(&self, messages: &[(Arc<dyn Sink>, Outgoing)]) -> PublishError {
+        let destination = messages
+            .first()
+            .map_or_else(|| "".into(), |(_, message)| message.destination.clone());
+        PublishError::Timeout {
+            destination,
+            after: self.timeout,
+        }
+    }
+}
+
+/// That wait, up to a quarter shorter: many that wait for one broker should not come back at once.
+fn jittered(wait: Duration) -> Duration {
+    wait.mul_f64(1.0 - fastrand::f64() / 4.0)
+}
+
+/// What the ids of outputs are derived from.
+#[derive(Debug, Clone)]
+pub(crate) struct OutputId {
+    seed: String,
+}
+
+impl OutputId {
+    /// For what the handling of this delivery returns.
+    pub(crate) fn new(delivery: &Delivery, context: &HandlerContext) -> Self {
+        let mut seed = match delivery.message_id() {
+            Some(id) => id.to_owned(),
+            None => delivery.position().to_string(),
+        };
+        // Writing to a string cannot fail.
+        let _ = write!(seed, "|{}|", context.subscription);
+        Self { seed }
+    }
+
+    /// The id of the output at that place.
+    pub(crate) fn of(&self, index: usize) -> String {
+        Uuid::new_v5(&OUTPUT_IDS, format!("{}{index}", self.seed).as_bytes()).to_string()
+    }
+}

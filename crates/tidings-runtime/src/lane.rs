@@ -1,0 +1,210 @@
+//! A lane that belongs to this subscription: its ledger, what was received of it, and what it waits for.
+
+use crate::ledger::{Ledger, Ticket};
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
+use std::sync::Arc;
+use tidings_core::{
+    Assignment, Delivery, Epoch, HandlerContext, LaneId, LaneInfo, LaneRole, Progress, RecordBatch,
+};
+
+/// At most so many ranges of finished offsets above the watermark are reported: what a restart handles again without
+/// them is bounded by `max_in_flight` anyway.
+const REPORTED_RANGES: usize = 128;
+/// At most so many counts of attempts are reported, lowest offsets first.
+const REPORTED_ATTEMPTS: usize = 1_024;
+
+/// Records of one batch that were received and not looked at.
+#[derive(Debug)]
+pub(crate) struct Stretch {
+    /// The delivery of the next record; moved on from record to record.
+    pub(crate) delivery: Delivery,
+    /// The ticket of the first record that was opened.
+    first: Ticket,
+    /// Records before that one, which were received before.
+    skipped: usize,
+    /// The next record.
+    pub(crate) cursor: usize,
+    /// How many records the batch has.
+    pub(crate) len: usize,
+}
+
+impl Stretch {
+    /// The ticket of a record.
+    pub(crate) fn ticket(&self, index: usize) -> Ticket {
+        self.first.plus(index - self.skipped)
+    }
+}
+
+/// The items of a batch call that are gathered.
+#[derive(Debug, Default)]
+pub(crate) struct Gather {
+    /// Its number; 0 before the first.
+    pub(crate) batch: u64,
+    pub(crate) tasks: Vec<crate::tasks::TaskId>,
+    /// Whether the first item has waited long enough.
+    pub(crate) due: bool,
+    /// Calls that run.
+    pub(crate) calls: usize,
+}
+
+/// A lane that belongs to this subscription.
+#[derive(Debug)]
+pub(crate) struct Lane {
+    pub(crate) id: LaneId,
+    pub(crate) epoch: Epoch,
+    pub(crate) info: Arc<LaneInfo>,
+    /// Which of the subscription's inputs it reads.
+    pub(crate) input: usize,
+    /// The other lane of its pair.
+    pub(crate) partner: Option<usize>,
+    /// The number of its pair: that of the main lane.
+    pub(crate) pair: usize,
+    pub(crate) ledger: Ledger,
+    pub(crate) backlog: VecDeque<Stretch>,
+    /// Where the lane ended when it was assigned.
+    pub(crate) known_end: u64,
+    /// Where this subscription's own messages end in it, for a retry lane.
+    pub(crate) parked_end: u64,
+    /// All records below were looked at, for a retry lane.
+    pub(crate) looked_to: u64,
+    /// Offsets above the first that were finished before it was assigned.
+    finished_before: Vec<Range<u64>>,
+    /// Attempts that failed, of messages that wait in place.
+    attempts: BTreeMap<u64, u32>,
+    /// Whether the source was told to stop.
+    pub(crate) source_paused: bool,
+    /// It is to be handed over: nothing starts any more.
+    pub(crate) stopping: bool,
+    /// The slot of a stretch that is being handled in turn.
+    pub(crate) sequence: Option<usize>,
+    /// Its tasks, in whatever stage.
+    pub(crate) tasks: usize,
+    pub(crate) gather: Gather,
+    /// Whether there is progress to report.
+    pub(crate) changed: bool,
+}
+
+impl Lane {
+    pub(crate) fn new(assignment: Assignment, input: usize) -> Self {
+        let own = assignment.lane.0 as usize;
+        let partner = assignment.partner.map(|lane| lane.0 as usize);
+        Self {
+            id: assignment.lane,
+            epoch: assignment.epoch,
+            info: Arc::new(LaneInfo {
+                destination: assignment.destination,
+                partition: assignment.partition,
+                role: assignment.role,
+            }),
+            input,
+            partner,
+            pair: match assignment.role {
+                LaneRole::Main => own,
+                LaneRole::Retry => partner.unwrap_or(own),
+            },
+            ledger: Ledger::starting_at(assignment.next),
+            backlog: VecDeque::new(),
+            known_end: assignment.end,
+            parked_end: assignment.end,
+            looked_to: assignment.next,
+            finished_before: assignment.finished,
+            attempts: assignment.attempts.into_iter().collect(),
+            source_paused: false,
+            stopping: false,
+            sequence: None,
+            tasks: 0,
+            gather: Gather::default(),
+            changed: false,
+        }
+    }
+
+    pub(crate) fn is_retry(&self) -> bool {
+        self.info.role == LaneRole::Retry
+    }
+
+    /// Opens the positions of a batch; those that were finished before are closed at once.
+    pub(crate) fn receive(&mut self, batch: RecordBatch, context: &Arc<HandlerContext>) {
+        let next = batch.next();
+        let (mut first, mut count) = (None, 0);
+        for record in batch.records() {
+            if record.offset < self.ledger.next_offset() {
+                // A source that goes back without a new epoch would hand out a message twice at once.
+                continue;
+            }
+            let ticket = self.ledger.open(record.offset);
+            first.get_or_insert(ticket);
+            count += 1;
+            if self
+                .finished_before
+                .iter()
+                .any(|range| range.contains(&record.offset))
+            {
+                self.ledger.finish(ticket);
+                self.changed = true;
+            }
+        }
+        self.ledger.pass(next);
+        self.changed |= count == 0;
+        if let Some(first) = first {
+            let len = batch.len();
+            let skipped = len - count;
+            let delivery = Delivery::new(Arc::new(batch), skipped, self.info.clone(), context.clone());
+            self.backlog.push_back(Stretch {
+                delivery,
+                first,
+                skipped,
+                cursor: skipped,
+                len,
+            });
+        }
+        self.finished_before.retain(|range| range.end > next);
+    }
+
+    /// Closes a position.
+    pub(crate) fn finish(&mut self, ticket: Ticket) {
+        self.ledger.finish(ticket);
+        self.changed = true;
+    }
+
+    /// Remembers that attempts failed, so that a restart does not start the count again.
+    pub(crate) fn note_attempts(&mut self, offset: u64, used: u32) {
+        self.attempts.insert(offset, used);
+        self.changed = true;
+    }
+
+    /// Forgets the attempts of a finished message.
+    pub(crate) fn forget_attempts(&mut self, offset: u64) {
+        if !self.attempts.is_empty() {
+            self.attempts.remove(&offset);
+        }
+    }
+
+    /// Attempts that failed before, also before a restart.
+    pub(crate) fn attempts_of(&self, offset: u64) -> u32 {
+        if self.attempts.is_empty() {
+            0
+        } else {
+            self.attempts.get(&offset).copied().unwrap_or(0)
+        }
+    }
+
+    /// Whether each record can be handled without looking for earlier attempts or earlier success.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.attempts.is_empty() && self.ledger.finished_count() == 0
+    }
+
+    /// What is finished.
+    pub(crate) fn progress(&self) -> Progress {
+        Progress {
+            watermark: self.ledger.watermark(),
+            finished: self.ledger.finished_ranges(REPORTED_RANGES),
+            attempts: self
+                .attempts
+                .iter()
+                .take(REPORTED_ATTEMPTS)
+                .map(|(offset, used)| (*offset, *used))
+                .collect(),
+        }
+    }
+}

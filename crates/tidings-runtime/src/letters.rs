@@ -1,0 +1,166 @@
+//! The headers of messages that leave their place: [`parked`] for the retry lane, [`dead`] for the dead letters, and
+//! [`Parked`], what is read back. Nothing read is believed beyond its range.
+
+use crate::spec::DeadLetterTarget;
+use std::sync::Arc;
+use std::time::Duration;
+use tidings_core::headers::HeaderWriter;
+use tidings_core::{Delivery, Failure, MAX_BACKOFF, Message, Origin, Outgoing, Position, Timestamp, names};
+
+/// The most bytes of a diagnosis's error chain.
+pub(crate) const MAX_ERROR_BYTES: usize = 1_024;
+/// The most bytes of each name in a diagnosis.
+const MAX_NAME_BYTES: usize = 256;
+/// No message is believed to have been delivered more often.
+const MAX_ATTEMPTS: u32 = 1_000_000;
+
+/// What is known of a delivery that leaves its place.
+pub(crate) struct Leaving<'a> {
+    pub(crate) delivery: &'a Delivery,
+    /// Attempts that failed.
+    pub(crate) used: u32,
+    pub(crate) first_failure: Option<Timestamp>,
+}
+
+impl Leaving<'_> {
+    /// The message's own headers, and where it was first published.
+    fn headers(&self) -> HeaderWriter {
+        let delivery = self.delivery;
+        let position = delivery.position();
+        let own = delivery.headers().filter(|(name, _)| !names::is_control(name));
+        let writer = own.fold(HeaderWriter::with_capacity(512), |writer, (name, value)| {
+            writer.append(name, value)
+        });
+        let writer = writer
+            .append(names::ATTEMPTS, self.used.to_string())
+            .append(
+                names::ORIGIN_DESTINATION,
+                bounded(position.destination(), MAX_NAME_BYTES),
+            )
+            .append(names::ORIGIN_PARTITION, position.partition().to_string())
+            .append(names::ORIGIN_OFFSET, position.offset().to_string())
+            .append(
+                names::ORIGIN_TIMESTAMP,
+                delivery.timestamp().as_millis().to_string(),
+            );
+        let writer = match self.first_failure {
+            Some(at) => writer.append(names::FIRST_FAILURE, at.as_millis().to_string()),
+            None => writer,
+        };
+        match delivery.origin().map_or(0, |origin| origin.redrives) {
+            0 => writer,
+            redrives => writer.append(names::REDRIVES, redrives.to_string()),
+        }
+    }
+
+    fn message(&self, headers: HeaderWriter) -> Message {
+        self.delivery.message().with_headers(headers.finish_received())
+    }
+}
+
+/// The message for partition `partition` of the retry destination.
+pub(crate) fn parked(
+    leaving: &Leaving<'_>,
+    destination: Arc<str>,
+    partition: u32,
+    due: Timestamp,
+) -> Outgoing {
+    let headers = leaving.headers().append(names::DUE, due.as_millis().to_string());
+    let message = leaving.message(headers);
+    Outgoing {
+        destination,
+        partition: Some(partition),
+        message,
+        due: None,
+    }
+}
+
+/// Who gave up, and why.
+pub(crate) struct GivenUp<'a> {
+    pub(crate) handler: &'a str,
+    pub(crate) reason: &'static str,
+    pub(crate) failure: &'a Failure,
+    pub(crate) at: Timestamp,
+}
+
+/// The message for the dead letters: in the partition of the same number if there is one.
+pub(crate) fn dead(leaving: &Leaving<'_>, target: &DeadLetterTarget, given_up: &GivenUp<'_>) -> Outgoing {
+    let context = leaving.delivery.context();
+    let group = context.group.as_deref().unwrap_or_default();
+    let headers = leaving
+        .headers()
+        .append(names::GROUP, bounded(group, MAX_NAME_BYTES))
+        .append(
+            names::SUBSCRIPTION,
+            bounded(&context.subscription, MAX_NAME_BYTES),
+        )
+        .append(names::HANDLER, bounded(given_up.handler, MAX_NAME_BYTES))
+        .append(names::REASON, given_up.reason)
+        .append(names::LAST_FAILURE, given_up.at.as_millis().to_string())
+        .append(
+            names::ERROR,
+            bounded(&given_up.failure.to_string(), MAX_ERROR_BYTES),
+        );
+    let partition = leaving.delivery.position().partition();
+    Outgoing {
+        destination: target.destination.clone(),
+        partition: (partition < target.partitions).then_some(partition),
+        message: leaving.message(headers),
+        due: None,
+    }
+}
+
+/// As much of a text as fits into that many bytes.
+fn bounded(text: &str, bytes: usize) -> &str {
+    let mut end = bytes.min(text.len());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
+
+/// What the headers of a message in the retry lane say.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Parked {
+    pub(crate) used: u32,
+    pub(crate) due: Timestamp,
+    pub(crate) origin: Option<Origin>,
+}
+
+impl Parked {
+    /// Reads the headers. What is missing or out of range is none: no attempts, due now. No wait is longer than the
+    /// longest back-off.
+    pub(crate) fn read(delivery: &Delivery, now: Timestamp) -> Self {
+        let headers = delivery.headers();
+        let number = |name| headers.find_str(name)?.parse::<i64>().ok();
+        let count = |name| {
+            number(name)
+                .and_then(|value| u32::try_from(value).ok())
+                .unwrap_or(0)
+                .min(MAX_ATTEMPTS)
+        };
+        let millis = |name| number(name).map(Timestamp::from_millis);
+        let origin = || {
+            let destination = headers.find_str(names::ORIGIN_DESTINATION)?;
+            let partition = u32::try_from(number(names::ORIGIN_PARTITION)?).ok()?;
+            let offset = u64::try_from(number(names::ORIGIN_OFFSET)?).ok()?;
+            Some(Origin {
+                position: Position::new(destination, partition, offset),
+                timestamp: millis(names::ORIGIN_TIMESTAMP)?,
+                redrives: count(names::REDRIVES),
+                first_failure: millis(names::FIRST_FAILURE),
+            })
+        };
+        let latest = now.plus(MAX_BACKOFF);
+        Self {
+            used: count(names::ATTEMPTS),
+            due: millis(names::DUE).unwrap_or(now).min(latest),
+            origin: origin(),
+        }
+    }
+
+    /// How long it has to wait yet.
+    pub(crate) fn wait(&self, now: Timestamp) -> Duration {
+        self.due.since(now)
+    }
+}

@@ -1,0 +1,31 @@
+//! The engine of Tidings: it runs the subscriptions of an app.
+//!
+//! A subscription is one task that owns its source, its ledgers and its dispatcher; messages never cross tasks.
+//! [`start`] runs one, [`start_producer`] runs what only publishes, [`redrive`] sends dead letters back.
+
+mod budget;
+mod dispatcher;
+mod effects;
+mod keys;
+mod lane;
+mod ledger;
+mod letters;
+mod panics;
+mod producer;
+mod redrive;
+mod slots;
+mod spec;
+mod status;
+mod subscription;
+mod tasks;
+mod timers;
+mod verdict;
+
+pub use producer::{Call, Open, ProducerHandle, ProducerSpec, ProducerStatus, Work, start_producer};
+pub use redrive::{
+    DeadLetter, RedriveError, RedriveInput, RedriveMode, RedriveReport, RedriveSpec, Selection,
+    pending_dead_letters, redrive,
+};
+pub use spec::{DeadLetterTarget, Input, SubscriptionSpec};
+pub use status::{LaneStatus, Phase, SubscriptionStatus};
+pub use subscription::{DrainReport, SubscriptionHandle, start};

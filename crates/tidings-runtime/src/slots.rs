@@ -1,0 +1,213 @@
+//! Where pending work waits to be polled: [`Slots`].
+//!
+//! A slot has a waker of its own. Work is polled with it from the first time on, so work that is ready at once costs no
+//! more than its box, and only slots that were woken are polled again.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
+use tokio::time::Instant;
+
+/// The slots that were woken, and who polls them.
+#[derive(Debug, Default)]
+struct Woken {
+    state: Mutex<WokenState>,
+}
+
+#[derive(Debug, Default)]
+struct WokenState {
+    slots: VecDeque<usize>,
+    task: Option<Waker>,
+}
+
+#[derive(Debug)]
+struct SlotWaker {
+    slot: usize,
+    queued: AtomicBool,
+    woken: Arc<Woken>,
+}
+
+impl Wake for SlotWaker {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if self.queued.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let task = {
+            let mut state = self.woken.state.lock().unwrap_or_else(PoisonError::into_inner);
+            state.slots.push_back(self.slot);
+            state.task.take()
+        };
+        if let Some(task) = task {
+            task.wake();
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Slot<W> {
+    work: Option<W>,
+    taken: bool,
+    /// When the work has taken too long.
+    deadline: Option<Instant>,
+    /// Whether a timer will look at the deadline.
+    watched: bool,
+    handle: Arc<SlotWaker>,
+    waker: Waker,
+}
+
+/// Slots for work; a new one is made when none is free, and used again later.
+#[derive(Debug)]
+pub(crate) struct Slots<W> {
+    slots: Vec<Slot<W>>,
+    free: Vec<usize>,
+    woken: Arc<Woken>,
+}
+
+impl<W> Default for Slots<W> {
+    fn default() -> Self {
+        Self {
+            slots: Vec::new(),
+            free: Vec::new(),
+            woken: Arc::default(),
+        }
+    }
+}
+
+impl<W> Slots<W> {
+    /// How many are taken.
+    pub(crate) fn in_use(&self) -> usize {
+        self.slots.len() - self.free.len()
+    }
+
+    /// Takes a slot.
+    pub(crate) fn take(&mut self) -> usize {
+        if let Some(slot) = self.free.pop() {
+            self.slots[slot].taken = true;
+            return slot;
+        }
+        let slot = self.slots.len();
+        let handle = Arc::new(SlotWaker {
+            slot,
+            queued: AtomicBool::new(false),
+            woken: self.woken.clone(),
+        });
+        let waker = Waker::from(handle.clone());
+        self.slots.push(Slot {
+            work: None,
+            taken: true,
+            deadline: None,
+            watched: false,
+            handle,
+            waker,
+        });
+        slot
+    }
+
+    /// Polls something with the slot's waker.
+    pub(crate) fn poll<T>(&self, slot: usize, poll: impl FnOnce(&mut Context<'_>) -> Poll<T>) -> Poll<T> {
+        poll(&mut Context::from_waker(&self.slots[slot].waker))
+    }
+
+    /// Leaves pending work in a slot that was taken.
+    pub(crate) fn put(&mut self, slot: usize, work: W) {
+        debug_assert!(self.slots[slot].taken && self.slots[slot].work.is_none());
+        self.slots[slot].work = Some(work);
+    }
+
+    /// Gives a slot back; work in it is dropped.
+    pub(crate) fn give_back(&mut self, slot: usize) {
+        let state = &mut self.slots[slot];
+        debug_assert!(state.taken);
+        state.taken = false;
+        state.deadline = None;
+        state.work = None;
+        self.free.push(slot);
+    }
+
+    /// Sets or clears the slot's deadline. True if a timer must be set to look at it.
+    pub(crate) fn set_deadline(&mut self, slot: usize, deadline: Option<Instant>) -> bool {
+        let state = &mut self.slots[slot];
+        state.deadline = deadline;
+        match deadline {
+            Some(_) => !std::mem::replace(&mut state.watched, true),
+            None => false,
+        }
+    }
+
+    /// Whether the slot has a deadline.
+    pub(crate) fn has_deadline(&self, slot: usize) -> bool {
+        self.slots[slot].deadline.is_some()
+    }
+
+    /// A timer looks at the slot's deadline: the work if it has taken too long, or when to look again.
+    pub(crate) fn look_at_deadline(&mut self, slot: usize, now: Instant) -> Result<Option<W>, Instant> {
+        let state = &mut self.slots[slot];
+        match state.deadline {
+            Some(deadline) if deadline > now => Err(deadline),
+            Some(_) => {
+                state.watched = false;
+                state.deadline = None;
+                Ok(state.work.take())
+            }
+            None => {
+                state.watched = false;
+                Ok(None)
+            }
+        }
+    }
+
+    /// Takes work out of each slot whose work is picked, together with the slot. The slots stay taken.
+    pub(crate) fn take_where(&mut self, mut pick: impl FnMut(&W) -> bool) -> Vec<(usize, W)> {
+        let mut taken = Vec::new();
+        for (number, slot) in self.slots.iter_mut().enumerate() {
+            if slot.work.as_ref().is_some_and(&mut pick) {
+                taken.extend(slot.work.take().map(|work| (number, work)));
+            }
+        }
+        taken
+    }
+
+    /// The work in all slots.
+    pub(crate) fn works(&self) -> impl Iterator<Item = &W> {
+        self.slots.iter().filter_map(|slot| slot.work.as_ref())
+    }
+
+    /// The work in a slot.
+    pub(crate) fn work_mut(&mut self, slot: usize) -> Option<&mut W> {
+        self.slots.get_mut(slot)?.work.as_mut()
+    }
+
+    /// The next slot that was woken, and its work.
+    pub(crate) fn next_woken(&mut self) -> Option<(usize, W)> {
+        loop {
+            let slot = self
+                .woken
+                .state
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .slots
+                .pop_front()?;
+            let state = &mut self.slots[slot];
+            // Reset before polling: a wake during the poll must count.
+            state.handle.queued.store(false, Ordering::Release);
+            if let Some(work) = state.work.take() {
+                return Some((slot, work));
+            }
+        }
+    }
+
+    /// Ready when a slot was woken.
+    pub(crate) fn poll_woken(&self, context: &mut Context<'_>) -> Poll<()> {
+        let mut state = self.woken.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if !state.slots.is_empty() {
+            return Poll::Ready(());
+        }
+        state.task = Some(context.waker().clone());
+        Poll::Pending
+    }
+}

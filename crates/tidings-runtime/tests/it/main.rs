@@ -1,0 +1,8 @@
+//! The engine against a broker of a few lines, in virtual time.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod behaviour;
+mod broker;
+mod simulation;
+mod world;
