@@ -1,0 +1,162 @@
+//! The directory of a broker: who owns it, and which format it has.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+/// The version of the directory's layout that this build writes.
+const FORMAT: u32 = 1;
+/// What the file `format` begins with.
+const FORMAT_WORD: &str = "tidings-directory";
+
+/// Holds a directory for this process. The operating system lets go of it when the process ends, however it ends.
+#[derive(Debug)]
+pub(crate) struct DirectoryLock {
+    file: File,
+}
+
+impl DirectoryLock {
+    /// Takes the lock, or says who has it.
+    pub(crate) fn take(root: &Path) -> Result<Self, String> {
+        let path = root.join("LOCK");
+        let failed = |error: std::io::Error| format!("{}: {error}", path.display());
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)
+            .map_err(failed)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(owned(&path, &mut file)),
+            Err(TryLockError::Error(error)) => return Err(failed(error)),
+        }
+        // The pid is for people; the lock itself is the operating system's.
+        file.set_len(0).map_err(failed)?;
+        file.write_all(format!("{}\n", std::process::id()).as_bytes())
+            .map_err(failed)?;
+        Ok(Self { file })
+    }
+}
+
+impl Drop for DirectoryLock {
+    fn drop(&mut self) {
+        // Closing the file would unlock it too, unless a child process inherited it.
+        drop(self.file.unlock());
+    }
+}
+
+fn owned(path: &Path, file: &mut File) -> String {
+    let mut pid = String::new();
+    let read = file
+        .seek(SeekFrom::Start(0))
+        .and_then(|_| file.take(32).read_to_string(&mut pid));
+    let pid = match (read, pid.trim()) {
+        (Ok(_), pid) if !pid.is_empty() => pid.to_owned(),
+        _ => "unknown".to_owned(),
+    };
+    format!(
+        "the process {pid} owns it (lock file {}): stop that process, or open the directory read-only",
+        path.display()
+    )
+}
+
+/// Creates the directory and what is missing above it, so that a crash of the machine does not take it away again.
+pub(crate) fn create(root: &Path) -> Result<(), String> {
+    let missing: Vec<_> = root
+        .ancestors()
+        .take_while(|path| !path.as_os_str().is_empty() && !path.exists())
+        .collect();
+    std::fs::create_dir_all(root).map_err(|error| format!("{}: {error}", root.display()))?;
+    for parent in missing.iter().filter_map(|path| path.parent()) {
+        // A relative path of one name has the empty path above it, which means here.
+        let parent = if parent.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            parent
+        };
+        let synced = File::open(parent).and_then(|directory| directory.sync_all());
+        synced.map_err(|error| format!("{}: {error}", parent.display()))?;
+    }
+    Ok(())
+}
+
+/// Checks the version of an existing directory and writes it into a new one.
+pub(crate) fn prepare(root: &Path) -> Result<(), String> {
+    if check(root)? {
+        return Ok(());
+    }
+    let failed = |error: std::io::Error| format!("{}: {error}", root.join("format").display());
+    let scratch = root.join("format.new");
+    let mut file = File::create(&scratch).map_err(failed)?;
+    file.write_all(format!("{FORMAT_WORD} {FORMAT}\n").as_bytes())
+        .map_err(failed)?;
+    file.sync_all().map_err(failed)?;
+    std::fs::rename(&scratch, root.join("format")).map_err(failed)?;
+    File::open(root)
+        .and_then(|directory| directory.sync_all())
+        .map_err(failed)
+}
+
+/// Whether there is a version, and that it is one that this build reads.
+pub(crate) fn check(root: &Path) -> Result<bool, String> {
+    let path = root.join("format");
+    let text = match read_start(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(format!("{}: {error}", path.display())),
+    };
+    let version = text
+        .strip_prefix(FORMAT_WORD)
+        .and_then(|rest| rest.trim().parse::<u32>().ok());
+    match version {
+        Some(FORMAT) => Ok(true),
+        Some(newer) if newer > FORMAT => Err(format!(
+            "{} says version {newer}, this build reads version {FORMAT}: use the version of the program that wrote it, or a newer one",
+            path.display()
+        )),
+        _ => Err(format!(
+            "{} is not what this broker writes: is this the right directory? If it is, restore the file with the line `{FORMAT_WORD} {FORMAT}`",
+            path.display()
+        )),
+    }
+}
+
+/// The first bytes of a file that nobody vouches for.
+fn read_start(path: &PathBuf) -> std::io::Result<String> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(256).read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_owner_is_told_the_first_ones_pid_and_the_cure() {
+        let root = tempfile::tempdir().unwrap();
+        let first = DirectoryLock::take(root.path()).unwrap();
+        let refused = DirectoryLock::take(root.path()).unwrap_err();
+        assert!(refused.contains(&std::process::id().to_string()), "{refused}");
+        assert!(refused.contains("read-only"), "{refused}");
+        drop(first);
+        DirectoryLock::take(root.path()).unwrap();
+    }
+
+    #[test]
+    fn a_newer_or_a_foreign_format_is_refused_by_name() {
+        let root = tempfile::tempdir().unwrap();
+        prepare(root.path()).unwrap();
+        assert_eq!(check(root.path()), Ok(true));
+        std::fs::write(root.path().join("format"), "tidings-directory 7\n").unwrap();
+        let refused = prepare(root.path()).unwrap_err();
+        assert!(
+            refused.contains("version 7") && refused.contains("version 1"),
+            "{refused}"
+        );
+        std::fs::write(root.path().join("format"), [0xff, 0xfe, 0]).unwrap();
+        assert!(prepare(root.path()).unwrap_err().contains("right directory"));
+    }
+}

@@ -1,0 +1,264 @@
+//! Who stores progress and delayed messages: [`Keeper`]. Everything that is dirty goes into one transaction.
+
+use crate::delayed::Due;
+use crate::guard::Guard;
+use crate::lock::lock;
+use crate::progress::{Entry, Reported};
+use crate::shared::Shared;
+use crate::state::{Changes, State};
+use std::sync::{Arc, Mutex};
+use tidings_core::{Position, Progress, PublishError, Receipt, ReceiptSender, Timestamp};
+use tokio::sync::oneshot;
+
+/// The place that health names.
+const PLACE: &str = "state.redb";
+/// How many bytes of delayed messages may wait for a transaction.
+const MAX_WAITING_BYTES: usize = 64 << 20;
+
+/// Stores the small state in the background, as many changes as possible at once.
+#[derive(Debug)]
+pub(crate) struct Keeper {
+    state: Mutex<Option<Arc<State>>>,
+    work: Mutex<Work>,
+}
+
+/// What is to be stored.
+#[derive(Debug, Default)]
+struct Work {
+    entries: Vec<Arc<Entry>>,
+    puts: Vec<Put>,
+    put_bytes: usize,
+    removed: Vec<Due>,
+    waiting: Vec<oneshot::Sender<Result<(), String>>>,
+    /// Somebody wants it stored now.
+    wanted: bool,
+    running: bool,
+}
+
+/// A delayed message on its way.
+#[derive(Debug)]
+struct Put {
+    destination: Arc<str>,
+    partition: u32,
+    due: Timestamp,
+    bytes: Vec<u8>,
+    receipt: ReceiptSender,
+}
+
+impl Keeper {
+    /// A keeper of that state; without one nothing can be stored.
+    pub(crate) fn new(state: Option<State>) -> Self {
+        Self {
+            state: Mutex::new(state.map(Arc::new)),
+            work: Mutex::default(),
+        }
+    }
+
+    /// The state.
+    pub(crate) fn state(&self) -> Result<Arc<State>, String> {
+        let state = lock(&self.state).clone();
+        state.ok_or_else(|| "the broker is closed, or open read-only".to_owned())
+    }
+
+    /// Lets go of the file.
+    pub(crate) fn close(&self) {
+        *lock(&self.state) = None;
+    }
+
+    /// Puts an entry on the list, if its report says so. It is stored with the next transaction.
+    pub(crate) fn note(&self, entry: &Arc<Entry>, reported: Reported) {
+        if reported == Reported::First {
+            lock(&self.work).entries.push(entry.clone());
+        }
+    }
+
+    /// Stores in the background what is on the list.
+    pub(crate) fn start(&self, shared: &Arc<Shared>) {
+        let mut work = lock(&self.work);
+        if !work.entries.is_empty() {
+            work.wanted = true;
+        }
+        run_if_wanted(&mut work, shared);
+    }
+
+    /// Stores what is on the list and waits until it is durable.
+    pub(crate) async fn commit(&self, shared: &Arc<Shared>) -> Result<(), String> {
+        let waiting = {
+            let mut work = lock(&self.work);
+            if work.entries.is_empty() && work.puts.is_empty() && !work.running {
+                return Ok(());
+            }
+            // A transaction that runs may have taken the entry before its last report: the next one has it.
+            wait(&mut work, shared)
+        };
+        answer(waiting).await
+    }
+
+    /// Removes delayed messages.
+    pub(crate) async fn remove(&self, shared: &Arc<Shared>, removed: Vec<Due>) -> Result<(), String> {
+        let waiting = {
+            let mut work = lock(&self.work);
+            work.removed.extend(removed);
+            wait(&mut work, shared)
+        };
+        answer(waiting).await
+    }
+
+    /// Stores a delayed message.
+    pub(crate) fn put(
+        &self,
+        shared: &Arc<Shared>,
+        destination: Arc<str>,
+        partition: u32,
+        due: Timestamp,
+        bytes: Vec<u8>,
+    ) -> Receipt {
+        let mut work = lock(&self.work);
+        if work.put_bytes.saturating_add(bytes.len()) > MAX_WAITING_BYTES && work.put_bytes > 0 {
+            return Receipt::failed(PublishError::Unavailable {
+                destination,
+                reason: "64 MiB of delayed messages wait to be stored: await their receipts before publishing more"
+                    .to_owned(),
+            });
+        }
+        let (sender, receipt) = Receipt::pair();
+        work.put_bytes += bytes.len();
+        work.puts.push(Put {
+            destination,
+            partition,
+            due,
+            bytes,
+            receipt: sender,
+        });
+        work.wanted = true;
+        run_if_wanted(&mut work, shared);
+        receipt
+    }
+
+    /// Stores everything on this thread: for the last handle's end.
+    pub(crate) fn finish(&self, shared: &Shared) {
+        let work = std::mem::take(&mut *lock(&self.work));
+        let nothing = work.entries.is_empty() && work.puts.is_empty() && work.removed.is_empty();
+        if !nothing && self.state().is_ok() {
+            // Nobody is left who would wait for the first of them.
+            let _ = self.store(shared, work);
+        }
+    }
+
+    /// One transaction. Returns when the first message that it stored is due.
+    fn store(&self, shared: &Shared, work: Work) -> Option<Timestamp> {
+        let (entries, mut refused) = take_progress(shared, work.entries);
+        let changes = Changes {
+            progress: entries
+                .iter()
+                .map(|(entry, progress)| (&*entry.destination, &*entry.group, entry.partition, progress))
+                .collect(),
+            puts: work
+                .puts
+                .iter()
+                .map(|put| (put.due, put.bytes.as_slice()))
+                .collect(),
+            removed: work.removed,
+        };
+        let stored = self.state().and_then(|state| state.store(&changes));
+        drop(changes);
+        let first_due = work.puts.iter().map(|put| put.due).min();
+        if let Err(reason) = &stored {
+            shared.health.report(PLACE, reason);
+            refused = Some(reason.clone());
+        } else {
+            shared.health.clear(PLACE);
+        }
+        for (entry, progress) in entries {
+            match &stored {
+                Ok(()) => entry.keep(progress),
+                Err(_) => self.note(&entry, entry.put_back()),
+            }
+        }
+        for put in work.puts {
+            put.receipt.resolve(match &stored {
+                Ok(()) => Ok(Position::new(put.destination, put.partition, DELAYED_OFFSET)),
+                Err(reason) => Err(PublishError::Unavailable {
+                    destination: put.destination,
+                    reason: reason.clone(),
+                }),
+            });
+        }
+        for waiting in work.waiting {
+            // Whoever waited may have gone.
+            drop(waiting.send(refused.clone().map_or(Ok(()), Err)));
+        }
+        first_due.filter(|_| stored.is_ok())
+    }
+}
+
+/// The offset in the receipt of a delayed message: it has none before it is due.
+pub(crate) const DELAYED_OFFSET: u64 = u64::MAX;
+
+/// What each entry has to store, and why some of it must not be stored: progress never gets ahead of what is on the
+/// disk, or a crash of the machine would leave a group beyond the end of its partition.
+fn take_progress(shared: &Shared, entries: Vec<Arc<Entry>>) -> (Vec<(Arc<Entry>, Progress)>, Option<String>) {
+    let mut taken = Vec::with_capacity(entries.len());
+    let mut refused = None;
+    for entry in entries {
+        let Some(progress) = entry.take_dirty() else {
+            continue;
+        };
+        match shared.sync_below(&entry.destination, entry.partition, progress.watermark) {
+            Ok(()) => taken.push((entry, progress)),
+            Err(reason) => {
+                shared.keeper.note(&entry, entry.put_back());
+                refused = Some(reason);
+            }
+        }
+    }
+    (taken, refused)
+}
+
+fn wait(work: &mut Work, shared: &Arc<Shared>) -> oneshot::Receiver<Result<(), String>> {
+    let (sender, receiver) = oneshot::channel();
+    work.waiting.push(sender);
+    work.wanted = true;
+    run_if_wanted(work, shared);
+    receiver
+}
+
+async fn answer(waiting: oneshot::Receiver<Result<(), String>>) -> Result<(), String> {
+    waiting
+        .await
+        .unwrap_or_else(|_| Err("the broker's runtime was shut down".to_owned()))
+}
+
+fn run_if_wanted(work: &mut Work, shared: &Arc<Shared>) {
+    if work.wanted && !work.running {
+        work.running = true;
+        let idle = shared.clone();
+        // A runtime that shuts down may drop the closure before it began.
+        let mut ending = Guard::new(move || lock(&idle.keeper.work).running = false);
+        let shared_again = shared.clone();
+        // On a blocking thread, so that paused time in a test does not run ahead of the disk.
+        shared.spawn_blocking(move || {
+            run(&shared_again);
+            ending.disarm();
+        });
+    }
+}
+
+/// Stores until nothing more is wanted.
+fn run(shared: &Arc<Shared>) {
+    loop {
+        let work = {
+            let mut work = lock(&shared.keeper.work);
+            if !work.wanted {
+                work.running = false;
+                return;
+            }
+            let taken = std::mem::take(&mut *work);
+            work.running = true;
+            taken
+        };
+        if let Some(due) = shared.keeper.store(shared, work) {
+            shared.timer.stored(shared, due);
+        }
+    }
+}

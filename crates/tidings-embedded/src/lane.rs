@@ -1,0 +1,287 @@
+//! One partition that a source reads: [`Lane`].
+
+use crate::group::Unit;
+use crate::lock::lock;
+use crate::partition::Partition;
+use crate::progress::Entry;
+use crate::shared::Shared;
+use crate::signal::Signal;
+use std::sync::{Arc, Mutex};
+use tidings_core::{
+    Assignment, LaneId, LaneRole, Progress, Record, RecordBatch, SourceError, Span, Timestamp,
+};
+use tidings_log::{Chunk, LogError, PartitionLog};
+
+/// Farther behind the end than this a read may have to wait for the disk, so it goes to a thread for that.
+const NEAR_BYTES: u64 = 4 << 20;
+
+/// A partition of one assignment.
+#[derive(Debug)]
+pub(crate) struct Lane {
+    pub(crate) unit: Unit,
+    pub(crate) role: LaneRole,
+    pub(crate) partner: Option<LaneId>,
+    pub(crate) partition: Arc<Partition>,
+    /// Where its progress is reported to; none without a group.
+    pub(crate) entry: Option<Arc<Entry>>,
+    pub(crate) paused: bool,
+    pub(crate) released: bool,
+    /// What was reported last.
+    pub(crate) watermark: u64,
+    next: u64,
+    standing: Standing,
+    reading: Option<Arc<Reading>>,
+}
+
+#[derive(Debug)]
+enum Standing {
+    Readable,
+    /// It is to be handed over.
+    Revoked,
+    /// It cannot be read; the reason is told once.
+    Failed(Option<SourceError>),
+}
+
+/// A read on another thread.
+type Reading = Mutex<Option<Result<Chunk, Arc<LogError>>>>;
+
+/// What a look at a lane gives.
+pub(crate) enum Look {
+    Batch(RecordBatch),
+    /// Everything was read.
+    AtEnd,
+    /// Another thread reads.
+    Reading,
+    /// It gives nothing now, and nobody waits for it.
+    Off,
+    Failed(SourceError),
+}
+
+impl Lane {
+    /// A lane of a new assignment. Without progress it begins at `start`.
+    pub(crate) fn new(
+        unit: Unit,
+        role: LaneRole,
+        partition: Arc<Partition>,
+        entry: Option<Arc<Entry>>,
+        start: u64,
+    ) -> Self {
+        Self {
+            unit,
+            role,
+            partner: None,
+            partition,
+            entry,
+            paused: false,
+            released: false,
+            watermark: start,
+            next: start,
+            standing: Standing::Readable,
+            reading: None,
+        }
+    }
+
+    /// Finds out where the lane goes on and where it ends.
+    pub(crate) fn assign(&mut self, shared: &Shared, lane: LaneId) -> Assignment {
+        let reported = self.entry.as_ref().and_then(|entry| entry.reported());
+        let progress = reported.unwrap_or(Progress {
+            watermark: self.next,
+            ..Progress::default()
+        });
+        self.next = progress.watermark;
+        let partition = self.partition.clone();
+        let end = match partition.log(shared) {
+            Ok(log) => self.settle(shared, log),
+            Err(error) => {
+                let error = partition.unreadable(shared, &error, self.next);
+                self.standing = Standing::Failed(Some(error));
+                self.next
+            }
+        };
+        self.watermark = self.next;
+        let next = self.next;
+        Assignment {
+            lane,
+            epoch: self.unit.epoch,
+            destination: partition.topic.clone(),
+            partition: partition.index,
+            role: self.role,
+            partner: self.partner,
+            next,
+            end,
+            finished: progress
+                .finished
+                .into_iter()
+                .filter(|range| range.end > next)
+                .collect(),
+            attempts: progress
+                .attempts
+                .into_iter()
+                .filter(|(offset, _)| *offset >= next)
+                .collect(),
+        }
+    }
+
+    /// Brings the position within what there is; the end.
+    fn settle(&mut self, shared: &Shared, log: &PartitionLog) -> u64 {
+        let (first, end) = (log.first_offset(), self.partition.end(shared, log));
+        if self.next < first {
+            self.skip_deleted(first);
+        }
+        if self.next > end {
+            let reason = format!(
+                "the stored position {} is beyond the end {end}: records were lost, as a crash of the machine can with fsync = \"os\" or \"interval\"; set the group's position to {end} or lower",
+                self.next
+            );
+            shared.health.report(&self.partition.place(), &reason);
+            self.standing = Standing::Failed(Some(SourceError::Corrupt {
+                destination: self.partition.topic.clone(),
+                partition: self.partition.index,
+                offset: end,
+                reason,
+            }));
+        }
+        end
+    }
+
+    fn skip_deleted(&mut self, first: u64) {
+        tracing::warn!(
+            place = %self.partition.place(),
+            position = self.next,
+            first,
+            "retention has deleted records that were not read; reading goes on at the first that is left"
+        );
+        self.next = first;
+    }
+
+    /// The next batch, if there is one.
+    pub(crate) fn look(
+        &mut self,
+        shared: &Arc<Shared>,
+        signal: &Arc<Signal>,
+        lane: LaneId,
+        max_bytes: usize,
+    ) -> Look {
+        match &mut self.standing {
+            Standing::Failed(error) => return error.take().map_or(Look::Off, Look::Failed),
+            Standing::Revoked => return Look::Off,
+            Standing::Readable if self.paused => return Look::Off,
+            Standing::Readable => {}
+        }
+        if let Some(reading) = &self.reading {
+            let Some(result) = lock(reading).take() else {
+                return Look::Reading;
+            };
+            self.reading = None;
+            return self.deliver(shared, lane, result);
+        }
+        let partition = self.partition.clone();
+        let log = match partition.log(shared) {
+            Ok(log) => log,
+            Err(error) => return self.fail(shared, &error),
+        };
+        let end = partition.end(shared, log);
+        if self.next >= end {
+            return Look::AtEnd;
+        }
+        if !shared.is_in_memory() && is_far(log, self.next) {
+            self.read_elsewhere(shared, signal, end, max_bytes);
+            return Look::Reading;
+        }
+        let result = log.read(self.next, end, max_bytes).map_err(Arc::new);
+        self.deliver(shared, lane, result)
+    }
+
+    fn read_elsewhere(&mut self, shared: &Arc<Shared>, signal: &Arc<Signal>, end: u64, max_bytes: usize) {
+        let reading = Arc::new(Reading::default());
+        self.reading = Some(reading.clone());
+        let (partition, signal, next) = (self.partition.clone(), signal.clone(), self.next);
+        let again = shared.clone();
+        drop(shared.spawn_blocking(move || {
+            let result = partition
+                .log(&again)
+                .and_then(|log| log.read(next, end, max_bytes).map_err(Arc::new));
+            *lock(&reading) = Some(result);
+            signal.raise();
+        }));
+    }
+
+    fn deliver(&mut self, shared: &Shared, lane: LaneId, result: Result<Chunk, Arc<LogError>>) -> Look {
+        let chunk = match result {
+            Ok(chunk) => chunk,
+            Err(error) => return self.fail(shared, &error),
+        };
+        let next = chunk.next_offset();
+        let batch = batch(lane, self.unit.epoch, self.next, chunk);
+        if batch.is_empty() && next <= self.next {
+            return Look::AtEnd;
+        }
+        self.next = next;
+        Look::Batch(batch)
+    }
+
+    fn fail(&mut self, shared: &Shared, error: &LogError) -> Look {
+        if let LogError::OutOfRange { first, .. } = error
+            && self.next < *first
+        {
+            self.skip_deleted(*first);
+            // Whoever looks again finds the first that is left.
+            return Look::Reading;
+        }
+        let error = self.partition.unreadable(shared, error, self.next);
+        if !error.is_transient() {
+            self.standing = Standing::Failed(None);
+        }
+        Look::Failed(error)
+    }
+
+    /// Goes on at another offset, also beyond what could not be read.
+    pub(crate) fn seek(&mut self, offset: u64) {
+        self.next = offset;
+        self.reading = None;
+        if matches!(self.standing, Standing::Failed(_)) {
+            self.standing = Standing::Readable;
+        }
+    }
+
+    /// It is to be handed over: no more batches.
+    pub(crate) fn revoke(&mut self) {
+        self.standing = Standing::Revoked;
+        self.reading = None;
+    }
+
+    /// Whether it is to be handed over.
+    pub(crate) fn is_revoked(&self) -> bool {
+        matches!(self.standing, Standing::Revoked)
+    }
+}
+
+/// Whether a read there is likely to wait for the disk, guessed from the mean size of a record.
+fn is_far(log: &PartitionLog, next: u64) -> bool {
+    let (first, end) = (log.first_offset(), log.next_offset());
+    let records = end.saturating_sub(first).max(1);
+    let behind = end.saturating_sub(next);
+    u128::from(log.bytes()) * u128::from(behind) / u128::from(records) > u128::from(NEAR_BYTES)
+}
+
+/// The records from `from` on, in the memory in which they were read.
+pub(crate) fn batch(lane: LaneId, epoch: tidings_core::Epoch, from: u64, chunk: Chunk) -> RecordBatch {
+    let next = chunk.next_offset();
+    let (memory, views) = chunk.into_parts();
+    let span = |span: tidings_log::Span| Span {
+        start: span.start,
+        len: span.len,
+    };
+    let records = views
+        .into_iter()
+        .filter(|view| view.offset >= from)
+        .map(|view| Record {
+            offset: view.offset,
+            timestamp: Timestamp::from_millis(view.timestamp_ms),
+            key: view.key.map(span),
+            headers: span(view.headers),
+            payload: view.payload.map(span),
+        })
+        .collect();
+    RecordBatch::new(lane, epoch, memory, records, next)
+}

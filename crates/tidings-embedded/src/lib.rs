@@ -1,0 +1,78 @@
+//! The embedded durable broker of Tidings, and its twin in memory.
+//!
+//! One code base over two storages: segment files in a directory for `embedded:DIRECTORY`, the same files in memory for
+//! `memory:` and `memory:NAME`. It runs within the process that uses it; there is no server.
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use tidings_core::{Binder, Create, DestinationSpec, Message, Outgoing};
+//! use tidings_embedded::{EmbeddedBroker, EmbeddedOptions};
+//!
+//! let broker = EmbeddedBroker::open(EmbeddedOptions::from_url("memory:")?)?;
+//! let orders = DestinationSpec {
+//!     name: "orders".into(),
+//!     partitions: 4,
+//!     create: Create::IfMissing,
+//!     retention_time: None,
+//!     retention_bytes: None,
+//! };
+//! broker.prepare(orders).await?;
+//! let message = Message::new("tea").with_key("ada");
+//! let position = broker.sink().publish(Outgoing::new("orders", message)).await?;
+//! let batch = broker.read("orders", position.partition(), 0, 1 << 20).await?;
+//! assert_eq!(batch.payload(&batch.records()[0]), Some(b"tea".as_slice()));
+//! broker.close().await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What it promises
+//! - A receipt resolves after what [`Fsync`] says. A crash of the process never loses an acknowledged message.
+//! - Messages of one partition have the order in which they were published; a key has one partition, the one that
+//!   Kafka's Java client would choose.
+//! - A group's partitions move one by one between its members, and never before the old member has let go or its
+//!   deadline has passed.
+//! - After a failed fsync nothing more is acknowledged for that partition until the broker is opened again; a full
+//!   disk refuses clearly and goes on when there is room.
+//! - A message for later is stored before its receipt resolves, to a [`Position`](tidings_core::Position) whose
+//!   offset is `u64::MAX`: it gets its offset when it is due. After a crash at that very moment it may come twice.
+//!
+//! # What it is not
+//! It is not a cluster, and no other process can publish to it: one process owns a directory, others may read it.
+//!
+//! # The directory
+//! `LOCK` (held by the owner, with its pid), `format` (version of the layout), `catalog/` (a file for each
+//! destination), `topics/NAME/PARTITION/` (segments, see `docs/log-format.md`), `state.redb` (positions of groups,
+//! messages for later).
+
+mod balance;
+mod broker;
+mod delayed;
+mod directory;
+mod group;
+mod guard;
+mod health;
+mod keeper;
+mod lane;
+mod lock;
+mod names;
+mod options;
+mod partition;
+mod progress;
+mod queue;
+mod retention;
+mod shared;
+mod signal;
+mod sink;
+mod source;
+mod state;
+mod subscribing;
+mod syncer;
+mod timer;
+mod topics;
+mod writing;
+
+pub use broker::EmbeddedBroker;
+pub use options::{Access, EmbeddedOptions, Fsync, Location, Unread};
+pub use source::EmbeddedSource;

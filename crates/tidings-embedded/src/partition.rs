@@ -1,0 +1,218 @@
+//! One partition: its log, who waits for it, and what is wrong with it.
+
+use crate::lock::lock;
+use crate::queue::Queue;
+use crate::shared::Shared;
+use crate::signal::Signal;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
+use tidings_core::{PublishError, SourceError};
+use tidings_log::{LogError, PartitionLog};
+
+/// A partition of a destination. Its log is opened when it is first needed, so that thousands of idle ones cost
+/// nothing.
+#[derive(Debug)]
+pub(crate) struct Partition {
+    pub(crate) topic: Arc<str>,
+    pub(crate) index: u32,
+    pub(crate) queue: Mutex<Queue>,
+    log: OnceLock<PartitionLog>,
+    opening: Mutex<()>,
+    /// Damage found while opening; looking again would cost a scan and find the same.
+    damaged: OnceLock<Arc<LogError>>,
+    /// With `Fsync::Always`: readers see nothing at or above this.
+    synced: AtomicU64,
+    /// On the list of those that the interval's fsync visits.
+    unsynced: AtomicBool,
+    faulty: AtomicBool,
+    readers: Mutex<Vec<Arc<Signal>>>,
+}
+
+impl Partition {
+    pub(crate) fn new(topic: Arc<str>, index: u32) -> Self {
+        Self {
+            topic,
+            index,
+            queue: Mutex::default(),
+            log: OnceLock::new(),
+            opening: Mutex::default(),
+            damaged: OnceLock::new(),
+            synced: AtomicU64::new(0),
+            unsynced: AtomicBool::new(false),
+            faulty: AtomicBool::new(false),
+            readers: Mutex::default(),
+        }
+    }
+
+    /// How errors and health name it.
+    pub(crate) fn place(&self) -> String {
+        format!("{}/{}", self.topic, self.index)
+    }
+
+    /// The log if it is open.
+    pub(crate) fn opened(&self) -> Option<&PartitionLog> {
+        self.log.get()
+    }
+
+    /// The log, opened if need be, which blocks.
+    pub(crate) fn log(&self, shared: &Shared) -> Result<&PartitionLog, Arc<LogError>> {
+        if let Some(log) = self.log.get() {
+            return Ok(log);
+        }
+        self.open(shared)
+    }
+
+    #[cold]
+    fn open(&self, shared: &Shared) -> Result<&PartitionLog, Arc<LogError>> {
+        let _opening = lock(&self.opening);
+        if let Some(log) = self.log.get() {
+            return Ok(log);
+        }
+        if let Some(damage) = self.damaged.get() {
+            return Err(damage.clone());
+        }
+        let opened = self.open_log(shared).map_err(|error| {
+            let error = Arc::new(error);
+            shared.health.report(&self.place(), &error.to_string());
+            if matches!(*error, LogError::Corrupt { .. } | LogError::NewerVersion { .. }) {
+                self.damaged.get_or_init(|| error.clone());
+            } else {
+                self.faulty.store(true, Ordering::Release);
+            }
+            error
+        })?;
+        self.succeeded(shared);
+        Ok(self.log.get_or_init(|| opened))
+    }
+
+    fn open_log(&self, shared: &Shared) -> Result<PartitionLog, LogError> {
+        let directory = shared.partition_directory(&self.topic, self.index);
+        let (log, recovery) = PartitionLog::open(shared.files.clone(), &directory, shared.log_options())?;
+        if recovery.cut.is_some() {
+            tracing::warn!(place = %self.place(), ?recovery, "cut a torn tail: it was never acknowledged as durable");
+        }
+        if shared.is_synced_first() {
+            // What a killed process left unsynced becomes visible only now.
+            self.synced.store(log.sync()?, Ordering::Release);
+        }
+        Ok(log)
+    }
+
+    /// The offset up to which readers may see.
+    pub(crate) fn end(&self, shared: &Shared, log: &PartitionLog) -> u64 {
+        if shared.is_synced_first() {
+            self.synced.load(Ordering::Acquire)
+        } else {
+            log.next_offset()
+        }
+    }
+
+    /// Everything below is on the disk: readers may see it.
+    pub(crate) fn show(&self, end: u64) {
+        self.synced.fetch_max(end, Ordering::AcqRel);
+    }
+
+    /// Tells whoever reads that there is more.
+    pub(crate) fn wake(&self) {
+        for reader in lock(&self.readers).iter() {
+            reader.raise();
+        }
+    }
+
+    /// Wakes this reader from now on.
+    pub(crate) fn watch(&self, reader: &Arc<Signal>) {
+        lock(&self.readers).push(reader.clone());
+    }
+
+    /// No longer.
+    pub(crate) fn unwatch(&self, reader: &Arc<Signal>) {
+        let mut readers = lock(&self.readers);
+        if let Some(place) = readers.iter().position(|other| Arc::ptr_eq(other, reader)) {
+            readers.swap_remove(place);
+        }
+    }
+
+    /// Read-only: looks what the owner has written since; blocks.
+    pub(crate) fn refresh(&self, shared: &Shared) {
+        if !shared.is_read_only() {
+            return;
+        }
+        if let Ok(log) = self.log(shared)
+            && let Err(error) = log.refresh()
+        {
+            // What was read before can still be read; reading on finds the same damage and reports it.
+            self.faulty.store(true, Ordering::Release);
+            shared.health.report(&self.place(), &error.to_string());
+        }
+    }
+
+    /// Notes that there is something that was not synced; whether it is news.
+    pub(crate) fn mark_unsynced(&self) -> bool {
+        !self.unsynced.swap(true, Ordering::AcqRel)
+    }
+
+    /// Syncs what was appended before; blocks.
+    pub(crate) fn sync(&self, shared: &Shared) -> Result<(), LogError> {
+        let Some(log) = self.log.get() else { return Ok(()) };
+        // Before the sync: what is appended during it must be marked again.
+        self.unsynced.store(false, Ordering::Release);
+        if log.synced_offset() >= log.next_offset() {
+            return Ok(());
+        }
+        match log.sync() {
+            Ok(_) => Ok(()),
+            Err(error) => {
+                self.failed(shared, &error);
+                Err(error)
+            }
+        }
+    }
+
+    /// Notes a failure, for health, and says it to who published.
+    pub(crate) fn failed(&self, shared: &Shared, error: &LogError) -> PublishError {
+        let reason = if error.is_storage_full() {
+            format!("{error}: make room on the disk, then it goes on by itself")
+        } else {
+            error.to_string()
+        };
+        self.faulty.store(true, Ordering::Release);
+        shared.health.report(&self.place(), &reason);
+        PublishError::Unavailable {
+            destination: self.topic.clone(),
+            reason,
+        }
+    }
+
+    /// An append succeeded: an earlier failure is over.
+    pub(crate) fn succeeded(&self, shared: &Shared) {
+        if self.faulty.load(Ordering::Acquire) && self.faulty.swap(false, Ordering::AcqRel) {
+            shared.health.clear(&self.place());
+        }
+    }
+
+    /// What a reader is told.
+    pub(crate) fn unreadable(&self, shared: &Shared, error: &LogError, offset: u64) -> SourceError {
+        let damage = |offset, reason| SourceError::Corrupt {
+            destination: self.topic.clone(),
+            partition: self.index,
+            offset,
+            reason,
+        };
+        match error {
+            LogError::Corrupt { offset, .. } => {
+                shared.health.report(&self.place(), &error.to_string());
+                damage(*offset, error.to_string())
+            }
+            LogError::NewerVersion { .. } => damage(offset, error.to_string()),
+            _ => SourceError::Unavailable {
+                reason: format!("{}: {error}", self.place()),
+            },
+        }
+    }
+}
+
+/// The directory of a partition below that of its topic.
+pub(crate) fn directory(topic: &Path, index: u32) -> std::path::PathBuf {
+    topic.join(index.to_string())
+}

@@ -1,0 +1,318 @@
+//! How far each group is in each partition: [`ProgressTable`].
+
+use crate::lock::{lock, read, write};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, RwLock};
+use tidings_core::{Epoch, Progress};
+
+/// The version of an encoded progress.
+const VERSION: u8 = 1;
+
+/// The progress of one group in one partition.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) destination: Arc<str>,
+    pub(crate) group: Arc<str>,
+    pub(crate) partition: u32,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// The assignment that may report now.
+    owner: Option<Epoch>,
+    reported: Option<Progress>,
+    stored: Option<Progress>,
+    dirty: bool,
+}
+
+/// What became of a report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reported {
+    /// It counts and was noted as to be stored already.
+    Again,
+    /// It counts; the entry is to be put on the list of what must be stored.
+    First,
+    /// The lane belongs to somebody else.
+    Ignored,
+}
+
+impl Entry {
+    /// Who may report from now on. Late reports of earlier assignments are ignored.
+    pub(crate) fn assign(&self, epoch: Option<Epoch>) {
+        lock(&self.state).owner = epoch;
+    }
+
+    /// Takes the partition away from that assignment, if it still has it.
+    pub(crate) fn take_from(&self, epoch: Epoch) {
+        let mut state = lock(&self.state);
+        if state.owner == Some(epoch) {
+            state.owner = None;
+        }
+    }
+
+    /// Whether a member reads the partition.
+    pub(crate) fn is_owned(&self) -> bool {
+        lock(&self.state).owner.is_some()
+    }
+
+    /// A report of the assignment `epoch`.
+    pub(crate) fn report(&self, epoch: Epoch, progress: Progress) -> Reported {
+        let mut state = lock(&self.state);
+        if state.owner != Some(epoch) {
+            return Reported::Ignored;
+        }
+        state.reported = Some(progress);
+        state.mark()
+    }
+
+    /// A progress that somebody sets from outside; refused while a member reads.
+    pub(crate) fn set(&self, progress: Progress) -> Reported {
+        let mut state = lock(&self.state);
+        if state.owner.is_some() {
+            return Reported::Ignored;
+        }
+        state.reported = Some(progress);
+        state.mark()
+    }
+
+    /// Where the group begins, unless it has a position.
+    pub(crate) fn begin(&self, start: impl FnOnce() -> Option<u64>) -> Reported {
+        let mut state = lock(&self.state);
+        if state.reported.is_some() {
+            return Reported::Ignored;
+        }
+        let Some(watermark) = start() else {
+            return Reported::Ignored;
+        };
+        state.reported = Some(Progress {
+            watermark,
+            ..Progress::default()
+        });
+        state.mark()
+    }
+
+    /// What was reported last.
+    pub(crate) fn reported(&self) -> Option<Progress> {
+        lock(&self.state).reported.clone()
+    }
+
+    /// What is stored.
+    pub(crate) fn stored(&self) -> Option<Progress> {
+        lock(&self.state).stored.clone()
+    }
+
+    /// The watermark that is stored.
+    pub(crate) fn stored_watermark(&self) -> Option<u64> {
+        lock(&self.state)
+            .stored
+            .as_ref()
+            .map(|progress| progress.watermark)
+    }
+
+    /// Takes what must be stored; a report after this is a new one.
+    pub(crate) fn take_dirty(&self) -> Option<Progress> {
+        let mut state = lock(&self.state);
+        state.dirty = false;
+        state.reported.clone()
+    }
+
+    /// It is stored.
+    pub(crate) fn keep(&self, progress: Progress) {
+        lock(&self.state).stored = Some(progress);
+    }
+
+    /// It could not be stored: whether the entry goes back on the list.
+    pub(crate) fn put_back(&self) -> Reported {
+        lock(&self.state).mark()
+    }
+}
+
+impl State {
+    fn mark(&mut self) -> Reported {
+        if std::mem::replace(&mut self.dirty, true) {
+            Reported::Again
+        } else {
+            Reported::First
+        }
+    }
+}
+
+/// The entries of one destination, by group and partition.
+type OfDestination = HashMap<(Arc<str>, u32), Arc<Entry>>;
+
+/// Every group's progress. All of it is in memory: a few hundred bytes per group and partition.
+#[derive(Debug, Default)]
+pub(crate) struct ProgressTable {
+    entries: RwLock<HashMap<Arc<str>, OfDestination>>,
+}
+
+impl ProgressTable {
+    /// The entry, made if it is missing.
+    pub(crate) fn entry(&self, destination: &Arc<str>, group: &Arc<str>, partition: u32) -> Arc<Entry> {
+        if let Some(entry) = self.find(destination, group, partition) {
+            return entry;
+        }
+        let mut entries = write(&self.entries);
+        let of_destination = entries.entry(destination.clone()).or_default();
+        let key = (group.clone(), partition);
+        let entry = of_destination.entry(key).or_insert_with(|| {
+            Arc::new(Entry {
+                destination: destination.clone(),
+                group: group.clone(),
+                partition,
+                state: Mutex::default(),
+            })
+        });
+        entry.clone()
+    }
+
+    /// The entry, if there is one.
+    pub(crate) fn find(&self, destination: &str, group: &Arc<str>, partition: u32) -> Option<Arc<Entry>> {
+        let entries = read(&self.entries);
+        entries
+            .get(destination)?
+            .get(&(group.clone(), partition))
+            .cloned()
+    }
+
+    /// Takes over what was stored before.
+    pub(crate) fn load(&self, destination: &Arc<str>, group: &Arc<str>, partition: u32, progress: Progress) {
+        let entry = self.entry(destination, group, partition);
+        let mut state = lock(&entry.state);
+        state.reported = Some(progress.clone());
+        state.stored = Some(progress);
+    }
+
+    /// The lowest stored watermark of any group in that partition.
+    pub(crate) fn lowest(&self, destination: &str, partition: u32) -> Option<u64> {
+        let entries = read(&self.entries);
+        let of_destination = entries.get(destination)?;
+        of_destination
+            .values()
+            .filter(|entry| entry.partition == partition)
+            .filter_map(|entry| entry.stored_watermark())
+            .min()
+    }
+}
+
+/// The bytes that are stored: version, watermark, finished ranges, attempts; numbers are little endian.
+pub(crate) fn encode(progress: &Progress) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(17 + progress.finished.len() * 16 + progress.attempts.len() * 12);
+    bytes.push(VERSION);
+    bytes.extend_from_slice(&progress.watermark.to_le_bytes());
+    bytes.extend_from_slice(&(progress.finished.len() as u32).to_le_bytes());
+    for range in &progress.finished {
+        bytes.extend_from_slice(&range.start.to_le_bytes());
+        bytes.extend_from_slice(&range.end.to_le_bytes());
+    }
+    bytes.extend_from_slice(&(progress.attempts.len() as u32).to_le_bytes());
+    for (offset, attempts) in &progress.attempts {
+        bytes.extend_from_slice(&offset.to_le_bytes());
+        bytes.extend_from_slice(&attempts.to_le_bytes());
+    }
+    bytes
+}
+
+/// Reads what [`encode`] wrote; none for anything else.
+pub(crate) fn decode(bytes: &[u8]) -> Option<Progress> {
+    let mut rest = bytes;
+    if take::<1>(&mut rest)? != [VERSION] {
+        return None;
+    }
+    let watermark = u64::from_le_bytes(take(&mut rest)?);
+    let count = u32::from_le_bytes(take(&mut rest)?) as usize;
+    // Nothing is allocated by a count that the bytes do not back.
+    let mut finished = Vec::with_capacity(count.min(rest.len() / 16));
+    for _ in 0..count {
+        finished.push(u64::from_le_bytes(take(&mut rest)?)..u64::from_le_bytes(take(&mut rest)?));
+    }
+    let count = u32::from_le_bytes(take(&mut rest)?) as usize;
+    let mut attempts = Vec::with_capacity(count.min(rest.len() / 12));
+    for _ in 0..count {
+        attempts.push((
+            u64::from_le_bytes(take(&mut rest)?),
+            u32::from_le_bytes(take(&mut rest)?),
+        ));
+    }
+    rest.is_empty().then_some(Progress {
+        watermark,
+        finished,
+        attempts,
+    })
+}
+
+fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
+    let (bytes, after) = rest.split_first_chunk::<N>()?;
+    *rest = after;
+    Some(*bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn at(watermark: u64) -> Progress {
+        Progress {
+            watermark,
+            ..Progress::default()
+        }
+    }
+
+    #[test]
+    fn a_report_of_another_assignment_is_ignored() {
+        let table = ProgressTable::default();
+        let entry = table.entry(&"orders".into(), &"billing".into(), 0);
+        assert_eq!(entry.report(Epoch(1), at(5)), Reported::Ignored);
+        entry.assign(Some(Epoch(2)));
+        assert_eq!(entry.report(Epoch(1), at(5)), Reported::Ignored);
+        assert_eq!(entry.report(Epoch(2), at(7)), Reported::First);
+        assert_eq!(entry.report(Epoch(2), at(8)), Reported::Again);
+        assert_eq!(entry.reported(), Some(at(8)));
+        assert_eq!(entry.stored(), None);
+        assert_eq!(entry.set(at(1)), Reported::Ignored, "a member reads it");
+    }
+
+    #[test]
+    fn the_start_applies_only_without_a_position() {
+        let table = ProgressTable::default();
+        let entry = table.entry(&"orders".into(), &"billing".into(), 0);
+        assert_eq!(entry.begin(|| Some(9)), Reported::First);
+        assert_eq!(entry.begin(|| unreachable!()), Reported::Ignored);
+        assert_eq!(entry.reported(), Some(at(9)));
+    }
+
+    #[test]
+    fn the_lowest_stored_watermark_of_all_groups_counts() {
+        let table = ProgressTable::default();
+        assert_eq!(table.lowest("orders", 0), None);
+        table.load(&"orders".into(), &"a".into(), 0, at(9));
+        table.load(&"orders".into(), &"b".into(), 0, at(4));
+        table.load(&"orders".into(), &"b".into(), 1, at(1));
+        assert_eq!(table.lowest("orders", 0), Some(4));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn what_was_encoded_is_decoded_and_nothing_shorter(
+            watermark: u64,
+            finished in prop::collection::vec(any::<(u64, u64)>(), 0..5),
+            attempts in prop::collection::vec(any::<(u64, u32)>(), 0..5)
+        ) {
+            let finished = finished.into_iter().map(|(start, end)| start..end).collect();
+            let progress = Progress { watermark, finished, attempts };
+            let bytes = encode(&progress);
+            prop_assert_eq!(decode(&bytes), Some(progress));
+            for length in 0..bytes.len() {
+                prop_assert_eq!(decode(&bytes[..length]), None);
+            }
+        }
+
+        #[test]
+        fn any_bytes_are_decoded_without_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..100)) {
+            let _ = decode(&bytes);
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! Deleting what is old: whole segments, and never what a group has not finished, unless that is allowed.
+
+use crate::options::Unread;
+use crate::shared::Shared;
+use crate::topics::Topic;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+use tidings_log::Retention;
+
+/// Looks from time to time, if there is anything to look for. The task ends with the broker.
+pub(crate) fn start(shared: &Arc<Shared>) {
+    let interval = shared.options.retention_interval;
+    if !shared.retaining.swap(true, Ordering::AcqRel) {
+        shared.spawn(run(Arc::downgrade(shared), interval));
+    }
+}
+
+/// The same, once a destination has its own settings.
+pub(crate) fn start_if_wanted(shared: &Arc<Shared>, topic: &Topic) {
+    if topic.retention() != (None, None) && !shared.is_read_only() {
+        start(shared);
+    }
+}
+
+async fn run(weak: Weak<Shared>, interval: Duration) {
+    loop {
+        tokio::time::sleep(interval).await;
+        let Some(shared) = weak.upgrade().filter(|shared| !shared.is_closed()) else {
+            return;
+        };
+        if let Err(reason) = shared.blocking(retain_all).await {
+            tracing::error!(reason, "retention could not delete old segments");
+        }
+    }
+}
+
+/// Deletes what may go, everywhere. One partition that refuses does not keep the others.
+pub(crate) fn retain_all(shared: &Arc<Shared>) -> Result<(), String> {
+    let mut refused = None;
+    for topic in shared.topics.all() {
+        if let Err(reason) = retain(shared, &topic) {
+            refused = Some(reason);
+        }
+    }
+    refused.map_or(Ok(()), Err)
+}
+
+fn retain(shared: &Shared, topic: &Topic) -> Result<(), String> {
+    let (age, bytes) = topic.retention();
+    let age = age.or(shared.options.retention_time);
+    let max_bytes = bytes.or(shared.options.retention_bytes);
+    if age.is_none() && max_bytes.is_none() {
+        return Ok(());
+    }
+    let mut refused = None;
+    for partition in &topic.partitions {
+        let retained = partition.log(shared).and_then(|log| {
+            let end = partition.end(shared, log);
+            let unfinished = match shared.options.unread {
+                Unread::Keep => shared.progress.lowest(&topic.name, partition.index),
+                Unread::Drop => None,
+            };
+            let policy = Retention {
+                max_age_ms: age.map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX)),
+                max_bytes,
+                now_ms: shared.clock().now().as_millis(),
+                keep_from: unfinished.unwrap_or(end).min(end),
+            };
+            log.retain(&policy).map_err(Arc::new)
+        });
+        if let Err(error) = retained {
+            refused = Some(format!("{}: {error}", partition.place()));
+        }
+    }
+    refused.map_or(Ok(()), Err)
+}

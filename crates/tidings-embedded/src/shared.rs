@@ -1,0 +1,364 @@
+//! What all handles of one broker share: [`Shared`].
+
+use crate::delayed::Delayed;
+use crate::directory;
+use crate::directory::DirectoryLock;
+use crate::group::Groups;
+use crate::health::Health;
+use crate::keeper::Keeper;
+use crate::lock::lock;
+use crate::options::{Access, EmbeddedOptions, Fsync, Location};
+use crate::partition::Partition;
+use crate::progress::ProgressTable;
+use crate::queue::Queue;
+use crate::state::State;
+use crate::syncer::Syncer;
+use crate::timer::DelayedTimer;
+use crate::topics::{self, Topic, Topics};
+use crate::writing::{self, Committers};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use tidings_core::headers::{CONTROL_HEADER_RESERVE, MAX_HEADER_BYTES};
+use tidings_core::{BinderError, Clock, Epoch, Message, PublishError, Receipt};
+use tidings_log::{DiskFiles, Files, LogOptions, MemoryFiles};
+use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
+
+/// What a message takes in memory beside its contents, roughly.
+const WAITING_BYTES: usize = 128;
+/// What a frame has beside its largest message: headers, lengths, checksums.
+const FRAME_RESERVE: usize = MAX_HEADER_BYTES + CONTROL_HEADER_RESERVE + 1024;
+
+/// One open broker.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) options: EmbeddedOptions,
+    pub(crate) files: Arc<dyn Files>,
+    pub(crate) root: PathBuf,
+    /// What is really done: files in memory are never synced.
+    pub(crate) fsync: Fsync,
+    pub(crate) topics: Topics,
+    pub(crate) progress: ProgressTable,
+    pub(crate) groups: Groups,
+    pub(crate) keeper: Keeper,
+    pub(crate) timer: DelayedTimer,
+    pub(crate) committers: Committers,
+    pub(crate) syncer: Syncer,
+    pub(crate) health: Health,
+    /// Bytes that wait to be written.
+    pub(crate) pending_bytes: AtomicUsize,
+    /// How many have opened it and not closed it; more than one for a broker in memory that has a name.
+    pub(crate) openers: AtomicUsize,
+    /// Whether retention looks from time to time.
+    pub(crate) retaining: AtomicBool,
+    runtime: Handle,
+    epochs: AtomicU64,
+    /// The last handle is about to end.
+    closing: AtomicBool,
+    closed: AtomicBool,
+    directory: Mutex<Option<DirectoryLock>>,
+}
+
+impl Shared {
+    /// Opens what is there, or makes it.
+    pub(crate) fn open(options: EmbeddedOptions) -> Result<Self, BinderError> {
+        let url = options.url();
+        let refused = |reason: String| BinderError::Open {
+            url: url.clone(),
+            reason,
+        };
+        let runtime = Handle::try_current()
+            .map_err(|_| refused("there is no tokio runtime here: open the broker within one".to_owned()))?;
+        let writes = options.access == Access::ReadWrite;
+        let (root, in_memory) = match &options.location {
+            Location::Directory(path) => (path.clone(), false),
+            Location::Memory { .. } => (PathBuf::from("/memory"), true),
+        };
+        let lock = match (in_memory, writes) {
+            (true, true) => None,
+            (true, false) => {
+                return Err(refused(
+                    "a broker in memory cannot be opened read-only".to_owned(),
+                ));
+            }
+            (false, true) => Some(own(&root).map_err(&refused)?),
+            (false, false) => {
+                look(&root).map_err(&refused)?;
+                None
+            }
+        };
+        let state = match (in_memory, writes) {
+            (true, _) => Some(State::in_memory().map_err(&refused)?),
+            (false, true) => Some(State::on_disk(&root.join("state.redb")).map_err(&refused)?),
+            (false, false) => None,
+        };
+        let fsync = if in_memory && options.files.is_none() {
+            Fsync::Os
+        } else {
+            options.fsync
+        };
+        let files = options.files.clone().unwrap_or_else(|| match in_memory {
+            true => Arc::new(MemoryFiles::new()),
+            false => Arc::new(DiskFiles),
+        });
+        if in_memory {
+            let made = files
+                .create_dir_all(&root)
+                .and_then(|()| files.sync_dir(Path::new("/")));
+            made.map_err(|error| refused(error.to_string()))?;
+        }
+        let shared = Self {
+            files,
+            root,
+            fsync,
+            topics: Topics::default(),
+            progress: ProgressTable::default(),
+            groups: Groups::default(),
+            keeper: Keeper::new(state),
+            timer: DelayedTimer::default(),
+            committers: Committers::default(),
+            syncer: Syncer::default(),
+            health: Health::default(),
+            pending_bytes: AtomicUsize::new(0),
+            openers: AtomicUsize::new(0),
+            retaining: AtomicBool::new(false),
+            runtime,
+            epochs: AtomicU64::new(0),
+            closing: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
+            directory: Mutex::new(lock),
+            options,
+        };
+        shared.load().map_err(refused)?;
+        Ok(shared)
+    }
+
+    fn load(&self) -> Result<(), String> {
+        self.topics.load(&*self.files, &self.root)?;
+        if self.is_read_only() {
+            return Ok(());
+        }
+        for (destination, group, partition, progress) in self.keeper.state()?.progress()? {
+            self.progress
+                .load(&destination.into(), &group.into(), partition, progress);
+        }
+        Ok(())
+    }
+
+    /// Starts what goes on in the background.
+    pub(crate) fn start(self: &Arc<Self>) -> Result<(), String> {
+        if self.is_read_only() {
+            return Ok(());
+        }
+        if let Some(due) = self.keeper.state()?.first_due()? {
+            self.timer.stored(self, due);
+        }
+        if self.options.retention_time.is_some() || self.options.retention_bytes.is_some() {
+            crate::retention::start(self);
+        }
+        Ok(())
+    }
+
+    /// The broker's clock.
+    pub(crate) fn clock(&self) -> Clock {
+        self.options.clock
+    }
+
+    /// Whether nothing may be written.
+    pub(crate) fn is_read_only(&self) -> bool {
+        self.options.access == Access::ReadOnly
+    }
+
+    /// Whether it is files in memory, which never block.
+    pub(crate) fn is_in_memory(&self) -> bool {
+        matches!(self.options.location, Location::Memory { .. })
+    }
+
+    /// Whether readers see a message only after its fsync.
+    pub(crate) fn is_synced_first(&self) -> bool {
+        self.fsync == Fsync::Always
+    }
+
+    /// Whether it was closed.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
+    /// Nothing new may begin in the background.
+    pub(crate) fn begin_to_close(&self) {
+        self.closing.store(true, Ordering::Release);
+    }
+
+    /// Whether it is about to be closed, or was.
+    pub(crate) fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Acquire)
+    }
+
+    /// The number of the next assignment.
+    pub(crate) fn next_epoch(&self) -> Epoch {
+        Epoch(self.epochs.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+
+    /// How logs are opened.
+    pub(crate) fn log_options(&self) -> LogOptions {
+        let largest = self.options.max_message_bytes.saturating_add(FRAME_RESERVE);
+        let defaults = LogOptions::default();
+        LogOptions {
+            segment_bytes: self.options.segment_bytes,
+            max_frame_bytes: defaults
+                .max_frame_bytes
+                .max(u32::try_from(largest).unwrap_or(u32::MAX)),
+            access: match self.options.access {
+                Access::ReadWrite => tidings_log::Access::ReadWrite,
+                Access::ReadOnly => tidings_log::Access::ReadOnly,
+            },
+            ..defaults
+        }
+    }
+
+    /// Where a partition's segments are.
+    pub(crate) fn partition_directory(&self, topic: &str, index: u32) -> PathBuf {
+        crate::partition::directory(&topics::directory(&self.root, topic), index)
+    }
+
+    /// The destination of that name. One that its owner made after this read-only broker was opened is found too.
+    pub(crate) fn topic(&self, name: &str) -> Option<Arc<Topic>> {
+        match self.topics.get(name) {
+            None if self.is_read_only() => self.topics.load_one(&*self.files, &self.root, name),
+            found => found,
+        }
+    }
+
+    /// Leaves a message in a queue: within the limit, or beyond it at its receipt's expense.
+    pub(crate) fn enqueue(
+        &self,
+        queue: &mut Queue,
+        partition: &Arc<Partition>,
+        message: Message,
+        timestamp_ms: i64,
+    ) -> Receipt {
+        let bytes = message.size() + WAITING_BYTES;
+        let before = self.pending_bytes.fetch_add(bytes, Ordering::AcqRel);
+        // A message that is alone is taken however large it is.
+        if before > 0 && before.saturating_add(bytes) > self.options.max_pending_bytes {
+            self.pending_bytes.fetch_sub(bytes, Ordering::AcqRel);
+            return queue.push_beyond(partition, message, timestamp_ms);
+        }
+        queue.push(message, timestamp_ms, bytes)
+    }
+
+    /// Appends a delayed message that is due.
+    pub(crate) fn publish_delayed(self: &Arc<Self>, delayed: Delayed) -> Receipt {
+        let topic = self.topics.get(&delayed.destination);
+        let Some(partition) = topic
+            .as_ref()
+            .and_then(|topic| topic.partition(delayed.partition))
+        else {
+            return Receipt::failed(PublishError::UnknownDestination {
+                destination: delayed.destination,
+            });
+        };
+        let timestamp = delayed.message.timestamp().unwrap_or_else(|| self.clock().now());
+        writing::publish(self, partition, delayed.message, timestamp.as_millis())
+    }
+
+    /// Makes sure that what a group has finished is on the disk before the progress is.
+    pub(crate) fn sync_below(&self, destination: &str, partition: u32, watermark: u64) -> Result<(), String> {
+        let topic = self.topics.get(destination);
+        let Some(partition) = topic.as_ref().and_then(|topic| topic.partition(partition)) else {
+            return Ok(());
+        };
+        match partition.opened() {
+            Some(log) if log.synced_offset() < watermark => partition
+                .sync(self)
+                .map_err(|error| format!("{}: {error}", partition.place())),
+            _ => Ok(()),
+        }
+    }
+
+    /// Syncs every log that has something unsynced.
+    pub(crate) fn sync_all(&self) -> Result<(), String> {
+        let mut refused = None;
+        for topic in self.topics.all() {
+            for partition in &topic.partitions {
+                if let Err(error) = partition.sync(self) {
+                    refused = Some(format!("{}: {error}", partition.place()));
+                }
+            }
+        }
+        refused.map_or(Ok(()), Err)
+    }
+
+    fn runtime(&self) -> Handle {
+        Handle::try_current().unwrap_or_else(|_| self.runtime.clone())
+    }
+
+    /// Starts a task, on the caller's runtime, or the one the broker was opened in.
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        drop(self.runtime().spawn(task));
+    }
+
+    /// Runs something that blocks on a thread for it.
+    pub(crate) fn spawn_blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> JoinHandle<T> {
+        self.runtime().spawn_blocking(work)
+    }
+
+    /// Runs something that blocks on the disk and waits for it; in memory nothing blocks.
+    pub(crate) async fn blocking<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Arc<Self>) -> Result<T, String> + Send + 'static,
+    ) -> Result<T, String> {
+        if self.is_in_memory() && self.options.files.is_none() {
+            return work(self);
+        }
+        let shared = self.clone();
+        let done = self.spawn_blocking(move || work(&shared)).await;
+        done.unwrap_or_else(|_| Err("the broker's runtime was shut down".to_owned()))
+    }
+
+    /// No more is taken or given; the directory is free for another owner.
+    pub(crate) fn let_go(&self) {
+        self.begin_to_close();
+        self.closed.store(true, Ordering::Release);
+        self.keeper.close();
+        drop(lock(&self.directory).take());
+    }
+
+    /// Keeps what can be kept without waiting for anybody, for handles that were dropped and not closed.
+    pub(crate) fn abandon(&self) {
+        if self.is_closed() || self.is_read_only() {
+            return;
+        }
+        if let Err(reason) = self.sync_all() {
+            tracing::error!(
+                reason,
+                "not everything could be synced when the broker was dropped"
+            );
+        }
+        self.keeper.finish(self);
+        self.let_go();
+    }
+}
+
+/// Takes a directory for this process.
+fn own(root: &Path) -> Result<DirectoryLock, String> {
+    directory::create(root)?;
+    let lock = DirectoryLock::take(root)?;
+    directory::prepare(root)?;
+    Ok(lock)
+}
+
+/// Checks that there is a broker's directory.
+fn look(root: &Path) -> Result<(), String> {
+    match directory::check(root)? {
+        true => Ok(()),
+        false => Err(format!(
+            "{} holds no broker: open it for writing to make one",
+            root.display()
+        )),
+    }
+}

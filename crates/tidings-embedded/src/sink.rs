@@ -1,0 +1,366 @@
+//! Where the broker takes messages: [`EmbeddedSink`].
+
+use crate::broker::Handle;
+use crate::delayed;
+use crate::lock::lock;
+use crate::partition::Partition;
+use crate::shared::Shared;
+use crate::topics::Topic;
+use crate::writing;
+use std::collections::HashMap;
+use std::sync::Arc;
+use tidings_core::headers::{CONTROL_HEADER_RESERVE, MAX_HEADER_BYTES};
+use tidings_core::names::is_control;
+use tidings_core::{BoxFuture, Message, Outgoing, PublishError, Receipt, Sink, Timestamp};
+
+/// So many messages without a key go to one partition before the next has its turn, within one call.
+const RUN: usize = 64;
+
+/// The sink of one handle.
+#[derive(Debug)]
+pub(crate) struct EmbeddedSink {
+    pub(crate) handle: Arc<Handle>,
+}
+
+/// Where a message goes and when it says it was published.
+struct Routed {
+    topic: Arc<Topic>,
+    partition: u32,
+    message: Message,
+    due: Option<Timestamp>,
+}
+
+/// The messages of one call for one partition.
+struct Run {
+    partition: Arc<Partition>,
+    places: Vec<usize>,
+    messages: Vec<(i64, Message)>,
+}
+
+impl EmbeddedSink {
+    fn shared(&self) -> &Arc<Shared> {
+        &self.handle.shared
+    }
+
+    fn check_open(&self) -> Result<(), PublishError> {
+        if self.handle.is_closed() {
+            return Err(PublishError::Closed);
+        }
+        if self.shared().is_read_only() {
+            return Err(PublishError::Unsupported {
+                broker: "embedded, opened read-only,",
+                feature: "publishing",
+                cure: "publish through the process that owns the directory, or stop it and open for writing",
+            });
+        }
+        Ok(())
+    }
+
+    /// The partition: as asked for, by key, or `free` for one without a key.
+    fn route(
+        &self,
+        outgoing: Outgoing,
+        known: Option<&Arc<Topic>>,
+        free: impl FnOnce(&Topic) -> u32,
+    ) -> Result<Routed, PublishError> {
+        let Outgoing {
+            destination,
+            partition,
+            message,
+            due,
+        } = outgoing;
+        let known = known.filter(|topic| topic.name == destination).cloned();
+        let Some(topic) = known.or_else(|| self.shared().topic(&destination)) else {
+            return Err(PublishError::UnknownDestination { destination });
+        };
+        check_size(&message, &topic.name, self.shared().options.max_message_bytes)?;
+        let partition = match (partition, message.key()) {
+            (Some(partition), _) if partition >= topic.count() => {
+                return Err(PublishError::UnknownPartition {
+                    destination,
+                    partition,
+                    partitions: topic.count(),
+                });
+            }
+            (Some(partition), _) => partition,
+            (None, Some(key)) => topic.of_key(key),
+            (None, None) => free(&topic),
+        };
+        let due = due.filter(|due| *due > self.shared().clock().now());
+        Ok(Routed {
+            topic,
+            partition,
+            message,
+            due,
+        })
+    }
+
+    /// Puts a message aside until it is due.
+    fn delay(&self, routed: Routed, due: Timestamp) -> Receipt {
+        let timestamp = self.timestamp(&routed.message);
+        let bytes = delayed::encode(&routed.topic.name, routed.partition, timestamp, &routed.message);
+        let shared = self.shared();
+        shared
+            .keeper
+            .put(shared, routed.topic.name.clone(), routed.partition, due, bytes)
+    }
+
+    fn timestamp(&self, message: &Message) -> Timestamp {
+        message.timestamp().unwrap_or_else(|| self.shared().clock().now())
+    }
+
+    fn publish_routed(&self, routed: Result<Routed, PublishError>) -> Receipt {
+        let routed = match routed {
+            Ok(routed) => routed,
+            Err(error) => return Receipt::failed(error),
+        };
+        if let Some(due) = routed.due {
+            return self.delay(routed, due);
+        }
+        let Some(partition) = routed.topic.partition(routed.partition) else {
+            return Receipt::failed(PublishError::Closed);
+        };
+        let timestamp = self.timestamp(&routed.message);
+        writing::publish(self.shared(), partition, routed.message, timestamp.as_millis())
+    }
+}
+
+impl Sink for EmbeddedSink {
+    fn publish(&self, outgoing: Outgoing) -> Receipt {
+        if let Err(error) = self.check_open() {
+            return Receipt::failed(error);
+        }
+        self.publish_routed(self.route(outgoing, None, Topic::in_turn))
+    }
+
+    fn publish_all(&self, outgoing: Vec<Outgoing>) -> Vec<Receipt> {
+        if let Err(error) = self.check_open() {
+            return outgoing.iter().map(|_| Receipt::failed(error.clone())).collect();
+        }
+        let mut receipts: Vec<Option<Receipt>> = Vec::with_capacity(outgoing.len());
+        receipts.resize_with(outgoing.len(), || None);
+        let mut runs = Runs::new(outgoing.len());
+        let mut free = Free::default();
+        let mut known: Option<Arc<Topic>> = None;
+        let mut now = None;
+        for (place, (outgoing, receipt)) in outgoing.into_iter().zip(&mut receipts).enumerate() {
+            match self.route(outgoing, known.as_ref(), |topic| free.next(topic)) {
+                Ok(routed) if routed.due.is_none() => {
+                    let clock = || self.shared().clock().now();
+                    let time = routed
+                        .message
+                        .timestamp()
+                        .unwrap_or_else(|| *now.get_or_insert_with(clock));
+                    runs.add(
+                        &routed.topic,
+                        routed.partition,
+                        place,
+                        (time.as_millis(), routed.message),
+                    );
+                    if known
+                        .as_ref()
+                        .is_none_or(|known| !Arc::ptr_eq(known, &routed.topic))
+                    {
+                        known = Some(routed.topic);
+                    }
+                }
+                other => *receipt = Some(self.publish_routed(other)),
+            }
+        }
+        for run in runs.all {
+            let Run {
+                partition,
+                places,
+                messages,
+            } = run;
+            writing::publish_run(self.shared(), &partition, messages, |nth, receipt| {
+                if let Some(slot) = places.get(nth).and_then(|place| receipts.get_mut(*place)) {
+                    *slot = Some(receipt);
+                }
+            });
+        }
+        let unanswered = || Receipt::failed(PublishError::Closed);
+        receipts
+            .into_iter()
+            .map(|receipt| receipt.unwrap_or_else(unanswered))
+            .collect()
+    }
+
+    fn flush(&self) -> BoxFuture<'static, Result<(), PublishError>> {
+        let shared = self.shared().clone();
+        Box::pin(async move { flush(&shared).await })
+    }
+}
+
+/// Waits for everything that was accepted: what is in queues is written, what is delayed is stored, and with an fsync
+/// policy of ours it is synced.
+pub(crate) async fn flush(shared: &Arc<Shared>) -> Result<(), PublishError> {
+    let unavailable = |reason| PublishError::Unavailable {
+        destination: "*".into(),
+        reason,
+    };
+    let mut waiting = Vec::new();
+    for topic in shared.topics.all() {
+        for partition in &topic.partitions {
+            let mut queue = lock(&partition.queue);
+            if queue.writing {
+                waiting.push(queue.push_flush());
+            }
+        }
+    }
+    for written in waiting {
+        // A writer that went away has told its receipts so.
+        drop(written.await);
+    }
+    if shared.is_read_only() || shared.is_closed() {
+        return Ok(());
+    }
+    shared.keeper.commit(shared).await.map_err(unavailable)?;
+    if matches!(shared.fsync, crate::Fsync::Os) {
+        return Ok(());
+    }
+    shared
+        .blocking(|shared| shared.sync_all())
+        .await
+        .map_err(unavailable)
+}
+
+/// Key, payload and headers within the limit; the engine's own headers have a reserve of their own, so that a message
+/// that was accepted once also fits where it is parked or put to the dead letters.
+fn check_size(message: &Message, destination: &Arc<str>, limit: usize) -> Result<(), PublishError> {
+    let size = message.size();
+    if size <= limit && message.headers().size() <= MAX_HEADER_BYTES {
+        return Ok(());
+    }
+    let entry = |(name, value): (&str, &[u8])| 6 + name.len() + value.len();
+    let control: usize = message
+        .headers()
+        .iter()
+        .filter(|(name, _)| is_control(name))
+        .map(entry)
+        .sum();
+    let refused = |size, limit| PublishError::TooLarge {
+        destination: destination.clone(),
+        size,
+        limit,
+    };
+    let headers = message.headers().size() - control;
+    if headers > MAX_HEADER_BYTES {
+        return Err(refused(headers, MAX_HEADER_BYTES));
+    }
+    if control > CONTROL_HEADER_RESERVE {
+        return Err(refused(size, limit));
+    }
+    if size - control > limit {
+        return Err(refused(size - control, limit));
+    }
+    Ok(())
+}
+
+/// So many partitions are looked through one by one, which is faster than a hash.
+const FEW: usize = 16;
+
+/// The messages of one call, by partition.
+struct Runs {
+    all: Vec<Run>,
+    /// By the partition's address; used beyond `FEW`.
+    places: HashMap<usize, usize>,
+    messages: usize,
+}
+
+impl Runs {
+    fn new(messages: usize) -> Self {
+        Self {
+            all: Vec::new(),
+            places: HashMap::new(),
+            messages,
+        }
+    }
+
+    fn add(&mut self, topic: &Arc<Topic>, partition: u32, place: usize, message: (i64, Message)) {
+        let Some(partition) = topic.partition(partition) else {
+            return;
+        };
+        let next = self.all.len();
+        let run = if next <= FEW {
+            let found = self
+                .all
+                .iter()
+                .position(|run| Arc::ptr_eq(&run.partition, partition));
+            found.unwrap_or(next)
+        } else {
+            if self.places.is_empty() {
+                let known = self.all.iter().enumerate();
+                self.places = known
+                    .map(|(place, run)| (Arc::as_ptr(&run.partition) as usize, place))
+                    .collect();
+            }
+            *self.places.entry(Arc::as_ptr(partition) as usize).or_insert(next)
+        };
+        if run == next {
+            // A fair share, so that the lists rarely grow.
+            let share = (self.messages / topic.partitions.len().max(1) * 2).min(self.messages);
+            self.all.push(Run {
+                partition: partition.clone(),
+                places: Vec::with_capacity(share),
+                messages: Vec::with_capacity(share),
+            });
+        }
+        if let Some(run) = self.all.get_mut(run) {
+            run.places.push(place);
+            run.messages.push(message);
+        }
+    }
+}
+
+/// Spreads messages without a key in runs, so that a batch makes few frames.
+#[derive(Default)]
+struct Free {
+    current: Option<(*const Topic, u32)>,
+    left: usize,
+}
+
+impl Free {
+    fn next(&mut self, topic: &Topic) -> u32 {
+        match self.current {
+            Some((of, partition)) if std::ptr::eq(of, topic) && self.left > 0 => {
+                self.left -= 1;
+                partition
+            }
+            _ => {
+                let partition = topic.in_turn();
+                (self.current, self.left) = (Some((std::ptr::from_ref(topic), partition)), RUN - 1);
+                partition
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tidings_core::names;
+
+    #[test]
+    fn control_headers_count_against_their_own_reserve() {
+        let destination: Arc<str> = "orders".into();
+        let message = |payload: usize, control: usize| {
+            let value = vec![b'x'; control];
+            Message::new(vec![0; payload])
+                .with_header(names::ERROR, value)
+                .unwrap()
+        };
+        assert!(check_size(&message(100, 1000), &destination, 100).is_ok());
+        let refused = check_size(&message(101, 1000), &destination, 100);
+        assert!(matches!(
+            refused,
+            Err(PublishError::TooLarge {
+                size: 101,
+                limit: 100,
+                ..
+            })
+        ));
+        let refused = check_size(&message(100, 5000), &destination, 100);
+        assert!(matches!(refused, Err(PublishError::TooLarge { .. })));
+    }
+}

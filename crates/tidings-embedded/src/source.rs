@@ -1,0 +1,401 @@
+//! What reads for one subscription: [`EmbeddedSource`].
+
+use crate::broker::Handle;
+use crate::group::{Command, Grant, Member, Share, Unit};
+use crate::lane::{Lane, Look};
+use crate::lock::lock;
+use crate::progress::Reported;
+use crate::shared::Shared;
+use crate::signal::Signal;
+use crate::topics::Topic;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+use tidings_core::{
+    Assignment, Epoch, LaneId, LaneRole, Progress, Source, SourceError, SourceEvent, SourceSpec,
+};
+use tokio::time::Instant;
+
+/// How often a read-only source looks whether the owner has written more: no one can tell it.
+const REFRESH: Duration = Duration::from_millis(100);
+
+/// A member of a group, or a reader without one. Dropping it leaves the group.
+pub struct EmbeddedSource {
+    handle: Arc<Handle>,
+    inputs: Vec<Input>,
+    member: Arc<Member>,
+    lanes: Vec<Option<Lane>>,
+    /// Where the round over the lanes goes on.
+    cursor: usize,
+    idle_told: bool,
+    unstored: Unstored,
+    max_batch_bytes: usize,
+    closed: bool,
+}
+
+/// A destination that is read.
+#[derive(Debug)]
+pub(crate) struct Input {
+    pub(crate) topic: Arc<Topic>,
+    pub(crate) retry: Option<Arc<Topic>>,
+    /// None without a group.
+    pub(crate) share: Option<Share>,
+}
+
+/// What was reported and may not be stored yet.
+#[derive(Debug)]
+struct Unstored {
+    since: Option<Instant>,
+    messages: u64,
+    interval: Duration,
+    every: u64,
+}
+
+impl Unstored {
+    fn due(&self) -> Option<Instant> {
+        self.since.map(|since| since + self.interval)
+    }
+
+    fn is_due(&self) -> bool {
+        self.since.is_some()
+            && (self.messages >= self.every || self.due().is_some_and(|due| due <= Instant::now()))
+    }
+
+    fn clear(&mut self) {
+        (self.since, self.messages) = (None, 0);
+    }
+}
+
+impl EmbeddedSource {
+    pub(crate) fn new(
+        handle: Arc<Handle>,
+        spec: &SourceSpec,
+        inputs: Vec<Input>,
+        member: Arc<Member>,
+    ) -> Self {
+        Self {
+            handle,
+            inputs,
+            member,
+            lanes: Vec::new(),
+            cursor: 0,
+            idle_told: false,
+            unstored: Unstored {
+                since: None,
+                messages: 0,
+                interval: spec.commit_interval,
+                every: spec.commit_every.max(1),
+            },
+            max_batch_bytes: spec.max_batch_bytes,
+            closed: false,
+        }
+    }
+
+    fn shared(&self) -> &Arc<Shared> {
+        &self.handle.shared
+    }
+
+    fn signal(&self) -> &Arc<Signal> {
+        &self.member.signal
+    }
+
+    fn lane(&mut self, lane: LaneId) -> Option<&mut Lane> {
+        self.lanes.get_mut(lane.0 as usize)?.as_mut()
+    }
+
+    /// Puts a lane into the lowest free place.
+    fn place(&mut self, lane: Lane) -> LaneId {
+        lane.partition.watch(self.signal());
+        let free = self
+            .lanes
+            .iter()
+            .position(Option::is_none)
+            .unwrap_or(self.lanes.len());
+        match self.lanes.get_mut(free) {
+            Some(place) => *place = Some(lane),
+            None => self.lanes.push(Some(lane)),
+        }
+        LaneId(free as u32)
+    }
+
+    fn remove(&mut self, lane: LaneId) {
+        if let Some(gone) = self.lanes.get_mut(lane.0 as usize).and_then(Option::take) {
+            gone.partition.unwatch(&self.member.signal);
+        }
+    }
+
+    fn lanes_of(&self, unit: Unit) -> impl Iterator<Item = LaneId> + '_ {
+        let of_unit =
+            move |(_, lane): &(u32, &Option<Lane>)| lane.as_ref().is_some_and(|lane| lane.unit == unit);
+        (0..)
+            .zip(&self.lanes)
+            .filter(of_unit)
+            .map(|(place, _)| LaneId(place))
+    }
+
+    /// What the group's coordinator has decided. What concerns only lanes that were released meanwhile is no news.
+    fn follow(&mut self) -> Option<SourceEvent> {
+        loop {
+            let command = lock(&self.member.inbox).pop_front()?;
+            if let Some(event) = self.obey(command) {
+                self.idle_told = false;
+                return Some(event);
+            }
+        }
+    }
+
+    fn obey(&mut self, command: Command) -> Option<SourceEvent> {
+        let (units, deadline) = match command {
+            Command::Assign(grants) => {
+                let assignments = grants.into_iter().flat_map(|grant| self.assign(grant));
+                return Some(SourceEvent::Assigned(assignments.collect()));
+            }
+            Command::Revoke { units, deadline } => (units, Some(deadline)),
+            Command::Lost(units) => (units, None),
+        };
+        let lanes: Vec<_> = units.iter().flat_map(|unit| self.lanes_of(*unit)).collect();
+        for lane in &lanes {
+            match (deadline, self.lane(*lane)) {
+                (Some(_), Some(lane)) => lane.revoke(),
+                _ => self.remove(*lane),
+            }
+        }
+        let event = match deadline {
+            _ if lanes.is_empty() => return None,
+            Some(deadline) => SourceEvent::Revoking { lanes, deadline },
+            None => SourceEvent::Lost(lanes),
+        };
+        Some(event)
+    }
+
+    /// The lane of a partition, and that of its retry partition.
+    fn assign(&mut self, grant: Grant) -> Vec<Assignment> {
+        let Some(input) = self.inputs.get(grant.unit.input) else {
+            return Vec::new();
+        };
+        let partition = |topic: &Arc<Topic>| topic.partition(grant.unit.partition).cloned();
+        let main = partition(&input.topic);
+        let retry = input.retry.as_ref().and_then(partition).zip(grant.retry);
+        let Some(main) = main else { return Vec::new() };
+        let main = self.place(Lane::new(
+            grant.unit,
+            LaneRole::Main,
+            main,
+            grant.main,
+            grant.start,
+        ));
+        let retry = retry.map(|(partition, entry)| {
+            self.place(Lane::new(grant.unit, LaneRole::Retry, partition, Some(entry), 0))
+        });
+        let shared = self.shared().clone();
+        let mut assignments = Vec::with_capacity(2);
+        for (lane, partner) in [(Some(main), retry), (retry, Some(main))] {
+            if let Some((id, lane)) = lane.and_then(|id| Some((id, self.lane(id)?))) {
+                lane.partner = partner;
+                assignments.push(lane.assign(&shared, id));
+            }
+        }
+        assignments
+    }
+
+    /// The next batch in turn; none when there is nothing to read now.
+    fn read(&mut self) -> Result<Option<SourceEvent>, SourceError> {
+        let shared = self.shared().clone();
+        let signal = self.signal().clone();
+        let count = self.lanes.len();
+        let mut at_end = true;
+        for step in 0..count {
+            let place = (self.cursor + step) % count;
+            let Some(lane) = self.lanes.get_mut(place).and_then(Option::as_mut) else {
+                continue;
+            };
+            match lane.look(&shared, &signal, LaneId(place as u32), self.max_batch_bytes) {
+                Look::Batch(batch) => {
+                    self.cursor = place + 1;
+                    self.idle_told = false;
+                    return Ok(Some(SourceEvent::Batch(batch)));
+                }
+                Look::Failed(error) => {
+                    self.cursor = place + 1;
+                    return Err(error);
+                }
+                Look::Reading => at_end = false,
+                Look::AtEnd | Look::Off => {}
+            }
+        }
+        if at_end && !std::mem::replace(&mut self.idle_told, true) {
+            return Ok(Some(SourceEvent::Idle));
+        }
+        Ok(None)
+    }
+
+    fn store_if_due(&mut self) {
+        if self.unstored.is_due() {
+            self.unstored.clear();
+            self.shared().keeper.start(self.shared());
+        }
+    }
+
+    /// Waits until something may have changed.
+    async fn wait(&mut self) {
+        let refresh = self.shared().is_read_only().then(|| Instant::now() + REFRESH);
+        let until = [self.unstored.due(), refresh].into_iter().flatten().min();
+        match until {
+            None => self.member.signal.raised().await,
+            // That the time is over is found when it is looked at again.
+            Some(until) => drop(tokio::time::timeout_at(until, self.member.signal.raised()).await),
+        }
+    }
+
+    /// A read-only broker looks what the owner has done.
+    fn refresh(&self) {
+        if !self.shared().is_read_only() {
+            return;
+        }
+        for lane in self.lanes.iter().flatten() {
+            lane.partition.refresh(self.shared());
+        }
+    }
+
+    fn leave(&mut self) {
+        if std::mem::replace(&mut self.closed, true) {
+            return;
+        }
+        for lane in 0..self.lanes.len() {
+            self.remove(LaneId(lane as u32));
+        }
+        let shared = self.shared();
+        for share in self.inputs.iter().filter_map(|input| input.share.as_ref()) {
+            shared.groups.leave(shared, share, &self.member);
+        }
+        if self.unstored.since.is_some() && !shared.is_closed() {
+            shared.keeper.start(shared);
+        }
+    }
+}
+
+impl Source for EmbeddedSource {
+    async fn next(&mut self) -> Result<SourceEvent, SourceError> {
+        // A reader with a backlog would otherwise never let other tasks of its thread run.
+        tokio::task::coop::consume_budget().await;
+        loop {
+            if self.closed || self.handle.is_closed() {
+                return Err(SourceError::Closed);
+            }
+            self.signal().lower();
+            if let Some(event) = self.follow() {
+                return Ok(event);
+            }
+            self.store_if_due();
+            self.refresh();
+            if let Some(event) = self.read()? {
+                return Ok(event);
+            }
+            self.wait().await;
+        }
+    }
+
+    fn progress(&mut self, lane: LaneId, epoch: Epoch, progress: Progress) {
+        let watermark = progress.watermark;
+        let Some(found) = self.lane(lane).filter(|lane| lane.unit.epoch == epoch) else {
+            return;
+        };
+        let Some(entry) = found.entry.clone() else { return };
+        let finished = watermark.saturating_sub(std::mem::replace(&mut found.watermark, watermark));
+        let reported = entry.report(epoch, progress);
+        if reported == Reported::Ignored {
+            return;
+        }
+        self.shared().keeper.note(&entry, reported);
+        self.unstored.messages += finished;
+        self.unstored.since.get_or_insert_with(Instant::now);
+        self.store_if_due();
+    }
+
+    fn pause(&mut self, lanes: &[LaneId]) {
+        for lane in lanes {
+            if let Some(lane) = self.lane(*lane) {
+                lane.paused = true;
+            }
+        }
+    }
+
+    fn resume(&mut self, lanes: &[LaneId]) {
+        for lane in lanes {
+            if let Some(lane) = self.lane(*lane) {
+                lane.paused = false;
+            }
+        }
+        self.idle_told = false;
+    }
+
+    fn seek(&mut self, lane: LaneId, offset: u64) {
+        if let Some(lane) = self.lane(lane) {
+            lane.seek(offset);
+        }
+        self.idle_told = false;
+    }
+
+    async fn commit(&mut self) -> Result<(), SourceError> {
+        let shared = self.shared().clone();
+        if shared.is_closed() {
+            return Err(SourceError::Closed);
+        }
+        if shared.is_read_only() {
+            return Ok(());
+        }
+        let stored = shared.keeper.commit(&shared).await;
+        stored.map_err(|reason| SourceError::Unavailable { reason })?;
+        self.unstored.clear();
+        Ok(())
+    }
+
+    fn release(&mut self, lanes: &[LaneId]) {
+        for id in lanes {
+            let Some(lane) = self.lane(*id).filter(|lane| lane.is_revoked()) else {
+                continue;
+            };
+            lane.released = true;
+            let (unit, partner) = (lane.unit, lane.partner);
+            // The two lanes of a partition move together.
+            let partner_left = partner
+                .and_then(|partner| self.lane(partner))
+                .is_none_or(|lane| lane.released);
+            if !partner_left {
+                continue;
+            }
+            self.remove(*id);
+            partner.into_iter().for_each(|partner| self.remove(partner));
+            let share = self.inputs.get(unit.input).and_then(|input| input.share.clone());
+            if let Some(share) = share {
+                let shared = self.shared();
+                shared.groups.release(shared, &share, unit);
+            }
+        }
+    }
+
+    async fn close(&mut self) -> Result<(), SourceError> {
+        if self.closed {
+            return Ok(());
+        }
+        let committed = self.commit().await;
+        self.leave();
+        committed
+    }
+}
+
+impl Drop for EmbeddedSource {
+    fn drop(&mut self) {
+        self.leave();
+    }
+}
+
+impl fmt::Debug for EmbeddedSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let destinations: Vec<_> = self.inputs.iter().map(|input| &input.topic.name).collect();
+        f.debug_struct("EmbeddedSource")
+            .field("destinations", &destinations)
+            .field("lanes", &self.lanes.iter().flatten().count())
+            .finish()
+    }
+}

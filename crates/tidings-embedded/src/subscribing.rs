@@ -1,0 +1,171 @@
+//! How a source comes to be: what it asks for is checked, where it begins is found out, then it joins.
+
+use crate::broker::Handle;
+use crate::group::{Command, Grant, Member, Unit};
+use crate::partition::Partition;
+use crate::shared::Shared;
+use crate::signal::Signal;
+use crate::source::{EmbeddedSource, Input};
+use crate::topics::Topic;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+use tidings_core::{BinderError, SourceInput, SourceSpec, Start};
+
+/// Joins the group, or begins to read without one.
+pub(crate) async fn subscribe(handle: &Arc<Handle>, spec: SourceSpec) -> Result<EmbeddedSource, BinderError> {
+    let shared = &handle.shared;
+    if spec.group.is_some() && shared.is_read_only() {
+        return Err(BinderError::Unsupported {
+            broker: "embedded, opened read-only,",
+            feature: "groups",
+            cure: "read without a group, or stop the process that owns the directory and open for writing",
+        });
+    }
+    let inputs = inputs(shared, &spec)?;
+    let starts = begin(shared, &spec, &inputs)
+        .await
+        .map_err(|reason| BinderError::Failed {
+            doing: format!("subscribe \"{}\"", spec.subscription),
+            reason,
+        })?;
+    let signal = Arc::new(Signal::default());
+    handle.watch(&signal);
+    let member = Arc::new(Member {
+        signal,
+        inbox: Mutex::new(VecDeque::new()),
+        revoke_timeout: spec.revoke_timeout,
+    });
+    for (place, input) in inputs.iter().enumerate() {
+        if let Some(share) = &input.share {
+            let retry = input.retry.as_ref().map(|topic| topic.name.clone());
+            shared
+                .groups
+                .join(shared, share, input.topic.count(), &member, place, retry);
+        }
+    }
+    if spec.group.is_none() {
+        member.tell(Command::Assign(everything(shared, &starts)));
+    }
+    Ok(EmbeddedSource::new(handle.clone(), &spec, inputs, member))
+}
+
+/// What is to be read, checked.
+fn inputs(shared: &Shared, spec: &SourceSpec) -> Result<Vec<Input>, BinderError> {
+    let mut inputs: Vec<Input> = Vec::with_capacity(spec.inputs.len());
+    for input in &spec.inputs {
+        let topic = find(shared, &input.destination)?;
+        if inputs.iter().any(|other| other.topic.name == topic.name) {
+            return Err(BinderError::Failed {
+                doing: format!("subscribe \"{}\"", spec.subscription),
+                reason: format!("\"{}\" is there twice: name it once", topic.name),
+            });
+        }
+        let retry = match &spec.group {
+            Some(_) => retry_of(shared, input, &topic)?,
+            None => None,
+        };
+        let share = spec.group.clone().map(|group| (group, topic.name.clone()));
+        inputs.push(Input { topic, retry, share });
+    }
+    Ok(inputs)
+}
+
+fn find(shared: &Shared, destination: &Arc<str>) -> Result<Arc<Topic>, BinderError> {
+    shared
+        .topic(destination)
+        .ok_or_else(|| BinderError::UnknownDestination {
+            destination: destination.clone(),
+        })
+}
+
+fn retry_of(shared: &Shared, input: &SourceInput, topic: &Topic) -> Result<Option<Arc<Topic>>, BinderError> {
+    let Some(name) = &input.retry else { return Ok(None) };
+    let retry = find(shared, name)?;
+    if retry.count() != topic.count() {
+        return Err(BinderError::Failed {
+            doing: format!("use \"{name}\" as the retry destination of \"{}\"", topic.name),
+            reason: format!(
+                "it has {} partitions and the other has {}: remove it when it is empty, it is made again with the right number",
+                retry.count(),
+                topic.count()
+            ),
+        });
+    }
+    Ok(Some(retry))
+}
+
+/// Opens the logs and fixes where to begin: a group without a position gets one, so that what is published from now
+/// on counts for it whenever it reads. Without a group: the start of each partition, by input.
+async fn begin(shared: &Arc<Shared>, spec: &SourceSpec, inputs: &[Input]) -> Result<Vec<Vec<u64>>, String> {
+    let (start, group) = (spec.start, spec.group.clone());
+    let topics: Vec<_> = inputs
+        .iter()
+        .map(|input| (input.topic.clone(), input.retry.clone()))
+        .collect();
+    let begun = shared.blocking(move |shared| {
+        let Some(group) = group else {
+            let starts = topics.iter().map(|(topic, _)| {
+                topic
+                    .partitions
+                    .iter()
+                    .map(|one| offset(shared, one, start).unwrap_or(0))
+                    .collect()
+            });
+            return Ok(starts.collect());
+        };
+        for (topic, retry) in &topics {
+            begin_topic(shared, topic, &group, start);
+            if let Some(retry) = retry {
+                // What was parked belongs to the group from the first message on.
+                begin_topic(shared, retry, &group, Start::Earliest);
+            }
+        }
+        shared.keeper.start(shared);
+        Ok(Vec::new())
+    });
+    begun.await
+}
+
+fn begin_topic(shared: &Shared, topic: &Topic, group: &Arc<str>, start: Start) {
+    for partition in &topic.partitions {
+        let entry = shared.progress.entry(&topic.name, group, partition.index);
+        // Opened here in any case, where it may block.
+        let offset = offset(shared, partition, start);
+        shared.keeper.note(&entry, entry.begin(|| offset));
+    }
+}
+
+/// Where to begin; none when the log cannot be read, which the lane will tell.
+fn offset(shared: &Shared, partition: &Partition, start: Start) -> Option<u64> {
+    partition.refresh(shared);
+    let log = partition.log(shared).ok()?;
+    let (first, end) = (log.first_offset(), partition.end(shared, log));
+    match start {
+        Start::Latest => Some(end),
+        Start::Offset(offset) => Some(offset.clamp(first, end.max(first))),
+        Start::Time(time) => log
+            .offset_for_time(time.as_millis())
+            .ok()
+            .map(|offset| offset.min(end)),
+        _ => Some(first),
+    }
+}
+
+fn everything(shared: &Shared, starts: &[Vec<u64>]) -> Vec<Grant> {
+    let mut grants = Vec::new();
+    for (input, starts) in starts.iter().enumerate() {
+        for (partition, start) in (0..).zip(starts) {
+            grants.push(Grant {
+                unit: Unit {
+                    input,
+                    partition,
+                    epoch: shared.next_epoch(),
+                },
+                main: None,
+                retry: None,
+                start: *start,
+            });
+        }
+    }
+    grants
+}

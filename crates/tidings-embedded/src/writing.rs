@@ -1,0 +1,334 @@
+//! How messages get from a partition's queue into its log.
+//!
+//! Without an fsync per message the publishing thread writes by itself: no task hop, the receipt is ready at once.
+//! With `Fsync::Always` a few threads of the blocking pool take what waits, write it, sync it once, and then resolve
+//! the receipts.
+
+use crate::guard::Guard;
+use crate::lock::lock;
+use crate::partition::Partition;
+use crate::queue::{Taken, Waiting};
+use crate::shared::Shared;
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
+use tidings_core::{Message, Position, PublishError, Receipt};
+use tidings_log::{FrameBuilder, LogError, PartitionLog};
+
+/// A frame gets no message more once it has this many bytes: a reader takes whole frames.
+const FRAME_BYTES: usize = 512 << 10;
+/// What a thread's frame may keep of its memory.
+const KEPT_BYTES: usize = 1 << 20;
+/// After writing this often for others a publisher leaves the rest to another thread.
+const ROUNDS: usize = 16;
+/// How many threads write and sync at once: syncs of different files overlap.
+const COMMITTERS: usize = 4;
+/// How long a committer waits for more before it gives its thread back. Waking a thread costs more than this saves
+/// only when nobody publishes.
+const LINGER: Duration = Duration::from_millis(1);
+
+thread_local! {
+    /// One frame a thread instead of one a partition: a thousand partitions must not keep a thousand buffers. The
+    /// limit of a frame's size is the log's.
+    static FRAME: RefCell<FrameBuilder> = RefCell::new(FrameBuilder::new(u32::MAX));
+}
+
+/// Appends messages in order, in as few frames as `FRAME_BYTES` allows, and tells for each in turn which offset it got
+/// or why not.
+pub(crate) fn append<'m>(
+    log: &PartitionLog,
+    messages: impl Iterator<Item = (i64, &'m Message)>,
+    mut done: impl FnMut(Result<u64, &LogError>),
+) {
+    FRAME.with_borrow_mut(|frame| {
+        frame.clear();
+        for (timestamp_ms, message) in messages {
+            if frame.bytes() >= FRAME_BYTES {
+                write(log, frame, &mut done);
+            }
+            if let Err(error) = push(frame, timestamp_ms, message) {
+                // Only a message beyond every limit comes here, and such were refused before. Those before it first.
+                write(log, frame, &mut done);
+                done(Err(&error));
+            }
+        }
+        write(log, frame, &mut done);
+        frame.shrink_to(KEPT_BYTES);
+    });
+}
+
+fn push(frame: &mut FrameBuilder, timestamp_ms: i64, message: &Message) -> Result<(), LogError> {
+    frame.push(
+        timestamp_ms,
+        message.key().map(|key| key.as_ref()),
+        message.headers().as_block(),
+        message.payload().map(|payload| payload.as_ref()),
+    )
+}
+
+fn write(log: &PartitionLog, frame: &mut FrameBuilder, done: &mut impl FnMut(Result<u64, &LogError>)) {
+    let count = frame.len();
+    if count > 0 {
+        match log.append(frame) {
+            Ok(offsets) => offsets.for_each(|offset| done(Ok(offset))),
+            Err(error) => (0..count).for_each(|_| done(Err(&error))),
+        }
+    }
+    frame.clear();
+}
+
+/// Publishes one message to a partition.
+pub(crate) fn publish(
+    shared: &Arc<Shared>,
+    partition: &Arc<Partition>,
+    message: Message,
+    timestamp_ms: i64,
+) -> Receipt {
+    {
+        let mut queue = lock(&partition.queue);
+        if shared.is_synced_first() {
+            let receipt = shared.enqueue(&mut queue, partition, message, timestamp_ms);
+            if !std::mem::replace(&mut queue.writing, true) {
+                shared.committers.commit(shared, partition.clone());
+            }
+            return receipt;
+        }
+        if queue.writing {
+            return shared.enqueue(&mut queue, partition, message, timestamp_ms);
+        }
+        queue.writing = true;
+    }
+    let mut result = Err(PublishError::Closed);
+    write_inline(
+        shared,
+        partition,
+        std::iter::once((timestamp_ms, &message)),
+        |_, one| result = one,
+    );
+    Receipt::ready(result)
+}
+
+/// Publishes several messages to one partition; `done` gets each one's place among them, and its receipt.
+pub(crate) fn publish_run(
+    shared: &Arc<Shared>,
+    partition: &Arc<Partition>,
+    messages: Vec<(i64, Message)>,
+    mut done: impl FnMut(usize, Receipt),
+) {
+    {
+        let mut queue = lock(&partition.queue);
+        if shared.is_synced_first() || queue.writing {
+            for (place, (timestamp_ms, message)) in messages.into_iter().enumerate() {
+                done(
+                    place,
+                    shared.enqueue(&mut queue, partition, message, timestamp_ms),
+                );
+            }
+            if !std::mem::replace(&mut queue.writing, true) {
+                shared.committers.commit(shared, partition.clone());
+            }
+            return;
+        }
+        queue.writing = true;
+    }
+    let all = messages
+        .iter()
+        .map(|(timestamp_ms, message)| (*timestamp_ms, message));
+    write_inline(shared, partition, all, |place, result| {
+        done(place, Receipt::ready(result))
+    });
+}
+
+/// Writes on this thread, which has set `writing`, and afterwards what came in the meantime.
+fn write_inline<'m>(
+    shared: &Arc<Shared>,
+    partition: &Arc<Partition>,
+    messages: impl ExactSizeIterator<Item = (i64, &'m Message)>,
+    mut done: impl FnMut(usize, Result<Position, PublishError>),
+) {
+    match partition.log(shared) {
+        Ok(log) => {
+            let mut place = 0;
+            let mut failure = None;
+            append(log, messages, |result| {
+                let result =
+                    result.map(|offset| Position::new(partition.topic.clone(), partition.index, offset));
+                done(
+                    place,
+                    result.map_err(|error| refuse(shared, partition, error, &mut failure)),
+                );
+                place += 1;
+            });
+            appended(shared, partition, &failure);
+        }
+        Err(error) => (0..messages.len()).for_each(|place| done(place, Err(unavailable(partition, &error)))),
+    }
+    drain(shared, partition);
+}
+
+/// The first failure is noted, for the others it is enough to say the same.
+fn refuse(
+    shared: &Shared,
+    partition: &Partition,
+    error: &LogError,
+    failure: &mut Option<PublishError>,
+) -> PublishError {
+    failure
+        .get_or_insert_with(|| partition.failed(shared, error))
+        .clone()
+}
+
+fn appended(shared: &Arc<Shared>, partition: &Arc<Partition>, failure: &Option<PublishError>) {
+    if failure.is_none() {
+        partition.succeeded(shared);
+    }
+    shared.syncer.appended(shared, partition);
+    partition.wake();
+}
+
+fn unavailable(partition: &Partition, error: &LogError) -> PublishError {
+    PublishError::Unavailable {
+        destination: partition.topic.clone(),
+        reason: error.to_string(),
+    }
+}
+
+/// Writes what others left in the queue, until it is empty.
+fn drain(shared: &Arc<Shared>, partition: &Arc<Partition>) {
+    for _ in 0..ROUNDS {
+        let taken = {
+            let mut queue = lock(&partition.queue);
+            if queue.is_empty() {
+                queue.writing = false;
+                return;
+            }
+            queue.take()
+        };
+        write_taken(shared, partition, taken);
+    }
+    // Others publish faster than this thread writes for them: it has its own work to do.
+    shared.committers.commit(shared, partition.clone());
+}
+
+/// Writes, syncs if that comes first, and resolves.
+fn write_taken(shared: &Arc<Shared>, partition: &Arc<Partition>, taken: Taken) {
+    let Taken { messages, flushed } = taken;
+    let bytes: usize = messages.iter().map(|one| one.bytes).sum();
+    let results = match partition.log(shared) {
+        Ok(log) => write_messages(shared, partition, log, &messages),
+        Err(error) => vec![Err(unavailable(partition, &error)); messages.len()],
+    };
+    shared.pending_bytes.fetch_sub(bytes, Ordering::AcqRel);
+    for (message, result) in messages.into_iter().zip(results) {
+        message.resolve(result);
+    }
+    for sender in flushed {
+        // Whoever flushed may have gone.
+        let _ = sender.send(());
+    }
+}
+
+fn write_messages(
+    shared: &Arc<Shared>,
+    partition: &Arc<Partition>,
+    log: &PartitionLog,
+    messages: &[Waiting],
+) -> Vec<Result<Position, PublishError>> {
+    let mut results = Vec::with_capacity(messages.len());
+    let mut failure = None;
+    append(
+        log,
+        messages.iter().map(|one| (one.timestamp_ms, &one.message)),
+        |result| {
+            let result = result.map(|offset| Position::new(partition.topic.clone(), partition.index, offset));
+            results.push(result.map_err(|error| refuse(shared, partition, error, &mut failure)));
+        },
+    );
+    if shared.is_synced_first() && results.iter().any(Result::is_ok) {
+        match log.sync() {
+            Ok(end) => partition.show(end),
+            Err(error) => {
+                // What was appended is not promised, whatever becomes of it on the disk.
+                let refused = partition.failed(shared, &error);
+                results
+                    .iter_mut()
+                    .filter(|one| one.is_ok())
+                    .for_each(|one| *one = Err(refused.clone()));
+                failure = Some(refused);
+            }
+        }
+    }
+    appended(shared, partition, &failure);
+    results
+}
+
+/// Threads of the blocking pool that write for others. Being blocking, they also keep paused time in a test from
+/// running ahead of the disk.
+#[derive(Debug, Default)]
+pub(crate) struct Committers {
+    work: Mutex<Work>,
+    more: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Work {
+    ready: VecDeque<Arc<Partition>>,
+    running: usize,
+    idle: usize,
+}
+
+impl Committers {
+    /// Writes a partition's queue soon. Its `writing` is set, so it is in the list once.
+    pub(crate) fn commit(&self, shared: &Arc<Shared>, partition: Arc<Partition>) {
+        let mut work = lock(&self.work);
+        work.ready.push_back(partition);
+        if work.ready.len() <= work.idle {
+            self.more.notify_one();
+        } else if work.running < COMMITTERS {
+            work.running += 1;
+            let shared = shared.clone();
+            let counted = shared.clone();
+            // A runtime that shuts down may drop the closure before it began.
+            let mut ending = Guard::new(move || lock(&counted.committers.work).running -= 1);
+            shared.clone().spawn_blocking(move || {
+                while let Some(partition) = shared.committers.next() {
+                    commit(&shared, &partition);
+                }
+                // Counted already, in the moment in which there was nothing to do.
+                ending.disarm();
+            });
+        }
+    }
+
+    /// The next partition; none, and the thread no longer counts, when there was none for a while.
+    fn next(&self) -> Option<Arc<Partition>> {
+        let mut work = lock(&self.work);
+        if work.ready.is_empty() {
+            work.idle += 1;
+            let waited = self
+                .more
+                .wait_timeout_while(work, LINGER, |work| work.ready.is_empty());
+            work = waited.unwrap_or_else(PoisonError::into_inner).0;
+            work.idle -= 1;
+        }
+        let next = work.ready.pop_front();
+        if next.is_none() {
+            work.running -= 1;
+        }
+        next
+    }
+}
+
+/// One round for a partition; if more came meanwhile it goes to the end of the list.
+fn commit(shared: &Arc<Shared>, partition: &Arc<Partition>) {
+    let taken = lock(&partition.queue).take();
+    write_taken(shared, partition, taken);
+    let mut queue = lock(&partition.queue);
+    if queue.is_empty() {
+        queue.writing = false;
+    } else {
+        shared.committers.commit(shared, partition.clone());
+    }
+}

@@ -1,0 +1,17 @@
+//! What the embedded broker promises, each with the fault that a wrong one fails.
+#![allow(
+    clippy::unwrap_used,
+    reason = "the lint knows tests by their attribute, not the words that they share"
+)]
+#![allow(clippy::single_range_in_vec_init, reason = "a list of ranges is meant")]
+
+mod delayed;
+mod faults;
+mod groups;
+mod memory;
+mod model;
+mod owner;
+mod publishing;
+mod reading;
+mod retention;
+mod support;
