@@ -1,0 +1,190 @@
+//! A service as a value: [`App`], a list of parts.
+
+use crate::channel::{Channel, DeclaredChannel};
+use crate::part::{DeclaredProducer, DeclaredSubscription, Part};
+use crate::service::Service;
+use crate::{Config, Error, Running};
+use std::fmt;
+use std::panic::Location;
+use std::sync::Arc;
+use tidings_core::{FromRef, Middleware};
+
+/// A service as a value: handlers with their groups and policies, producers, channels, middleware. `S` is the state
+/// that its handlers share.
+///
+/// Nothing happens until it is given its state and run, so an app can be built in a function, tested with
+/// `tidings::test::TestApp` (feature `test`) and put into another app by [`merge`](Self::merge) or [`nest`](Self::nest).
+///
+/// ```
+/// use tidings::prelude::*;
+///
+/// #[derive(Clone)]
+/// struct Shop {
+///     currency: &'static str,
+/// }
+///
+/// async fn count(Text(order): Text, State(shop): State<Shop>) {
+///     println!("{order} in {}", shop.currency);
+/// }
+///
+/// let app: App<Shop> = App::new("shop").add(on("orders", count).group("counter").concurrency(4));
+/// let service = app.with_state(Shop { currency: "EUR" });
+/// println!("{}", service.describe(&Config::default())?);
+/// # Ok::<(), tidings::Error>(())
+/// ```
+#[must_use = "an app does nothing until it is given its state and run"]
+pub struct App<S = ()> {
+    name: String,
+    subscriptions: Vec<DeclaredSubscription<S>>,
+    producers: Vec<DeclaredProducer<S>>,
+    channels: Vec<DeclaredChannel>,
+    middleware: Vec<Arc<dyn Middleware>>,
+}
+
+impl<S: Send + Sync + 'static> App<S> {
+    /// An app without parts. Its name tells it from others in logs and health.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            subscriptions: Vec::new(),
+            producers: Vec::new(),
+            channels: Vec::new(),
+            middleware: Vec::new(),
+        }
+    }
+
+    /// Adds a part: what [`on`](crate::on), [`dead_letter`](crate::dead_letter), [`every`](crate::every) and
+    /// [`from_stream`](crate::from_stream) make.
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "a verb of the builder; nobody adds apps by `+`"
+    )]
+    pub fn add<P: Part<S>>(mut self, part: P) -> Self {
+        let Self {
+            subscriptions,
+            producers,
+            ..
+        } = &mut self;
+        part.add_to(&mut crate::part::Parts {
+            subscriptions,
+            producers,
+        });
+        self
+    }
+
+    /// Adds all parts and channels of another app with the same state. Middleware of this app runs around them;
+    /// the other app's middleware runs around its own parts only, inside this app's.
+    pub fn merge(self, other: App<S>) -> Self {
+        self.absorb(other, |subscription| subscription, |producer| producer)
+    }
+
+    /// Adds all parts and channels of an app whose state is a part of this app's state. Middleware as in
+    /// [`merge`](Self::merge).
+    pub fn nest<T>(self, other: App<T>) -> Self
+    where
+        T: FromRef<S> + Send + Sync + 'static,
+    {
+        self.absorb(other, DeclaredSubscription::widen, DeclaredProducer::widen)
+    }
+
+    fn absorb<T: Send + Sync + 'static>(
+        mut self,
+        other: App<T>,
+        widen_subscription: impl Fn(DeclaredSubscription<T>) -> DeclaredSubscription<S>,
+        widen_producer: impl Fn(DeclaredProducer<T>) -> DeclaredProducer<S>,
+    ) -> Self {
+        let subscriptions = other
+            .subscriptions
+            .into_iter()
+            .map(|subscription| widen_subscription(subscription.behind(&other.middleware)));
+        self.subscriptions.extend(subscriptions);
+        self.producers
+            .extend(other.producers.into_iter().map(widen_producer));
+        self.channels.extend(other.channels);
+        self
+    }
+
+    /// Runs this around every handler that takes messages one by one, also those added later. Earlier middleware is
+    /// further out.
+    ///
+    /// ```
+    /// use tidings::prelude::*;
+    /// async fn log(delivery: Delivery, next: Next) -> HandlerResult {
+    ///     let position = delivery.position();
+    ///     let result = next.run(delivery).await;
+    ///     println!("{position}: {}", if result.is_ok() { "handled" } else { "failed" });
+    ///     result
+    /// }
+    /// let app: App = App::new("shop").middleware(log);
+    /// ```
+    pub fn middleware(mut self, middleware: impl Middleware) -> Self {
+        self.middleware.push(Arc::new(middleware));
+        self
+    }
+
+    /// Says how a channel should be: where it leads, how many partitions. Configuration overrides it.
+    #[track_caller]
+    pub fn channel(mut self, name: impl Into<String>, options: impl FnOnce(Channel) -> Channel) -> Self {
+        let channel = options(Channel::default());
+        self.channels.push(DeclaredChannel {
+            name: name.into(),
+            channel,
+            place: Location::caller(),
+        });
+        self
+    }
+
+    /// Names a channel that is published to by [`Publisher`](crate::Publisher) or by addressed outputs. Channels
+    /// that a subscription reads or writes by `.to(…)` need not be named.
+    #[track_caller]
+    pub fn publishes(self, channel: impl Into<String>) -> Self {
+        self.channel(channel, |options| options)
+    }
+
+    /// The service: this app with its state, ready to run.
+    pub fn with_state(self, state: S) -> Service {
+        let state = Arc::new(state);
+        let middleware = self.middleware;
+        let subscriptions = self
+            .subscriptions
+            .into_iter()
+            .map(|part| part.bind(&state, &middleware));
+        let producers = self.producers.into_iter().map(|part| part.bind(&state));
+        Service {
+            name: self.name,
+            subscriptions: subscriptions.collect(),
+            producers: producers.collect(),
+            channels: self.channels,
+        }
+    }
+}
+
+impl App<()> {
+    /// Runs an app that has no state: see [`Service::run`].
+    ///
+    /// # Errors
+    /// See [`Service::run`].
+    pub async fn run(self, config: Config) -> Result<(), Error> {
+        self.with_state(()).run(config).await
+    }
+
+    /// Starts an app that has no state: see [`Service::start`].
+    ///
+    /// # Errors
+    /// See [`Service::start`].
+    pub async fn start(self, config: Config) -> Result<Running, Error> {
+        self.with_state(()).start(config).await
+    }
+}
+
+impl<S> fmt::Debug for App<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("App")
+            .field("name", &self.name)
+            .field("subscriptions", &self.subscriptions)
+            .field("producers", &self.producers)
+            .field("channels", &self.channels)
+            .field("middleware", &self.middleware.len())
+            .finish()
+    }
+}

@@ -1,0 +1,225 @@
+//! The brokers that a service runs on: opened by the address in the configuration, or given.
+
+use crate::error::Error;
+use crate::plan::{Plan, PlannedBinder};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+use tidings_core::{BinderError, Clock, DynBinder};
+
+/// How long a broker may take to close: clients can hang when the broker is away.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The schemes that this build can open.
+const SCHEMES: &[&str] = if cfg!(feature = "embedded") {
+    &["embedded", "memory"]
+} else {
+    &[]
+};
+
+/// Which brokers a service is started on.
+#[derive(Debug)]
+pub(crate) enum Brokers {
+    /// Those that the configuration names.
+    Configured,
+    /// This one in place of each; its owner opened it and will close it.
+    Given(Arc<dyn DynBinder>),
+    /// One in memory in place of each; an address `memory:NAME` is kept.
+    #[cfg(feature = "test")]
+    InMemory,
+}
+
+/// Puts something in front of a broker.
+pub(crate) type Wrap = dyn Fn(Arc<dyn DynBinder>) -> Arc<dyn DynBinder> + Send + Sync;
+
+/// What a service is started on.
+pub(crate) struct Ground {
+    pub(crate) brokers: Brokers,
+    pub(crate) clock: Clock,
+    /// What is put in front of every broker; none in production.
+    pub(crate) wrap: Option<Box<Wrap>>,
+}
+
+impl Ground {
+    /// Puts the plan's addresses right.
+    pub(crate) fn choose(&self, plan: &mut Plan) {
+        #[cfg(feature = "test")]
+        if matches!(self.brokers, Brokers::InMemory) {
+            let memory = tidings_config::BinderUrl::parse("memory:").expect("a scheme and a colon");
+            let others = plan
+                .binders
+                .iter_mut()
+                .filter(|binder| binder.url.value.scheme() != "memory");
+            others.for_each(|binder| binder.url.value = memory.clone());
+        }
+        if let Brokers::Given(given) = &self.brokers {
+            let address = tidings_config::BinderUrl::parse(&format!("{}:", given.kind()));
+            for binder in &mut plan.binders {
+                binder.url.value = address.clone().unwrap_or_else(|| binder.url.value.clone());
+            }
+        }
+    }
+
+    /// Opens every broker of the plan, or none.
+    pub(crate) async fn open(&self, plan: &Plan) -> Result<Binders, Error> {
+        let mut binders = Binders {
+            by_name: BTreeMap::new(),
+            owned: !matches!(self.brokers, Brokers::Given(_)),
+        };
+        for planned in &plan.binders {
+            let opened = match &self.brokers {
+                Brokers::Given(given) => Ok(given.clone()),
+                _ => open(planned, self.clock),
+            };
+            match opened {
+                Ok(binder) => {
+                    let binder = match &self.wrap {
+                        Some(wrap) => wrap(binder),
+                        None => binder,
+                    };
+                    binders.by_name.insert(planned.name.clone(), binder);
+                }
+                Err(error) => {
+                    binders.close().await;
+                    return Err(Error::binder(&planned.name, error));
+                }
+            }
+        }
+        Ok(binders)
+    }
+}
+
+impl fmt::Debug for Ground {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ground")
+            .field("brokers", &self.brokers)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Open brokers by name.
+#[derive(Debug)]
+pub(crate) struct Binders {
+    by_name: BTreeMap<String, Arc<dyn DynBinder>>,
+    /// Whether they were opened for this service alone.
+    owned: bool,
+}
+
+impl Binders {
+    pub(crate) fn get(&self, name: &str) -> Option<&Arc<dyn DynBinder>> {
+        self.by_name.get(name)
+    }
+
+    /// A broker that the plan names.
+    pub(crate) fn planned(&self, name: &str) -> &Arc<dyn DynBinder> {
+        self.by_name
+            .get(name)
+            .expect("every broker that the plan names was opened")
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &Arc<dyn DynBinder>)> {
+        self.by_name.iter().map(|(name, binder)| (name.as_str(), binder))
+    }
+
+    /// Closes those that belong to the service; what went wrong, by broker.
+    pub(crate) async fn close(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        for (name, binder) in self.by_name.iter().filter(|_| self.owned) {
+            match tokio::time::timeout(CLOSE_TIMEOUT, binder.close()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => problems.push(format!("binder {name}: {error}")),
+                Err(_) => problems.push(format!("binder {name} did not close within {CLOSE_TIMEOUT:?}")),
+            }
+        }
+        problems
+    }
+}
+
+/// Opens a broker by its address.
+fn open(binder: &PlannedBinder, clock: Clock) -> Result<Arc<dyn DynBinder>, BinderError> {
+    match binder.url.value.scheme() {
+        #[cfg(feature = "embedded")]
+        "embedded" | "memory" => embedded::open(binder, clock),
+        _ => {
+            let _ = clock;
+            Err(unknown_scheme(binder))
+        }
+    }
+}
+
+/// Says which drivers there are, and which feature brings the one that is missing.
+fn unknown_scheme(binder: &PlannedBinder) -> BinderError {
+    let scheme = binder.url.value.scheme();
+    let feature = match scheme {
+        "embedded" | "memory" => Some("embedded"),
+        "kafka" => Some("kafka"),
+        "amqp" | "amqps" => Some("rabbitmq"),
+        _ => None,
+    };
+    let has = if SCHEMES.is_empty() {
+        "no driver".to_owned()
+    } else {
+        SCHEMES.join(", ")
+    };
+    let cure = match feature {
+        Some(feature) => {
+            format!("enable the feature \"{feature}\" of the crate tidings, if this version has it")
+        }
+        None => "correct the address".to_owned(),
+    };
+    BinderError::Open {
+        url: binder.url.value.to_string(),
+        reason: format!(
+            "this build has [{has}] and nothing for \"{scheme}:\"; {cure} ({})",
+            binder.url.origin
+        ),
+    }
+}
+
+#[cfg(feature = "embedded")]
+mod embedded {
+    use super::{Arc, BinderError, Clock, DynBinder, PlannedBinder};
+    use std::time::Duration;
+    use tidings_config::BinderConfig;
+    use tidings_embedded::{EmbeddedBroker, EmbeddedOptions, Fsync, Unread};
+
+    pub(super) fn open(binder: &PlannedBinder, clock: Clock) -> Result<Arc<dyn DynBinder>, BinderError> {
+        let config = &binder.config;
+        let mut options = EmbeddedOptions::from_url(binder.url.value.expose())?
+            .clock(clock)
+            .fsync(fsync(config));
+        if let Some(bytes) = &config.segment_bytes {
+            options = options.segment_bytes(bytes.value);
+        }
+        if let Some(bytes) = binder.max_message_bytes {
+            options = options.max_message_bytes(bytes);
+        }
+        if let Some(time) = &config.retention_time {
+            options = options.retention_time(time.value);
+        }
+        if let Some(bytes) = &config.retention_bytes {
+            options = options.retention_bytes(bytes.value);
+        }
+        if config
+            .retention_drop_unread
+            .as_ref()
+            .is_some_and(|drop| drop.value)
+        {
+            options = options.unread(Unread::Drop);
+        }
+        Ok(Arc::new(EmbeddedBroker::open(options)?))
+    }
+
+    fn fsync(config: &BinderConfig) -> Fsync {
+        let interval = config
+            .fsync_interval
+            .as_ref()
+            .map_or(Duration::from_millis(10), |interval| interval.value);
+        match config.fsync.as_ref().map(|fsync| fsync.value) {
+            Some(tidings_config::Fsync::Always) => Fsync::Always,
+            Some(tidings_config::Fsync::Os) => Fsync::Os,
+            Some(tidings_config::Fsync::Interval) | None => Fsync::Interval(interval),
+        }
+    }
+}

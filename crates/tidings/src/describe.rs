@@ -1,0 +1,360 @@
+//! A service on one screen: [`Description`].
+
+use crate::plan::{Plan, PlannedChannel, PlannedSubscription, place_of};
+use crate::service::Service;
+use std::fmt;
+use tidings_config::{Origin, Setting};
+use tidings_core::{Reads, retry_destination};
+
+/// A value and where it came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Value {
+    /// Its key in the configuration, without the section: `retry.attempts`.
+    pub key: &'static str,
+    /// The value as text.
+    pub value: String,
+    /// Where it came from.
+    pub origin: Origin,
+}
+
+impl Value {
+    pub(crate) fn new(key: &'static str, value: String, origin: Origin) -> Self {
+        Self { key, value, origin }
+    }
+
+    fn of<T: fmt::Display>(key: &'static str, setting: &Setting<T>) -> Self {
+        Self::new(key, setting.value.to_string(), setting.origin.clone())
+    }
+}
+
+/// What a service will do: every part with its policy, and where each value came from. `Display` prints it on one
+/// screen: values that nobody set are left out there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Description {
+    /// The name of the app.
+    pub app: String,
+    /// The brokers.
+    pub binders: Vec<BinderDescription>,
+    /// The channels.
+    pub channels: Vec<ChannelDescription>,
+    /// The subscriptions.
+    pub subscriptions: Vec<SubscriptionDescription>,
+    /// The producers.
+    pub producers: Vec<ProducerDescription>,
+    /// Limits of the whole app.
+    pub values: Vec<Value>,
+}
+
+/// A broker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct BinderDescription {
+    /// Its name.
+    pub name: String,
+    /// Its address, without a password.
+    pub url: Value,
+}
+
+/// A channel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ChannelDescription {
+    /// Its name in the code.
+    pub name: String,
+    /// Where it lives: binder, destination, partitions and whether it is created.
+    pub values: Vec<Value>,
+}
+
+/// A subscription.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SubscriptionDescription {
+    /// Its name.
+    pub name: String,
+    /// The channels that it reads.
+    pub channels: Vec<String>,
+    /// Whether it reads their messages or their dead letters.
+    pub reads_dead_letters: bool,
+    /// The destinations of those.
+    pub destinations: Vec<String>,
+    /// The broker.
+    pub binder: String,
+    /// The group; none sees every message and stores nothing.
+    pub group: Option<Value>,
+    /// The handler's name.
+    pub handler: String,
+    /// Where in the code it was made.
+    pub place: String,
+    /// The channel that its outputs go to.
+    pub output: Option<String>,
+    /// Where its dead letters go.
+    pub dead_letters: Vec<String>,
+    /// Where its messages wait for long; empty for one without a group, whose messages wait in memory.
+    pub retry: Vec<String>,
+    /// Its policy.
+    pub policy: Vec<Value>,
+}
+
+/// A producer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ProducerDescription {
+    /// Its name.
+    pub name: String,
+    /// When it publishes: `every 1s`, `stream`.
+    pub when: String,
+    /// The channel that its outputs go to.
+    pub output: Option<String>,
+    /// Where in the code it was made.
+    pub place: String,
+}
+
+impl Description {
+    pub(crate) fn new(service: &Service, plan: &Plan) -> Self {
+        let subscriptions = service.subscriptions.iter().zip(&plan.subscriptions);
+        Self {
+            app: plan.app.clone(),
+            binders: plan
+                .binders
+                .iter()
+                .map(|binder| BinderDescription {
+                    name: binder.name.clone(),
+                    url: Value::of("url", &binder.url),
+                })
+                .collect(),
+            channels: plan.channels.values().map(channel).collect(),
+            subscriptions: subscriptions
+                .map(|(bound, planned)| {
+                    let facts = &bound.facts;
+                    subscription(
+                        planned,
+                        &facts.channels,
+                        facts.short_handler(),
+                        facts.output.clone(),
+                    )
+                })
+                .collect(),
+            producers: service
+                .producers
+                .iter()
+                .map(|producer| self::producer(&producer.facts))
+                .collect(),
+            values: vec![
+                duration("app.drain_timeout", &plan.drain_timeout),
+                duration("app.publish_timeout", &plan.publish_timeout),
+            ],
+        }
+    }
+
+    /// The subscription of that name.
+    pub fn subscription(&self, name: &str) -> Option<&SubscriptionDescription> {
+        self.subscriptions
+            .iter()
+            .find(|subscription| subscription.name == name)
+    }
+}
+
+impl SubscriptionDescription {
+    /// A value of its policy by its key, `retry.attempts`.
+    pub fn value(&self, key: &str) -> Option<&Value> {
+        self.policy.iter().find(|value| value.key == key)
+    }
+}
+
+fn duration(key: &'static str, setting: &Setting<std::time::Duration>) -> Value {
+    Value::new(key, format!("{:?}", setting.value), setting.origin.clone())
+}
+
+fn channel(channel: &PlannedChannel) -> ChannelDescription {
+    let mut values = vec![
+        Value::of("destination", &channel.destination),
+        Value::of("binder", &channel.binder),
+        Value::of("partitions", &channel.partitions),
+    ];
+    let create = match channel.create.value {
+        tidings_core::Create::IfMissing => "if-missing",
+        tidings_core::Create::Never => "never",
+    };
+    values.push(Value::new(
+        "create",
+        create.to_owned(),
+        channel.create.origin.clone(),
+    ));
+    values.extend(
+        channel
+            .retention_time
+            .as_ref()
+            .map(|time| duration("retention_time", time)),
+    );
+    values.extend(
+        channel
+            .retention_bytes
+            .as_ref()
+            .map(|bytes| Value::of("retention_bytes", bytes)),
+    );
+    ChannelDescription {
+        name: channel.name.clone(),
+        values,
+    }
+}
+
+fn subscription(
+    planned: &PlannedSubscription,
+    channels: &[String],
+    handler: String,
+    output: Option<String>,
+) -> SubscriptionDescription {
+    let destinations: Vec<_> = planned
+        .inputs
+        .iter()
+        .map(|input| input.destination.clone())
+        .collect();
+    let group = planned.group.as_ref();
+    let retry = group.map(|group| {
+        destinations
+            .iter()
+            .map(|name| retry_destination(name, &group.value))
+            .collect()
+    });
+    let mut dead_letters: Vec<_> = planned
+        .inputs
+        .iter()
+        .filter_map(|input| input.dead_letter.clone())
+        .collect();
+    dead_letters.dedup();
+    SubscriptionDescription {
+        name: planned.name.clone(),
+        channels: channels.to_vec(),
+        reads_dead_letters: planned.reads == Reads::DeadLetters,
+        destinations,
+        binder: planned.binder.clone(),
+        group: group.map(|group| Value::of("group", group)),
+        handler,
+        place: planned.place.clone(),
+        output,
+        dead_letters,
+        retry: retry.unwrap_or_default(),
+        policy: planned.values.clone(),
+    }
+}
+
+fn producer(facts: &crate::part::ProducerFacts) -> ProducerDescription {
+    ProducerDescription {
+        name: facts.name.clone(),
+        when: facts
+            .interval
+            .map_or_else(|| "stream".to_owned(), |interval| format!("every {interval:?}")),
+        output: facts.output.clone(),
+        place: place_of(facts.place),
+    }
+}
+
+impl fmt::Display for Description {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.app)?;
+        for value in &self.values {
+            write!(f, "  {}", Shown(value))?;
+        }
+        writeln!(f)?;
+        for binder in &self.binders {
+            writeln!(
+                f,
+                "  binder {}  {} ({})",
+                binder.name, binder.url.value, binder.url.origin
+            )?;
+        }
+        let width = self
+            .channels
+            .iter()
+            .map(|channel| channel.name.len())
+            .max()
+            .unwrap_or(0);
+        for channel in &self.channels {
+            write!(f, "  channel {:width$}", channel.name)?;
+            let said = channel
+                .values
+                .iter()
+                .filter(|value| value.origin != Origin::Default);
+            let partitions = |value: &&Value| value.key == "partitions" && value.origin == Origin::Default;
+            let said = said.chain(channel.values.iter().filter(partitions));
+            said.into_iter()
+                .try_for_each(|value| write!(f, "  {}", Shown(value)))?;
+            writeln!(f)?;
+        }
+        self.subscriptions
+            .iter()
+            .try_for_each(|subscription| subscription.fmt(f))?;
+        for producer in &self.producers {
+            let output = producer.output.as_deref().unwrap_or("the channels that it names");
+            writeln!(
+                f,
+                "  producer {}  {} -> {output}  {}",
+                producer.name, producer.when, producer.place
+            )?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for SubscriptionDescription {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = if self.reads_dead_letters {
+            "dead letters of "
+        } else {
+            ""
+        };
+        write!(
+            f,
+            "  subscription {}  {what}{}",
+            self.name,
+            self.channels.join(", ")
+        )?;
+        if let Some(output) = &self.output {
+            write!(f, " -> {output}")?;
+        }
+        writeln!(f, "  {} at {}", self.handler, self.place)?;
+        match &self.group {
+            Some(group) if group.value == self.name && matches!(group.origin, Origin::Code { .. }) => {}
+            Some(group) => writeln!(f, "    {}", Shown(group))?,
+            None => writeln!(
+                f,
+                "    no group: sees every message, stores nothing, waits in memory only"
+            )?,
+        }
+        if self.group.is_some() && self.retry.is_empty() {
+            writeln!(f, "    long waits stay in memory: this broker has no retry lane")?;
+        }
+        let letters = if self.dead_letters.is_empty() {
+            "LOST: lose_exhausted_messages".to_owned()
+        } else {
+            self.dead_letters.join(", ")
+        };
+        writeln!(f, "    dead letters {letters}")?;
+        for value in self.policy.iter().filter(|value| value.origin != Origin::Default) {
+            writeln!(f, "    {}", Shown(value))?;
+        }
+        // What decides most about behaviour is shown even if nobody set it.
+        let core = ["ordering", "concurrency", "retry.attempts", "start"];
+        let unset = core.iter().filter_map(|key| self.value(key));
+        let unset: Vec<_> = unset
+            .filter(|value| value.origin == Origin::Default)
+            .map(|value| format!("{} {}", value.key, value.value))
+            .collect();
+        if unset.is_empty() {
+            Ok(())
+        } else {
+            writeln!(f, "    default: {}", unset.join(", "))
+        }
+    }
+}
+
+/// `concurrency 8 (tidings.toml:12)`
+struct Shown<'a>(&'a Value);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} ({})", self.0.key, self.0.value, self.0.origin)
+    }
+}

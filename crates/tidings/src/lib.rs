@@ -1,0 +1,118 @@
+//! Services that talk through events.
+//!
+//! Write an `async fn`, name a channel, and get ordering by key, concurrency, retries, dead letters and a drain at the
+//! end. It runs on an embedded durable log: no server to install.
+//!
+//! ```no_run
+//! use serde::{Deserialize, Serialize};
+//! use tidings::prelude::*;
+//!
+//! #[derive(Debug, Event, Serialize, Deserialize)]
+//! #[event(name = "order.placed", key = "order")]
+//! struct OrderPlaced {
+//!     order: String,
+//!     total: u64,
+//! }
+//!
+//! #[derive(Debug, Event, Serialize, Deserialize)]
+//! #[event(name = "payment.taken", key = "order")]
+//! struct PaymentTaken {
+//!     order: String,
+//! }
+//!
+//! async fn charge(Json(placed): Json<OrderPlaced>) -> Result<PaymentTaken, Failure> {
+//!     if placed.total == 0 {
+//!         return Err(Failure::permanent("nothing to pay")); // never tried again: to the dead letters
+//!     }
+//!     Ok(PaymentTaken { order: placed.order }) // published to `payments` before the order is marked finished
+//! }
+//!
+//! fn app() -> App {
+//!     App::new("shop").add(
+//!         on("orders", charge)
+//!             .group("billing")
+//!             .to("payments")
+//!             .concurrency(16)
+//!             .retry(Retry::exponential(3, secs(1), 2.0)),
+//!     )
+//! }
+//!
+//! #[tokio::main]
+//! async fn main() -> Result<(), tidings::Error> {
+//!     app().run(Config::load()?).await // until SIGTERM or ctrl-C; then it drains
+//! }
+//! ```
+//!
+//! The same app in a test, with virtual time and a broker in memory: `tidings::test::TestApp`, with the feature `test`.
+//!
+//! - [`App`] is a value: parts made by [`on`], [`dead_letter`], [`every`] and [`from_stream`], [middleware](App::middleware),
+//!   other apps.
+//! - A handler's arguments are extractors ([`Json`], [`State`], [`Key`], …), its result is what it publishes.
+//! - [`Config`] says where channels live and overrides every policy; [`Service::describe`] shows each value and where
+//!   it comes from. A mistake in the wiring is reported at start with its place and its cure.
+
+mod app;
+mod binders;
+mod channel;
+mod describe;
+mod error;
+mod health;
+mod part;
+mod plan;
+mod running;
+mod service;
+mod signal;
+mod start;
+#[cfg(feature = "test")]
+pub mod test;
+mod time;
+
+pub use app::App;
+pub use channel::Channel;
+pub use describe::{
+    BinderDescription, ChannelDescription, Description, ProducerDescription, SubscriptionDescription, Value,
+};
+pub use error::{Error, WiringMistake};
+pub use health::{Condition, Health, PartHealth};
+pub use part::Part;
+pub use running::{Drained, Running, Status};
+pub use service::Service;
+pub use signal::{Signal, shutdown_signal};
+pub use time::{hours, millis, mins, secs};
+
+pub use tidings_config::{BinderUrl, Config, ConfigBuilder, ConfigError, Origin, Secret, Section, Setting};
+pub use tidings_core::{
+    Ack, Attempt, Backoff, Batch, BatchHandler, BatchItem, BatchOutcome, BatchPolicy, Binder, BinderError,
+    BinderHealth, BytesCodec, Capabilities, Channels, Clock, Codec, CodecError, Create, Decode, Delivery,
+    DestinationInfo, DestinationSpec, Diagnosis, DynBinder, Encode, EventKey, EventStream, Failure,
+    FailureKind, FromContext, FromDelivery, Handler, HandlerContext, HandlerResult, Header, HeaderName,
+    Headers, IntoBatchOutcome, IntoOutcome, IntoSubscription, Job, Json, JsonCodec, Key, LaneInfo, LaneRole,
+    Message, Middleware, Needs, Next, OptionalFromDelivery, Ordering, Output, Outputs, PartitionPosition,
+    Payload, Policy, Position, Producer, Publication, PublishError, Publisher, Publishes, Rate, Raw, Receipt,
+    Record, RecordBatch, ResultExt, Retry, RetryBudget, RetryOrder, Start, State, Subscription, Text,
+    TextCodec, Timestamp, To, dead_letter, every, from_stream, headers, names, on, partition_for_key,
+};
+pub use tidings_core::{Event, FromRef};
+#[cfg(feature = "embedded")]
+pub use tidings_embedded as embedded;
+pub use tidings_macros::{Event, FromRef, handler};
+pub use tidings_runtime::{
+    DeadLetter, DrainReport, LaneStatus, Phase, ProducerHandle, ProducerStatus, RedriveError, RedriveMode,
+    RedriveReport, Selection, SubscriptionHandle, SubscriptionStatus,
+};
+
+/// What most services use.
+pub mod prelude {
+    pub use crate::{
+        Ack, App, Attempt, Batch, BatchOutcome, Config, Delivery, Diagnosis, Event, Failure, FromRef,
+        HandlerResult, Header, HeaderName, Headers, Json, Key, Message, Next, Ordering, Output, Outputs,
+        Payload, Position, Publisher, Raw, ResultExt, Retry, Start, State, Text, To, dead_letter, every,
+        from_stream, hours, millis, mins, on, secs,
+    };
+}
+
+/// What derived code names; not for use by hand.
+#[doc(hidden)]
+pub mod __private {
+    pub use tidings_core::__private::*;
+}

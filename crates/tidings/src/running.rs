@@ -1,0 +1,305 @@
+//! A service that runs: [`Running`].
+
+mod letters;
+
+use crate::binders::Binders;
+use crate::describe::Description;
+use crate::error::Error;
+use crate::health::{End, Health, PartHealth};
+use crate::signal::shutdown_signal;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tidings_core::{Clock, DynBinder, Publisher};
+use tidings_runtime::{Input, ProducerHandle, ProducerStatus, SubscriptionHandle, SubscriptionStatus};
+use tokio::sync::{Mutex, OnceCell};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+/// A service that runs. Cloning is cheap; all clones are the same service.
+///
+/// Call [`drain`](Self::drain) before the program ends: what runs is finished and stored then. Without it nothing is
+/// lost, but what was not stored yet is handled again at the next start.
+#[derive(Clone)]
+pub struct Running {
+    pub(crate) inner: Arc<Inner>,
+}
+
+/// What a running service consists of.
+pub(crate) struct Inner {
+    pub(crate) app: String,
+    pub(crate) publisher: Publisher,
+    pub(crate) subscriptions: Vec<RunningSubscription>,
+    pub(crate) producers: Vec<RunningProducer>,
+    pub(crate) channels: BTreeMap<String, RunningChannel>,
+    pub(crate) binders: Binders,
+    pub(crate) description: Description,
+    pub(crate) clock: Clock,
+    pub(crate) drain_timeout: Duration,
+    pub(crate) publish_timeout: Duration,
+    /// Two redrives at once would send the same letters twice.
+    pub(crate) redriving: Mutex<()>,
+    /// Whether it is being drained, or was: what ends now ends as it should.
+    pub(crate) draining: AtomicBool,
+    pub(crate) drained: OnceCell<Drained>,
+}
+
+#[derive(Debug)]
+pub(crate) struct RunningSubscription {
+    pub(crate) name: String,
+    pub(crate) group: Option<Arc<str>>,
+    pub(crate) binder: String,
+    pub(crate) inputs: Vec<Input>,
+    pub(crate) handle: Arc<SubscriptionHandle>,
+}
+
+#[derive(Debug)]
+pub(crate) struct RunningProducer {
+    pub(crate) name: String,
+    pub(crate) handle: Arc<ProducerHandle>,
+}
+
+#[derive(Debug)]
+pub(crate) struct RunningChannel {
+    pub(crate) binder: String,
+    pub(crate) destination: Arc<str>,
+    pub(crate) dead_letters: Vec<String>,
+}
+
+/// What every part of a running service has done and is doing.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Status {
+    /// The subscriptions by name.
+    pub subscriptions: BTreeMap<String, SubscriptionStatus>,
+    /// The producers by name.
+    pub producers: BTreeMap<String, ProducerStatus>,
+}
+
+/// How a service ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Drained {
+    /// Whether everything that ran was finished within the deadline.
+    pub finished_in_time: bool,
+    /// Messages whose handling was given up at the deadline. They are delivered again at the next start.
+    pub abandoned: usize,
+    /// What could not be flushed or closed.
+    pub problems: Vec<String>,
+}
+
+impl Running {
+    pub(crate) fn new(inner: Inner) -> Self {
+        Self {
+            inner: Arc::new(inner),
+        }
+    }
+
+    /// The name of the app.
+    pub fn name(&self) -> &str {
+        &self.inner.app
+    }
+
+    /// Publishes to the app's channels.
+    pub fn publisher(&self) -> &Publisher {
+        &self.inner.publisher
+    }
+
+    /// What time it is for the service.
+    pub fn clock(&self) -> Clock {
+        self.inner.clock
+    }
+
+    /// What it does, and where each value comes from.
+    pub fn describe(&self) -> &Description {
+        &self.inner.description
+    }
+
+    /// Controls a subscription: pause, resume, status.
+    ///
+    /// # Errors
+    /// [`Error::Unknown`] with the names that there are.
+    pub fn subscription(&self, name: &str) -> Result<&SubscriptionHandle, Error> {
+        let subscriptions = &self.inner.subscriptions;
+        let found = subscriptions
+            .iter()
+            .find(|subscription| subscription.name == name);
+        found.map(|subscription| &*subscription.handle).ok_or_else(|| {
+            let known = subscriptions
+                .iter()
+                .map(|subscription| subscription.name.as_str());
+            Error::unknown("subscription", name, known)
+        })
+    }
+
+    /// Controls a producer: pause, resume, status.
+    ///
+    /// # Errors
+    /// [`Error::Unknown`] with the names that there are.
+    pub fn producer(&self, name: &str) -> Result<&ProducerHandle, Error> {
+        let producers = &self.inner.producers;
+        let found = producers.iter().find(|producer| producer.name == name);
+        found.map(|producer| &*producer.handle).ok_or_else(|| {
+            Error::unknown(
+                "producer",
+                name,
+                producers.iter().map(|producer| producer.name.as_str()),
+            )
+        })
+    }
+
+    /// What every part has done and is doing.
+    pub fn status(&self) -> Status {
+        let subscriptions = self.inner.subscriptions.iter();
+        let producers = self.inner.producers.iter();
+        Status {
+            subscriptions: subscriptions
+                .map(|one| (one.name.clone(), one.handle.status()))
+                .collect(),
+            producers: producers
+                .map(|one| (one.name.clone(), one.handle.status()))
+                .collect(),
+        }
+    }
+
+    /// Whether it works, and why not.
+    pub fn health(&self) -> Health {
+        let drained = self.inner.drained.initialized();
+        let draining = self.inner.draining.load(Ordering::Relaxed);
+        let end = if draining { End::Drained } else { End::Unexpected };
+        let binders = self
+            .inner
+            .binders
+            .iter()
+            .map(|(name, binder)| PartHealth::binder(name, binder.health()));
+        let subscriptions = self.inner.subscriptions.iter().map(|one| {
+            let status = one.handle.status();
+            PartHealth::part("subscription", &one.name, status.phase, end, status.obstacle)
+        });
+        let producers = self.inner.producers.iter().map(|one| {
+            let status = one.handle.status();
+            PartHealth::part(
+                "producer",
+                &one.name,
+                status.phase,
+                End::Expected,
+                status.obstacle,
+            )
+        });
+        let mut parts: Vec<_> = binders.chain(subscriptions).chain(producers).collect();
+        if drained {
+            // A closed broker is not an illness of a service that has ended.
+            parts.retain(|part| part.kind != "binder");
+        }
+        Health::of(parts)
+    }
+
+    /// A broker, for tools: positions, destinations, reading without a group.
+    ///
+    /// # Errors
+    /// [`Error::Unknown`] with the names that there are.
+    pub fn binder(&self, name: &str) -> Result<&Arc<dyn DynBinder>, Error> {
+        let binders = &self.inner.binders;
+        binders
+            .get(name)
+            .ok_or_else(|| Error::unknown("binder", name, binders.iter().map(|(name, _)| name)))
+    }
+
+    /// The broker that a channel lives on, and its destination there.
+    ///
+    /// # Errors
+    /// [`Error::Unknown`] with the names that there are.
+    pub fn channel(&self, name: &str) -> Result<(&Arc<dyn DynBinder>, &Arc<str>), Error> {
+        let channel = self.inner.channel(name)?;
+        Ok((self.binder(&channel.binder)?, &channel.destination))
+    }
+
+    /// Waits for SIGTERM or ctrl-C, then drains. A second signal ends the process at once.
+    ///
+    /// # Errors
+    /// [`Error::Signal`]. What a drain could not finish is logged: it is delivered again at the next start.
+    pub async fn wait_for_signal_and_drain(&self) -> Result<(), Error> {
+        shutdown_signal().await?;
+        self.drain().await;
+        Ok(())
+    }
+
+    /// Ends the service: nothing new starts, what runs is finished and stored, within `app.drain_timeout`; then the
+    /// brokers are closed. Called again, it waits for the same end.
+    pub async fn drain(&self) -> Drained {
+        let drained = self
+            .inner
+            .drained
+            .get_or_init(|| self.inner.drain())
+            .await
+            .clone();
+        if drained.finished_in_time && drained.problems.is_empty() {
+            tracing::info!(app = %self.inner.app, "drained");
+        } else {
+            let problems = drained.problems.join("; ");
+            let abandoned = drained.abandoned;
+            tracing::warn!(app = %self.inner.app, abandoned, "not everything was finished: {problems}");
+        }
+        drained
+    }
+}
+
+impl Inner {
+    pub(crate) fn channel(&self, name: &str) -> Result<&RunningChannel, Error> {
+        let known = || self.channels.keys().map(String::as_str);
+        self.channels
+            .get(name)
+            .ok_or_else(|| Error::unknown("channel", name, known()))
+    }
+
+    async fn drain(&self) -> Drained {
+        self.draining.store(true, Ordering::Relaxed);
+        let deadline = Instant::now() + self.drain_timeout;
+        let mut parts = JoinSet::new();
+        for producer in &self.producers {
+            let handle = producer.handle.clone();
+            parts.spawn(async move { (handle.drain(deadline).await, 0) });
+        }
+        for subscription in &self.subscriptions {
+            let handle = subscription.handle.clone();
+            parts.spawn(async move {
+                let report = handle.drain(deadline).await;
+                (report.finished_in_time, report.abandoned)
+            });
+        }
+        let mut drained = Drained {
+            finished_in_time: true,
+            abandoned: 0,
+            problems: Vec::new(),
+        };
+        while let Some(part) = parts.join_next().await {
+            let (in_time, abandoned) = part.unwrap_or((false, 0));
+            drained.finished_in_time &= in_time;
+            drained.abandoned += abandoned;
+        }
+        // Publishes of the program itself may be under way; they get what is left, and a second at least.
+        let flush_until = deadline.max(Instant::now() + Duration::from_secs(1));
+        match tokio::time::timeout_at(flush_until, self.publisher.flush()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => drained.problems.push(error.to_string()),
+            Err(_) => drained
+                .problems
+                .push("some messages were not acknowledged in time".to_owned()),
+        }
+        drained.problems.extend(self.binders.close().await);
+        drained
+    }
+}
+
+impl fmt::Debug for Running {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Running")
+            .field("app", &self.inner.app)
+            .field("subscriptions", &self.inner.subscriptions)
+            .field("producers", &self.inner.producers)
+            .field("binders", &self.inner.binders)
+            .finish_non_exhaustive()
+    }
+}

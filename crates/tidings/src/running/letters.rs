@@ -1,0 +1,153 @@
+//! Dead letters of a running service: looking at them, sending them back.
+
+use super::{Inner, Running};
+use crate::error::Error;
+use std::collections::BTreeMap;
+use tidings_core::{BinderError, Position};
+use tidings_runtime::{
+    DeadLetter, RedriveInput, RedriveMode, RedriveReport, RedriveSpec, Selection, pending_dead_letters,
+    redrive,
+};
+
+/// How many dead letters are listed at once if nobody says.
+const PAGE: usize = 1_000;
+
+impl Running {
+    /// Sends dead letters back to the group that gave up on them, and to no other: see [`Selection`]. Each keeps its
+    /// key, payload, headers and message id, and is handled anew from attempt 1. What was sent back is remembered,
+    /// so that it is not sent again; if the process dies in between, some may be sent twice.
+    ///
+    /// ```no_run
+    /// # async fn example(running: &tidings::Running) -> Result<(), tidings::Error> {
+    /// use tidings::Selection;
+    /// let report = running.redrive("billing", Selection::ErrorContains("bank".to_owned())).await?;
+    /// println!("{} sent back", report.redriven);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Unknown`] if no subscription has that group, [`Error::Redrive`] if the broker is away.
+    pub async fn redrive(&self, group: &str, selection: Selection) -> Result<RedriveReport, Error> {
+        self.redrive_with(group, selection, usize::MAX, RedriveMode::Send)
+            .await
+    }
+
+    /// As [`redrive`](Self::redrive), at most that many, or only counted.
+    ///
+    /// # Errors
+    /// As [`redrive`](Self::redrive).
+    pub async fn redrive_with(
+        &self,
+        group: &str,
+        selection: Selection,
+        limit: usize,
+        mode: RedriveMode,
+    ) -> Result<RedriveReport, Error> {
+        let _one_at_a_time = self.inner.redriving.lock().await;
+        let mut total = RedriveReport::default();
+        for (binder, inputs) in self.inner.redrive_inputs(group)? {
+            let spec = RedriveSpec {
+                group: group.into(),
+                inputs,
+                selection: selection.clone(),
+                limit: limit.saturating_sub(total.selected),
+                mode,
+                clock: self.inner.clock,
+                publish_timeout: self.inner.publish_timeout,
+            };
+            let report = redrive(&**self.binder(binder)?, spec).await?;
+            total.pending += report.pending;
+            total.selected += report.selected;
+            total.redriven += report.redriven;
+        }
+        Ok(total)
+    }
+
+    /// The oldest dead letters of a channel that were not sent back yet, at most 1,000.
+    ///
+    /// # Errors
+    /// [`Error::Unknown`] if there is no such channel, [`Error::Binder`] if the broker cannot be read.
+    pub async fn dead_letters(&self, channel: &str) -> Result<Vec<DeadLetter>, Error> {
+        self.dead_letters_after(channel, None, PAGE).await
+    }
+
+    /// A page of dead letters: at most `limit`, those behind `after`, which is the position of the last letter of the
+    /// page before.
+    ///
+    /// # Errors
+    /// As [`dead_letters`](Self::dead_letters).
+    pub async fn dead_letters_after(
+        &self,
+        channel: &str,
+        after: Option<&Position>,
+        limit: usize,
+    ) -> Result<Vec<DeadLetter>, Error> {
+        let channel = self.inner.channel(channel)?;
+        let binder = self.binder(&channel.binder)?;
+        let mut page = Vec::new();
+        // The destinations are sorted, so those before the last letter's are done.
+        let left = channel
+            .dead_letters
+            .iter()
+            .filter(|name| after.is_none_or(|after| name.as_str() >= after.destination()));
+        for destination in left {
+            let after = after.filter(|after| after.destination() == destination);
+            let found =
+                pending_dead_letters(&**binder, destination, after, limit.saturating_sub(page.len())).await;
+            match found {
+                Ok(letters) => page.extend(letters),
+                // Nobody has failed yet on a broker that makes destinations when they are first written.
+                Err(BinderError::UnknownDestination { .. }) => {}
+                Err(error) => return Err(Error::binder(&channel.binder, error)),
+            }
+        }
+        Ok(page)
+    }
+}
+
+impl Inner {
+    /// What a group reads, by binder, with its dead letters and its retry destination.
+    fn redrive_inputs(&self, group: &str) -> Result<BTreeMap<&str, Vec<RedriveInput>>, Error> {
+        let mut by_binder: BTreeMap<&str, Vec<RedriveInput>> = BTreeMap::new();
+        let members = || {
+            self.subscriptions
+                .iter()
+                .filter(|one| one.group.as_deref() == Some(group))
+        };
+        if members().next().is_none() {
+            let known = self.subscriptions.iter().filter_map(|one| one.group.as_deref());
+            return Err(Error::unknown("group", group, known));
+        }
+        for subscription in members() {
+            let inputs = by_binder.entry(&subscription.binder).or_default();
+            for input in &subscription.inputs {
+                let Some(letters) = &input.dead_letter else {
+                    continue;
+                };
+                let Some(retry) = &input.retry else {
+                    let broker = self
+                        .binders
+                        .get(&subscription.binder)
+                        .map_or("this broker", |binder| binder.kind());
+                    let cure = "publish the dead letters again by a handler of your own";
+                    let error = BinderError::Unsupported {
+                        broker,
+                        feature: "retry lane to send dead letters to",
+                        cure,
+                    };
+                    return Err(Error::binder(&subscription.binder, error));
+                };
+                let input = RedriveInput {
+                    destination: input.destination.clone(),
+                    dead_letter: letters.destination.clone(),
+                    retry: retry.clone(),
+                };
+                if !inputs.contains(&input) {
+                    inputs.push(input);
+                }
+            }
+        }
+        Ok(by_binder)
+    }
+}

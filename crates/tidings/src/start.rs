@@ -1,0 +1,225 @@
+//! Starts a service: opens its brokers, prepares destinations, starts subscriptions and producers.
+
+mod destinations;
+
+use crate::binders::{Binders, Ground};
+use crate::describe::Description;
+use crate::error::Error;
+use crate::plan::{Mistakes, Plan, PlannedSubscription};
+use crate::running::{Inner, Running, RunningChannel, RunningProducer, RunningSubscription};
+use crate::service::Service;
+use destinations::Destinations;
+use std::sync::Arc;
+use std::time::Duration;
+use tidings_config::Config;
+use tidings_core::{
+    Capabilities, Clock, HandlerContext, Invoke, Publisher, Route, Routes, Start, retry_destination,
+};
+use tidings_runtime::{DeadLetterTarget, Input, ProducerSpec, SubscriptionSpec, start_producer};
+
+/// Starts everything, or nothing.
+pub(crate) async fn start(service: Service, config: &Config, ground: Ground) -> Result<Running, Error> {
+    let mut plan = Plan::new(&service, config)?;
+    ground.choose(&mut plan);
+    let binders = ground.open(&plan).await?;
+    let prepared = match check_capabilities(&plan, &binders) {
+        Ok(()) => Destinations::prepare(&plan, &binders).await,
+        Err(error) => Err(error),
+    };
+    match prepared {
+        Ok(destinations) => Ok(launch(service, plan, binders, &destinations, ground.clock)),
+        Err(error) => {
+            // Nothing runs: let go of what was opened, so that another start finds it free.
+            binders.close().await;
+            Err(error)
+        }
+    }
+}
+
+/// What the parts need and their brokers lack.
+fn check_capabilities(plan: &Plan, binders: &Binders) -> Result<(), Error> {
+    let mut mistakes = Mistakes::default();
+    for subscription in &plan.subscriptions {
+        let Some(binder) = binders.get(&subscription.binder) else {
+            continue;
+        };
+        for (lacking, cure) in lacks(subscription, binder.capabilities()) {
+            let problem = format!(
+                "subscription \"{}\" {lacking}, and {} has none of that",
+                subscription.name,
+                binder.kind()
+            );
+            mistakes.add(&subscription.place, problem, cure);
+        }
+    }
+    mistakes.finish()
+}
+
+fn lacks(subscription: &PlannedSubscription, can: Capabilities) -> Vec<(&'static str, &'static str)> {
+    let mut lacking = Vec::new();
+    let replays = matches!(subscription.policy.start, Start::Offset(_) | Start::Time(_));
+    if replays && !can.replay {
+        lacking.push((
+            "starts at an offset or a time",
+            "start at earliest or latest, or use a broker with replay",
+        ));
+    }
+    if subscription.group.is_some() && !can.stored_positions {
+        lacking.push((
+            "has a group whose position is stored",
+            "use another broker for this channel",
+        ));
+    }
+    lacking
+}
+
+fn launch(
+    service: Service,
+    plan: Plan,
+    binders: Binders,
+    destinations: &Destinations,
+    clock: Clock,
+) -> Running {
+    let mut description = Description::new(&service, &plan);
+    for subscription in &mut description.subscriptions {
+        if !binders.planned(&subscription.binder).capabilities().retry_lane {
+            subscription.retry.clear();
+        }
+    }
+    let publisher = Publisher::new(Arc::new(routes(&plan, &binders)), clock);
+    let starter = Starter {
+        app: plan.app.as_str().into(),
+        plan: &plan,
+        binders: &binders,
+        destinations,
+        publisher,
+        clock,
+    };
+    let bound = service.subscriptions.into_iter().zip(&plan.subscriptions);
+    let subscriptions = bound
+        .map(|(bound, planned)| {
+            let output = bound.facts.output.clone();
+            let spec = starter.subscription(planned, bound.handler, bound.facts.filter, output);
+            RunningSubscription {
+                name: planned.name.clone(),
+                group: spec.context.group.clone(),
+                binder: planned.binder.clone(),
+                inputs: spec.inputs.clone(),
+                handle: Arc::new(tidings_runtime::start(spec)),
+            }
+        })
+        .collect();
+    let producers = service.producers.into_iter().map(|bound| RunningProducer {
+        name: bound.facts.name.clone(),
+        handle: Arc::new(start_producer(ProducerSpec {
+            context: starter.context(&bound.facts.name, None),
+            output: bound.facts.output,
+            work: bound.work,
+            publish_timeout: plan.publish_timeout.value,
+        })),
+    });
+    let producers = producers.collect();
+    let channels = plan.channels.values().map(|channel| {
+        let running = RunningChannel {
+            binder: channel.binder.value.clone(),
+            destination: channel.destination.value.as_str().into(),
+            dead_letters: plan.dead_letters_of(channel).into_iter().collect(),
+        };
+        (channel.name.clone(), running)
+    });
+    let channels = channels.collect();
+    let publisher = starter.publisher;
+    tracing::info!(app = %plan.app, "started");
+    Running::new(Inner {
+        app: plan.app,
+        publisher,
+        subscriptions,
+        producers,
+        channels,
+        binders,
+        description,
+        clock,
+        drain_timeout: plan.drain_timeout.value,
+        publish_timeout: plan.publish_timeout.value,
+        redriving: tokio::sync::Mutex::new(()),
+        draining: false.into(),
+        drained: tokio::sync::OnceCell::new(),
+    })
+}
+
+fn routes(plan: &Plan, binders: &Binders) -> Routes {
+    let mut routes = Routes::default();
+    for channel in plan.channels.values() {
+        if let Some(binder) = binders.get(&channel.binder.value) {
+            let destination = channel.destination.value.as_str().into();
+            routes.insert(
+                channel.name.clone(),
+                Route {
+                    sink: binder.sink(),
+                    destination,
+                },
+            );
+        }
+    }
+    routes
+}
+
+/// What all parts share while they are started.
+struct Starter<'a> {
+    app: Arc<str>,
+    plan: &'a Plan,
+    binders: &'a Binders,
+    destinations: &'a Destinations,
+    publisher: Publisher,
+    clock: Clock,
+}
+
+impl Starter<'_> {
+    fn context(&self, name: &str, group: Option<&str>) -> Arc<HandlerContext> {
+        Arc::new(HandlerContext {
+            app: self.app.clone(),
+            subscription: name.into(),
+            group: group.map(Arc::from),
+            publisher: self.publisher.clone(),
+            clock: self.clock,
+        })
+    }
+
+    fn subscription(
+        &self,
+        planned: &PlannedSubscription,
+        handler: Arc<dyn Invoke>,
+        filter: Option<tidings_core::Filter>,
+        output: Option<String>,
+    ) -> SubscriptionSpec {
+        let binder = self.binders.planned(&planned.binder).clone();
+        let group = planned.group.as_ref().map(|group| group.value.as_str());
+        let inputs = planned.inputs.iter().map(|input| Input {
+            destination: input.destination.as_str().into(),
+            retry: group
+                .filter(|_| binder.capabilities().retry_lane)
+                .map(|group| retry_destination(&input.destination, group).into()),
+            dead_letter: input.dead_letter.as_ref().map(|letters| DeadLetterTarget {
+                destination: letters.as_str().into(),
+                partitions: self.destinations.partitions(&planned.binder, letters),
+            }),
+        });
+        let revoke = self
+            .plan
+            .binders
+            .iter()
+            .find(|other| other.name == planned.binder);
+        let revoke = revoke.and_then(|planned| planned.config.session_drain.as_ref());
+        SubscriptionSpec {
+            context: self.context(&planned.name, group),
+            handler,
+            policy: planned.policy.clone(),
+            filter,
+            output,
+            inputs: inputs.collect(),
+            binder,
+            revoke_timeout: revoke.map_or(Duration::from_secs(10), |drain| drain.value),
+            publish_timeout: self.plan.publish_timeout.value,
+        }
+    }
+}

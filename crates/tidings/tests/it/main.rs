@@ -1,0 +1,12 @@
+//! The facade as its users see it.
+
+mod compose;
+mod describe;
+mod events;
+mod flow;
+mod given;
+mod operate;
+mod produce;
+#[cfg(unix)]
+mod signals;
+mod wiring;

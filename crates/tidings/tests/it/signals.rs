@@ -1,0 +1,107 @@
+//! SIGTERM drains, a second one ends the process at once. The service runs in a process of its own: this test binary,
+//! started again with the name of the one test that is the service.
+
+use crate::events::placed;
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+use tidings::Error;
+use tidings::prelude::*;
+
+/// How long the child's handler works, in milliseconds. Only set for the child.
+const WORK: &str = "TIDINGS_TEST_WORK_MS";
+
+/// The child's side; nothing when the tests run as usual.
+#[tokio::test]
+async fn the_service_that_is_signalled() -> Result<(), Error> {
+    let Some(work) = std::env::var(WORK).ok().and_then(|work| work.parse().ok()) else {
+        return Ok(());
+    };
+    let say = |word: &str| writeln!(std::io::stdout().lock(), "\n{word}").expect("the parent reads");
+    let handle = move |_: Raw| async move {
+        say("working");
+        tokio::time::sleep(millis(work)).await;
+        say("finished");
+    };
+    let once = std::sync::atomic::AtomicBool::new(false);
+    let once = std::sync::Arc::new(once);
+    let publish = move || {
+        let first = !once.swap(true, std::sync::atomic::Ordering::SeqCst);
+        async move { first.then(|| placed("1")) }
+    };
+    let app: App = App::new("shop")
+        .add(on("orders", handle).group("slow"))
+        .add(every(secs(60), publish).to("orders"));
+    let toml = "[binder.main]\nurl = \"memory:\"\n[app]\ndrain_timeout = \"10m\"";
+    app.run(Config::from_toml(toml, "tidings.toml")?).await?;
+    say("drained");
+    Ok(())
+}
+
+/// Kills the child if a test fails.
+struct Service(Child);
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Service {
+    /// A service whose handler works that long, once it has begun to.
+    fn working(work_ms: u64) -> (Self, impl Iterator<Item = String>) {
+        let program = std::env::current_exe().expect("this test runs");
+        let mut child = Command::new(program)
+            .args(["signals::the_service_that_is_signalled", "--exact", "--nocapture"])
+            .env(WORK, work_ms.to_string())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the program can be started");
+        let stdout = child.stdout.take().expect("it is piped");
+        let mut lines = BufReader::new(stdout).lines().map_while(Result::ok);
+        assert!(lines.any(|line| line == "working"), "the handler never began");
+        (Self(child), lines)
+    }
+
+    fn terminate(&self) {
+        let sent = Command::new("kill")
+            .args(["-TERM", &self.0.id().to_string()])
+            .stderr(Stdio::null())
+            .status();
+        sent.expect("there is a program called kill");
+    }
+
+    fn ended(&mut self) -> Option<ExitStatus> {
+        self.0.try_wait().expect("it is our child")
+    }
+}
+
+#[test]
+fn sigterm_finishes_what_runs_and_exits_with_success() {
+    let (mut service, lines) = Service::working(500);
+    service.terminate();
+    let said: Vec<_> = lines
+        .filter(|line| line == "finished" || line == "drained")
+        .collect();
+    assert_eq!(said, ["finished", "drained"]);
+    assert!(service.0.wait().expect("it is our child").success());
+}
+
+#[test]
+fn a_second_sigterm_ends_the_process_at_once() {
+    let (mut service, _lines) = Service::working(600_000);
+    // Two signals that come together are one, so they are sent until the process ends.
+    let deadline = Instant::now() + Duration::from_secs(30);
+    let status = loop {
+        service.terminate();
+        if let Some(status) = service.ended() {
+            break status;
+        }
+        assert!(Instant::now() < deadline, "it goes on");
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    assert_eq!(status.code(), Some(143));
+}

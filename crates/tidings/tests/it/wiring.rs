@@ -1,0 +1,254 @@
+//! Mistakes in the wiring: found before anything is opened, all at once, each with its place and its cure.
+
+use crate::events::{Paid, Placed, paid, placed};
+use std::time::Duration;
+use tidings::prelude::*;
+use tidings::{Channel, Error, WiringMistake};
+
+async fn ignore(_: Raw) {}
+async fn record(_: Batch<Placed>) {}
+async fn charge(Json(order): Json<Placed>) -> Paid {
+    paid(&order.order)
+}
+async fn tick() -> Placed {
+    placed("1")
+}
+
+/// The mistakes of an app with a configuration.
+fn mistakes(app: App, toml: &str) -> Vec<WiringMistake> {
+    let config = Config::from_toml(toml, "tidings.toml").expect("valid by itself");
+    match app.with_state(()).describe(&config) {
+        Err(error @ Error::Wiring(_)) => error.wiring_mistakes().to_vec(),
+        other => panic!("expected mistakes in the wiring, got {other:?}"),
+    }
+}
+
+#[track_caller]
+fn expect(app: App, toml: &str, place: &str, problem: &str, cure: &str) {
+    let found = mistakes(app, toml);
+    let fits = |mistake: &&WiringMistake| {
+        mistake.place().starts_with(place)
+            && mistake.problem().contains(problem)
+            && mistake.cure().contains(cure)
+    };
+    assert_eq!(
+        found.iter().filter(fits).count(),
+        1,
+        "{place} … {problem} … {cure}\nfound: {found:#?}"
+    );
+    assert_eq!(found.len(), 1, "{found:#?}");
+}
+
+fn app(part: impl tidings::Part<()>) -> App {
+    App::new("shop").add(part)
+}
+
+#[test]
+fn every_mistake_in_code_has_its_place_and_its_cure() {
+    let many = Vec::<String>::new();
+    let cases = [
+        (
+            app(on("orders", charge).group("billing")),
+            "`charge` returns an event",
+            ".to(",
+        ),
+        (
+            app(on("orders", ignore).to("payments")),
+            "returns nothing",
+            "remove .to(",
+        ),
+        (
+            app(on("orders", ignore).batch(10, millis(1))),
+            "one by one",
+            "Batch<T>",
+        ),
+        (
+            app(on("orders", ignore).concurrency(0)),
+            "concurrency of 0",
+            "at least 1",
+        ),
+        (app(on("orders", ignore).rate(0.0)), "rate", ".paused()"),
+        (
+            app(on("orders", ignore).timeout(Duration::ZERO)),
+            "timeout of 0",
+            "remove it",
+        ),
+        (
+            app(on("orders", ignore).group("a/b").name("x")),
+            "name of a group",
+            "letters",
+        ),
+        (app(on("", ignore)), "name of a channel", "letters"),
+        (app(on(many, ignore)), "reads no channel", "at least one"),
+        (app(on(["orders", "orders"], ignore)), "twice", "once"),
+        (
+            app(on("orders", ignore).dead_letter("{destination}")),
+            "come back",
+            ".DLT",
+        ),
+        (
+            app(on("orders", ignore).dead_letter("{topic}.dead")),
+            "{topic}",
+            "{destination}",
+        ),
+        (
+            app(every(Duration::ZERO, tick).to("orders")),
+            "every 0 s",
+            "above 0",
+        ),
+        (app(every(secs(1), tick)), "`tick` returns an event", ".to("),
+    ];
+    for (app, problem, cure) in cases {
+        expect(app, "", file!(), problem, cure);
+    }
+}
+
+#[test]
+fn channels_that_cannot_be_are_refused_where_code_declares_them() {
+    let app = || App::new("shop");
+    let partitions = |partitions: u32| move |options: Channel| options.partitions(partitions);
+    let none = app().channel("orders", partitions(0));
+    expect(none, "", file!(), "0 partitions", "1 to 10000");
+    let twice = app()
+        .channel("orders", partitions(2))
+        .channel("orders", partitions(3));
+    expect(twice, "", file!(), "another number of partitions", "say the same");
+    let elsewhere = app().channel("orders", |options| options.binder("backup"));
+    expect(
+        elsewhere,
+        "",
+        file!(),
+        "\"backup\", which has no address",
+        "[binder.backup]",
+    );
+}
+
+#[test]
+fn middleware_of_its_own_around_a_batch_handler_is_refused_and_the_apps_is_left_out() {
+    async fn around(delivery: Delivery, next: Next) -> HandlerResult {
+        next.run(delivery).await
+    }
+    let own = App::new("shop").add(on("orders", record).middleware(around));
+    expect(own, "", file!(), "takes a batch", "one by one");
+    let app: App = App::new("shop").middleware(around).add(on("orders", record));
+    assert!(app.with_state(()).describe(&Config::default()).is_ok());
+}
+
+#[test]
+fn two_subscriptions_of_one_name_are_refused_at_the_second_with_the_place_of_the_first() {
+    let line = line!();
+    let app = App::new("shop")
+        .add(on("orders", ignore).group("billing"))
+        .add(on("payments", ignore).group("billing"));
+    let found = mistakes(app, "");
+    let [mistake] = &found[..] else {
+        panic!("{found:#?}")
+    };
+    assert_eq!(mistake.place(), format!("{}:{}", file!(), line + 3));
+    assert!(
+        mistake.problem().contains(&format!("{}:{}", file!(), line + 2)),
+        "{mistake}"
+    );
+    assert!(mistake.cure().contains(".name("), "{mistake}");
+}
+
+#[test]
+fn configuration_for_what_the_app_does_not_have_names_the_nearest() {
+    let app = || App::new("shop").add(on("orders", ignore).group("billing"));
+    let toml = "tidings.toml:1";
+    expect(
+        app(),
+        "[subscription.biling]\nconcurrency = 2",
+        toml,
+        "subscription.biling",
+        "did you mean billing?",
+    );
+    expect(
+        app(),
+        "[channel.order]\npartitions = 2",
+        toml,
+        "channel.order",
+        "did you mean orders?",
+    );
+    expect(
+        app(),
+        "[channel.refunds]\npartitions = 2",
+        toml,
+        "channel.refunds",
+        ".publishes(",
+    );
+    expect(
+        app(),
+        "[binder.maine]\nurl = \"memory:\"",
+        toml,
+        "binder.maine",
+        "did you mean main?",
+    );
+    let batch = "[subscription.billing]\nbatch_size = 7";
+    expect(app(), batch, "tidings.toml:2", "billing.batch_size", "Batch<T>");
+    let content = "[channel.orders]\ncontent_type = \"text/plain\"";
+    expect(app(), content, "tidings.toml:2", "no effect", "codec");
+}
+
+#[test]
+fn channels_of_one_subscription_live_on_one_binder() {
+    let app = App::new("shop").add(on(["orders", "refunds"], ignore));
+    let toml = "[binder.other]\nurl = \"memory:\"\n[channel.refunds]\nbinder = \"other\"";
+    expect(
+        app,
+        toml,
+        file!(),
+        "different binders: main, other",
+        "for each binder",
+    );
+}
+
+#[test]
+fn two_groups_never_share_a_retry_lane_and_no_channel_leads_into_one() {
+    let app = App::new("shop")
+        .add(on("orders", ignore).group("eu.billing"))
+        .add(on("orders.eu", ignore).group("billing"));
+    expect(
+        app,
+        "",
+        file!(),
+        "would wait in \"orders.eu.billing.retry\"",
+        "another name",
+    );
+    let app = App::new("shop")
+        .add(on("orders", ignore).group("g"))
+        .publishes("orders.g.retry");
+    expect(
+        app,
+        "",
+        file!(),
+        "leads to \"orders.g.retry\"",
+        "another destination",
+    );
+}
+
+#[test]
+fn all_mistakes_are_reported_at_once() {
+    let app = App::new("shop")
+        .add(on("orders", charge).concurrency(0))
+        .add(on("orders", charge).to("payments"))
+        .add(every(secs(1), tick));
+    let found = mistakes(app, "[subscription.x]\nconcurrency = 1");
+    assert_eq!(found.len(), 5, "{found:#?}");
+    let error = Error::Wiring(found);
+    let text = format!("{error:?}");
+    assert!(text.starts_with("5 mistakes in the wiring:\n  "), "{text}");
+    assert_eq!(text.lines().count(), 6, "{text}");
+}
+
+#[tokio::test]
+async fn an_address_that_this_build_cannot_open_is_refused_with_what_it_can() {
+    let app = App::new("shop").add(on("orders", ignore));
+    let config =
+        Config::from_toml("[binder.main]\nurl = \"kafka://ada:secret@host\"", "tidings.toml").unwrap();
+    let error = app.start(config).await.unwrap_err().to_string();
+    for part in ["binder main", "embedded, memory", "\"kafka\"", "tidings.toml:2"] {
+        assert!(error.contains(part), "{part}: {error}");
+    }
+    assert!(!error.contains("secret"), "{error}");
+}
