@@ -57,7 +57,7 @@ pub trait Sink: Send + Sync + fmt::Debug {
 pub enum PublishError {
     /// The app has no channel of that name.
     #[error(
-        "no channel \"{channel}\": this app has {known:?}; name it in the app (`.to(…)`, `App::publishes`) or in [channel.{channel}]"
+        "no channel \"{channel}\": this app has {known:?}; name it in the app: `.to(\"{channel}\")` or `App::publishes(\"{channel}\")`"
     )]
     UnknownChannel {
         /// The name that was asked for.

@@ -116,3 +116,7 @@ pub mod prelude {
 pub mod __private {
     pub use tidings_core::__private::*;
 }
+
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;
