@@ -540,3 +540,90 @@ async fn messages_behind_a_parked_one_are_parked_when_the_lane_fills_up() {
     let slow: Vec<_> = world.succeeded().into_iter().filter(|id| id % 2 == 0).collect();
     assert!(slow.len() == 200 && slow.is_sorted());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_of_an_earlier_assignment_is_not_handled() {
+    let (world, broker) = (World::default(), broker_with(1, None));
+    let handle = run(&broker, world.subscription());
+    finished(&broker, &handle).await;
+    let late = RecordBatch::from_messages(LaneId(0), Epoch(0), 1, &[message(9, None)]);
+    broker.report(SourceEvent::Batch(late));
+    sleep(ms(100)).await;
+    assert_eq!(world.succeeded(), [0]);
+    assert_eq!(handle.status().lanes[0].received, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn failed_items_of_a_key_are_tried_again_in_their_order() {
+    let (world, broker) = (World::default(), broker_with(8, Some("k")));
+    (0..8).for_each(|id| world.script(id, failing(1, How::Transient)));
+    let subscription = world.batch_subscription().batch(4, ms(30));
+    let handle = run(&broker, subscription.retry(quiet_retry(3, ms(100))));
+    finished(&broker, &handle).await;
+    assert_eq!(world.succeeded(), [0, 1, 2, 3, 4, 5, 6, 7]);
+    assert_eq!(world.handlings().len(), 16);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_finished_above_the_watermark_is_not_handled_again_after_a_restart() {
+    let (world, broker) = (World::default(), broker_with(6, None));
+    world.script(0, failing(1, How::Stuck));
+    let subscription = || world.subscription().ordering(Ordering::None).concurrency(4);
+    let handle = run(&broker, subscription());
+    sleep(Duration::from_secs(1)).await;
+    handle.abort();
+    handle.stopped().await;
+    let handle = run(&broker, subscription());
+    finished(&broker, &handle).await;
+    let ids: Vec<_> = world.handlings().iter().map(|handling| handling.id).collect();
+    assert_eq!(ids, [0, 1, 2, 3, 4, 5, 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_timeout_is_that_of_one_message_also_in_turn() {
+    let (world, broker) = (World::default(), broker_with(5, None));
+    (0..5).for_each(|id| {
+        world.script(
+            id,
+            Script {
+                takes: ms(1_500),
+                ..Script::default()
+            },
+        )
+    });
+    let handle = run(&broker, world.subscription().timeout(Duration::from_secs(2)));
+    finished(&broker, &handle).await;
+    assert_eq!((world.handlings().len(), handle.status().failed), (5, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn attempts_made_while_waiting_in_place_survive_a_restart() {
+    let (world, broker) = (World::default(), broker_with(1, Some("k")));
+    world.script(0, failing(9, How::RetryAfter(Duration::from_secs(60))));
+    let subscription = || world.subscription().retry(quiet_retry(5, ms(1)));
+    let handle = run(&broker, subscription());
+    sleep(Duration::from_secs(150)).await;
+    handle.abort();
+    handle.stopped().await;
+    let handle = run(&broker, subscription());
+    finished(&broker, &handle).await;
+    let attempts: Vec<_> = world
+        .handlings()
+        .iter()
+        .map(|handling| handling.attempt)
+        .collect();
+    assert_eq!(attempts, [1, 2, 3, 4, 5]);
+    assert_eq!(broker.messages("orders.DLT").len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_letter_that_is_slow_to_be_kept_holds_its_position() {
+    let (world, broker) = (World::default(), broker_with(2, None));
+    world.script(0, failing(1, How::Permanent));
+    broker.refuse("orders.DLT", 3);
+    let handle = run(&broker, world.subscription());
+    sleep(ms(10)).await;
+    assert_eq!(broker.stored("orders", 0).watermark, 0);
+    finished(&broker, &handle).await;
+    assert_eq!(broker.messages("orders.DLT").len(), 1);
+}

@@ -117,6 +117,12 @@ impl Broker {
         self.changed.notify_waiters();
     }
 
+    /// Reports something of which the broker knows nothing.
+    pub(crate) fn report(&self, event: SourceEvent) {
+        self.inner.lock().unwrap().events.push_back(event);
+        self.changed.notify_waiters();
+    }
+
     pub(crate) fn lose(&self, lanes: &[u32]) {
         let lanes = lanes.iter().map(|lane| LaneId(*lane)).collect();
         self.inner
