@@ -1,0 +1,153 @@
+//! Opening the shop, and closing it.
+
+use crate::desk::Desk;
+use crate::http::{Door, Limits, Live, listen, routes};
+use crate::shop::{Shop, app};
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use tidings::{Config, Running, shutdown_signal};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+/// What the shop sets itself. A `tidings.toml` in the current directory, the environment and the command line win.
+const SETTINGS: &str = include_str!("../tidings.toml");
+
+/// How to open the shop.
+#[derive(Debug, Clone)]
+pub struct ServeOptions {
+    /// Where its log is; none leaves it to the configuration.
+    pub data: Option<PathBuf>,
+    /// Where it listens.
+    pub http: SocketAddr,
+    /// The moods of the bank.
+    pub seed: u64,
+}
+
+impl Default for ServeOptions {
+    fn default() -> Self {
+        Self {
+            data: None,
+            http: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            seed: 1,
+        }
+    }
+}
+
+/// Why the shop could not be opened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServeError {
+    /// Somebody else listens there, or it is not an address of this machine.
+    #[error("cannot listen on {address}: {source}; choose another place with --http")]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// The operating system gives no threads.
+    #[error("cannot start: {0}")]
+    Runtime(#[source] std::io::Error),
+    /// The engine.
+    #[error(transparent)]
+    Engine(#[from] tidings::Error),
+}
+
+/// Runs [`serve`] on a runtime of its own. The runtime is made here and not in `main`, so that the whole future is
+/// compiled once, with the library.
+///
+/// # Errors
+/// [`ServeError`].
+pub fn run(options: ServeOptions) -> Result<(), ServeError> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    runtime.map_err(ServeError::Runtime)?.block_on(serve(options))
+}
+
+/// Opens the shop and keeps it open until SIGTERM or ctrl-C.
+///
+/// HTTP comes first: the page answers while the log is being opened and read. At the end it goes first too: nothing
+/// new comes in, then the services finish what they do.
+///
+/// # Errors
+/// [`ServeError`].
+pub async fn serve(options: ServeOptions) -> Result<(), ServeError> {
+    let config = configuration(options.data.as_deref())?;
+    let address = options.http;
+    let listen_error = |source| ServeError::Listen { address, source };
+    let listener = TcpListener::bind(address).await.map_err(listen_error)?;
+    let address = listener.local_addr().map_err(listen_error)?;
+    let (close, closing) = watch::channel(false);
+    let desk = Desk::new(Shop::with_seed(options.seed));
+    let live = Live::new(closing.clone());
+    let door = Door::new(desk.clone(), live.clone());
+    let serving = tokio::spawn(listen(listener, routes(door), Limits::default(), closing));
+    let painter = desk.clone();
+    let painting = tokio::spawn(async move { live.paint(&painter).await });
+    let ended = trade(&desk, config, address).await;
+    // The receiver is gone only if the server has ended already.
+    let _ = close.send(true);
+    let _ = serving.await;
+    painting.abort();
+    if let Ok(Some(running)) = &ended {
+        running.drain().await;
+    }
+    ended.map(|_| ()).map_err(ServeError::Engine)
+}
+
+/// Starts the engine and waits for the end. Returns the engine if it has started.
+async fn trade(desk: &Desk, config: Config, address: SocketAddr) -> Result<Option<Running>, tidings::Error> {
+    let data = place_of(&config);
+    let signal = shutdown_signal();
+    tokio::pin!(signal);
+    let running = tokio::select! {
+        started = app().with_state(desk.shop().clone()).start(config) => started?,
+        signal = &mut signal => return signal.map(|_| None),
+    };
+    // A closed stderr is no reason not to run.
+    let _ = write!(std::io::stderr().lock(), "{}", running.describe());
+    desk.open(running.clone());
+    announce(address, &data);
+    let shop = desk.shop();
+    let asked = shop.expect_events(&running).await;
+    let ended = match asked {
+        Ok(()) => signal.await.map(|_| ()),
+        Err(error) => Err(error),
+    };
+    shop.leave();
+    ended.map(|()| Some(running))
+}
+
+fn configuration(data: Option<&Path>) -> Result<Config, tidings::Error> {
+    let mut config = Config::builder().toml("the shop’s own settings", SETTINGS);
+    let own = Path::new("tidings.toml");
+    if own.exists() {
+        config = config.file(own);
+    }
+    if let Some(data) = data {
+        config = config.argument(
+            "--data",
+            "binder.main.url",
+            format!("embedded:{}", data.display()),
+        );
+    }
+    Ok(config.load()?)
+}
+
+/// Where the log is.
+fn place_of(config: &Config) -> String {
+    let url = config
+        .binder("main")
+        .url
+        .map(|url| url.value.to_string())
+        .unwrap_or_default();
+    url.strip_prefix("embedded:").unwrap_or(&url).to_owned()
+}
+
+/// One line on stdout, for people and for programs that start the shop on a free port.
+fn announce(address: SocketAddr, data: &str) {
+    let mut stdout = std::io::stdout().lock();
+    // A closed stdout is no reason not to run.
+    let _ = writeln!(stdout, "shop is open: http://{address}  data: {data}");
+    let _ = stdout.flush();
+}

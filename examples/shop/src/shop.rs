@@ -1,0 +1,93 @@
+//! The seven services together, and what they keep.
+
+use crate::analytics::{self, Revenue};
+use crate::billing::{self, Tariff};
+use crate::channel;
+use crate::inventory::{self, Warehouse};
+use crate::notification::{self, Outbox};
+use crate::order::{self, Stories};
+use crate::payment::{self, Bank};
+use crate::shipping::{self, LabelPrinter};
+use tidings::{App, BinderError, FromRef, Running};
+
+/// The state of all services. Each of them sees only its own part.
+#[derive(Debug, Clone, FromRef)]
+pub struct Shop {
+    /// Of the order service.
+    pub stories: Stories,
+    /// Of inventory.
+    pub warehouse: Warehouse,
+    /// Of payment.
+    pub bank: Bank,
+    /// Of shipping.
+    pub printer: LabelPrinter,
+    /// Of billing.
+    pub tariff: Tariff,
+    /// Of notification.
+    pub outbox: Outbox,
+    /// Of analytics.
+    pub revenue: Revenue,
+}
+
+impl Shop {
+    /// A shop that knows nothing yet. The seed decides the bank's moods.
+    pub fn with_seed(seed: u64) -> Self {
+        Self {
+            stories: Stories::default(),
+            warehouse: Warehouse::default(),
+            bank: Bank::with_seed(seed),
+            printer: LabelPrinter,
+            tariff: Tariff::default(),
+            outbox: Outbox::default(),
+            revenue: Revenue::default(),
+        }
+    }
+
+    /// Tells the projections where the log ends now: they are complete once they have read as far.
+    ///
+    /// # Errors
+    /// The log cannot be asked.
+    pub async fn expect_events(&self, running: &Running) -> Result<(), tidings::Error> {
+        let stock = ends(running, &[channel::STOCK]).await?;
+        self.warehouse.caught_up().expect(stock);
+        let all = ends(running, &channel::ALL).await?;
+        self.stories.caught_up().expect(all);
+        Ok(())
+    }
+
+    /// Lets handlers go that wait for a projection, because the shop closes.
+    pub fn leave(&self) {
+        self.warehouse.caught_up().leave();
+        self.stories.caught_up().leave();
+    }
+}
+
+/// Destination, partition, first and end offset of everything in these channels.
+async fn ends(running: &Running, channels: &[&str]) -> Result<Vec<(String, u32, u64, u64)>, tidings::Error> {
+    let mut ends = Vec::new();
+    for channel in channels {
+        let (binder, destination) = running.channel(channel)?;
+        let positions = binder.positions(destination, None).await;
+        let positions = positions.map_err(|error: BinderError| tidings::Error::Binder {
+            binder: "main".to_owned(),
+            error,
+        })?;
+        let all = positions
+            .into_iter()
+            .map(|at| (destination.to_string(), at.partition, at.first, at.end));
+        ends.extend(all);
+    }
+    Ok(ends)
+}
+
+/// The whole shop.
+pub fn app() -> App<Shop> {
+    App::new("shop")
+        .nest(order::app())
+        .nest(inventory::app())
+        .nest(payment::app())
+        .nest(shipping::app())
+        .nest(billing::app())
+        .nest(notification::app())
+        .nest(analytics::app())
+}

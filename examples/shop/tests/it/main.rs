@@ -1,0 +1,13 @@
+//! The shop's flows on a broker in memory with virtual time, and the shop as a program over HTTP.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "in a test a panic is the report, also in its helpers"
+)]
+
+mod flows;
+mod http;
+mod killed;
+mod process;
+mod restart;
+mod support;

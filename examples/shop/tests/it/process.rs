@@ -1,0 +1,107 @@
+//! The shop as a program: started on a free port in a scratch directory, and killed when the test ends.
+
+use shop::load::{Answer, Client};
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+const TIMEOUT: Duration = Duration::from_secs(20);
+
+/// A running shop.
+pub(crate) struct Process {
+    child: Child,
+    pub(crate) url: String,
+}
+
+impl Process {
+    /// Starts a shop on a free port.
+    pub(crate) fn start(data: &Path) -> Self {
+        Self::try_start(data, "127.0.0.1:0").expect("a free port can be listened on")
+    }
+
+    /// Starts a shop at this address; none if it could not listen there.
+    pub(crate) fn try_start(data: &Path, address: &str) -> Option<Self> {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_shop"));
+        command
+            .arg("--data")
+            .arg(data)
+            .args(["--http", address])
+            .current_dir(data);
+        command.stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = command.spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap())
+            .read_line(&mut line)
+            .unwrap();
+        let Some(url) = line.split_whitespace().find(|word| word.starts_with("http://")) else {
+            child.wait().unwrap();
+            return None;
+        };
+        Some(Self {
+            child,
+            url: url.to_owned(),
+        })
+    }
+
+    pub(crate) fn client(&self) -> Client {
+        Client::new(&self.url).unwrap()
+    }
+
+    /// As a power cut for the process.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// As an orchestrator ends it.
+    pub(crate) fn terminate(mut self) -> ExitStatus {
+        let signalled = Command::new("sh")
+            .args(["-c", &format!("kill -TERM {}", self.child.id())])
+            .status();
+        assert!(signalled.unwrap().success());
+        let begun = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(begun.elapsed() < TIMEOUT, "the shop does not end");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Both fail only when it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Asks until the answer is as wanted.
+pub(crate) async fn until(client: &mut Client, path: &str, wanted: impl Fn(&Answer) -> bool) -> Answer {
+    let begun = Instant::now();
+    loop {
+        let answer = client.get(path).await;
+        if let Ok(answer) = &answer
+            && wanted(answer)
+        {
+            return answer.clone();
+        }
+        assert!(begun.elapsed() < TIMEOUT, "{path}: {answer:?}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// Waits until the shop knows everything.
+pub(crate) async fn until_open(client: &mut Client) {
+    until(client, "/orders", |answer| {
+        answer.status == 200 && json(answer)["complete"] == true
+    })
+    .await;
+}
+
+pub(crate) fn json(answer: &Answer) -> serde_json::Value {
+    serde_json::from_slice(&answer.body).unwrap_or_else(|error| panic!("{error}: {:?}", answer.body))
+}
