@@ -1,4 +1,6 @@
-//! A service on one screen: [`Description`].
+//! A service as data: [`Description`].
+
+mod screen;
 
 use crate::plan::{Plan, PlannedChannel, PlannedSubscription, place_of};
 use crate::service::Service;
@@ -29,7 +31,7 @@ impl Value {
 }
 
 /// What a service will do: every part with its policy, and where each value came from. `Display` prints it on one
-/// screen: values that nobody set are left out there.
+/// screen: what nobody set is said once, at the end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Description {
@@ -248,113 +250,5 @@ fn producer(facts: &crate::part::ProducerFacts) -> ProducerDescription {
             .map_or_else(|| "stream".to_owned(), |interval| format!("every {interval:?}")),
         output: facts.output.clone(),
         place: place_of(facts.place),
-    }
-}
-
-impl fmt::Display for Description {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.app)?;
-        for value in &self.values {
-            write!(f, "  {}", Shown(value))?;
-        }
-        writeln!(f)?;
-        for binder in &self.binders {
-            writeln!(
-                f,
-                "  binder {}  {} ({})",
-                binder.name, binder.url.value, binder.url.origin
-            )?;
-        }
-        let width = self
-            .channels
-            .iter()
-            .map(|channel| channel.name.len())
-            .max()
-            .unwrap_or(0);
-        for channel in &self.channels {
-            write!(f, "  channel {:width$}", channel.name)?;
-            let said = channel
-                .values
-                .iter()
-                .filter(|value| value.origin != Origin::Default);
-            let partitions = |value: &&Value| value.key == "partitions" && value.origin == Origin::Default;
-            let said = said.chain(channel.values.iter().filter(partitions));
-            said.into_iter()
-                .try_for_each(|value| write!(f, "  {}", Shown(value)))?;
-            writeln!(f)?;
-        }
-        self.subscriptions
-            .iter()
-            .try_for_each(|subscription| subscription.fmt(f))?;
-        for producer in &self.producers {
-            let output = producer.output.as_deref().unwrap_or("the channels that it names");
-            writeln!(
-                f,
-                "  producer {}  {} -> {output}  {}",
-                producer.name, producer.when, producer.place
-            )?;
-        }
-        Ok(())
-    }
-}
-
-impl fmt::Display for SubscriptionDescription {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let what = if self.reads_dead_letters {
-            "dead letters of "
-        } else {
-            ""
-        };
-        write!(
-            f,
-            "  subscription {}  {what}{}",
-            self.name,
-            self.channels.join(", ")
-        )?;
-        if let Some(output) = &self.output {
-            write!(f, " -> {output}")?;
-        }
-        writeln!(f, "  {} at {}", self.handler, self.place)?;
-        match &self.group {
-            Some(group) if group.value == self.name && matches!(group.origin, Origin::Code { .. }) => {}
-            Some(group) => writeln!(f, "    {}", Shown(group))?,
-            None => writeln!(
-                f,
-                "    no group: sees every message, stores nothing, waits in memory only"
-            )?,
-        }
-        if self.group.is_some() && self.retry.is_empty() {
-            writeln!(f, "    long waits stay in memory: this broker has no retry lane")?;
-        }
-        let letters = if self.dead_letters.is_empty() {
-            "LOST: lose_exhausted_messages".to_owned()
-        } else {
-            self.dead_letters.join(", ")
-        };
-        writeln!(f, "    dead letters {letters}")?;
-        for value in self.policy.iter().filter(|value| value.origin != Origin::Default) {
-            writeln!(f, "    {}", Shown(value))?;
-        }
-        // What decides most about behaviour is shown even if nobody set it.
-        let core = ["ordering", "concurrency", "retry.attempts", "start"];
-        let unset = core.iter().filter_map(|key| self.value(key));
-        let unset: Vec<_> = unset
-            .filter(|value| value.origin == Origin::Default)
-            .map(|value| format!("{} {}", value.key, value.value))
-            .collect();
-        if unset.is_empty() {
-            Ok(())
-        } else {
-            writeln!(f, "    default: {}", unset.join(", "))
-        }
-    }
-}
-
-/// `concurrency 8 (tidings.toml:12)`
-struct Shown<'a>(&'a Value);
-
-impl fmt::Display for Shown<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {} ({})", self.0.key, self.0.value, self.0.origin)
     }
 }
