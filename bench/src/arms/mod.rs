@@ -1,0 +1,10 @@
+//! What rows compare: the arms that several of them share.
+
+pub(crate) mod by_hand;
+pub(crate) mod engine;
+pub(crate) mod gauge;
+pub(crate) mod log;
+pub(crate) mod process;
+pub(crate) mod raw;
+pub(crate) mod replay;
+pub(crate) mod topic;

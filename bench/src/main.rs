@@ -1,0 +1,96 @@
+//! What Tidings costs, beside what it is compared with.
+//!
+//! `cargo xtask bench [ROW...]` runs the rows, prints a table and writes `target/bench/<date>.json`. Every row has a
+//! reference beside it in the same process and the same run: the loop that a careful person would write by hand. Only
+//! ratios of such pairs say anything on machines that are shared; figures without a pair are context. A row that
+//! misses its target stays in the table and says so.
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "this program talks to the person who started it"
+)]
+
+mod allocations;
+mod arguments;
+mod arms;
+mod child;
+mod date;
+mod error;
+mod machine;
+mod measure;
+mod order;
+mod pairs;
+mod publish;
+mod report;
+mod rows;
+mod table;
+mod verdict;
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use crate::arguments::{Arguments, Command, Output};
+use crate::error::BenchError;
+use crate::report::Report;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let Some((child::MARK, rest)) = arguments
+        .split_first()
+        .map(|(first, rest)| (first.as_str(), rest))
+    {
+        return child::run(rest);
+    }
+    let result = match Arguments::parse(&arguments) {
+        Ok(Command::Help) => {
+            print!("{}", arguments::usage());
+            Ok(())
+        }
+        Ok(Command::Run(arguments)) => run(&arguments),
+        Err(error) => Err(error),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs the rows one after the other. A row that cannot be measured is named in the table and does not hide the rest.
+fn run(arguments: &Arguments) -> Result<(), BenchError> {
+    if cfg!(debug_assertions) {
+        eprintln!("warning: built without optimisation; nothing below is worth quoting");
+    }
+    if arguments.output == Output::Document {
+        publish::check(arguments)?;
+    }
+    let scratch = machine::scratch()?;
+    let setting = rows::Setting {
+        length: arguments.length,
+        scratch: scratch.path(),
+    };
+    let mut report = Report::new(machine::describe(scratch.path()), arguments.length);
+    for row in &arguments.rows {
+        eprintln!("==> {}: {}", row.name, row.about);
+        let started = Instant::now();
+        match (row.run)(&setting) {
+            Ok(lines) => report.add(row, lines),
+            Err(error) => {
+                eprintln!("    not measured: {error}");
+                report.add_unmeasured(row, &error);
+            }
+        }
+        eprintln!("    {:.1} s", started.elapsed().as_secs_f64());
+    }
+    report.machine.push(("load after".into(), machine::load()));
+    let table = table::render(&report);
+    print!("\n{table}");
+    let path = report.write(&machine::results_directory())?;
+    println!("\nwritten to {}", path.display());
+    if arguments.output == Output::Document {
+        println!("and to {}", publish::publish(report.date(), &table)?.display());
+    }
+    Ok(())
+}

@@ -1,0 +1,101 @@
+//! The rows: one file each, in the order of their numbers.
+
+mod w13;
+mod w14;
+mod w17;
+mod w18;
+mod w22;
+mod w22_broker;
+mod w7;
+mod w8;
+
+use std::path::Path;
+
+use crate::arguments::Length;
+use crate::child::Part;
+use crate::error::BenchError;
+use crate::order;
+use crate::report::Line;
+
+/// One row of the table.
+#[derive(Debug)]
+pub(crate) struct Row {
+    pub(crate) name: &'static str,
+    pub(crate) about: &'static str,
+    pub(crate) run: fn(&Setting<'_>) -> Result<Vec<Line>, BenchError>,
+}
+
+/// What every row is given.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Setting<'a> {
+    pub(crate) length: Length,
+    /// A directory on the disk that is measured; each arm makes its own in it and removes it.
+    pub(crate) scratch: &'a Path,
+}
+
+impl Setting<'_> {
+    /// An empty directory of an arm's own.
+    pub(crate) fn directory(&self) -> Result<tempfile::TempDir, BenchError> {
+        tempfile::tempdir_in(self.scratch).map_err(BenchError::file(self.scratch))
+    }
+}
+
+/// Every row, in the order in which they run.
+pub(crate) const ROWS: &[Row] = &[
+    Row {
+        name: "W7",
+        about: "5 ms of waiting per message, key order, one partition; 1, 10, 100, 1,000 keys",
+        run: w7::run,
+    },
+    Row {
+        name: "W8",
+        about: "price of key order: consume, decode, handle, commit",
+        run: w8::run,
+    },
+    Row {
+        name: "W13",
+        about: "embedded append, acknowledged after fsync; 1, 64, 4,096 in flight",
+        run: w13::run,
+    },
+    Row {
+        name: "W14",
+        about: "embedded append without fsync; cold sequential read, checksums verified",
+        run: w14::run,
+    },
+    Row {
+        name: "W17",
+        about: "exec to first message handled; idle stop",
+        run: w17::run,
+    },
+    Row {
+        name: "W18",
+        about: "resident memory: idle; behind a backlog of 1 M",
+        run: w18::run,
+    },
+    Row {
+        name: "W22",
+        about: "in memory, one thread and two: no decoding, a small JSON, the 256-byte JSON",
+        run: w22::run,
+    },
+];
+
+/// Refuses a comparison of arms that did not read the same.
+fn agree(what: &str, ours: u64, reference: u64) -> Result<(), BenchError> {
+    if ours == reference {
+        return Ok(());
+    }
+    Err(BenchError::Disagree {
+        what: what.to_owned(),
+        ours: ours.to_string(),
+        reference: reference.to_string(),
+    })
+}
+
+/// The reference of start-up and memory: its one message lies in a file.
+fn by_hand_file(directory: &Path) -> Result<Part, BenchError> {
+    let path = directory.join("order.json");
+    std::fs::write(&path, order::order_json(0)).map_err(BenchError::file(&path))?;
+    Ok(Part::ByHand {
+        file: path.to_string_lossy().into_owned(),
+    })
+}

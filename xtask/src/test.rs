@@ -1,0 +1,144 @@
+//! `cargo xtask test`: every test of the workspace, streamed, with one summary at the end.
+
+use std::io::{BufRead, BufReader, PipeReader};
+
+use crate::Verdict;
+use crate::cargo::{cargo, display};
+use crate::error::XtaskError;
+use crate::programs::{self, Build};
+use crate::summary::{CargoEnd, Shown, Summary};
+
+/// Runs unit, integration and documentation tests; the last line is always `N passed, N failed, N skipped`.
+///
+/// What the tests need from outside (a broker, a database) is to be started here, before cargo, and stopped after it.
+/// Today they need nothing: the brokers under test live in the test's own process and directory.
+pub(crate) fn run(arguments: &[String]) -> Result<Verdict, XtaskError> {
+    let arguments = Arguments::split(arguments);
+    let mut summary = match programs::build(&arguments.for_build())? {
+        Build::Done(packages) => Summary::new(packages),
+        Build::Failed => return Ok(close(Summary::default(), CargoEnd::Failed)),
+    };
+    let mut command = cargo(&["test", "--no-fail-fast"]);
+    // libtest keeps the output of passed tests to itself unless told otherwise, and the skips stand there.
+    command
+        .args(&arguments.for_cargo)
+        .args(["--", "--show-output"])
+        .args(&arguments.for_tests);
+    eprintln!("==> {}", display(&command));
+    let (reader, writer) = std::io::pipe().map_err(pipe_error)?;
+    // Both streams share one pipe: cargo names a program on one of them and the program reports on the other, and only
+    // a common pipe keeps that order.
+    command
+        .stdout(writer.try_clone().map_err(pipe_error)?)
+        .stderr(writer);
+    let mut child = command.spawn().map_err(|source| XtaskError::Start {
+        command: display(&command),
+        source,
+    })?;
+    // The command holds the writing ends; while it lives, the pipe would never end.
+    drop(command);
+    follow(reader, &mut summary)?;
+    let status = child.wait().map_err(pipe_error)?;
+    let end = if status.success() {
+        CargoEnd::Succeeded
+    } else {
+        CargoEnd::Failed
+    };
+    Ok(close(summary, end))
+}
+
+/// Prints what a person must know, the closing line last.
+fn close(mut summary: Summary, end: CargoEnd) -> Verdict {
+    summary.finish(end);
+    print!("\n{}{}\n", summary.details(), summary.closing_line());
+    if summary.failed() == 0 {
+        Verdict::Clean
+    } else {
+        Verdict::Failed
+    }
+}
+
+/// The command's arguments: what stands before `--` is for cargo, what follows is for the test programs.
+#[derive(Debug, PartialEq, Eq)]
+struct Arguments<'a> {
+    /// Without target options cargo runs libraries, programs, tests and documentation, and builds examples; benchmarks
+    /// are not run as tests.
+    for_cargo: Vec<&'a str>,
+    for_tests: Vec<&'a str>,
+}
+
+impl<'a> Arguments<'a> {
+    fn split(arguments: &'a [String]) -> Self {
+        let mut parts = arguments.splitn(2, |argument| argument == "--");
+        let mut part = || -> Vec<&'a str> {
+            parts
+                .next()
+                .unwrap_or_default()
+                .iter()
+                .map(String::as_str)
+                .collect()
+        };
+        let (mut for_cargo, for_tests) = (part(), part());
+        let chooses_package = for_cargo
+            .iter()
+            .any(|argument| argument.starts_with("-p") || argument.starts_with("--package"));
+        if !chooses_package {
+            for_cargo.insert(0, "--workspace");
+        }
+        Self { for_cargo, for_tests }
+    }
+
+    /// Documentation tests cannot be built without being run, so cargo refuses `--doc` here.
+    fn for_build(&self) -> Vec<&'a str> {
+        let options = self.for_cargo.iter().copied();
+        options.filter(|option| *option != "--doc").collect()
+    }
+}
+
+fn follow(reader: PipeReader, summary: &mut Summary) -> Result<(), XtaskError> {
+    let mut reader = BufReader::new(reader);
+    let mut bytes = Vec::new();
+    // Bytes, not `lines`: a test may print what is not UTF-8, and that must not end the run.
+    while reader.read_until(b'\n', &mut bytes).map_err(pipe_error)? > 0 {
+        let text = String::from_utf8_lossy(&bytes);
+        let line = text.trim_end_matches(['\n', '\r']);
+        if summary.feed(line) == Shown::Print {
+            println!("{line}");
+        }
+        bytes.clear();
+    }
+    Ok(())
+}
+
+fn pipe_error(source: std::io::Error) -> XtaskError {
+    XtaskError::Io {
+        action: "following the test run",
+        source,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_before_the_dashes_go_to_cargo_and_the_rest_to_the_tests() {
+        for (given, for_cargo, for_tests) in [
+            ("", "--workspace", ""),
+            ("-- torn", "--workspace", "torn"),
+            ("-p shop", "-p shop", ""),
+            ("--release -- a b", "--workspace --release", "a b"),
+        ] {
+            let given: Vec<String> = given.split_whitespace().map(str::to_owned).collect();
+            let arguments = Arguments::split(&given);
+            assert_eq!(arguments.for_cargo.join(" "), for_cargo);
+            assert_eq!(arguments.for_tests.join(" "), for_tests);
+        }
+    }
+
+    #[test]
+    fn documentation_tests_are_not_asked_for_in_the_build() {
+        let given = ["--doc".to_owned(), "-pshop".to_owned()];
+        assert_eq!(Arguments::split(&given).for_build(), ["-pshop"]);
+    }
+}
