@@ -172,11 +172,6 @@ impl<W> Slots<W> {
         taken
     }
 
-    /// The work in all slots.
-    pub(crate) fn works(&self) -> impl Iterator<Item = &W> {
-        self.slots.iter().filter_map(|slot| slot.work.as_ref())
-    }
-
     /// The work in a slot.
     pub(crate) fn work_mut(&mut self, slot: usize) -> Option<&mut W> {
         self.slots.get_mut(slot)?.work.as_mut()

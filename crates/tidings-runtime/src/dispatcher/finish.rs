@@ -356,8 +356,7 @@ impl Dispatcher {
             self.gather_next(id);
         } else {
             self.runnable.push_back(id);
-            // It would have to wait for a whole stretch otherwise.
-            self.stop_sequences(|_| true);
+            self.hurry = true;
         }
     }
 

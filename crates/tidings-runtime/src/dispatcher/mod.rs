@@ -60,6 +60,8 @@ pub(crate) struct Dispatcher {
     slots: Slots<Work>,
     /// Tasks that may run as soon as a slot is free.
     runnable: VecDeque<TaskId>,
+    /// Some became runnable: stretches that are handled in turn come to an end for them.
+    hurry: bool,
     timers: Timers,
     limiter: Option<Limiter>,
     rate_timer: bool,
@@ -94,6 +96,7 @@ impl Dispatcher {
             keys: Keys::default(),
             slots: Slots::default(),
             runnable: VecDeque::new(),
+            hurry: false,
             timers: Timers::default(),
             rate_timer: false,
             batches: 0,
@@ -128,6 +131,9 @@ impl Dispatcher {
         if !self.paused && !self.draining {
             self.scan_lanes(now, &mut left);
             started = self.start_batches(now);
+        }
+        if std::mem::take(&mut self.hurry) && !self.runnable.is_empty() {
+            self.stop_sequences(|_| true);
         }
         // What was ready at once may have freed a key or made room for others.
         left == 0 || started || (!self.runnable.is_empty() && self.may_start(now))

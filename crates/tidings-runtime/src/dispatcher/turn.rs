@@ -238,10 +238,10 @@ impl Dispatcher {
 
     /// Asks pending stretches to end before their next record.
     pub(super) fn stop_sequences(&mut self, pick: impl Fn(usize) -> bool) {
-        for work in self.slots.works() {
-            if let Work::Turn { turn, .. } = work
-                && pick(turn.lane)
-            {
+        let pending = self.lanes.iter().enumerate();
+        let pending = pending.filter_map(|(index, lane)| lane.as_ref()?.sequence.filter(|_| pick(index)));
+        for slot in pending {
+            if let Some(Work::Turn { turn, .. }) = self.slots.work_mut(slot) {
                 turn.control.stop();
             }
         }
