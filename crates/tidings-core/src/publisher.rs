@@ -240,31 +240,39 @@ impl Publisher {
         &self.routes
     }
 
-    /// Gives a message what every message carries, and takes from it what only the engine may write.
-    fn stamp(&self, message: Message) -> Result<Message, PublishError> {
-        let mut headers = message.headers().clone();
-        headers.retain(|name| !names::is_control(name));
+    /// Gives a message what every message carries, and takes from it what only the engine may write. One allocation:
+    /// the new header block.
+    fn stamp(&self, mut message: Message) -> Result<Message, PublishError> {
+        message.headers_mut().retain(|name| !names::is_control(name));
         let now = self.clock.now();
-        let id = headers
-            .get_str(names::MESSAGE_ID)
-            .map_or_else(|| new_message_id(now), str::to_owned);
-        let cause = self.cause.as_deref().cloned().unwrap_or_default();
-        headers.edit(|writer| {
-            let mut writer = writer.or_append(names::MESSAGE_ID, &id).or_append(
-                names::CORRELATION_ID,
-                cause.correlation_id.as_deref().unwrap_or(&id),
-            );
-            if let Some(causation) = &cause.causation_id {
-                writer = writer.or_append(names::CAUSATION_ID, causation);
+        let cause = self.cause.as_deref();
+        let own = message.headers().view();
+        let lacks = |name| own.find_value(name).is_none();
+        let mut made = [0; uuid::fmt::Hyphenated::LENGTH];
+        let id = own
+            .find_str(names::MESSAGE_ID)
+            .unwrap_or_else(|| new_message_id(now).encode_lower(&mut made));
+        let mut writer = HeaderWriter::from_headers(message.headers());
+        if lacks(names::MESSAGE_ID) {
+            writer = writer.append(names::MESSAGE_ID, id);
+        }
+        if lacks(names::CORRELATION_ID) {
+            let correlation = cause.and_then(|cause| cause.correlation_id.as_deref());
+            writer = writer.append(names::CORRELATION_ID, correlation.unwrap_or(id));
+        }
+        let causation = cause.and_then(|cause| cause.causation_id.as_deref());
+        if let Some(causation) = causation.filter(|_| lacks(names::CAUSATION_ID)) {
+            writer = writer.append(names::CAUSATION_ID, causation);
+        }
+        if lacks(names::TRACEPARENT) {
+            let trace = TraceParent::next(cause.and_then(|cause| cause.trace));
+            writer = writer.append(names::TRACEPARENT, trace.encode());
+            let state = cause.and_then(|cause| cause.tracestate.as_deref());
+            if let Some(state) = state.filter(|_| lacks(names::TRACESTATE)) {
+                writer = writer.append(names::TRACESTATE, state);
             }
-            if !writer.contains(names::TRACEPARENT) {
-                writer = writer.append(names::TRACEPARENT, TraceParent::next(cause.trace).to_string());
-                if let Some(state) = &cause.tracestate {
-                    writer = writer.or_append(names::TRACESTATE, state);
-                }
-            }
-            writer
-        })?;
+        }
+        let headers = writer.finish()?;
         let timestamp = message.timestamp().unwrap_or(now);
         Ok(message.with_headers(headers).with_timestamp(timestamp))
     }
@@ -406,13 +414,13 @@ where
 }
 
 /// A UUID of version 7 (RFC 9562): sorted by time, 74 random bits.
-fn new_message_id(now: Timestamp) -> String {
+fn new_message_id(now: Timestamp) -> uuid::fmt::Hyphenated {
     let mut random = [0; 10];
     fastrand::fill(&mut random);
     let millis = u64::try_from(now.as_millis()).unwrap_or(0);
     uuid::Builder::from_unix_timestamp_millis(millis, &random)
         .into_uuid()
-        .to_string()
+        .hyphenated()
 }
 
 /// The `traceparent` header of W3C Trace Context, level 1.
@@ -453,8 +461,49 @@ impl TraceParent {
     }
 }
 
-impl fmt::Display for TraceParent {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "00-{:032x}-{:016x}-{:02x}", self.trace, self.span, self.flags)
+impl TraceParent {
+    /// `00-` trace `-` span `-` flags, in lower-case hexadecimal.
+    fn encode(self) -> [u8; 55] {
+        let mut text = [b'-'; 55];
+        hexadecimal(&mut text[..2], 0);
+        hexadecimal(&mut text[3..35], self.trace);
+        hexadecimal(&mut text[36..52], self.span.into());
+        hexadecimal(&mut text[53..], self.flags.into());
+        text
+    }
+}
+
+/// Writes the lowest digits of a number, as many as there is room for.
+fn hexadecimal(text: &mut [u8], number: u128) {
+    for (place, digit) in text.iter_mut().rev().enumerate() {
+        let nibble = (number >> (4 * place)) as u8 & 15;
+        *digit = if nibble < 10 {
+            b'0' + nibble
+        } else {
+            b'a' + nibble - 10
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trace_is_written_as_it_is_read() {
+        let text = "00-0af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7-01";
+        let trace = TraceParent::parse(text).unwrap();
+        assert_eq!(trace.encode().as_slice(), text.as_bytes());
+        let next = TraceParent::next(Some(trace));
+        assert_eq!((next.trace, next.flags), (trace.trace, trace.flags));
+        assert_ne!(next.span, trace.span);
+        for malformed in [
+            "",
+            "00-1-2-3",
+            "ff-0af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7-01",
+            "é",
+        ] {
+            assert!(TraceParent::parse(malformed).is_none(), "{malformed}");
+        }
     }
 }
