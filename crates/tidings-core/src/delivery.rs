@@ -220,6 +220,13 @@ impl Delivery {
         self.batch.message(self.record())
     }
 
+    /// Bytes of key, payload and headers together.
+    pub fn size(&self) -> usize {
+        let record = self.record();
+        let spans = [record.key, Some(record.headers), record.payload];
+        spans.iter().flatten().map(|span| span.len as usize).sum()
+    }
+
     /// When the message was published.
     pub fn timestamp(&self) -> Timestamp {
         self.origin

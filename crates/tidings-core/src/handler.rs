@@ -9,6 +9,7 @@ use crate::delivery::{Delivery, HandlerContext};
 use crate::extract::{Batch, BatchItem, FromContext, FromDelivery, Needs};
 use crate::failure::Failure;
 use crate::outcome::{BatchOutcome, IntoBatchOutcome, IntoOutcome, Outputs, Publishes};
+use crate::pace::Pace;
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -317,9 +318,10 @@ where
                 control,
                 filter,
             } = sequence;
+            let mut pace = Pace::begin();
             for index in delivery.index()..end {
                 control.progress.store(index, Ordering::Relaxed);
-                if control.stop.load(Ordering::Relaxed) {
+                if pace.is_over() || control.stop.load(Ordering::Relaxed) {
                     return SequenceEnd::Finished(index);
                 }
                 delivery.move_to(index);

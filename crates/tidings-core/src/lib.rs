@@ -20,6 +20,7 @@ mod message;
 mod middleware;
 pub mod names;
 mod outcome;
+mod pace;
 mod partition;
 mod policy;
 mod producer;
@@ -51,6 +52,7 @@ pub use handler::{
 pub use message::{Message, Position, Timestamp};
 pub use middleware::{Invoke, Middleware, Next, layered};
 pub use outcome::{BatchOutcome, IntoBatchOutcome, IntoOutcome, Output, Outputs, Publishes, To};
+pub use pace::Pace;
 pub use partition::{murmur2, partition_for_key};
 pub use policy::{BatchPolicy, Ordering, Policy, PolicyChanges, Rate, RetryOrder, retry_destination};
 pub use producer::{

@@ -53,6 +53,8 @@ pub struct Policy {
     pub concurrency: usize,
     /// How many messages may be received and not finished, per partition; the partition is paused beyond it.
     pub max_in_flight: usize,
+    /// How many bytes of messages may be received and not finished, per partition; the partition is paused beyond it.
+    pub max_in_flight_bytes: usize,
     /// How batches are formed; only for batch handlers.
     pub batch: BatchPolicy,
     /// When a failed message is tried again.
@@ -86,6 +88,7 @@ impl Default for Policy {
             ordering: Ordering::Key,
             concurrency: 1,
             max_in_flight: 10_000,
+            max_in_flight_bytes: 64 * 1024 * 1024,
             batch: BatchPolicy {
                 size: 500,
                 linger: Duration::from_millis(50),
@@ -130,6 +133,8 @@ pub struct PolicyChanges {
     pub concurrency: Option<usize>,
     /// See [`Policy::max_in_flight`].
     pub max_in_flight: Option<usize>,
+    /// See [`Policy::max_in_flight_bytes`].
+    pub max_in_flight_bytes: Option<usize>,
     /// See [`Policy::batch`].
     pub batch: Option<BatchPolicy>,
     /// See [`Policy::retry`].
@@ -171,6 +176,7 @@ impl PolicyChanges {
             ordering,
             concurrency,
             max_in_flight,
+            max_in_flight_bytes,
             batch,
             retry,
             order,

@@ -73,6 +73,7 @@ pub struct Assignment {
     /// The first offset that is not known to be finished.
     pub next: u64,
     /// Where the lane ended when it was assigned: a retry lane is known completely once it was read to here.
+    /// `u64::MAX` if that is not known yet: then it is known when the source is next [idle](SourceEvent::Idle).
     pub end: u64,
     /// Offsets above `next` that are finished already.
     pub finished: Vec<Range<u64>>,

@@ -220,6 +220,12 @@ impl<S> Subscription<S> {
         self
     }
 
+    /// How many bytes of messages may be received and not finished, per partition.
+    pub fn max_in_flight_bytes(mut self, bytes: usize) -> Self {
+        self.changes.max_in_flight_bytes = Some(bytes);
+        self
+    }
+
     /// How batches are formed: at most `size` items, the first of which waits `linger` for others.
     pub fn batch(mut self, size: usize, linger: Duration) -> Self {
         self.changes.batch = Some(BatchPolicy { size, linger });

@@ -204,6 +204,27 @@ impl OutputId {
         Self { seed }
     }
 
+    /// For what the handling of these deliveries together returns.
+    pub(crate) fn of_batch<'a>(
+        deliveries: impl Iterator<Item = &'a Delivery>,
+        context: &HandlerContext,
+    ) -> Self {
+        let mut all = String::new();
+        for delivery in deliveries {
+            match delivery.message_id() {
+                Some(id) => all.push_str(id),
+                None => all.push_str(&delivery.position().to_string()),
+            }
+            all.push('|');
+        }
+        let seed = format!(
+            "{}|{}|",
+            Uuid::new_v5(&OUTPUT_IDS, all.as_bytes()),
+            context.subscription
+        );
+        Self { seed }
+    }
+
     /// The id of the output at that place.
     pub(crate) fn of(&self, index: usize) -> String {
         Uuid::new_v5(&OUTPUT_IDS, format!("{}{index}", self.seed).as_bytes()).to_string()

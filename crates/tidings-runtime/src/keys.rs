@@ -37,6 +37,15 @@ impl BuildHasher for Hashed {
     }
 }
 
+/// A message that went to the retry lane.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Parked {
+    /// Where it is there; none if it was received there already.
+    pub(crate) offset: Option<u64>,
+    /// It was moved behind a parked one, and never held its key.
+    pub(crate) moved: bool,
+}
+
 /// A key in flight.
 #[derive(Debug)]
 struct InFlight {
@@ -178,10 +187,12 @@ impl Keys {
 
     /// A message of the key was parked at that offset of the retry lane; none if it was received there already.
     /// Returns who holds the key next if nobody does: it may have been received and handled already.
-    pub(crate) fn parked(&mut self, key: KeyId, pair: usize, offset: Option<u64>) -> Option<TaskId> {
+    pub(crate) fn parked(&mut self, key: KeyId, pair: usize, parked: Parked) -> Option<TaskId> {
         let state = self.entry(key, pair);
-        state.parked_at = state.parked_at.max(offset);
-        state.moving = false;
+        state.parked_at = state.parked_at.max(parked.offset);
+        if parked.moved {
+            state.moving = false;
+        }
         if state.holders == 0 {
             self.next_holder(key)
         } else {
@@ -248,7 +259,10 @@ impl Keys {
             if found.len() == limit {
                 break;
             }
+            // The holder in the main lane may yet be parked itself: then they must come behind it.
+            let holder_is_before = state.holders == 0 || state.in_retry;
             if !state.moving
+                && holder_is_before
                 && state.is_parked()
                 && let Some(task) = state.main.pop_front()
             {
@@ -270,6 +284,11 @@ impl Keys {
         } else {
             None
         }
+    }
+
+    /// Forgets the keys of a pair of lanes that belongs to somebody else now.
+    pub(crate) fn forget_pair(&mut self, pair: usize) {
+        self.in_flight.retain(|_, state| state.pair != pair);
     }
 
     /// Forgets everything that waits behind the keys of a pair, and the keys that nobody holds any more.

@@ -7,12 +7,22 @@ use std::sync::Arc;
 use tidings_core::{
     Assignment, Delivery, Epoch, HandlerContext, LaneId, LaneInfo, LaneRole, Progress, RecordBatch,
 };
+use tokio::time::Instant;
 
 /// At most so many ranges of finished offsets above the watermark are reported: what a restart handles again without
 /// them is bounded by `max_in_flight` anyway.
 const REPORTED_RANGES: usize = 128;
 /// At most so many counts of attempts are reported, lowest offsets first.
 const REPORTED_ATTEMPTS: usize = 1_024;
+
+/// How much of what is finished is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Extent {
+    /// What is cheap to tell often.
+    Bounded,
+    /// Everything: the lane is left in order, and nothing is to be handled again.
+    All,
+}
 
 /// Records of one batch that were received and not looked at.
 #[derive(Debug)]
@@ -42,10 +52,41 @@ pub(crate) struct Gather {
     /// Its number; 0 before the first.
     pub(crate) batch: u64,
     pub(crate) tasks: Vec<crate::tasks::TaskId>,
+    /// Items whose key is held for them and for which there was no room; they come first in the next batch.
+    pub(crate) overflow: VecDeque<crate::tasks::TaskId>,
     /// Whether the first item has waited long enough.
     pub(crate) due: bool,
     /// Calls that run.
     pub(crate) calls: usize,
+}
+
+/// What is kept in memory for a lane.
+#[derive(Debug, Default)]
+pub(crate) struct Memory {
+    /// The last ticket and the size of each batch of which something may be open.
+    batches: VecDeque<(Ticket, usize)>,
+    /// The size of these batches.
+    bytes: usize,
+    /// The size of the messages that are tasks.
+    pub(crate) tasks: usize,
+}
+
+impl Memory {
+    fn received(&mut self, last: Ticket, bytes: usize) {
+        self.batches.push_back((last, bytes));
+        self.bytes += bytes;
+    }
+
+    /// The size of the batches from the watermark on.
+    pub(crate) fn batches(&mut self, ledger: &Ledger) -> usize {
+        while let Some((last, bytes)) = self.batches.front()
+            && ledger.is_below_watermark(*last)
+        {
+            self.bytes -= bytes;
+            self.batches.pop_front();
+        }
+        self.bytes
+    }
 }
 
 /// A lane that belongs to this subscription.
@@ -80,6 +121,10 @@ pub(crate) struct Lane {
     pub(crate) sequence: Option<usize>,
     /// Its tasks, in whatever stage.
     pub(crate) tasks: usize,
+    /// What is kept in memory for it.
+    pub(crate) memory: Memory,
+    /// Messages are moved to the retry lane again after this time: it refused one.
+    pub(crate) move_again: Option<Instant>,
     pub(crate) gather: Gather,
     /// Whether there is progress to report.
     pub(crate) changed: bool,
@@ -114,6 +159,8 @@ impl Lane {
             stopping: false,
             sequence: None,
             tasks: 0,
+            memory: Memory::default(),
+            move_again: None,
             gather: Gather::default(),
             changed: false,
         }
@@ -147,6 +194,7 @@ impl Lane {
         self.ledger.pass(next);
         self.changed |= count == 0;
         if let Some(first) = first {
+            self.memory.received(first.plus(count - 1), batch.memory_bytes());
             let len = batch.len();
             let skipped = len - count;
             let delivery = Delivery::new(Arc::new(batch), skipped, self.info.clone(), context.clone());
@@ -194,15 +242,27 @@ impl Lane {
         self.attempts.is_empty() && self.ledger.finished_count() == 0
     }
 
+    /// Whether bounded progress leaves something out.
+    pub(crate) fn has_more_to_tell(&self) -> bool {
+        self.attempts.len() > REPORTED_ATTEMPTS
+            || self.ledger.finished_ranges(REPORTED_RANGES + 1).len() > REPORTED_RANGES
+    }
+
     /// What is finished.
-    pub(crate) fn progress(&self) -> Progress {
+    pub(crate) fn progress(&mut self, extent: Extent) -> Progress {
+        let (ranges, attempts) = match extent {
+            Extent::Bounded => (REPORTED_RANGES, REPORTED_ATTEMPTS),
+            Extent::All => (usize::MAX, usize::MAX),
+        };
+        let watermark = self.ledger.watermark();
+        self.attempts = self.attempts.split_off(&watermark);
         Progress {
-            watermark: self.ledger.watermark(),
-            finished: self.ledger.finished_ranges(REPORTED_RANGES),
+            watermark,
+            finished: self.ledger.finished_ranges(ranges),
             attempts: self
                 .attempts
                 .iter()
-                .take(REPORTED_ATTEMPTS)
+                .take(attempts)
                 .map(|(offset, used)| (*offset, *used))
                 .collect(),
         }

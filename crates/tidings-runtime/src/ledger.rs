@@ -80,6 +80,11 @@ impl Ledger {
         }
     }
 
+    /// Whether a position lies below the watermark.
+    pub(crate) fn is_below_watermark(&self, ticket: Ticket) -> bool {
+        ticket.0 < self.first
+    }
+
     /// Whether a position is finished.
     pub(crate) fn is_finished(&self, ticket: Ticket) -> bool {
         match ticket

@@ -5,7 +5,7 @@ use crate::spec::DeadLetterTarget;
 use std::sync::Arc;
 use std::time::Duration;
 use tidings_core::headers::HeaderWriter;
-use tidings_core::{Delivery, Failure, MAX_BACKOFF, Message, Origin, Outgoing, Position, Timestamp, names};
+use tidings_core::{Delivery, MAX_BACKOFF, Message, Origin, Outgoing, Position, Timestamp, names};
 
 /// The most bytes of a diagnosis's error chain.
 pub(crate) const MAX_ERROR_BYTES: usize = 1_024;
@@ -79,7 +79,7 @@ pub(crate) fn parked(
 pub(crate) struct GivenUp<'a> {
     pub(crate) handler: &'a str,
     pub(crate) reason: &'static str,
-    pub(crate) failure: &'a Failure,
+    pub(crate) error: &'a str,
     pub(crate) at: Timestamp,
 }
 
@@ -97,10 +97,7 @@ pub(crate) fn dead(leaving: &Leaving<'_>, target: &DeadLetterTarget, given_up: &
         .append(names::HANDLER, bounded(given_up.handler, MAX_NAME_BYTES))
         .append(names::REASON, given_up.reason)
         .append(names::LAST_FAILURE, given_up.at.as_millis().to_string())
-        .append(
-            names::ERROR,
-            bounded(&given_up.failure.to_string(), MAX_ERROR_BYTES),
-        );
+        .append(names::ERROR, bounded(given_up.error, MAX_ERROR_BYTES));
     let partition = leaving.delivery.position().partition();
     Outgoing {
         destination: target.destination.clone(),
@@ -129,8 +126,8 @@ pub(crate) struct Parked {
 
 impl Parked {
     /// Reads the headers. What is missing or out of range is none: no attempts, due now. No wait is longer than the
-    /// longest back-off.
-    pub(crate) fn read(delivery: &Delivery, now: Timestamp) -> Self {
+    /// longest back-off, and nothing waits in the retry lane that has used all of its `attempts`.
+    pub(crate) fn read(delivery: &Delivery, now: Timestamp, attempts: u32) -> Self {
         let headers = delivery.headers();
         let number = |name| headers.find_str(name)?.parse::<i64>().ok();
         let count = |name| {
@@ -153,7 +150,9 @@ impl Parked {
         };
         let latest = now.plus(MAX_BACKOFF);
         Self {
-            used: count(names::ATTEMPTS),
+            used: Some(count(names::ATTEMPTS))
+                .filter(|used| *used < attempts)
+                .unwrap_or(0),
             due: millis(names::DUE).unwrap_or(now).min(latest),
             origin: origin(),
         }

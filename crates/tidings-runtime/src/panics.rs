@@ -1,5 +1,6 @@
 //! A panic in a handler is a failure of that delivery: [`poll_caught`], [`call_caught`].
 
+use crate::letters::MAX_ERROR_BYTES;
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
@@ -20,6 +21,25 @@ pub(crate) fn failure(payload: &(dyn Any + Send)) -> Failure {
 pub(crate) fn call_caught<T>(call: impl FnOnce() -> T) -> Result<T, Failure> {
     // What the call shares with others is the user's, who must expect a panic as in any other thread.
     catch_unwind(AssertUnwindSafe(call)).map_err(|payload| failure(&*payload))
+}
+
+/// Drops something of the user's.
+pub(crate) fn drop_caught<T>(value: T) {
+    if let Err(failure) = call_caught(|| drop(value)) {
+        tracing::error!(error = %failure, "a destructor in a handler panicked");
+    }
+}
+
+/// What a failure says, bounded; never a panic, whatever its error does when it is printed.
+pub(crate) fn text_of(failure: &Failure) -> String {
+    let said = call_caught(|| failure.to_string());
+    let mut said = said.unwrap_or_else(|_| "an error that panics when it is printed".to_owned());
+    let mut end = MAX_ERROR_BYTES.min(said.len());
+    while !said.is_char_boundary(end) {
+        end -= 1;
+    }
+    said.truncate(end);
+    said
 }
 
 /// Polls something of the user's. After an error it must not be polled again.

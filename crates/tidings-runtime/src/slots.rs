@@ -188,8 +188,9 @@ impl<W> Slots<W> {
                 .slots
                 .pop_front()?;
             let state = &mut self.slots[slot];
-            // Reset before polling: a wake during the poll must count.
-            state.handle.queued.store(false, Ordering::Release);
+            // Reset before polling: a wake during the poll must count. A plain store could still be on its way while the
+            // poll already reads; a swap cannot.
+            state.handle.queued.swap(false, Ordering::AcqRel);
             if let Some(work) = state.work.take() {
                 return Some((slot, work));
             }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tidings_core::{BinderError, DynSource, SourceError, SourceEvent, SourceInput, SourceSpec};
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 /// A batch has at most so many bytes, unless one message is larger.
 const MAX_BATCH_BYTES: usize = 512 * 1024;
@@ -16,7 +16,9 @@ const MAX_BATCH_BYTES: usize = 512 * 1024;
 const REPORT_INTERVAL: Duration = Duration::from_millis(5);
 /// After so many rounds other tasks of the runtime get their turn.
 const ROUNDS: u32 = 32;
-/// How long storing progress may take when lanes are handed over, and when the subscription ends.
+/// Of the time for a drain at most so much is kept for storing progress and leaving the group.
+const TAIL: Duration = Duration::from_secs(2);
+/// How long storing progress may take when lanes are handed over.
 const COMMIT_TIMEOUT: Duration = Duration::from_secs(5);
 /// The first wait before a broker that is away is asked again, and the longest.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
@@ -71,17 +73,22 @@ impl SubscriptionHandle {
 
     /// Starts nothing more, lets what runs finish until the deadline, stores progress and leaves the group.
     pub async fn drain(&self, deadline: Instant) -> DrainReport {
-        let nothing = DrainReport {
-            finished_in_time: true,
-            abandoned: 0,
-        };
         let (reply, report) = oneshot::channel();
         if self.control.send(Control::Drain { deadline, reply }).is_err() {
-            return nothing;
+            return self.ended_before();
         }
-        let report = report.await.unwrap_or(nothing);
+        let report = report.await;
         self.stopped().await;
-        report
+        report.unwrap_or_else(|_| self.ended_before())
+    }
+
+    /// It had ended by itself: well, or because it failed.
+    fn ended_before(&self) -> DrainReport {
+        let finished_in_time = self.board.read().phase == Phase::Stopped;
+        DrainReport {
+            finished_in_time,
+            abandoned: 0,
+        }
     }
 
     /// Stops at once, as a crash would: what runs is dropped and nothing more is stored.
@@ -176,12 +183,14 @@ async fn connect(
 ) -> Option<Box<dyn DynSource>> {
     let mut wait = FIRST_WAIT;
     loop {
-        let error = match spec.binder.subscribe(source_spec(spec)).await {
-            Ok(source) => {
+        let subscribed = obeying(commands, dispatcher, spec.binder.subscribe(source_spec(spec))).await;
+        let error = match subscribed {
+            Heard::Done(Ok(source)) => {
                 board.set_obstacle(AWAY, None);
                 return Some(source);
             }
-            Err(error) => error,
+            Heard::Done(Err(error)) => error,
+            Heard::Drain(reply) => return stopped_before_it_began(board, reply),
         };
         board.set_obstacle(AWAY, Some(error.to_string()));
         if is_final(&error) {
@@ -189,23 +198,50 @@ async fn connect(
             return None;
         }
         tracing::warn!(subscription = %spec.context.subscription, %error, "not connected");
-        let again = Instant::now() + wait;
+        if let Heard::Drain(reply) = obeying(commands, dispatcher, tokio::time::sleep(wait)).await {
+            return stopped_before_it_began(board, reply);
+        }
         wait = (wait * 2).min(LONGEST_WAIT);
-        loop {
-            tokio::select! {
-                command = commands.recv() => match command {
-                    Some(Control::Pause(paused)) => dispatcher.set_paused(paused),
-                    Some(Control::Drain { reply, .. }) => {
-                        board.edit(|status| status.phase = Phase::Stopped);
-                        let _ = reply.send(DrainReport { finished_in_time: true, abandoned: 0 });
-                        return None;
-                    }
-                    None => sleep_until(again).await,
-                },
-                () = sleep_until(again) => break,
-            }
+    }
+}
+
+/// What came first.
+enum Heard<T> {
+    Done(T),
+    Drain(oneshot::Sender<DrainReport>),
+}
+
+/// Waits for something, and does meanwhile what the handle says.
+async fn obeying<T>(
+    commands: &mut mpsc::UnboundedReceiver<Control>,
+    dispatcher: &mut Dispatcher,
+    waiting: impl Future<Output = T>,
+) -> Heard<T> {
+    tokio::pin!(waiting);
+    let mut closed = false;
+    loop {
+        tokio::select! {
+            done = &mut waiting => return Heard::Done(done),
+            command = commands.recv(), if !closed => match command {
+                Some(Control::Pause(paused)) => dispatcher.set_paused(paused),
+                Some(Control::Drain { reply, .. }) => return Heard::Drain(reply),
+                None => closed = true,
+            },
         }
     }
+}
+
+fn stopped_before_it_began(
+    board: &StatusBoard,
+    reply: oneshot::Sender<DrainReport>,
+) -> Option<Box<dyn DynSource>> {
+    board.edit(|status| status.phase = Phase::Stopped);
+    // Whoever asked may have stopped waiting.
+    let _ = reply.send(DrainReport {
+        finished_in_time: true,
+        abandoned: 0,
+    });
+    None
 }
 
 /// Whether trying again cannot help.
@@ -238,13 +274,34 @@ fn source_spec(spec: &SubscriptionSpec) -> SourceSpec {
     }
 }
 
+/// A drain that was asked for.
+struct Drain {
+    /// When what runs is stopped: a part of the time is kept for storing progress and leaving the group.
+    stop: Instant,
+    /// When it is over, whatever the broker does.
+    deadline: Instant,
+    reply: oneshot::Sender<DrainReport>,
+}
+
+impl Drain {
+    fn until(deadline: Instant, reply: oneshot::Sender<DrainReport>) -> Self {
+        let time = deadline.saturating_duration_since(Instant::now());
+        let stop = deadline - (time / 5).min(TAIL);
+        Self {
+            stop,
+            deadline,
+            reply,
+        }
+    }
+}
+
 struct Runner {
     subscription: Arc<str>,
     dispatcher: Dispatcher,
     source: Box<dyn DynSource>,
     board: Arc<StatusBoard>,
     commands: mpsc::UnboundedReceiver<Control>,
-    drain: Option<(Instant, oneshot::Sender<DrainReport>)>,
+    drain: Option<Drain>,
     reported: Instant,
     /// The source is not asked before this time.
     ask_again: Option<Instant>,
@@ -262,6 +319,15 @@ enum Woken {
 impl Runner {
     async fn run(mut self) {
         self.write_phase();
+        if self.serve().await
+            && let Some(drain) = self.drain.take()
+        {
+            self.finish(drain).await;
+        }
+    }
+
+    /// Works until it is told to stop (true), or the source has ended (false).
+    async fn serve(&mut self) -> bool {
         let mut rounds = 0;
         loop {
             let more = self.dispatcher.work();
@@ -269,10 +335,10 @@ impl Runner {
             if self.dispatcher.is_leaving() && !self.dispatcher.is_draining() {
                 self.hand_over().await;
             }
-            if let Some((deadline, _)) = &self.drain
-                && (self.dispatcher.is_quiet() || Instant::now() >= *deadline)
+            if let Some(drain) = &self.drain
+                && (self.dispatcher.is_quiet() || Instant::now() >= drain.stop)
             {
-                return self.finish().await;
+                return true;
             }
             if !more || self.reported.elapsed() >= REPORT_INTERVAL {
                 self.report();
@@ -286,7 +352,7 @@ impl Runner {
                 Woken::Command(command) => self.obey(command),
                 Woken::Source(event) => {
                     if !self.take(event) {
-                        return;
+                        return false;
                     }
                 }
             }
@@ -298,7 +364,7 @@ impl Runner {
         let timer = [
             self.dispatcher.next_timer(),
             self.ask_again,
-            self.drain.as_ref().map(|(deadline, _)| *deadline),
+            self.drain.as_ref().map(|drain| drain.stop),
         ];
         let timer = timer.into_iter().flatten().min();
         let ask = self.ask_again.is_none_or(|at| at <= Instant::now());
@@ -322,7 +388,7 @@ impl Runner {
             Some(Control::Pause(paused)) => self.dispatcher.set_paused(paused),
             Some(Control::Drain { deadline, reply }) => {
                 self.dispatcher.drain();
-                self.drain = Some((deadline, reply));
+                self.drain = Some(Drain::until(deadline, reply));
             }
             // Every handle is gone: it runs as long as its runtime.
             None => self.commands_closed = true,
@@ -356,7 +422,11 @@ impl Runner {
 
     fn on_event(&mut self, event: SourceEvent) {
         match event {
-            SourceEvent::Assigned(lanes) if !self.dispatcher.is_draining() => self.dispatcher.assign(lanes),
+            SourceEvent::Assigned(lanes) if !self.dispatcher.is_draining() => {
+                // What is still damaged is reported again.
+                self.board.set_obstacle(DAMAGED, None);
+                self.dispatcher.assign(lanes);
+            }
             SourceEvent::Revoking { lanes, deadline } => self.dispatcher.revoke(&lanes, deadline),
             SourceEvent::Lost(lanes) => self.dispatcher.lose(&lanes),
             SourceEvent::Batch(batch) => self.dispatcher.receive(batch),
@@ -374,7 +444,12 @@ impl Runner {
         };
         self.board.set_obstacle(number, Some(error.to_string()));
         match error {
-            SourceError::Unavailable { .. } | SourceError::Corrupt { .. } => {
+            // The other lanes go on.
+            SourceError::Corrupt { .. } => {
+                self.ask_again = Some(Instant::now() + FIRST_WAIT);
+                true
+            }
+            SourceError::Unavailable { .. } => {
                 self.ask_again = Some(Instant::now() + self.wait);
                 self.wait = (self.wait * 2).min(LONGEST_WAIT);
                 true
@@ -415,48 +490,75 @@ impl Runner {
         if lanes.is_empty() {
             return;
         }
-        self.report();
-        self.commit(COMMIT_TIMEOUT).await;
+        self.report_all();
+        self.commit(Instant::now() + COMMIT_TIMEOUT).await;
         // Not stored is no loss: the next owner handles again what it does not know to be finished.
         self.source.release(&lanes);
         self.dispatcher.forget(&lanes);
         self.dispatcher.write_status();
     }
 
-    async fn commit(&mut self, limit: Duration) -> bool {
-        let error = match timeout(limit, self.source.commit()).await {
-            Ok(Ok(())) => {
+    /// Reports everything of lanes that are left: what is told now is not handled again.
+    fn report_all(&mut self) {
+        self.report();
+        for (lane, epoch, progress) in self.dispatcher.take_all_progress() {
+            self.source.progress(lane, epoch, progress);
+        }
+    }
+
+    /// Stores progress. Handlers go on meanwhile, and timers fire.
+    async fn commit(&mut self, deadline: Instant) -> bool {
+        let (dispatcher, source) = (&mut self.dispatcher, &mut self.source);
+        let mut storing = source.commit();
+        let result = loop {
+            let timer = dispatcher.next_timer().unwrap_or(deadline).min(deadline);
+            // Borrowed mutably although it only looks: see `wait`.
+            let looking = &mut *dispatcher;
+            let woken = poll_fn(move |context| looking.poll_woken(context));
+            tokio::select! {
+                biased;
+                result = &mut storing => break Some(result),
+                () = woken => {}
+                () = sleep_until(timer) => {}
+            }
+            if Instant::now() >= deadline {
+                break None;
+            }
+            if dispatcher.work() {
+                tokio::task::yield_now().await;
+            }
+        };
+        drop(storing);
+        let error = match result {
+            Some(Ok(())) => {
                 self.board.set_obstacle(UNCOMMITTED, None);
                 return true;
             }
-            Ok(Err(error)) => error.to_string(),
-            Err(_) => format!("no answer within {limit:?}"),
+            Some(Err(error)) => error.to_string(),
+            None => "the broker does not answer in time".to_owned(),
         };
         tracing::warn!(subscription = %self.subscription, %error, "progress could not be stored; it will be handled again");
-        self.board.set_obstacle(
-            UNCOMMITTED,
-            Some(format!("progress could not be stored: {error}")),
-        );
+        let said = format!("progress could not be stored: {error}");
+        self.board.set_obstacle(UNCOMMITTED, Some(said));
         false
     }
 
-    /// The end of a drain.
-    async fn finish(mut self) {
+    /// The end of a drain: by its deadline, whatever the broker does.
+    async fn finish(mut self, drain: Drain) {
         let abandoned = self.dispatcher.cut_all();
-        self.report();
-        let stored = self.commit(COMMIT_TIMEOUT).await;
-        let closed = matches!(timeout(COMMIT_TIMEOUT, self.source.close()).await, Ok(Ok(())));
+        self.report_all();
+        let half = drain.deadline.saturating_duration_since(Instant::now()) / 2;
+        let stored = self.commit(Instant::now() + half).await;
+        let closed = matches!(timeout_at(drain.deadline, self.source.close()).await, Ok(Ok(())));
         self.board.edit(|status| {
             status.phase = Phase::Stopped;
             status.lanes.clear();
         });
-        if let Some((_, reply)) = self.drain.take() {
-            let report = DrainReport {
-                finished_in_time: abandoned == 0 && stored && closed,
-                abandoned,
-            };
-            // Whoever asked may have stopped waiting.
-            let _ = reply.send(report);
-        }
+        let report = DrainReport {
+            finished_in_time: abandoned == 0 && stored && closed,
+            abandoned,
+        };
+        // Whoever asked may have stopped waiting.
+        let _ = drain.reply.send(report);
     }
 }

@@ -17,6 +17,8 @@ pub(crate) enum Timer {
     Linger { lane: usize, batch: u64 },
     /// The rate limit allows the next delivery.
     Rate,
+    /// Something may go on.
+    Look,
     /// A revoked lane is taken away.
     Revoke { lane: usize, epoch: Epoch },
 }
@@ -57,6 +59,17 @@ impl Timers {
             order: self.order,
             timer,
         }));
+    }
+
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.heap.len()
+    }
+
+    /// Forgets the others.
+    pub(crate) fn retain(&mut self, keep: impl Fn(Timer) -> bool) {
+        self.heap.retain(|Reverse(entry)| keep(entry.timer));
+        self.heap.shrink_to(2 * self.heap.len());
     }
 
     /// When the next one comes.

@@ -3,6 +3,9 @@
 use std::time::Duration;
 use tidings_core::{FailureKind, MAX_BACKOFF, Retry};
 
+/// What does not count as an attempt waits at least this long: it would spin otherwise.
+const SHORTEST_POSTPONEMENT: Duration = Duration::from_millis(1);
+
 /// What becomes of a delivery that failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
@@ -25,7 +28,7 @@ pub(crate) fn judge(kind: FailureKind, attempt: u32, retry: &Retry, random: f64)
         FailureKind::Rejected => return Verdict::GiveUp("rejected"),
         FailureKind::Later(wait) => {
             return Verdict::Again {
-                wait: wait.min(MAX_BACKOFF),
+                wait: wait.clamp(SHORTEST_POSTPONEMENT, MAX_BACKOFF),
                 counts: false,
             };
         }

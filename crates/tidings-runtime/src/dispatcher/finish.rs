@@ -3,10 +3,11 @@
 use super::Dispatcher;
 use super::run::Work;
 use crate::effects::OutputId;
-use crate::keys::KeyId;
+use crate::keys::{KeyId, Parked};
 use crate::letters::{self, GivenUp, Leaving};
-use crate::panics::call_caught;
+use crate::panics::{call_caught, drop_caught, text_of};
 use crate::tasks::{Stage, TaskId};
+use crate::timers::Timer;
 use crate::verdict::{Verdict, judge};
 use std::task::Poll;
 use std::time::Duration;
@@ -14,6 +15,9 @@ use tidings_core::{
     AckDecision, BoxFuture, Failure, FailureKind, HandlerResult, Ordering, Outputs, Position, PublishError,
 };
 use tokio::time::Instant;
+
+/// After the retry lane refused a message for good, none is moved there for so long.
+const MOVE_AGAIN: Duration = Duration::from_secs(1);
 
 /// How an effect ended.
 pub(super) enum EffectEnd {
@@ -90,9 +94,9 @@ impl Dispatcher {
             EffectEnd::Published(Ok(())) => self.done(id, Some(slot)),
             EffectEnd::Published(Err(error)) => {
                 // The handler did its work: running it again would do it twice, and help nothing.
-                let failure = Failure::new(FailureKind::Permanent, error);
-                self.note_failure(id, &failure);
-                self.dead_letter(id, Some(slot), "permanent", &failure);
+                let said = text_of(&Failure::new(FailureKind::Permanent, error));
+                self.note_failure(id, FailureKind::Permanent, &said);
+                self.give_up(id, Some(slot), Verdict::GiveUp("permanent"), &said);
             }
             EffectEnd::Decided(AckDecision::Ack, outputs) => self.publish_or_done(id, slot, outputs),
             EffectEnd::Decided(decision, _) => self.failed(id, Some(slot), refusal(decision)),
@@ -107,23 +111,14 @@ impl Dispatcher {
 
     /// An attempt failed.
     pub(super) fn failed(&mut self, id: TaskId, slot: Option<usize>, failure: Failure) {
-        self.note_failure(id, &failure);
-        let retry = &self.spec.policy.retry;
-        let kind = call_caught(|| retry.classify(&failure)).unwrap_or(failure.kind());
-        let Some(task) = self.tasks.get_mut(id) else {
-            return;
-        };
-        let verdict = match call_caught(|| judge(kind, task.used.saturating_add(1), retry, fastrand::f64())) {
-            Ok(verdict) => verdict,
-            // A back-off function of the user's that panics must not make a message wait for ever.
-            Err(_) => Verdict::GiveUp("exhausted"),
-        };
+        let (verdict, said) = self.judge(id, &failure);
+        drop_caught(failure);
         match verdict {
-            Verdict::GiveUp(reason) => {
-                task.used = task.used.saturating_add(1);
-                self.dead_letter(id, slot, reason, &failure);
-            }
+            Verdict::GiveUp(_) => self.give_up(id, slot, verdict, &said),
             Verdict::Again { wait, counts } => {
+                let Some(task) = self.tasks.get_mut(id) else {
+                    return;
+                };
                 if counts {
                     task.used = task.used.saturating_add(1);
                     let (lane, offset, used) = (task.lane, task.delivery.lane_offset(), task.used);
@@ -136,18 +131,40 @@ impl Dispatcher {
         }
     }
 
+    /// Counts a failure, and says what becomes of its delivery and what is to be said about it. What the user wrote is
+    /// asked with care: a panic in there is one more failure.
+    pub(super) fn judge(&mut self, id: TaskId, failure: &Failure) -> (Verdict, String) {
+        let said = text_of(failure);
+        self.note_failure(id, failure.kind(), &said);
+        let retry = &self.spec.policy.retry;
+        let kind = call_caught(|| retry.classify(failure)).unwrap_or(failure.kind());
+        let attempt = self.tasks.get(id).map_or(1, |task| task.used.saturating_add(1));
+        // A back-off function of the user's that panics must not make a message wait for ever.
+        let verdict = call_caught(|| judge(kind, attempt, retry, fastrand::f64()));
+        (verdict.unwrap_or(Verdict::GiveUp("exhausted")), said)
+    }
+
+    /// A delivery is never tried again.
+    pub(super) fn give_up(&mut self, id: TaskId, slot: Option<usize>, verdict: Verdict, said: &str) {
+        let Verdict::GiveUp(reason) = verdict else { return };
+        if let Some(task) = self.tasks.get_mut(id) {
+            task.used = task.used.saturating_add(1);
+        }
+        self.dead_letter(id, slot, reason, said);
+    }
+
     /// Counts and remembers a failure.
-    pub(super) fn note_failure(&mut self, id: TaskId, failure: &Failure) {
+    fn note_failure(&mut self, id: TaskId, kind: FailureKind, said: &str) {
         let now = self.spec.context.clock.now();
         self.board.counters.failed.add(1);
         self.board
-            .edit(|status| status.last_failure = Some((now, failure.to_string())));
+            .edit(|status| status.last_failure = Some((now, said.to_owned())));
         let Some(task) = self.tasks.get_mut(id) else {
             return;
         };
         task.first_failure.get_or_insert(now);
         tracing::debug!(subscription = %self.spec.context.subscription, position = %task.delivery.position(),
-            kind = failure.kind().as_str(), %failure, "a delivery failed");
+            kind = kind.as_str(), failure = said, "a delivery failed");
     }
 
     /// Delivers a task again after that time: waits in the retry lane if that is long, else in memory.
@@ -161,11 +178,7 @@ impl Dispatcher {
         if let Some(task) = self.tasks.get_mut(id) {
             task.detach();
         }
-        if self
-            .tasks
-            .get(id)
-            .is_some_and(|task| self.lane(task.lane).is_some_and(|lane| lane.stopping))
-        {
+        if self.tasks.get(id).is_some_and(|task| self.is_stopping(task.lane)) {
             return self.abandon_task(id);
         }
         self.wait(id, wait);
@@ -220,14 +233,17 @@ impl Dispatcher {
         let Some(task) = self.tasks.get(id) else {
             return self.slots.give_back(slot);
         };
-        let (lane, key) = (task.lane, task.key);
+        let (lane, key, moved) = (task.lane, task.key, !task.holds_key);
         if task.used > 0 || task.first_failure.is_some() {
             self.board.counters.parked.add(1);
         }
         let partner = self.lane(lane).and_then(|lane| lane.partner);
         if let Some(retry) = partner.and_then(|partner| self.lane_mut(partner)) {
             retry.parked_end = retry.parked_end.max(position.offset() + 1);
-            self.source_idle = false;
+            // It may have been received before this receipt: then nothing is to come.
+            if retry.ledger.next_offset() <= position.offset() {
+                self.source_idle = false;
+            }
         }
         if let Some(key) = key
             && self.keeps_order()
@@ -236,7 +252,8 @@ impl Dispatcher {
             // It may have come back already: then nothing is still to come.
             let retry = partner.and_then(|partner| self.lane(partner));
             let is_back = retry.is_some_and(|retry| retry.looked_to > position.offset());
-            if let Some(next) = self.keys.parked(key, pair, (!is_back).then(|| position.offset())) {
+            let offset = (!is_back).then(|| position.offset());
+            if let Some(next) = self.keys.parked(key, pair, Parked { offset, moved }) {
                 self.next_of_key(next);
             }
         }
@@ -248,8 +265,17 @@ impl Dispatcher {
         tracing::warn!(subscription = %self.spec.context.subscription, %error, "a message cannot be parked and waits in memory");
         self.slots.give_back(slot);
         let Some(task) = self.tasks.get(id) else { return };
-        match task.key.filter(|_| !task.holds_key) {
+        let (key, index) = (task.key.filter(|_| !task.holds_key), task.lane);
+        if self.is_stopping(index) {
+            return self.abandon_task(id);
+        }
+        match key {
             Some(key) if self.keeps_order() => {
+                let later = Instant::now() + MOVE_AGAIN;
+                self.timers.set(later, Timer::Look);
+                if let Some(lane) = self.lane_mut(index) {
+                    lane.move_again = Some(later);
+                }
                 self.tasks.set_stage(id, Stage::Queued);
                 if let Some(next) = self.keys.not_moved(key, id) {
                     self.next_of_key(next);
@@ -260,13 +286,7 @@ impl Dispatcher {
     }
 
     /// Writes a message to the dead letters; its position stays open until the broker keeps it.
-    pub(super) fn dead_letter(
-        &mut self,
-        id: TaskId,
-        slot: Option<usize>,
-        reason: &'static str,
-        failure: &Failure,
-    ) {
+    fn dead_letter(&mut self, id: TaskId, slot: Option<usize>, reason: &'static str, said: &str) {
         let Some(task) = self.tasks.get(id) else { return };
         let input = self
             .lane(task.lane)
@@ -274,11 +294,11 @@ impl Dispatcher {
         let target = input.and_then(|input| input.dead_letter.as_ref());
         let Some(target) = target.filter(|_| !self.spec.policy.lose_exhausted_messages) else {
             self.board.counters.dropped.add(1);
-            tracing::warn!(subscription = %self.spec.context.subscription, position = %task.delivery.position(), %failure,
+            tracing::warn!(subscription = %self.spec.context.subscription, position = %task.delivery.position(), failure = said,
                 "a message is lost, as lose_exhausted_messages says");
             return self.close(id, slot);
         };
-        tracing::warn!(subscription = %self.spec.context.subscription, position = %task.delivery.position(), reason, %failure,
+        tracing::warn!(subscription = %self.spec.context.subscription, position = %task.delivery.position(), reason, failure = said,
             destination = %target.destination, "to the dead letters");
         let leaving = Leaving {
             delivery: &task.delivery,
@@ -289,7 +309,7 @@ impl Dispatcher {
         let given_up = GivenUp {
             handler: self.spec.handler.name(),
             reason,
-            failure,
+            error: said,
             at,
         };
         let message = letters::dead(&leaving, target, &given_up);
@@ -318,6 +338,7 @@ impl Dispatcher {
         let Some(task) = self.tasks.remove(id) else { return };
         if let Some(lane) = self.lane_mut(task.lane) {
             lane.tasks = lane.tasks.saturating_sub(1);
+            lane.memory.tasks = lane.memory.tasks.saturating_sub(task.delivery.size());
             lane.finish(task.ticket);
             lane.forget_attempts(task.delivery.lane_offset());
         }
@@ -338,7 +359,12 @@ impl Dispatcher {
             return;
         };
         task.holds_key = true;
-        match task.due {
+        let index = task.lane;
+        let due = task.due;
+        if self.is_stopping(index) {
+            return self.abandon_task(id);
+        }
+        match due {
             Some(due) if due > Instant::now() => {
                 let wait = due - Instant::now();
                 self.wait(id, wait);
@@ -368,7 +394,7 @@ impl Dispatcher {
         if task.used > 0
             && let Err(wait) = self.budget.take(now)
         {
-            return self.timers.set(now + wait, crate::timers::Timer::Due(id));
+            return self.timers.set(now + wait, Timer::Due(id));
         }
         let (key, holds_key, lane) = (task.key, task.holds_key, task.lane);
         let pair = self.lane(lane).map_or(lane, |lane| lane.pair);

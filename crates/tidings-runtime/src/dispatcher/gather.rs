@@ -1,15 +1,17 @@
 //! Batch handlers: items are gathered per pair of lanes, handled by one call, and then go their own ways.
 
 use super::Dispatcher;
-use super::run::Work;
+use super::run::{Running, Work};
 use crate::effects::OutputId;
 use crate::keys::KeyId;
-use crate::panics::{call_caught, poll_caught};
+use crate::panics::{call_caught, drop_caught, poll_caught};
+
 use crate::tasks::{Stage, TaskId};
 use crate::timers::Timer;
+use crate::verdict::Verdict;
 use std::collections::HashMap;
 use std::task::Poll;
-use tidings_core::{BatchOutcome, BoxFuture, Failure, FailureKind, Ordering, Outputs, PublishError};
+use tidings_core::{BatchOutcome, BoxFuture, Failure, Ordering, Outputs, PublishError};
 use tokio::time::Instant;
 
 /// A call of a batch handler.
@@ -53,15 +55,27 @@ impl Dispatcher {
         }
     }
 
-    /// A message whose key was freed joins the batch, and those of its key behind it as far as there is room.
+    /// A message whose key was freed joins the batch, or the next one if there is no room.
     pub(super) fn gather_next(&mut self, id: TaskId) {
-        let Some(task) = self.tasks.get(id) else { return };
-        let (index, key) = (task.lane, task.key);
-        // Beyond the size or beside a running call is no harm here: the key is held, so its order is kept.
+        let Some(index) = self.tasks.get(id).map(|task| task.lane) else {
+            return;
+        };
+        let size = self.spec.policy.batch.size.max(1);
+        // A running call is no obstacle: the key is held, so its order is kept.
         self.has_room_in_batch(index);
+        match self.lane_mut(index) {
+            Some(lane) if lane.gather.tasks.len() >= size => lane.gather.overflow.push_back(id),
+            _ => self.gather_now(index, id),
+        }
+    }
+
+    /// A message that holds its key joins the batch, and those of its key behind it as far as there is room.
+    fn gather_now(&mut self, index: usize, id: TaskId) {
         let now = Instant::now();
         self.add_to_batch(index, id, now);
-        let Some(key) = key else { return };
+        let Some(key) = self.tasks.get(id).and_then(|task| task.key) else {
+            return;
+        };
         let Some(batch) = self.lane(index).map(|lane| lane.gather.batch) else {
             return;
         };
@@ -116,28 +130,42 @@ impl Dispatcher {
                 deliveries.push(task.delivery.clone().with_attempt(task.used.saturating_add(1)));
             }
         }
+        self.gather_overflow(index);
         let call = BatchCall { lane: index, tasks };
         let slot = self.slots.take();
-        match call_caught(|| self.batch_future(&deliveries)) {
-            Ok(future) => self.poll_batch(slot, call, future),
+        match call_caught(|| self.call_batch(&deliveries)) {
+            Ok(running) => self.poll_batch(slot, call, running),
             Err(failure) => self.on_batch(slot, call, Err(failure)),
         }
     }
 
-    pub(super) fn poll_batch(
-        &mut self,
-        slot: usize,
-        call: BatchCall,
-        mut future: BoxFuture<'static, BatchOutcome>,
-    ) {
-        match self.slots.poll(slot, |context| poll_caught(&mut future, context)) {
+    /// What had no room in the batch before begins the next one.
+    fn gather_overflow(&mut self, index: usize) {
+        let size = self.spec.policy.batch.size.max(1);
+        while let Some(lane) = self.lane_mut(index)
+            && lane.gather.tasks.len() < size
+            && let Some(next) = lane.gather.overflow.pop_front()
+        {
+            self.gather_now(index, next);
+        }
+    }
+
+    pub(super) fn poll_batch(&mut self, slot: usize, call: BatchCall, mut running: Running<BatchOutcome>) {
+        match self
+            .slots
+            .poll(slot, |context| poll_caught(&mut running.future, context))
+        {
             Poll::Pending => {
-                self.arm_timeout(slot);
-                self.slots.put(slot, Work::Batch { call, future });
+                if running.stopped.is_none() {
+                    self.arm_timeout(slot);
+                }
+                self.slots.put(slot, Work::Batch { call, running });
             }
             Poll::Ready(outcome) => {
-                drop(future);
-                self.on_batch(slot, call, outcome);
+                let Running { future, stopped, .. } = running;
+                drop_caught(future);
+                // A task that was stopped says only that it was cancelled.
+                self.on_batch(slot, call, stopped.map_or(outcome, Err));
             }
         }
     }
@@ -150,7 +178,7 @@ impl Dispatcher {
         if outputs.is_empty() {
             return self.end_call(slot, call, failures);
         }
-        let mut future = self.publish_of_batch(&call, outputs);
+        let mut future = self.publish_of_batch(&call, &failures, outputs);
         match self.slots.poll(slot, |context| future.as_mut().poll(context)) {
             Poll::Pending => self.slots.put(
                 slot,
@@ -164,21 +192,21 @@ impl Dispatcher {
         }
     }
 
+    /// The ids of what a call returns are derived from the items that it handled.
     fn publish_of_batch(
         &self,
         call: &BatchCall,
+        failures: &[Option<Failure>],
         outputs: Outputs,
     ) -> BoxFuture<'static, Result<(), PublishError>> {
-        let first = call.tasks.iter().find_map(|id| self.tasks.get(*id));
-        let id = first.map(|task| OutputId::new(&task.delivery, &self.spec.context));
+        let items = call.tasks.iter().zip(failures);
+        let handled = items
+            .filter(|(_, failure)| failure.is_none())
+            .filter_map(|(id, _)| self.tasks.get(*id));
+        let id = OutputId::of_batch(handled.map(|task| &task.delivery), &self.spec.context);
         let publisher = self.spec.context.publisher.clone();
         let (effects, channel) = (self.effects.clone(), self.spec.output.clone());
-        Box::pin(async move {
-            match id {
-                Some(id) => effects.publish(publisher, channel, outputs, id).await,
-                None => Ok(()),
-            }
-        })
+        Box::pin(effects.publish(publisher, channel, outputs, id))
     }
 
     pub(super) fn on_batch_published(
@@ -209,16 +237,13 @@ impl Dispatcher {
             match (failure, task.key) {
                 (None, _) => self.done(id, None),
                 (Some(failure), Some(key)) => match behind.get_mut(&key) {
-                    Some(others)
-                        if self.spec.policy.retry.classify(&failure).is_retryable()
-                            && self.has_attempts(id, &failure) =>
-                    {
-                        self.note_failure(id, &failure);
-                        self.step_back(id);
-                        others.push(id);
+                    Some(others) => {
+                        if self.step_back(id, failure) {
+                            others.push(id);
+                        }
                     }
-                    _ => {
-                        behind.entry(key).or_default();
+                    None => {
+                        behind.insert(key, Vec::new());
                         self.failed(id, None, failure);
                     }
                 },
@@ -232,33 +257,29 @@ impl Dispatcher {
         }
     }
 
-    /// Whether a failed item may be tried again; counts the attempt.
-    fn has_attempts(&mut self, id: TaskId, failure: &Failure) -> bool {
-        let later = matches!(self.spec.policy.retry.classify(failure), FailureKind::Later(_));
-        let attempts = self.spec.policy.retry.attempts.max(1);
+    /// A failed item gives its key back to the one before it, and waits for it again. False if it does not: it is
+    /// never tried again, or its lane is handed over.
+    fn step_back(&mut self, id: TaskId, failure: Failure) -> bool {
+        let (verdict, said) = self.judge(id, &failure);
+        let Verdict::Again { wait, counts } = verdict else {
+            self.give_up(id, None, verdict, &said);
+            return false;
+        };
         let Some(task) = self.tasks.get_mut(id) else {
             return false;
         };
-        if later {
-            return true;
-        }
-        if task.used.saturating_add(1) >= attempts {
-            return false;
-        }
-        task.used += 1;
-        true
-    }
-
-    /// An item gives its key back and waits for it again.
-    fn step_back(&mut self, id: TaskId) {
-        if let Some(task) = self.tasks.get_mut(id) {
-            task.holds_key = false;
-            task.detach();
-            let (lane, offset, used) = (task.lane, task.delivery.lane_offset(), task.used);
+        task.holds_key = false;
+        task.due = Some(Instant::now() + wait);
+        task.detach();
+        let (lane, offset) = (task.lane, task.delivery.lane_offset());
+        if counts {
+            task.used = task.used.saturating_add(1);
+            let used = task.used;
             if let Some(lane) = self.lane_mut(lane) {
                 lane.note_attempts(offset, used);
             }
         }
         self.tasks.set_stage(id, Stage::Queued);
+        true
     }
 }

@@ -1,7 +1,7 @@
 //! Lanes that come, and what the source hands over for them.
 
 use super::{Dispatcher, SourceCommand};
-use crate::lane::Lane;
+use crate::lane::{Extent, Lane};
 use tidings_core::{Assignment, Epoch, LaneId, Progress, RecordBatch};
 
 /// A lane with so many batches that were not looked at is paused.
@@ -58,11 +58,19 @@ impl Dispatcher {
     ///
     /// A main lane is bounded by what it spans from its watermark on. In a retry lane messages wait for days beside
     /// others that are done, so there the open ones count, and the span only by far.
-    fn has_room(&self, index: usize, share: usize) -> bool {
-        let Some(lane) = self.lane(index) else {
+    ///
+    /// Bytes count as what is kept for them: whole batches in a main lane, single messages in a retry lane.
+    fn has_room(&mut self, index: usize, share: usize) -> bool {
+        let policy = &self.spec.policy;
+        let Some(lane) = self.lanes.get_mut(index).and_then(Option::as_mut) else {
             return false;
         };
-        let policy = &self.spec.policy;
+        let bytes = if lane.is_retry() {
+            lane.memory.tasks
+        } else {
+            lane.memory.batches(&lane.ledger)
+        };
+        let within_bytes = bytes == 0 || bytes.saturating_mul(share) < policy.max_in_flight_bytes;
         let within = if lane.is_retry() {
             let limit = policy.max_parked.max(1);
             lane.ledger.open_count() * share < limit + share
@@ -70,7 +78,7 @@ impl Dispatcher {
         } else {
             lane.ledger.span() * share < policy.max_in_flight.max(1) + share - 1
         };
-        within && lane.backlog.len() < BACKLOG
+        within && within_bytes && lane.backlog.len() < BACKLOG
     }
 
     /// Lets the source go on with lanes that have room again.
@@ -97,8 +105,31 @@ impl Dispatcher {
         changed
             .map(|lane| {
                 lane.changed = false;
-                (lane.id, lane.epoch, lane.progress())
+                (lane.id, lane.epoch, lane.progress(Extent::Bounded))
             })
             .collect()
+    }
+
+    /// What of lanes that are left was too much to be told every time.
+    pub(crate) fn take_all_progress(&mut self) -> Vec<(LaneId, Epoch, Progress)> {
+        self.settle_sequences();
+        let lanes = self
+            .lanes
+            .iter_mut()
+            .flatten()
+            .filter(|lane| lane.stopping && lane.has_more_to_tell());
+        lanes
+            .map(|lane| (lane.id, lane.epoch, lane.progress(Extent::All)))
+            .collect()
+    }
+
+    /// Every lane that is not paused was read to its end.
+    pub(crate) fn set_source_idle(&mut self) {
+        self.source_idle = true;
+        for lane in self.lanes.iter_mut().flatten() {
+            if lane.known_end == u64::MAX && !lane.source_paused {
+                lane.known_end = lane.ledger.next_offset();
+            }
+        }
     }
 }

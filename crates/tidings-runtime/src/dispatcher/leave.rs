@@ -2,6 +2,7 @@
 
 use super::Dispatcher;
 use crate::lane::Lane;
+use crate::panics::drop_caught;
 use crate::tasks::TaskId;
 use crate::timers::Timer;
 use std::collections::HashMap;
@@ -53,6 +54,9 @@ impl Dispatcher {
     /// Forgets lanes that were handed over.
     pub(crate) fn forget(&mut self, lanes: &[LaneId]) {
         for lane in lanes {
+            if let Some(pair) = self.lane(lane.0 as usize).map(|lane| lane.pair) {
+                self.keys.forget_pair(pair);
+            }
             if let Some(lane) = self.lanes.get_mut(lane.0 as usize) {
                 *lane = None;
             }
@@ -97,6 +101,7 @@ impl Dispatcher {
         lane.backlog
             .drain(usize::from(lane.sequence.is_some()).min(lane.backlog.len())..);
         lane.gather.tasks.clear();
+        lane.gather.overflow.clear();
         let pair = lane.pair;
         self.stop_sequences(|other| other == index);
         for id in self.tasks.of_lane(index) {
@@ -142,7 +147,7 @@ impl Dispatcher {
         let count = taken.len();
         for (slot, work) in taken {
             // The future is dropped: the handler stops where it waits.
-            drop(work);
+            drop_caught(work);
             self.slots.give_back(slot);
         }
         for id in self.tasks.of_lane(index) {
@@ -162,6 +167,7 @@ impl Dispatcher {
         let Some(task) = self.tasks.remove(id) else { return };
         if let Some(lane) = self.lane_mut(task.lane) {
             lane.tasks = lane.tasks.saturating_sub(1);
+            lane.memory.tasks = lane.memory.tasks.saturating_sub(task.delivery.size());
         }
     }
 

@@ -26,18 +26,20 @@ use crate::lane::Lane;
 use crate::slots::Slots;
 use crate::spec::SubscriptionSpec;
 use crate::status::{LaneStatus, StatusBoard};
-use crate::tasks::{TaskId, Tasks};
+use crate::tasks::{Stage, TaskId, Tasks};
 use crate::timers::{Timer, Timers};
 use run::Work;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
-use tidings_core::{HandlerKind, LaneId, LaneRole, Ordering, RetryOrder};
+use tidings_core::{HandlerKind, LaneId, LaneRole, Ordering, Pace, RetryOrder};
 use tokio::time::Instant;
 
 /// After so many pieces of work the source is polled again, however much there is to do.
 const STRETCH: usize = 256;
+/// Below so many timers nobody looks for pointless ones.
+const TIMERS: usize = 1_024;
 /// At most so many messages of a pair are moved behind parked ones at a time.
 const MOVES: usize = 64;
 
@@ -74,6 +76,10 @@ pub(crate) struct Dispatcher {
     /// Every lane that is not paused was read to its end.
     source_idle: bool,
     commands: Vec<SourceCommand>,
+    /// With so many timers it is time to look for those that have become pointless.
+    timers_limit: usize,
+    /// Bounds the round in time.
+    pace: Pace,
 }
 
 impl Dispatcher {
@@ -103,6 +109,8 @@ impl Dispatcher {
             draining: false,
             source_idle: false,
             commands: Vec::new(),
+            timers_limit: TIMERS,
+            pace: Pace::begin(),
             spec,
         }
     }
@@ -111,12 +119,14 @@ impl Dispatcher {
     pub(crate) fn work(&mut self) -> bool {
         let now = Instant::now();
         self.fire_timers(now);
+        self.prune_timers();
+        self.pace = Pace::begin();
         let mut left = STRETCH;
         while left > 0
             && let Some((slot, work)) = self.slots.next_woken()
         {
             self.poll_work(slot, work);
-            left -= 1;
+            self.spend_round(&mut left);
         }
         while left > 0 && self.may_start(now) {
             let Some(task) = self.runnable.pop_front() else {
@@ -124,7 +134,7 @@ impl Dispatcher {
             };
             if self.tasks.get(task).is_some() {
                 self.start_task(task);
-                left -= 1;
+                self.spend_round(&mut left);
             }
         }
         let mut started = false;
@@ -137,6 +147,34 @@ impl Dispatcher {
         }
         // What was ready at once may have freed a key or made room for others.
         left == 0 || started || (!self.runnable.is_empty() && self.may_start(now))
+    }
+
+    /// One more piece of work was done in this round, which ends after so many and after some time.
+    fn spend_round(&mut self, left: &mut usize) {
+        *left = if self.pace.is_over() {
+            0
+        } else {
+            left.saturating_sub(1)
+        };
+    }
+
+    /// Forgets timers of what is gone: they could be due in days.
+    fn prune_timers(&mut self) {
+        if self.timers.len() < self.timers_limit {
+            return;
+        }
+        let mut timers = std::mem::take(&mut self.timers);
+        timers.retain(|timer| match timer {
+            Timer::Due(task) => self
+                .tasks
+                .get(task)
+                .is_some_and(|task| task.stage() == Stage::Waiting),
+            Timer::Linger { lane, batch } => self.lane(lane).is_some_and(|lane| lane.gather.batch == batch),
+            Timer::Revoke { lane, epoch } => self.lane(lane).is_some_and(|lane| lane.epoch == epoch),
+            Timer::Timeout(_) | Timer::Rate | Timer::Look => true,
+        });
+        self.timers_limit = TIMERS.max(2 * timers.len());
+        self.timers = timers;
     }
 
     /// When to come again although nothing else happens.
@@ -164,10 +202,6 @@ impl Dispatcher {
 
     pub(crate) fn is_paused(&self) -> bool {
         self.paused
-    }
-
-    pub(crate) fn set_source_idle(&mut self) {
-        self.source_idle = true;
     }
 
     /// Whether a delivery may start: not paused, a slot free, the rate not exceeded.
@@ -211,6 +245,7 @@ impl Dispatcher {
                     }
                 }
                 Timer::Rate => self.rate_timer = false,
+                Timer::Look => {}
                 Timer::Revoke { lane, epoch } => self.revoke_deadline(lane, epoch),
             }
         }
@@ -222,6 +257,10 @@ impl Dispatcher {
 
     fn lane_mut(&mut self, lane: usize) -> Option<&mut Lane> {
         self.lanes.get_mut(lane)?.as_mut()
+    }
+
+    fn is_stopping(&self, lane: usize) -> bool {
+        self.lane(lane).is_none_or(|lane| lane.stopping)
     }
 
     fn is_batch(&self) -> bool {
@@ -268,7 +307,7 @@ impl Dispatcher {
         let Some(retry) = retry.filter(|lane| lane.info.role == LaneRole::Retry) else {
             return 0;
         };
-        let end = retry.parked_end.max(retry.ledger.next_offset());
-        usize::try_from(end.saturating_sub(retry.ledger.watermark())).unwrap_or(usize::MAX)
+        let on_the_way = retry.parked_end.saturating_sub(retry.ledger.next_offset());
+        retry.ledger.open_count() + usize::try_from(on_the_way).unwrap_or(usize::MAX)
     }
 }

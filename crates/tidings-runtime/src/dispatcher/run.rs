@@ -6,13 +6,14 @@ use super::gather::BatchCall;
 use super::turn::Turn;
 use crate::keys::KeyId;
 use crate::lane::Stretch;
-use crate::panics::{call_caught, failure, poll_caught};
+use crate::panics::{call_caught, drop_caught, failure, poll_caught};
 use crate::tasks::{Stage, TaskId};
 use crate::timers::Timer;
 use std::task::Poll;
 use tidings_core::{
     BatchOutcome, BoxFuture, Delivery, Failure, FailureKind, HandlerResult, PublishError, SequenceEnd,
 };
+use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 /// What is pending in a slot.
@@ -20,7 +21,7 @@ pub(super) enum Work {
     /// A handler.
     Call {
         task: TaskId,
-        future: BoxFuture<'static, HandlerResult>,
+        running: Running<HandlerResult>,
     },
     /// What follows a handler: publishing, a manual acknowledgement, parking, a dead letter.
     Effect {
@@ -35,7 +36,7 @@ pub(super) enum Work {
     /// A batch handler.
     Batch {
         call: BatchCall,
-        future: BoxFuture<'static, BatchOutcome>,
+        running: Running<BatchOutcome>,
     },
     /// What a batch handler returned is being published.
     BatchOutputs {
@@ -45,30 +46,65 @@ pub(super) enum Work {
     },
 }
 
-/// Stops a task of its own when the engine gives it up.
-struct AbortOnDrop<T>(tokio::task::JoinHandle<T>);
+/// A handler under way.
+pub(super) struct Running<T> {
+    pub(super) future: BoxFuture<'static, T>,
+    /// It runs as a task of its own, which is stopped by this.
+    abort: Option<AbortOnDrop>,
+    /// It took too long and was told to stop: what it comes to unless it is done already.
+    pub(super) stopped: Option<Failure>,
+}
 
-impl<T> Drop for AbortOnDrop<T> {
+/// Stops a task of its own when the engine gives it up.
+struct AbortOnDrop(AbortHandle);
+
+impl Drop for AbortOnDrop {
     fn drop(&mut self) {
         self.0.abort();
     }
 }
 
-/// Runs a future as a task of its own.
-fn spawned<T: Send + 'static>(
-    future: BoxFuture<'static, T>,
-    failed: impl FnOnce(Failure) -> T + Send + 'static,
-) -> BoxFuture<'static, T> {
-    let mut handle = AbortOnDrop(tokio::spawn(future));
-    Box::pin(async move {
-        match (&mut handle.0).await {
-            Ok(result) => result,
-            Err(error) => match error.try_into_panic() {
-                Ok(panic) => failed(failure(&*panic)),
-                Err(_) => failed(Failure::transient("the handler's task was cancelled")),
-            },
+impl<T: Send + 'static> Running<T> {
+    fn here(future: BoxFuture<'static, T>) -> Self {
+        Self {
+            future,
+            abort: None,
+            stopped: None,
         }
-    })
+    }
+
+    /// As a task of its own.
+    fn spawned(future: BoxFuture<'static, T>, failed: impl FnOnce(Failure) -> T + Send + 'static) -> Self {
+        let handle = tokio::spawn(future);
+        let abort = Some(AbortOnDrop(handle.abort_handle()));
+        let future = Box::pin(async move {
+            match handle.await {
+                Ok(result) => result,
+                Err(error) => match error.try_into_panic() {
+                    Ok(panic) => failed(failure(&*panic)),
+                    Err(_) => failed(Failure::transient("the handler's task was cancelled")),
+                },
+            }
+        });
+        Self {
+            future,
+            abort,
+            stopped: None,
+        }
+    }
+
+    /// Tells a task of its own to stop; it may still be busy for a while. Gives back what is not one: that stops by
+    /// being dropped.
+    fn stop(mut self, failure: Failure) -> Result<Self, (BoxFuture<'static, T>, Failure)> {
+        match &self.abort {
+            Some(AbortOnDrop(task)) => {
+                task.abort();
+                self.stopped.get_or_insert(failure);
+                Ok(self)
+            }
+            None => Err((self.future, failure)),
+        }
+    }
 }
 
 impl Dispatcher {
@@ -104,7 +140,7 @@ impl Dispatcher {
             polled => {
                 let task = self.make_holder(index, stretch, key, pair);
                 self.tasks.set_stage(task, Stage::Running);
-                self.go_on(slot, task, future, polled);
+                self.go_on(slot, task, Running::here(future), polled);
             }
         }
     }
@@ -147,16 +183,18 @@ impl Dispatcher {
         self.tasks.set_stage(id, Stage::Running);
         let slot = self.slots.take();
         match call_caught(|| self.call(&delivery)) {
-            Ok(mut future) => {
-                let polled = self.slots.poll(slot, |context| poll_caught(&mut future, context));
-                self.go_on(slot, id, future, polled);
+            Ok(mut running) => {
+                let polled = self
+                    .slots
+                    .poll(slot, |context| poll_caught(&mut running.future, context));
+                self.go_on(slot, id, running, polled);
             }
             Err(failure) => self.on_handled(id, slot, Err(failure)),
         }
     }
 
     /// The handler's future for one delivery; a batch handler gets a batch of one.
-    fn call(&self, delivery: &Delivery) -> BoxFuture<'static, HandlerResult> {
+    fn call(&self, delivery: &Delivery) -> Running<HandlerResult> {
         let handler = &self.spec.handler;
         let future: BoxFuture<'static, HandlerResult> = if self.is_batch() {
             let outcome = handler.batch(std::slice::from_ref(delivery), &self.spec.context);
@@ -168,19 +206,19 @@ impl Dispatcher {
             handler.one(delivery)
         };
         if self.spec.policy.spawn {
-            spawned(future, Err)
+            Running::spawned(future, Err)
         } else {
-            future
+            Running::here(future)
         }
     }
 
     /// As its own task if the policy says so.
-    pub(super) fn batch_future(&self, deliveries: &[Delivery]) -> BoxFuture<'static, BatchOutcome> {
+    pub(super) fn call_batch(&self, deliveries: &[Delivery]) -> Running<BatchOutcome> {
         let future = self.spec.handler.batch(deliveries, &self.spec.context);
         if self.spec.policy.spawn {
-            spawned(future, BatchOutcome::all_failed)
+            Running::spawned(future, BatchOutcome::all_failed)
         } else {
-            future
+            Running::here(future)
         }
     }
 
@@ -188,17 +226,21 @@ impl Dispatcher {
         &mut self,
         slot: usize,
         task: TaskId,
-        future: BoxFuture<'static, HandlerResult>,
+        running: Running<HandlerResult>,
         polled: Poll<Result<HandlerResult, Failure>>,
     ) {
         match polled {
             Poll::Pending => {
-                self.arm_timeout(slot);
-                self.slots.put(slot, Work::Call { task, future });
+                if running.stopped.is_none() {
+                    self.arm_timeout(slot);
+                }
+                self.slots.put(slot, Work::Call { task, running });
             }
             Poll::Ready(result) => {
-                drop(future);
-                self.on_handled(task, slot, result.unwrap_or_else(Err));
+                let Running { future, stopped, .. } = running;
+                drop_caught(future);
+                let result = result.unwrap_or_else(Err);
+                self.on_handled(task, slot, result.map_err(|failure| stopped.unwrap_or(failure)));
             }
         }
     }
@@ -206,9 +248,11 @@ impl Dispatcher {
     /// Polls work whose slot was woken.
     pub(super) fn poll_work(&mut self, slot: usize, work: Work) {
         match work {
-            Work::Call { task, mut future } => {
-                let polled = self.slots.poll(slot, |context| poll_caught(&mut future, context));
-                self.go_on(slot, task, future, polled);
+            Work::Call { task, mut running } => {
+                let polled = self
+                    .slots
+                    .poll(slot, |context| poll_caught(&mut running.future, context));
+                self.go_on(slot, task, running, polled);
             }
             Work::Effect { task, mut future } => {
                 match self.slots.poll(slot, |context| future.as_mut().poll(context)) {
@@ -217,7 +261,7 @@ impl Dispatcher {
                 }
             }
             Work::Turn { turn, future } => self.poll_turn(slot, turn, future),
-            Work::Batch { call, future } => self.poll_batch(slot, call, future),
+            Work::Batch { call, running } => self.poll_batch(slot, call, running),
             Work::BatchOutputs {
                 call,
                 failures,
@@ -268,22 +312,28 @@ impl Dispatcher {
         let failure = Failure::transient(format!("the handler took longer than {after:?}"))
             .with_kind(FailureKind::Timeout);
         match work {
-            Work::Call { task, future } => {
-                drop(future);
-                self.on_handled(task, slot, Err(failure));
-            }
+            Work::Call { task, running } => match running.stop(failure) {
+                Ok(running) => self.slots.put(slot, Work::Call { task, running }),
+                Err((future, failure)) => {
+                    drop_caught(future);
+                    self.on_handled(task, slot, Err(failure));
+                }
+            },
             Work::Effect { task, future } => {
                 drop(future);
                 self.failed(task, Some(slot), failure);
             }
             Work::Turn { turn, future } => {
-                drop(future);
+                drop_caught(future);
                 self.end_pending_turn(slot, *turn, Err(failure));
             }
-            Work::Batch { call, future } => {
-                drop(future);
-                self.on_batch(slot, call, Err(failure));
-            }
+            Work::Batch { call, running } => match running.stop(failure) {
+                Ok(running) => self.slots.put(slot, Work::Batch { call, running }),
+                Err((future, failure)) => {
+                    drop_caught(future);
+                    self.on_batch(slot, call, Err(failure));
+                }
+            },
             // Publishing has no deadline.
             published @ Work::BatchOutputs { .. } => self.slots.put(slot, published),
         }

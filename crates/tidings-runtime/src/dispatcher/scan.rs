@@ -97,6 +97,9 @@ impl Dispatcher {
                 if !self.take_turn(index, stretch, now, left) {
                     return false;
                 }
+                if self.pace.has_passed() {
+                    *left = 0;
+                }
                 continue;
             }
             stretch.delivery.move_to(stretch.cursor);
@@ -104,7 +107,7 @@ impl Dispatcher {
                 Looked::GivenAway => stretch.cursor += 1,
                 Looked::Stays => return false,
             }
-            *left -= 1;
+            self.spend_round(left);
         }
         true
     }
@@ -118,14 +121,17 @@ impl Dispatcher {
         if lane.ledger.is_finished(ticket) {
             return Looked::GivenAway;
         }
-        if self.is_filtered(&stretch.delivery) {
+        // What is in the retry lane was accepted before.
+        let is_retry = lane.is_retry();
+        if !is_retry && self.is_filtered(&stretch.delivery) {
             self.board.counters.filtered.add(1);
             if let Some(lane) = self.lane_mut(index) {
                 lane.finish(ticket);
+                lane.forget_attempts(stretch.delivery.lane_offset());
             }
             return Looked::GivenAway;
         }
-        if self.lane(index).is_some_and(crate::lane::Lane::is_retry) {
+        if is_retry {
             self.receive_parked(index, stretch);
             return Looked::GivenAway;
         }
@@ -222,6 +228,7 @@ impl Dispatcher {
         if let Some(lane) = self.lane_mut(index) {
             task.used = lane.attempts_of(task.delivery.lane_offset());
             lane.tasks += 1;
+            lane.memory.tasks += task.delivery.size();
         }
         self.tasks.insert(task)
     }
@@ -232,7 +239,7 @@ impl Dispatcher {
             return;
         };
         let now = self.spec.context.clock.now();
-        let parked = Parked::read(&stretch.delivery, now);
+        let parked = Parked::read(&stretch.delivery, now, self.spec.policy.retry.attempts);
         let key = self.key_to_hold(pair, &stretch.delivery);
         let (wait, offset) = (parked.wait(now), stretch.delivery.lane_offset());
         if let Some(lane) = self.lane_mut(index) {
@@ -281,6 +288,10 @@ impl Dispatcher {
         if self.spec.policy.ordering != Ordering::Key
             || self.parked_count(index) >= self.spec.policy.max_parked
         {
+            return;
+        }
+        let now = Instant::now();
+        if lane.move_again.is_some_and(|at| at > now) {
             return;
         }
         for task in self.keys.take_moves(index, MOVES) {

@@ -7,7 +7,7 @@ use super::Dispatcher;
 use super::run::Work;
 use crate::lane::Stretch;
 use crate::ledger::Ticket;
-use crate::panics::{call_caught, poll_caught};
+use crate::panics::{call_caught, drop_caught, poll_caught};
 use crate::tasks::{Stage, Task, TaskId};
 use std::sync::Arc;
 use std::task::Poll;
@@ -133,7 +133,7 @@ impl Dispatcher {
         match self.slots.poll(slot, |context| poll_caught(&mut future, context)) {
             Poll::Pending => self.leave_pending(slot, turn, future),
             Poll::Ready(end) => {
-                drop(future);
+                drop_caught(future);
                 self.end_pending_turn(slot, *turn, end);
             }
         }
@@ -160,7 +160,11 @@ impl Dispatcher {
         let (reached, result) = match end {
             Ok(SequenceEnd::Finished(reached)) => (reached, None),
             Ok(SequenceEnd::Stopped(reached, result)) => (reached, Some(result)),
-            Err(failure) => (turn.control.progress(), Some(Err(failure))),
+            Err(failure) if turn.control.progress() < turn.end => {
+                (turn.control.progress(), Some(Err(failure)))
+            }
+            // It panicked after its last record.
+            Err(_) => (turn.end, None),
         };
         self.settle(&mut turn, reached);
         self.budget.earn(reached - turn.start);
@@ -194,6 +198,7 @@ impl Dispatcher {
         let key = self.key_to_hold(pair, &delivery);
         if let Some(lane) = self.lane_mut(turn.lane) {
             lane.tasks += 1;
+            lane.memory.tasks += delivery.size();
         }
         let id = self
             .tasks

@@ -137,10 +137,16 @@ impl Groups<'_> {
         let progress = match self.progress.entry(group.clone()) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(new) => {
-                let positions = self
+                let found = self
                     .binder
                     .positions(&self.destination, Some(&recorder(group)))
-                    .await?;
+                    .await;
+                let positions = match found {
+                    Ok(positions) => positions,
+                    // Anybody may have written that header: a group that cannot be has sent nothing back.
+                    Err(BinderError::InvalidName { .. }) => Vec::new(),
+                    Err(error) => return Err(error),
+                };
                 new.insert(positions)
             }
         };

@@ -19,6 +19,12 @@ struct Inner {
     epochs: u64,
     members: usize,
     most_ahead: u64,
+    ack_delay: HashMap<String, Duration>,
+    refuse_for_good: HashMap<String, u64>,
+    stuck_commit: bool,
+    late: bool,
+    stuck_subscribe: bool,
+    acks: VecDeque<Option<Duration>>,
 }
 
 #[derive(Debug, Clone)]
@@ -121,6 +127,57 @@ impl Broker {
     pub(crate) fn report(&self, event: SourceEvent) {
         self.inner.lock().unwrap().events.push_back(event);
         self.changed.notify_waiters();
+    }
+
+    /// Publishes to a destination are appended and acknowledged after that time.
+    pub(crate) fn ack_after(&self, destination: &str, wait: Duration) {
+        self.inner
+            .lock()
+            .unwrap()
+            .ack_delay
+            .insert(destination.to_owned(), wait);
+    }
+
+    /// Publishes to a destination are refused for good.
+    pub(crate) fn refuse_for_good(&self, destination: &str) {
+        self.inner
+            .lock()
+            .unwrap()
+            .refuse_for_good
+            .insert(destination.to_owned(), 0);
+    }
+
+    /// How many publishes to it were refused.
+    pub(crate) fn refused_for_good(&self, destination: &str) -> u64 {
+        self.inner.lock().unwrap().refuse_for_good[destination]
+    }
+    /// What becomes of the next publishes to the retry destination: appended and acknowledged after that time, or refused.
+    pub(crate) fn next_parkings(&self, acks: impl IntoIterator<Item = Option<Duration>>) {
+        self.inner.lock().unwrap().acks = acks.into_iter().collect();
+    }
+
+    /// Some publishes take their time before and after they are appended, so that those of one moment change places.
+    pub(crate) fn appends_late(&self) {
+        self.inner.lock().unwrap().late = true;
+    }
+
+    /// Joining never ends from now on.
+    pub(crate) fn subscribe_hangs(&self) {
+        self.inner.lock().unwrap().stuck_subscribe = true;
+    }
+
+    /// Storing progress never ends from now on.
+    pub(crate) fn commits_hang(&self) {
+        self.inner.lock().unwrap().stuck_commit = true;
+    }
+
+    /// Progress is as if somebody else had stored it.
+    pub(crate) fn store(&self, destination: &str, partition: u32, progress: Progress) {
+        self.inner
+            .lock()
+            .unwrap()
+            .stored
+            .insert((destination.to_owned(), partition), progress);
     }
 
     pub(crate) fn lose(&self, lanes: &[u32]) {
@@ -280,6 +337,9 @@ impl Source for FakeSource {
     }
 
     async fn commit(&mut self) -> Result<(), SourceError> {
+        if self.broker.inner.lock().unwrap().stuck_commit {
+            std::future::pending::<()>().await;
+        }
         self.broker
             .inner
             .lock()
@@ -325,12 +385,68 @@ impl Sink for FakeSink {
                 reason: "as the test says".into(),
             });
         }
+        if let Some(count) = self
+            .0
+            .inner
+            .lock()
+            .unwrap()
+            .refuse_for_good
+            .get_mut(&*destination)
+        {
+            *count += 1;
+            let size = outgoing.message.size();
+            return Receipt::boxed(async move {
+                // As a broker on a network: the answer takes a moment.
+                tokio::task::yield_now().await;
+                Err(PublishError::TooLarge {
+                    destination,
+                    size,
+                    limit: 1,
+                })
+            });
+        }
         let key = outgoing
             .message
             .key()
             .map_or(0, |key| partition_for_key(key, self.0.partitions));
         let partition = outgoing.partition.unwrap_or(key);
         let broker = self.0.clone();
+        let delay = self.0.inner.lock().unwrap().ack_delay.get(&*destination).copied();
+        if let Some(delay) = delay {
+            let message = outgoing.message;
+            return Receipt::boxed(async move {
+                tokio::time::sleep(delay).await;
+                let offset = broker.put(&destination, partition, message);
+                Ok(Position::new(destination, partition, offset))
+            });
+        }
+        let planned = if destination.ends_with(".retry") {
+            self.0.inner.lock().unwrap().acks.pop_front()
+        } else {
+            None
+        };
+        if let Some(planned) = planned {
+            let Some(after) = planned else {
+                return Receipt::failed(PublishError::Unavailable {
+                    destination,
+                    reason: "for a moment".into(),
+                });
+            };
+            let offset = broker.put(&destination, partition, outgoing.message);
+            return Receipt::boxed(async move {
+                tokio::time::sleep(after).await;
+                Ok(Position::new(destination, partition, offset))
+            });
+        }
+        if self.0.inner.lock().unwrap().late && fastrand::u8(0..3) == 0 {
+            let message = outgoing.message;
+            return Receipt::boxed(async move {
+                tokio::time::sleep(Duration::from_millis(fastrand::u64(0..40))).await;
+                let offset = broker.put(&destination, partition, message);
+                tokio::time::sleep(Duration::from_millis(fastrand::u64(0..20))).await;
+                Ok(Position::new(destination, partition, offset))
+            });
+        }
         // Some receipts are ready at once, others take their time.
         if fastrand::bool() {
             let offset = broker.put(&destination, partition, outgoing.message);
@@ -371,6 +487,9 @@ impl Binder for Broker {
     }
 
     async fn subscribe(&self, spec: SourceSpec) -> Result<FakeSource, BinderError> {
+        if self.inner.lock().unwrap().stuck_subscribe {
+            std::future::pending::<()>().await;
+        }
         let mut lanes = Vec::new();
         for input in &spec.inputs {
             for partition in 0..self.partitions {

@@ -1,0 +1,190 @@
+//! One redrive while it runs: [`Run`].
+
+use super::letters::{DeadLetter, Scan};
+use super::marks::Marks;
+use super::revive::revived;
+use super::{RedriveError, RedriveInput, RedriveMode, RedriveReport, RedriveSpec, recorder};
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use tidings_core::{BinderError, DynBinder, Outgoing, PartitionPosition, PublishError, Receipt};
+
+pub(super) struct Run<'a> {
+    binder: &'a dyn DynBinder,
+    spec: &'a RedriveSpec,
+    recorder: String,
+    /// The partitions of each retry destination: how far a letter's own word can be followed.
+    partitions: HashMap<Arc<str>, Vec<u32>>,
+    report: RedriveReport,
+}
+
+/// A message on its way back.
+struct Sent {
+    letter: DeadLetter,
+    retry: Arc<str>,
+    receipt: Receipt,
+}
+
+impl<'a> Run<'a> {
+    pub(super) async fn new(binder: &'a dyn DynBinder, spec: &'a RedriveSpec) -> Result<Self, BinderError> {
+        let mut partitions = HashMap::new();
+        for input in &spec.inputs {
+            if partitions.contains_key(&input.retry) {
+                continue;
+            }
+            let found = match binder.positions(&input.retry, None).await {
+                Ok(found) => found.iter().map(|at| at.partition).collect(),
+                // Some brokers make a destination when it is first written: the key decides then.
+                Err(BinderError::UnknownDestination { .. }) => Vec::new(),
+                Err(error) => return Err(error),
+            };
+            partitions.insert(input.retry.clone(), found);
+        }
+        Ok(Self {
+            binder,
+            spec,
+            recorder: recorder(&spec.group),
+            partitions,
+            report: RedriveReport::default(),
+        })
+    }
+
+    pub(super) fn report(&self) -> RedriveReport {
+        self.report
+    }
+
+    pub(super) async fn partition(
+        &mut self,
+        destination: &Arc<str>,
+        at: PartitionPosition,
+    ) -> Result<(), RedriveError> {
+        let mut marks = Marks::new(at.first, at.progress.as_ref());
+        let first = marks.watermark();
+        let mut scan = Scan::new(self.binder, destination.clone(), at.partition, first, at.end);
+        while let Some(letters) = scan.next().await? {
+            let pending = self.pending(letters, &mut marks);
+            let sent = self.send_all(pending, &mut marks).await;
+            if marks.take_changed() {
+                let store =
+                    self.binder
+                        .store_progress(destination, at.partition, &self.recorder, marks.progress());
+                store.await?;
+            }
+            sent?;
+        }
+        Ok(())
+    }
+
+    /// The selected ones among the group's letters that were not sent back before.
+    fn pending(&mut self, letters: Vec<DeadLetter>, marks: &mut Marks) -> VecDeque<DeadLetter> {
+        let mut selected = VecDeque::new();
+        for letter in letters {
+            let offset = letter.position.offset();
+            if marks.contains(offset) {
+                continue;
+            }
+            if letter.diagnosis.group.as_deref() != Some(&*self.spec.group) {
+                // Another group's letter never becomes this group's: nothing to come back for.
+                marks.finish(offset);
+                continue;
+            }
+            self.report.pending += 1;
+            if self.room() > 0 && self.spec.selection.accepts(&letter) {
+                selected.push_back(letter);
+            }
+        }
+        selected
+    }
+
+    /// How many more may go. A refused letter gives its place to the next: else one that can never go would be all
+    /// that a limit of one ever finds.
+    fn room(&self) -> usize {
+        let taken = self.report.selected - self.report.refused;
+        self.spec.limit.saturating_sub(taken)
+    }
+
+    async fn send_all(
+        &mut self,
+        mut letters: VecDeque<DeadLetter>,
+        marks: &mut Marks,
+    ) -> Result<(), RedriveError> {
+        while !letters.is_empty() && self.room() > 0 {
+            let round: Vec<_> = letters.drain(..letters.len().min(self.room())).collect();
+            self.report.selected += round.len();
+            if self.spec.mode == RedriveMode::Send {
+                let sending = round.into_iter().map(|letter| self.send(letter)).collect();
+                self.confirm(sending, marks).await?;
+            }
+        }
+        Ok(())
+    }
+
+    fn send(&self, letter: DeadLetter) -> Sent {
+        let origin = letter.diagnosis.position.as_ref();
+        let same_letters = |input: &&RedriveInput| *input.dead_letter == *letter.position.destination();
+        let inputs = || self.spec.inputs.iter().filter(same_letters);
+        let exact =
+            inputs().find(|input| origin.is_some_and(|origin| origin.destination() == &*input.destination));
+        let input = exact
+            .or_else(|| inputs().next())
+            .expect("only the dead letters of these inputs are read");
+        let retry = input.retry.clone();
+        let receipt = match revived(&letter, self.spec.clock) {
+            Ok(message) => self.binder.sink().publish(Outgoing {
+                partition: self.partition_of(&letter, &retry),
+                ..Outgoing::new(retry.clone(), message)
+            }),
+            Err(error) => Receipt::failed(error.into()),
+        };
+        Sent {
+            letter,
+            retry,
+            receipt,
+        }
+    }
+
+    /// Where the message came from, if there is such a partition; else where the letter lies; else its key decides.
+    fn partition_of(&self, letter: &DeadLetter, retry: &Arc<str>) -> Option<u32> {
+        let there = self.partitions.get(retry)?;
+        let origin = letter.diagnosis.position.as_ref();
+        let wishes = [
+            origin.map(|origin| origin.partition()),
+            Some(letter.position.partition()),
+        ];
+        wishes.into_iter().flatten().find(|wish| there.contains(wish))
+    }
+
+    /// Waits until every message is kept; marks those that are, also when one is not.
+    async fn confirm(&mut self, sending: Vec<Sent>, marks: &mut Marks) -> Result<(), RedriveError> {
+        let mut first_error = Ok(());
+        for Sent {
+            letter,
+            retry,
+            receipt,
+        } in sending
+        {
+            let kept = match tokio::time::timeout(self.spec.publish_timeout, receipt).await {
+                Ok(kept) => kept,
+                Err(_) => Err(PublishError::Timeout {
+                    destination: retry.clone(),
+                    after: self.spec.publish_timeout,
+                }),
+            };
+            match kept {
+                Ok(_position) => {
+                    marks.finish(letter.position.offset());
+                    self.report.redriven += 1;
+                }
+                Err(error) if error.is_permanent() => {
+                    self.report.refused += 1;
+                    tracing::warn!(letter = %letter.position, %retry, %error, "a dead letter cannot go back");
+                }
+                Err(error) if first_error.is_ok() => {
+                    let letter = letter.position.to_string();
+                    first_error = Err(RedriveError::Publish { letter, retry, error });
+                }
+                Err(_) => {}
+            }
+        }
+        first_error
+    }
+}
