@@ -162,7 +162,7 @@ mod tests {
         assert_eq!(ledger.watermark(), 10);
         assert_eq!(
             ledger.finished_ranges(9),
-            [11..15],
+            vec![Range { start: 11, end: 15 }],
             "what is missing between two positions holds nothing"
         );
         ledger.finish(tickets[0]);

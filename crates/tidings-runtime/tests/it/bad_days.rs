@@ -592,3 +592,56 @@ async fn messages_are_not_moved_past_the_holder_of_their_key_when_a_redriven_one
     let order: Vec<_> = world.succeeded().into_iter().filter(|id| *id != 100).collect();
     assert_eq!(order, [0, 1, 2, 3, 4], "retry lane {retry:?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn large_messages_stop_the_source_at_the_limit_of_bytes() {
+    let (world, broker) = (World::default(), Broker::new(1));
+    for id in 0..200 {
+        world.script(id, failing(1, How::Stuck));
+        let large = message(id, Some("a"))
+            .with_header("padding", vec![b'x'; 50_000])
+            .unwrap();
+        broker.put("orders", 0, large);
+    }
+    let handle = run(
+        &broker,
+        world.subscription().concurrency(4).max_in_flight_bytes(1_000_000),
+    );
+    sleep(secs(10)).await;
+    // A batch of the broker, seven messages, may come beyond the limit.
+    assert!(
+        (14..=28).contains(&broker.most_ahead()),
+        "{} were received",
+        broker.most_ahead()
+    );
+    assert_eq!(handle.status().running, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn attempts_of_a_spawned_handler_never_overlap() {
+    let broker = Broker::new(1);
+    broker.put("orders", 0, message(0, Some("a")));
+    let (running, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (now, seen) = (running.clone(), most.clone());
+    let subscription = on("orders", move |_: Raw| {
+        let (now, seen) = (now.clone(), seen.clone());
+        async move {
+            seen.fetch_max(now.fetch_add(1, Atomic::SeqCst) + 1, Atomic::SeqCst);
+            // Work that cannot be stopped from outside.
+            std::thread::sleep(ms(150));
+            now.fetch_sub(1, Atomic::SeqCst);
+            sleep(secs(3_600)).await;
+        }
+    });
+    let subscription = subscription
+        .spawn()
+        .concurrency(4)
+        .timeout(ms(20))
+        .retry(quiet_retry(3, ms(1)));
+    let handle = run(&broker, subscription);
+    finished(&broker, &handle).await;
+    assert_eq!(
+        (most.load(Atomic::SeqCst), broker.messages("orders.DLT").len()),
+        (1, 1)
+    );
+}

@@ -369,92 +369,121 @@ impl Source for FakeSource {
 #[derive(Debug)]
 struct FakeSink(Broker);
 
-impl Sink for FakeSink {
-    fn publish(&self, outgoing: Outgoing) -> Receipt {
+/// What becomes of one publish.
+enum Fate {
+    Refused(PublishError),
+    RefusedForGood(PublishError),
+    /// Appended after one time, acknowledged after another.
+    Kept {
+        append: Duration,
+        acknowledge: Duration,
+    },
+}
+
+impl Broker {
+    fn fate_of(&self, outgoing: &Outgoing) -> Fate {
         let destination = outgoing.destination.clone();
-        let refused = {
-            let mut inner = self.0.inner.lock().unwrap();
-            let left = inner.refuse.entry(destination.to_string()).or_default();
-            let refused = *left > 0;
-            *left = left.saturating_sub(1);
-            refused
+        let mut inner = self.inner.lock().unwrap();
+        let refused = |reason: &str| {
+            Fate::Refused(PublishError::Unavailable {
+                destination: destination.clone(),
+                reason: reason.to_owned(),
+            })
         };
-        if refused {
-            return Receipt::failed(PublishError::Unavailable {
-                destination,
-                reason: "as the test says".into(),
-            });
-        }
-        if let Some(count) = self
-            .0
-            .inner
-            .lock()
-            .unwrap()
-            .refuse_for_good
-            .get_mut(&*destination)
+        if let Some(left) = inner.refuse.get_mut(&*destination)
+            && *left > 0
         {
+            *left -= 1;
+            return refused("as the test says");
+        }
+        if let Some(count) = inner.refuse_for_good.get_mut(&*destination) {
             *count += 1;
             let size = outgoing.message.size();
-            return Receipt::boxed(async move {
-                // As a broker on a network: the answer takes a moment.
-                tokio::task::yield_now().await;
-                Err(PublishError::TooLarge {
-                    destination,
-                    size,
-                    limit: 1,
-                })
+            return Fate::RefusedForGood(PublishError::TooLarge {
+                destination,
+                size,
+                limit: 1,
             });
         }
-        let key = outgoing
-            .message
-            .key()
-            .map_or(0, |key| partition_for_key(key, self.0.partitions));
-        let partition = outgoing.partition.unwrap_or(key);
-        let broker = self.0.clone();
-        let delay = self.0.inner.lock().unwrap().ack_delay.get(&*destination).copied();
-        if let Some(delay) = delay {
-            let message = outgoing.message;
-            return Receipt::boxed(async move {
-                tokio::time::sleep(delay).await;
-                let offset = broker.put(&destination, partition, message);
-                Ok(Position::new(destination, partition, offset))
-            });
+        if let Some(append) = inner.ack_delay.get(&*destination) {
+            return Fate::Kept {
+                append: *append,
+                acknowledge: Duration::ZERO,
+            };
         }
         let planned = if destination.ends_with(".retry") {
-            self.0.inner.lock().unwrap().acks.pop_front()
+            inner.acks.pop_front()
         } else {
             None
         };
-        if let Some(planned) = planned {
-            let Some(after) = planned else {
-                return Receipt::failed(PublishError::Unavailable {
-                    destination,
-                    reason: "for a moment".into(),
+        match planned {
+            Some(None) => return refused("for a moment"),
+            Some(Some(acknowledge)) => {
+                return Fate::Kept {
+                    append: Duration::ZERO,
+                    acknowledge,
+                };
+            }
+            None => {}
+        }
+        let random = |limit| Duration::from_millis(fastrand::u64(0..limit));
+        match (inner.late && fastrand::u8(0..3) == 0, fastrand::bool()) {
+            (true, _) => Fate::Kept {
+                append: random(40),
+                acknowledge: random(20),
+            },
+            // Some receipts are ready at once, others take their time.
+            (false, true) => Fate::Kept {
+                append: Duration::ZERO,
+                acknowledge: Duration::ZERO,
+            },
+            (false, false) => Fate::Kept {
+                append: Duration::ZERO,
+                acknowledge: random(4),
+            },
+        }
+    }
+}
+
+impl Sink for FakeSink {
+    fn publish(&self, outgoing: Outgoing) -> Receipt {
+        let (append, acknowledge) = match self.0.fate_of(&outgoing) {
+            Fate::Refused(error) => return Receipt::failed(error),
+            Fate::RefusedForGood(error) => {
+                return Receipt::boxed(async move {
+                    // As a broker on a network: the answer takes a moment.
+                    tokio::task::yield_now().await;
+                    Err(error)
                 });
-            };
-            let offset = broker.put(&destination, partition, outgoing.message);
+            }
+            Fate::Kept { append, acknowledge } => (append, acknowledge),
+        };
+        let Outgoing {
+            destination,
+            partition,
+            message,
+            ..
+        } = outgoing;
+        let key = message
+            .key()
+            .map_or(0, |key| partition_for_key(key, self.0.partitions));
+        let partition = partition.unwrap_or(key);
+        let broker = self.0.clone();
+        if append.is_zero() {
+            let offset = broker.put(&destination, partition, message);
+            let position = Position::new(destination, partition, offset);
+            if acknowledge.is_zero() {
+                return Receipt::ready(Ok(position));
+            }
             return Receipt::boxed(async move {
-                tokio::time::sleep(after).await;
-                Ok(Position::new(destination, partition, offset))
+                tokio::time::sleep(acknowledge).await;
+                Ok(position)
             });
         }
-        if self.0.inner.lock().unwrap().late && fastrand::u8(0..3) == 0 {
-            let message = outgoing.message;
-            return Receipt::boxed(async move {
-                tokio::time::sleep(Duration::from_millis(fastrand::u64(0..40))).await;
-                let offset = broker.put(&destination, partition, message);
-                tokio::time::sleep(Duration::from_millis(fastrand::u64(0..20))).await;
-                Ok(Position::new(destination, partition, offset))
-            });
-        }
-        // Some receipts are ready at once, others take their time.
-        if fastrand::bool() {
-            let offset = broker.put(&destination, partition, outgoing.message);
-            return Receipt::ready(Ok(Position::new(destination, partition, offset)));
-        }
-        let offset = broker.put(&destination, partition, outgoing.message);
         Receipt::boxed(async move {
-            tokio::time::sleep(Duration::from_millis(fastrand::u64(0..4))).await;
+            tokio::time::sleep(append).await;
+            let offset = broker.put(&destination, partition, message);
+            tokio::time::sleep(acknowledge).await;
             Ok(Position::new(destination, partition, offset))
         })
     }
