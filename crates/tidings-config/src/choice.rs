@@ -80,15 +80,3 @@ choice! {
         Never = "never",
     }
 }
-
-choice! {
-    /// How events are encoded.
-    ContentType {
-        /// `application/json`
-        Json = "application/json",
-        /// `application/octet-stream`
-        Bytes = "application/octet-stream",
-        /// `text/plain`
-        Text = "text/plain",
-    }
-}

@@ -1,7 +1,7 @@
 //! Checked values under typed names, one field per record: [`SubscriptionConfig`], [`ChannelConfig`],
 //! [`BinderConfig`], [`AppConfig`].
 
-use crate::choice::{ContentType, Create, Fsync, Order, Ordering};
+use crate::choice::{Create, Fsync, Order, Ordering};
 use crate::key::KeyPath;
 use crate::origin::Setting;
 use crate::redact::Secret;
@@ -76,8 +76,6 @@ settings! {
         publish_timeout: Duration = "publish_timeout",
         /// The largest payload that is published.
         max_payload_bytes: usize = "max_payload_bytes",
-        /// The deepest JSON that is decoded.
-        json_max_depth: usize = "json_max_depth",
     }
     {
         /// The name of the app: the key `name`.
@@ -128,8 +126,6 @@ settings! {
         partitions: u32 = "partitions",
         /// Whether it is created if missing.
         create: Create = "create",
-        /// How events are encoded.
-        content_type: ContentType = "content_type",
         /// How long messages are kept; `None` for ever.
         retention_time: Option<Duration> = "retention_time",
         /// How much of a partition is kept; `None` for all.
@@ -150,6 +146,8 @@ settings! {
         concurrency: usize = "concurrency",
         /// How many messages of a partition may be received and not finished.
         max_in_flight: usize = "max_in_flight",
+        /// How many bytes of messages of a partition may be received and not finished.
+        max_in_flight_bytes: usize = "max_in_flight_bytes",
         /// The most messages of a batch.
         batch_size: usize = "batch_size",
         /// How long the first message of a batch waits for others.

@@ -1,14 +1,16 @@
 //! The brokers that a service runs on: opened by the address in the configuration, or given.
 
 use crate::error::Error;
+use crate::jobs::{JobEnd, all_until};
 use crate::plan::{Plan, PlannedBinder};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 use tidings_core::{BinderError, Clock, DynBinder};
+use tokio::time::Instant;
 
-/// How long a broker may take to close: clients can hang when the broker is away.
+/// How long a broker may take to close after a failed start: clients can hang when the broker is away.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The schemes that this build can open.
@@ -81,7 +83,7 @@ impl Ground {
                     binders.by_name.insert(planned.name.clone(), binder);
                 }
                 Err(error) => {
-                    binders.close().await;
+                    binders.give_up().await;
                     return Err(Error::binder(&planned.name, error));
                 }
             }
@@ -122,18 +124,48 @@ impl Binders {
         self.by_name.iter().map(|(name, binder)| (name.as_str(), binder))
     }
 
-    /// Closes those that belong to the service; what went wrong, by broker.
-    pub(crate) async fn close(&self) -> Vec<String> {
-        let mut problems = Vec::new();
-        for (name, binder) in self.by_name.iter().filter(|_| self.owned) {
-            match tokio::time::timeout(CLOSE_TIMEOUT, binder.close()).await {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => problems.push(format!("binder {name}: {error}")),
-                Err(_) => problems.push(format!("binder {name} did not close within {CLOSE_TIMEOUT:?}")),
-            }
-        }
-        problems
+    /// Waits until each keeps what was published to it; what went wrong, by broker.
+    pub(crate) async fn flush(&self, until: Instant) -> Vec<String> {
+        let all = self.by_name.iter();
+        let jobs = all.map(|(name, binder)| {
+            let flush = binder.sink().flush();
+            let flush = async move { flush.await.map_err(|error| error.to_string()) };
+            (format!("binder {name}"), flush)
+        });
+        problems(jobs, until, "did not acknowledge all messages in time").await
     }
+
+    /// Closes those that belong to the service, at the same time; what went wrong, by broker.
+    pub(crate) async fn close(&self, until: Instant) -> Vec<String> {
+        let owned = self.by_name.iter().filter(|_| self.owned);
+        let jobs = owned.map(|(name, binder)| {
+            let binder = binder.clone();
+            let close = async move { binder.close().await.map_err(|error| error.to_string()) };
+            (format!("binder {name}"), close)
+        });
+        problems(jobs, until, "did not close in time").await
+    }
+
+    /// Closes what was opened for a start that failed, so that another start finds it free.
+    pub(crate) async fn give_up(&self) {
+        for problem in self.close(Instant::now() + CLOSE_TIMEOUT).await {
+            tracing::warn!("{problem}");
+        }
+    }
+}
+
+async fn problems<F>(jobs: impl Iterator<Item = (String, F)>, until: Instant, late: &str) -> Vec<String>
+where
+    F: Future<Output = Result<(), String>> + Send + 'static,
+{
+    let ends = all_until(jobs, until).await;
+    let problems = ends.into_iter().filter_map(|(name, end)| match end {
+        JobEnd::Done(Ok(())) => None,
+        JobEnd::Done(Err(error)) => Some(format!("{name}: {error}")),
+        JobEnd::Panicked => Some(format!("{name}: its driver panicked")),
+        JobEnd::Late => Some(format!("{name} {late}")),
+    });
+    problems.collect()
 }
 
 /// Opens a broker by its address.

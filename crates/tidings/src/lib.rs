@@ -57,6 +57,7 @@ mod channel;
 mod describe;
 mod error;
 mod health;
+mod jobs;
 mod part;
 mod plan;
 mod running;

@@ -100,7 +100,6 @@ impl Plan {
         let channels = channels::plan(service, config, &mut mistakes);
         let binders = plan_binders(&channels, config, &mut mistakes);
         names::in_configuration(config, &names, &channels, &mut mistakes);
-        check_unsupported(config, &channels, &mut mistakes);
         check_handlers(service, &mut mistakes);
         let planner = subscriptions::Planner {
             config,
@@ -170,27 +169,6 @@ fn plan_binders(
         });
     }
     binders
-}
-
-/// Keys that this version reads and cannot honour: better refused than silently without effect.
-fn check_unsupported(config: &Config, channels: &BTreeMap<String, PlannedChannel>, mistakes: &mut Mistakes) {
-    for name in channels.keys() {
-        let content_type = config.channel(name).content_type;
-        if let Some(other) = content_type.filter(|set| set.value != tidings_config::ContentType::Json) {
-            mistakes.add(
-                other.origin,
-                format!("channel.{name}.content_type has no effect: an event's own codec decides"),
-                "remove it, and give the event #[event(codec = \"…\")]",
-            );
-        }
-    }
-    if let Some(depth) = config.app().json_max_depth.filter(|depth| depth.value != 128) {
-        mistakes.add(
-            depth.origin,
-            "app.json_max_depth is always 128 in this version",
-            "remove it",
-        );
-    }
 }
 
 /// What a handler's types say against what is asked of it.

@@ -1,5 +1,6 @@
 //! A service that runs: [`Running`].
 
+mod drain;
 mod letters;
 
 use crate::binders::Binders;
@@ -15,8 +16,6 @@ use std::time::Duration;
 use tidings_core::{Clock, DynBinder, Publisher};
 use tidings_runtime::{Input, ProducerHandle, ProducerStatus, SubscriptionHandle, SubscriptionStatus};
 use tokio::sync::{Mutex, OnceCell};
-use tokio::task::JoinSet;
-use tokio::time::Instant;
 
 /// A service that runs. Cloning is cheap; all clones are the same service.
 ///
@@ -86,7 +85,7 @@ pub struct Drained {
     pub finished_in_time: bool,
     /// Messages whose handling was given up at the deadline. They are delivered again at the next start.
     pub abandoned: usize,
-    /// What could not be flushed or closed.
+    /// What did not end in time, and what could not be flushed or closed.
     pub problems: Vec<String>,
 }
 
@@ -226,8 +225,9 @@ impl Running {
         Ok(())
     }
 
-    /// Ends the service: nothing new starts, what runs is finished and stored, within `app.drain_timeout`; then the
-    /// brokers are closed. Called again, it waits for the same end.
+    /// Ends the service: nothing new starts, what runs is finished and stored, what was published is acknowledged, and
+    /// the brokers are closed. That may take `app.drain_timeout`; what is not done then is given up, and whatever a
+    /// broker does the drain ends at most three seconds later. Called again, it waits for the same end.
     pub async fn drain(&self) -> Drained {
         let drained = self
             .inner
@@ -252,44 +252,6 @@ impl Inner {
         self.channels
             .get(name)
             .ok_or_else(|| Error::unknown("channel", name, known()))
-    }
-
-    async fn drain(&self) -> Drained {
-        self.draining.store(true, Ordering::Relaxed);
-        let deadline = Instant::now() + self.drain_timeout;
-        let mut parts = JoinSet::new();
-        for producer in &self.producers {
-            let handle = producer.handle.clone();
-            parts.spawn(async move { (handle.drain(deadline).await, 0) });
-        }
-        for subscription in &self.subscriptions {
-            let handle = subscription.handle.clone();
-            parts.spawn(async move {
-                let report = handle.drain(deadline).await;
-                (report.finished_in_time, report.abandoned)
-            });
-        }
-        let mut drained = Drained {
-            finished_in_time: true,
-            abandoned: 0,
-            problems: Vec::new(),
-        };
-        while let Some(part) = parts.join_next().await {
-            let (in_time, abandoned) = part.unwrap_or((false, 0));
-            drained.finished_in_time &= in_time;
-            drained.abandoned += abandoned;
-        }
-        // Publishes of the program itself may be under way; they get what is left, and a second at least.
-        let flush_until = deadline.max(Instant::now() + Duration::from_secs(1));
-        match tokio::time::timeout_at(flush_until, self.publisher.flush()).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => drained.problems.push(error.to_string()),
-            Err(_) => drained
-                .problems
-                .push("some messages were not acknowledged in time".to_owned()),
-        }
-        drained.problems.extend(self.binders.close().await);
-        drained
     }
 }
 

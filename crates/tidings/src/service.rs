@@ -7,6 +7,7 @@ use crate::error::Error;
 use crate::part::{BoundProducer, BoundSubscription};
 use crate::plan::Plan;
 use crate::running::Running;
+use crate::signal::{listen, shutdown_signal};
 use crate::start::start;
 use std::fmt;
 use std::io::Write;
@@ -41,7 +42,17 @@ impl Service {
     /// # Errors
     /// As [`start`](Self::start); what could not be kept when the brokers were closed.
     pub async fn run(self, config: Config) -> Result<(), Error> {
-        let running = self.start(config).await?;
+        // Before anything runs, so that no signal finds the process without an ear for it.
+        listen().await?;
+        let running = tokio::select! {
+            biased;
+            started = self.start(config) => started?,
+            signal = shutdown_signal() => {
+                let signal = signal?;
+                tracing::info!(?signal, "stopped before it had started");
+                return Ok(());
+            }
+        };
         // A closed stderr is no reason not to run.
         let _ = write!(std::io::stderr().lock(), "{}", running.describe());
         running.wait_for_signal_and_drain().await

@@ -29,8 +29,7 @@ pub(crate) async fn start(service: Service, config: &Config, ground: Ground) -> 
     match prepared {
         Ok(destinations) => Ok(launch(service, plan, binders, &destinations, ground.clock)),
         Err(error) => {
-            // Nothing runs: let go of what was opened, so that another start finds it free.
-            binders.close().await;
+            binders.give_up().await;
             Err(error)
         }
     }

@@ -33,11 +33,4 @@ pub(super) const RECORDS: &[KeyRecord] = &[
         example: "\"1MiB\"",
         doc: "A larger payload is refused when it is published.",
     },
-    KeyRecord {
-        path: "app.json_max_depth",
-        kind: Kind::Integer { min: 1, max: 128 },
-        default: "128",
-        example: "64",
-        doc: "JSON nested deeper is not decoded: its message goes to the dead letters.",
-    },
 ];

@@ -34,13 +34,6 @@ pub(super) const RECORDS: &[KeyRecord] = &[
         doc: "Whether a missing destination is created at start. With `never` the start fails instead.",
     },
     KeyRecord {
-        path: "channel.<name>.content_type",
-        kind: Kind::Choice(&["application/json", "application/octet-stream", "text/plain"]),
-        default: "application/json",
-        example: "\"text/plain\"",
-        doc: "How events are encoded on this channel, and how a message without a content type is decoded.",
-    },
-    KeyRecord {
         path: "channel.<name>.retention_time",
         kind: Kind::OrNone(&duration(1_000, CENTURY)),
         default: "that of the binder",

@@ -43,7 +43,15 @@ pub(super) const RECORDS: &[KeyRecord] = &[
         default: "10000",
         example: "1000",
         doc: "How many messages of a partition may be received and not finished; beyond it the partition \
-              is paused. The bound of the memory that a subscription uses.",
+              is paused.",
+    },
+    KeyRecord {
+        path: "subscription.<name>.max_in_flight_bytes",
+        kind: Kind::Bytes { min: 1, max: 1 << 40 },
+        default: "64MiB",
+        example: "\"16MiB\"",
+        doc: "How many bytes of messages of a partition may be received and not finished; beyond it the \
+              partition is paused. One larger message still gets through.",
     },
     KeyRecord {
         path: "subscription.<name>.batch_size",

@@ -3,9 +3,7 @@
 use crate::NOTHING;
 use std::fs;
 use std::time::{Duration, SystemTime};
-use tidings_config::{
-    BinderUrl, Config, ConfigError, ContentType, Create, Fsync, Order, Ordering, Secret, Start,
-};
+use tidings_config::{BinderUrl, Config, ConfigError, Create, Fsync, Order, Ordering, Secret, Start};
 
 /// A directory with these files.
 fn directory(files: &[(&str, &str)]) -> tempfile::TempDir {
@@ -36,7 +34,6 @@ kafka."message.max.bytes" = 1000
 destination = "order-events"
 partitions = 6
 create = "never"
-content_type = "text/plain"
 
 [subscription.billing]
 group = "billing"
@@ -83,7 +80,6 @@ fn every_section_is_read_with_its_places() {
     assert_eq!(channel.destination.unwrap().value, "order-events");
     assert_eq!(channel.partitions.unwrap().value, 6);
     assert_eq!(channel.create.unwrap().value, Create::Never);
-    assert_eq!(channel.content_type.unwrap().value, ContentType::Text);
 
     let billing = config.subscription("billing");
     assert_eq!(billing.group.unwrap().value, "billing");
@@ -96,7 +92,7 @@ fn every_section_is_read_with_its_places() {
     assert_eq!(billing.timeout.unwrap().value, Some(Duration::from_secs(1)));
     let retry = billing.retry;
     assert_eq!(retry.attempts.unwrap().value, 5);
-    assert_eq!(retry.initial.unwrap().origin.to_string(), "tidings.toml:31");
+    assert_eq!(retry.initial.unwrap().origin.to_string(), "tidings.toml:30");
     assert_eq!(retry.budget_floor.unwrap().value, None);
     assert!(retry.max.is_none() && billing.paused.is_none());
 }

@@ -14,6 +14,11 @@ fn an_unknown_key_is_named_with_its_line_its_nearest_and_the_valid_ones() {
     assert!(text.contains("did you mean retry.attempts?"), "{text}");
     let text = mistake("[binder.main]\nnats.x = 3\n");
     assert!(text.contains("unknown key binder.main.nats"), "{text}");
+    // What an event's codec decides is no configuration.
+    let text = mistake("[channel.orders]\ncontent_type = \"text/plain\"\n");
+    assert!(text.contains("unknown key channel.orders.content_type"), "{text}");
+    let text = mistake("[app]\njson_max_depth = 64\n");
+    assert!(text.contains("unknown key app.json_max_depth"), "{text}");
     let text = mistake("[shop]\nhttp = 3\n");
     assert!(
         text.contains("tidings.toml:1: unknown key shop")

@@ -78,6 +78,12 @@ impl Merge {
             code.max_in_flight,
             &config.max_in_flight,
         );
+        policy.max_in_flight_bytes = self.number(
+            "max_in_flight_bytes",
+            policy.max_in_flight_bytes,
+            code.max_in_flight_bytes,
+            &config.max_in_flight_bytes,
+        );
         policy.batch = self.batch(context.is_batch, policy.batch, code.batch, config);
         let timeout = code.timeout.map(Some);
         policy.timeout = self.pick("timeout", None, timeout, config.timeout.clone(), |timeout| {

@@ -196,6 +196,7 @@ impl Planner<'_> {
         let zero = [
             ("concurrency", policy.concurrency == 0),
             ("max_in_flight", policy.max_in_flight == 0),
+            ("max_in_flight_bytes", policy.max_in_flight_bytes == 0),
             ("max_parked", policy.max_parked == 0),
             ("batch size", policy.batch.size == 0),
             ("timeout", policy.timeout.is_some_and(|timeout| timeout.is_zero())),

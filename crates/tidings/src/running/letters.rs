@@ -15,7 +15,8 @@ const PAGE: usize = 1_000;
 impl Running {
     /// Sends dead letters back to the group that gave up on them, and to no other: see [`Selection`]. Each keeps its
     /// key, payload, headers and message id, and is handled anew from attempt 1. What was sent back is remembered,
-    /// so that it is not sent again; if the process dies in between, some may be sent twice.
+    /// so that it is not sent again; if the process dies in between, some may be sent twice. A letter that can never
+    /// go back as it is stays where it is and is counted in [`RedriveReport::refused`].
     ///
     /// ```no_run
     /// # async fn example(running: &tidings::Running) -> Result<(), tidings::Error> {
@@ -51,7 +52,7 @@ impl Running {
                 group: group.into(),
                 inputs,
                 selection: selection.clone(),
-                limit: limit.saturating_sub(total.selected),
+                limit: limit.saturating_sub(total.selected - total.refused),
                 mode,
                 clock: self.inner.clock,
                 publish_timeout: self.inner.publish_timeout,
@@ -60,6 +61,7 @@ impl Running {
             total.pending += report.pending;
             total.selected += report.selected;
             total.redriven += report.redriven;
+            total.refused += report.refused;
         }
         Ok(total)
     }

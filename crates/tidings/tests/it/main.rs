@@ -7,6 +7,7 @@ mod flow;
 mod given;
 mod operate;
 mod produce;
+mod redrive;
 #[cfg(unix)]
 mod signals;
 mod wiring;

@@ -38,6 +38,29 @@ async fn the_service_that_is_signalled() -> Result<(), Error> {
     Ok(())
 }
 
+/// Set for the child whose handler blocks the only thread that its runtime has.
+const BLOCK: &str = "TIDINGS_TEST_BLOCK";
+
+/// The child's side; nothing when the tests run as usual.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn the_service_that_blocks_its_runtime() -> Result<(), Error> {
+    if std::env::var_os(BLOCK).is_none() {
+        return Ok(());
+    }
+    let handle = |_: Raw| async {
+        writeln!(std::io::stdout().lock(), "\nworking").expect("the parent reads");
+        std::thread::sleep(secs(600));
+    };
+    let app: App = App::new("shop")
+        .add(on("orders", handle).group("stuck"))
+        .add(every(secs(60), || async { placed("1") }).to("orders"));
+    app.run(Config::from_toml(
+        "[binder.main]\nurl = \"memory:\"",
+        "tidings.toml",
+    )?)
+    .await
+}
+
 /// Kills the child if a test fails.
 struct Service(Child);
 
@@ -52,10 +75,18 @@ impl Drop for Service {
 impl Service {
     /// A service whose handler works that long, once it has begun to.
     fn working(work_ms: u64) -> (Self, impl Iterator<Item = String>) {
+        Self::start(
+            "signals::the_service_that_is_signalled",
+            WORK,
+            &work_ms.to_string(),
+        )
+    }
+
+    fn start(test: &str, variable: &str, value: &str) -> (Self, impl Iterator<Item = String> + use<>) {
         let program = std::env::current_exe().expect("this test runs");
         let mut child = Command::new(program)
-            .args(["signals::the_service_that_is_signalled", "--exact", "--nocapture"])
-            .env(WORK, work_ms.to_string())
+            .args([test, "--exact", "--nocapture"])
+            .env(variable, value)
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
@@ -64,6 +95,19 @@ impl Service {
         let mut lines = BufReader::new(stdout).lines().map_while(Result::ok);
         assert!(lines.any(|line| line == "working"), "the handler never began");
         (Self(child), lines)
+    }
+
+    /// Sends signals until the process ends: two that come together are one.
+    fn terminate_until_it_ends(&mut self) -> ExitStatus {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        loop {
+            self.terminate();
+            if let Some(status) = self.ended() {
+                return status;
+            }
+            assert!(Instant::now() < deadline, "it goes on");
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 
     fn terminate(&self) {
@@ -93,15 +137,11 @@ fn sigterm_finishes_what_runs_and_exits_with_success() {
 #[test]
 fn a_second_sigterm_ends_the_process_at_once() {
     let (mut service, _lines) = Service::working(600_000);
-    // Two signals that come together are one, so they are sent until the process ends.
-    let deadline = Instant::now() + Duration::from_secs(30);
-    let status = loop {
-        service.terminate();
-        if let Some(status) = service.ended() {
-            break status;
-        }
-        assert!(Instant::now() < deadline, "it goes on");
-        std::thread::sleep(Duration::from_millis(20));
-    };
-    assert_eq!(status.code(), Some(143));
+    assert_eq!(service.terminate_until_it_ends().code(), Some(143));
+}
+
+#[test]
+fn a_second_sigterm_ends_a_process_whose_handlers_block_every_thread() {
+    let (mut service, _lines) = Service::start("signals::the_service_that_blocks_its_runtime", BLOCK, "1");
+    assert_eq!(service.terminate_until_it_ends().code(), Some(143));
 }

@@ -186,8 +186,6 @@ fn configuration_for_what_the_app_does_not_have_names_the_nearest() {
     );
     let batch = "[subscription.billing]\nbatch_size = 7";
     expect(app(), batch, "tidings.toml:2", "billing.batch_size", "Batch<T>");
-    let content = "[channel.orders]\ncontent_type = \"text/plain\"";
-    expect(app(), content, "tidings.toml:2", "no effect", "codec");
 }
 
 #[test]

@@ -1,0 +1,83 @@
+//! The end of a service: every step of it under one deadline, whatever a broker does.
+
+#[cfg(all(test, feature = "test"))]
+mod hanging;
+#[cfg(all(test, feature = "test"))]
+mod tests;
+
+use super::{Drained, Inner};
+use crate::jobs::{JobEnd, all_until};
+use std::pin::Pin;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// What each of the three steps gets behind the deadline, so that one that used up all the time leaves some for the
+/// next: the parts are told to stop at the deadline, so they need a moment more.
+const TAIL: Duration = Duration::from_secs(1);
+
+/// How a part ended: whether in time, and how many messages it gave up.
+type PartEnd = Pin<Box<dyn Future<Output = (bool, usize)> + Send>>;
+
+impl Inner {
+    pub(super) async fn drain(&self) -> Drained {
+        self.draining.store(true, Ordering::Relaxed);
+        let deadline = Instant::now() + self.drain_timeout;
+        let mut drained = self.drain_parts(deadline).await;
+        // Publishes of the program itself may be under way.
+        let flushed = self.binders.flush(deadline + 2 * TAIL).await;
+        drained.problems.extend(flushed);
+        let closed = self.binders.close(deadline + 3 * TAIL).await;
+        drained.problems.extend(closed);
+        drained
+    }
+
+    /// Ends producers and subscriptions, at the same time. Those that do not even end after the deadline are stopped
+    /// as by a crash: what they had not stored is delivered again.
+    async fn drain_parts(&self, deadline: Instant) -> Drained {
+        let producers = self.producers.iter().map(|one| {
+            let handle = one.handle.clone();
+            let end: PartEnd = Box::pin(async move { (handle.drain(deadline).await, 0) });
+            (format!("producer {}", one.name), end)
+        });
+        let subscriptions = self.subscriptions.iter().map(|one| {
+            let handle = one.handle.clone();
+            let end: PartEnd = Box::pin(async move {
+                let report = handle.drain(deadline).await;
+                (report.finished_in_time, report.abandoned)
+            });
+            (format!("subscription {}", one.name), end)
+        });
+        let ends = all_until(producers.chain(subscriptions), deadline + TAIL).await;
+        let mut drained = Drained {
+            finished_in_time: true,
+            abandoned: 0,
+            problems: Vec::new(),
+        };
+        for (name, end) in ends {
+            let problem = match end {
+                JobEnd::Done((in_time, abandoned)) => {
+                    drained.finished_in_time &= in_time;
+                    drained.abandoned += abandoned;
+                    continue;
+                }
+                JobEnd::Late => "did not end in time and was stopped",
+                JobEnd::Panicked => "panicked while it ended",
+            };
+            drained.finished_in_time = false;
+            drained.problems.push(format!("{name} {problem}"));
+        }
+        self.stop_parts();
+        drained
+    }
+
+    /// Stops what still runs; parts that have ended are left as they are.
+    fn stop_parts(&self) {
+        for subscription in &self.subscriptions {
+            subscription.handle.abort();
+        }
+        for producer in &self.producers {
+            producer.handle.abort();
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! A broker that stops to answer: [`Hanging`].
+
+use std::future::pending;
+use std::sync::Arc;
+use tidings_core::{
+    BinderError, BinderHealth, BoxFuture, Capabilities, DestinationInfo, DestinationSpec, DynBinder,
+    DynSource, Epoch, LaneId, Outgoing, PartitionPosition, Progress, PublishError, Receipt, RecordBatch,
+    Sink, SourceError, SourceEvent, SourceSpec,
+};
+
+/// What is never answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Hang {
+    Subscribe,
+    Commit,
+    Leave,
+    Publish,
+    Flush,
+    Close,
+}
+
+/// A broker, its sink or its source that never answers one of the questions.
+#[derive(Debug)]
+pub(super) struct Hanging<T> {
+    pub(super) inner: T,
+    pub(super) at: Hang,
+}
+
+impl DynBinder for Hanging<Arc<dyn DynBinder>> {
+    fn kind(&self) -> &'static str {
+        self.inner.kind()
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.inner.capabilities()
+    }
+
+    fn sink(&self) -> Arc<dyn Sink> {
+        let (inner, at) = (self.inner.sink(), self.at);
+        Arc::new(Hanging { inner, at })
+    }
+
+    fn prepare(&self, destination: DestinationSpec) -> BoxFuture<'_, Result<DestinationInfo, BinderError>> {
+        self.inner.prepare(destination)
+    }
+
+    fn subscribe(&self, spec: SourceSpec) -> BoxFuture<'_, Result<Box<dyn DynSource>, BinderError>> {
+        Box::pin(async move {
+            if self.at == Hang::Subscribe {
+                pending::<()>().await;
+            }
+            let (inner, at) = (self.inner.subscribe(spec).await?, self.at);
+            Ok(Box::new(Hanging { inner, at }) as Box<dyn DynSource>)
+        })
+    }
+
+    fn positions<'a>(
+        &'a self,
+        destination: &'a str,
+        group: Option<&'a str>,
+    ) -> BoxFuture<'a, Result<Vec<PartitionPosition>, BinderError>> {
+        self.inner.positions(destination, group)
+    }
+
+    fn store_progress<'a>(
+        &'a self,
+        destination: &'a str,
+        partition: u32,
+        group: &'a str,
+        progress: Progress,
+    ) -> BoxFuture<'a, Result<(), BinderError>> {
+        self.inner.store_progress(destination, partition, group, progress)
+    }
+
+    fn read<'a>(
+        &'a self,
+        destination: &'a str,
+        partition: u32,
+        from: u64,
+        max_bytes: usize,
+    ) -> BoxFuture<'a, Result<RecordBatch, BinderError>> {
+        self.inner.read(destination, partition, from, max_bytes)
+    }
+
+    fn destinations(&self) -> BoxFuture<'_, Result<Vec<DestinationInfo>, BinderError>> {
+        self.inner.destinations()
+    }
+
+    fn health(&self) -> BinderHealth {
+        self.inner.health()
+    }
+
+    fn close(&self) -> BoxFuture<'_, Result<(), BinderError>> {
+        match self.at {
+            Hang::Close => Box::pin(pending()),
+            _ => self.inner.close(),
+        }
+    }
+}
+
+impl Sink for Hanging<Arc<dyn Sink>> {
+    fn publish(&self, outgoing: Outgoing) -> Receipt {
+        match self.at {
+            Hang::Publish if &*outgoing.destination == "receipts" => Receipt::boxed(pending()),
+            _ => self.inner.publish(outgoing),
+        }
+    }
+
+    fn flush(&self) -> BoxFuture<'static, Result<(), PublishError>> {
+        match self.at {
+            Hang::Flush => Box::pin(pending()),
+            _ => self.inner.flush(),
+        }
+    }
+}
+
+impl DynSource for Hanging<Box<dyn DynSource>> {
+    fn next(&mut self) -> BoxFuture<'_, Result<SourceEvent, SourceError>> {
+        self.inner.next()
+    }
+
+    fn progress(&mut self, lane: LaneId, epoch: Epoch, progress: Progress) {
+        self.inner.progress(lane, epoch, progress);
+    }
+
+    fn pause(&mut self, lanes: &[LaneId]) {
+        self.inner.pause(lanes);
+    }
+
+    fn resume(&mut self, lanes: &[LaneId]) {
+        self.inner.resume(lanes);
+    }
+
+    fn seek(&mut self, lane: LaneId, offset: u64) {
+        self.inner.seek(lane, offset);
+    }
+
+    fn commit(&mut self) -> BoxFuture<'_, Result<(), SourceError>> {
+        match self.at {
+            Hang::Commit => Box::pin(pending()),
+            _ => self.inner.commit(),
+        }
+    }
+
+    fn release(&mut self, lanes: &[LaneId]) {
+        self.inner.release(lanes);
+    }
+
+    fn close(&mut self) -> BoxFuture<'_, Result<(), SourceError>> {
+        match self.at {
+            Hang::Leave => Box::pin(pending()),
+            _ => self.inner.close(),
+        }
+    }
+}
