@@ -2,6 +2,7 @@
 
 use crate::lock::lock;
 use crate::options::{EmbeddedOptions, Location};
+use crate::progress::clip;
 use crate::shared::Shared;
 use crate::signal::Signal;
 use crate::sink::{self, EmbeddedSink};
@@ -261,7 +262,7 @@ impl Binder for EmbeddedBroker {
         destination: &str,
         partition: u32,
         group: &str,
-        progress: Progress,
+        mut progress: Progress,
     ) -> Result<(), BinderError> {
         let topic = self.topic(destination)?;
         let shared = self.shared()?.clone();
@@ -287,6 +288,7 @@ impl Binder for EmbeddedBroker {
                 progress.watermark
             )));
         }
+        clip(&mut progress, end);
         let entry = shared.progress.entry(&topic.name, &group.into(), partition);
         if entry.is_owned() {
             let reason = "a member of the group reads it: stop the group first";

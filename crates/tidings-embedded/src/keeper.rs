@@ -3,10 +3,12 @@
 use crate::delayed::Due;
 use crate::guard::Guard;
 use crate::lock::lock;
-use crate::progress::{Entry, Reported};
+use crate::progress::{self, Entry, Reported};
 use crate::shared::Shared;
 use crate::state::{Changes, State};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tidings_core::{Position, Progress, PublishError, Receipt, ReceiptSender, Timestamp};
 use tokio::sync::oneshot;
 
@@ -14,12 +16,16 @@ use tokio::sync::oneshot;
 const PLACE: &str = "state.redb";
 /// How many bytes of delayed messages may wait for a transaction.
 const MAX_WAITING_BYTES: usize = 64 << 20;
+/// How long after a failed transaction the next one is tried.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// Stores the small state in the background, as many changes as possible at once.
 #[derive(Debug)]
 pub(crate) struct Keeper {
     state: Mutex<Option<Arc<State>>>,
     work: Mutex<Work>,
+    /// A task waits to try again.
+    retrying: AtomicBool,
 }
 
 /// What is to be stored.
@@ -51,6 +57,7 @@ impl Keeper {
         Self {
             state: Mutex::new(state.map(Arc::new)),
             work: Mutex::default(),
+            retrying: AtomicBool::new(false),
         }
     }
 
@@ -145,14 +152,62 @@ impl Keeper {
         }
     }
 
-    /// One transaction. Returns when the first message that it stored is due.
-    fn store(&self, shared: &Shared, work: Work) -> Option<Timestamp> {
+    /// Forgets what stored progress says about offsets that a partition has not got, and stores that. Done while the
+    /// partition is opened, so nobody reports its progress at the same time.
+    pub(crate) fn clip(&self, shared: &Shared, destination: &str, partition: u32, end: u64) {
+        let clipped = shared.progress.clip(destination, partition, end);
+        if clipped.is_empty() {
+            return;
+        }
+        tracing::warn!(
+            destination,
+            partition,
+            end,
+            "records were lost that groups had finished; the next messages get their offsets and are not taken for them"
+        );
+        let changes = Changes {
+            progress: rows(&clipped),
+            ..Changes::default()
+        };
+        let stored = self.state().and_then(|state| state.store(&changes));
+        if let Err(reason) = &stored {
+            shared.health.report(PLACE, reason);
+        }
+        for (entry, progress) in clipped {
+            match &stored {
+                Ok(()) => entry.keep(progress),
+                Err(_) => self.note(&entry, entry.put_back()),
+            }
+        }
+    }
+
+    /// Tries again in a while: in a quiet system nobody else would.
+    fn again(&self, shared: &Arc<Shared>) {
+        if shared.is_closing() || self.retrying.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let weak = Arc::downgrade(shared);
+        let waiting = weak.clone();
+        // A runtime that shuts down drops the task anywhere: then nobody waits any more.
+        let ended = Guard::new(move || {
+            if let Some(shared) = waiting.upgrade() {
+                shared.keeper.retrying.store(false, Ordering::Release);
+            }
+        });
+        shared.spawn(async move {
+            tokio::time::sleep(AGAIN).await;
+            drop(ended);
+            if let Some(shared) = weak.upgrade().filter(|shared| !shared.is_closing()) {
+                shared.keeper.start(&shared);
+            }
+        });
+    }
+
+    /// One transaction. Gives when the first message that it stored is due.
+    fn store(&self, shared: &Shared, work: Work) -> Result<Option<Timestamp>, String> {
         let (entries, mut refused) = take_progress(shared, work.entries);
         let changes = Changes {
-            progress: entries
-                .iter()
-                .map(|(entry, progress)| (&*entry.destination, &*entry.group, entry.partition, progress))
-                .collect(),
+            progress: rows(&entries),
             puts: work
                 .puts
                 .iter()
@@ -160,13 +215,17 @@ impl Keeper {
                 .collect(),
             removed: work.removed,
         };
-        let stored = self.state().and_then(|state| state.store(&changes));
+        let nothing = changes.progress.is_empty() && changes.puts.is_empty() && changes.removed.is_empty();
+        let stored = match nothing {
+            true => Ok(()),
+            false => self.state().and_then(|state| state.store(&changes)),
+        };
         drop(changes);
         let first_due = work.puts.iter().map(|put| put.due).min();
         if let Err(reason) = &stored {
             shared.health.report(PLACE, reason);
             refused = Some(reason.clone());
-        } else {
+        } else if !nothing {
             shared.health.clear(PLACE);
         }
         for (entry, progress) in entries {
@@ -188,23 +247,42 @@ impl Keeper {
             // Whoever waited may have gone.
             drop(waiting.send(refused.clone().map_or(Ok(()), Err)));
         }
-        first_due.filter(|_| stored.is_ok())
+        stored.map(|()| first_due)
     }
 }
 
 /// The offset in the receipt of a delayed message: it has none before it is due.
 pub(crate) const DELAYED_OFFSET: u64 = u64::MAX;
 
+fn rows(entries: &[(Arc<Entry>, Progress)]) -> Vec<(&str, &str, u32, &Progress)> {
+    entries
+        .iter()
+        .map(|(entry, progress)| (&*entry.destination, &*entry.group, entry.partition, progress))
+        .collect()
+}
+
 /// What each entry has to store, and why some of it must not be stored: progress never gets ahead of what is on the
-/// disk, or a crash of the machine would leave a group beyond the end of its partition.
+/// disk. Otherwise a crash of the machine would leave a group beyond the end of its partition, or without the dead
+/// letter, the parked copy or the output for whose sake a message counts as finished.
 fn take_progress(shared: &Shared, entries: Vec<Arc<Entry>>) -> (Vec<(Arc<Entry>, Progress)>, Option<String>) {
-    let mut taken = Vec::with_capacity(entries.len());
+    // Taken before the sync, so that the sync covers everything that was published before it was reported.
+    let dirty: Vec<_> = entries
+        .into_iter()
+        .filter_map(|entry| entry.take_dirty().map(|progress| (entry, progress)))
+        .collect();
+    if dirty.is_empty() {
+        return (dirty, None);
+    }
+    let elsewhere = shared.syncer.sync(shared);
+    let mut taken = Vec::with_capacity(dirty.len());
     let mut refused = None;
-    for entry in entries {
-        let Some(progress) = entry.take_dirty() else {
-            continue;
-        };
-        match shared.sync_below(&entry.destination, entry.partition, progress.watermark) {
+    for (entry, progress) in dirty {
+        // A reader may see a record a moment before its partition counts as unsynced.
+        let below = progress::covered(&progress);
+        let synced = elsewhere
+            .clone()
+            .and_then(|()| shared.sync_below(&entry.destination, entry.partition, below));
+        match synced {
             Ok(()) => taken.push((entry, progress)),
             Err(reason) => {
                 shared.keeper.note(&entry, entry.put_back());
@@ -257,8 +335,33 @@ fn run(shared: &Arc<Shared>) {
             work.running = true;
             taken
         };
-        if let Some(due) = shared.keeper.store(shared, work) {
-            shared.timer.stored(shared, due);
+        match shared.keeper.store(shared, work) {
+            Ok(Some(due)) => shared.timer.stored(shared, due),
+            Ok(None) => {}
+            Err(_) => shared.keeper.again(shared),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::options::EmbeddedOptions;
+
+    #[tokio::test(start_paused = true)]
+    async fn progress_that_could_not_be_stored_is_stored_later_without_another_report() {
+        let options = EmbeddedOptions::from_url("memory:").unwrap();
+        let shared = Arc::new(Shared::open(options).unwrap());
+        let entry = shared.progress.entry(&"orders".into(), &"billing".into(), 0);
+        let state = lock(&shared.keeper.state).take();
+        shared.keeper.note(&entry, entry.begin(|| Some(7)));
+        shared.keeper.commit(&shared).await.unwrap_err();
+        *lock(&shared.keeper.state) = state;
+        assert_eq!(entry.stored_watermark(), None);
+        tokio::time::sleep(AGAIN * 2).await;
+        while lock(&shared.keeper.work).running {
+            tokio::time::sleep(AGAIN).await;
+        }
+        assert_eq!(entry.stored_watermark(), Some(7));
     }
 }

@@ -3,7 +3,7 @@
 use crate::group::Unit;
 use crate::lock::lock;
 use crate::partition::Partition;
-use crate::progress::Entry;
+use crate::progress::{Entry, clip};
 use crate::shared::Shared;
 use crate::signal::Signal;
 use std::sync::{Arc, Mutex};
@@ -84,18 +84,25 @@ impl Lane {
     /// Finds out where the lane goes on and where it ends.
     pub(crate) fn assign(&mut self, shared: &Shared, lane: LaneId) -> Assignment {
         let reported = self.entry.as_ref().and_then(|entry| entry.reported());
-        let progress = reported.unwrap_or(Progress {
+        let mut progress = reported.unwrap_or(Progress {
             watermark: self.next,
             ..Progress::default()
         });
         self.next = progress.watermark;
         let partition = self.partition.clone();
         let end = match partition.log(shared) {
-            Ok(log) => self.settle(shared, log),
+            Ok(log) => {
+                let end = self.settle(shared, log);
+                clip(&mut progress, end);
+                end
+            }
             Err(error) => {
                 let error = partition.unreadable(shared, &error, self.next);
-                self.standing = Standing::Failed(Some(error));
-                self.next
+                if !error.is_transient() {
+                    self.standing = Standing::Failed(Some(error));
+                }
+                // Nobody knows what is there. Something that was not read, so that nobody overtakes it.
+                self.next.saturating_add(1)
             }
         };
         self.watermark = self.next;

@@ -35,6 +35,9 @@
 //!   deadline has passed.
 //! - After a failed fsync nothing more is acknowledged for that partition until the broker is opened again; a full
 //!   disk refuses clearly and goes on when there is room.
+//! - Before a group's position is stored, everything that was acknowledged until then is on the disk, in every
+//!   partition: what a message was turned into is never lost while the message counts as finished. So after a failed
+//!   fsync no position is stored either, until the broker is opened again.
 //! - A message for later is stored before its receipt resolves, to a [`Position`](tidings_core::Position) whose
 //!   offset is `u64::MAX`: it gets its offset when it is due. After a crash at that very moment it may come twice.
 //!
@@ -53,6 +56,7 @@ mod directory;
 mod group;
 mod guard;
 mod health;
+mod held;
 mod keeper;
 mod lane;
 mod lock;

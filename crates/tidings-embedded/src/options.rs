@@ -168,6 +168,9 @@ impl EmbeddedOptions {
     }
 
     /// Messages older than this may be deleted; none by default: kept for ever. A destination may set its own.
+    ///
+    /// It is for destinations that groups read. One in which no group has a position, as dead letters, keeps everything
+    /// unless it sets its own, or [`Unread::Drop`] says that unread messages may go.
     #[must_use]
     pub fn retention_time(mut self, age: Option<Duration>) -> Self {
         self.retention_time = age;
@@ -175,7 +178,7 @@ impl EmbeddedOptions {
     }
 
     /// The oldest messages of a partition may be deleted beyond this many bytes; none by default. A destination may
-    /// set its own.
+    /// set its own. For which destinations it is: see [`retention_time`](Self::retention_time).
     #[must_use]
     pub fn retention_bytes(mut self, bytes: Option<u64>) -> Self {
         self.retention_bytes = bytes;

@@ -23,7 +23,7 @@ pub(crate) struct Partition {
     damaged: OnceLock<Arc<LogError>>,
     /// With `Fsync::Always`: readers see nothing at or above this.
     synced: AtomicU64,
-    /// On the list of those that the interval's fsync visits.
+    /// On the list of those that the syncer visits.
     unsynced: AtomicBool,
     faulty: AtomicBool,
     readers: Mutex<Vec<Arc<Signal>>>,
@@ -96,6 +96,10 @@ impl Partition {
             // What a killed process left unsynced becomes visible only now.
             self.synced.store(log.sync()?, Ordering::Release);
         }
+        // Before anybody can append: the offsets from here on belong to messages that are still to come.
+        shared
+            .keeper
+            .clip(shared, &self.topic, self.index, log.next_offset());
         Ok(log)
     }
 
@@ -152,11 +156,14 @@ impl Partition {
         !self.unsynced.swap(true, Ordering::AcqRel)
     }
 
+    /// It is about to be synced: what is appended from now on is news.
+    pub(crate) fn unmark_unsynced(&self) {
+        self.unsynced.store(false, Ordering::Release);
+    }
+
     /// Syncs what was appended before; blocks.
     pub(crate) fn sync(&self, shared: &Shared) -> Result<(), LogError> {
         let Some(log) = self.log.get() else { return Ok(()) };
-        // Before the sync: what is appended during it must be marked again.
-        self.unsynced.store(false, Ordering::Release);
         if log.synced_offset() >= log.next_offset() {
             return Ok(());
         }

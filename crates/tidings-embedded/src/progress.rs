@@ -117,6 +117,13 @@ impl Entry {
         state.reported.clone()
     }
 
+    /// Forgets what it says about offsets from `end` on; the progress if that changed it.
+    fn clip(&self, end: u64) -> Option<Progress> {
+        let mut state = lock(&self.state);
+        let reported = state.reported.as_mut()?;
+        clip(reported, end).then(|| reported.clone())
+    }
+
     /// It is stored.
     pub(crate) fn keep(&self, progress: Progress) {
         lock(&self.state).stored = Some(progress);
@@ -184,6 +191,29 @@ impl ProgressTable {
         state.stored = Some(progress);
     }
 
+    /// Forgets what every group's progress in that partition says about offsets from `end` on. What was changed.
+    pub(crate) fn clip(&self, destination: &str, partition: u32, end: u64) -> Vec<(Arc<Entry>, Progress)> {
+        let entries = read(&self.entries);
+        let Some(of_destination) = entries.get(destination) else {
+            return Vec::new();
+        };
+        of_destination
+            .values()
+            .filter(|entry| entry.partition == partition)
+            .filter_map(|entry| Some((entry.clone(), entry.clip(end)?)))
+            .collect()
+    }
+
+    /// Whether a position of any group is stored in that destination that `counts`.
+    pub(crate) fn has_group(&self, destination: &str, counts: impl Fn(&str) -> bool) -> bool {
+        let entries = read(&self.entries);
+        entries.get(destination).is_some_and(|of_destination| {
+            of_destination
+                .values()
+                .any(|entry| counts(&entry.group) && entry.stored_watermark().is_some())
+        })
+    }
+
     /// The lowest stored watermark of any group in that partition.
     pub(crate) fn lowest(&self, destination: &str, partition: u32) -> Option<u64> {
         let entries = read(&self.entries);
@@ -194,6 +224,33 @@ impl ProgressTable {
             .filter_map(|entry| entry.stored_watermark())
             .min()
     }
+}
+
+/// Below which offset there is everything that the progress speaks of.
+pub(crate) fn covered(progress: &Progress) -> u64 {
+    let finished = progress.finished.iter().map(|range| range.end);
+    let attempts = progress
+        .attempts
+        .iter()
+        .map(|(offset, _)| offset.saturating_add(1));
+    finished
+        .chain(attempts)
+        .fold(progress.watermark, |highest, end| highest.max(end))
+}
+
+/// Forgets finished ranges and attempts from `end` on: records that were there are lost, and their offsets are given
+/// to others. Whether there were any.
+pub(crate) fn clip(progress: &mut Progress, end: u64) -> bool {
+    if covered(progress) <= end.max(progress.watermark) {
+        return false;
+    }
+    progress
+        .finished
+        .iter_mut()
+        .for_each(|range| range.end = range.end.min(end));
+    progress.finished.retain(|range| range.start < range.end);
+    progress.attempts.retain(|(offset, _)| *offset < end);
+    true
 }
 
 /// The bytes that are stored: version, watermark, finished ranges, attempts; numbers are little endian.
@@ -281,6 +338,26 @@ mod tests {
         assert_eq!(entry.begin(|| Some(9)), Reported::First);
         assert_eq!(entry.begin(|| unreachable!()), Reported::Ignored);
         assert_eq!(entry.reported(), Some(at(9)));
+    }
+
+    #[test]
+    fn what_lies_beyond_the_end_is_forgotten_and_nothing_else() {
+        let mut progress = Progress {
+            watermark: 1,
+            finished: vec![2..4, 5..9, 11..12],
+            attempts: vec![(1, 2), (7, 1), (8, 3)],
+        };
+        assert_eq!(covered(&progress), 12);
+        assert!(!clip(&mut progress, 12));
+        assert!(clip(&mut progress, 8));
+        assert_eq!(
+            (&*progress.finished, &*progress.attempts),
+            ([2..4, 5..8].as_slice(), [(1, 2), (7, 1)].as_slice())
+        );
+        assert!(
+            !clip(&mut at(9), 3),
+            "the position itself is for the lane to judge"
+        );
     }
 
     #[test]

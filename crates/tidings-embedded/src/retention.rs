@@ -46,10 +46,31 @@ pub(crate) fn retain_all(shared: &Arc<Shared>) -> Result<(), String> {
     refused.map_or(Ok(()), Err)
 }
 
-fn retain(shared: &Shared, topic: &Topic) -> Result<(), String> {
+/// The group under whose name it is stored which dead letters another group got back ends so. It reads nothing for
+/// itself, and letters of other groups are nothing to it.
+const RECORDER: &str = ".redrive";
+
+/// Age and size for a destination. The broker's are for what groups read: where nobody has a position, as among dead
+/// letters that wait for somebody to look, nobody can have finished anything. There only what the destination was
+/// prepared with counts, unless unread messages may go anyway.
+fn limits(shared: &Shared, topic: &Topic) -> (Option<Duration>, Option<u64>) {
     let (age, bytes) = topic.retention();
-    let age = age.or(shared.options.retention_time);
-    let max_bytes = bytes.or(shared.options.retention_bytes);
+    let is_read = || {
+        shared
+            .progress
+            .has_group(&topic.name, |group| !group.ends_with(RECORDER))
+    };
+    if shared.options.unread == Unread::Keep && !is_read() {
+        return (age, bytes);
+    }
+    (
+        age.or(shared.options.retention_time),
+        bytes.or(shared.options.retention_bytes),
+    )
+}
+
+fn retain(shared: &Shared, topic: &Topic) -> Result<(), String> {
+    let (age, max_bytes) = limits(shared, topic);
     if age.is_none() && max_bytes.is_none() {
         return Ok(());
     }

@@ -180,6 +180,11 @@ impl Shared {
         self.fsync == Fsync::Always
     }
 
+    /// Whether messages are acknowledged before they are on the disk.
+    pub(crate) fn syncs_later(&self) -> bool {
+        !self.is_synced_first() && (!self.is_in_memory() || self.options.files.is_some())
+    }
+
     /// Whether it was closed.
     pub(crate) fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Acquire)
@@ -263,14 +268,14 @@ impl Shared {
         writing::publish(self, partition, delayed.message, timestamp.as_millis())
     }
 
-    /// Makes sure that what a group has finished is on the disk before the progress is.
-    pub(crate) fn sync_below(&self, destination: &str, partition: u32, watermark: u64) -> Result<(), String> {
+    /// Makes sure that everything below an offset is on the disk.
+    pub(crate) fn sync_below(&self, destination: &str, partition: u32, offset: u64) -> Result<(), String> {
         let topic = self.topics.get(destination);
         let Some(partition) = topic.as_ref().and_then(|topic| topic.partition(partition)) else {
             return Ok(());
         };
         match partition.opened() {
-            Some(log) if log.synced_offset() < watermark => partition
+            Some(log) if log.synced_offset() < offset => partition
                 .sync(self)
                 .map_err(|error| format!("{}: {error}", partition.place())),
             _ => Ok(()),

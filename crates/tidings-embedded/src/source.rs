@@ -2,6 +2,7 @@
 
 use crate::broker::Handle;
 use crate::group::{Command, Grant, Member, Share, Unit};
+use crate::held::{self, Held};
 use crate::lane::{Lane, Look};
 use crate::lock::lock;
 use crate::progress::Reported;
@@ -25,6 +26,8 @@ pub struct EmbeddedSource {
     inputs: Vec<Input>,
     member: Arc<Member>,
     lanes: Vec<Option<Lane>>,
+    /// Assigned by the group, and not to be opened at the moment.
+    held: Held,
     /// Where the round over the lanes goes on.
     cursor: usize,
     idle_told: bool,
@@ -78,6 +81,7 @@ impl EmbeddedSource {
             inputs,
             member,
             lanes: Vec::new(),
+            held: Held::default(),
             cursor: 0,
             idle_told: false,
             unstored: Unstored {
@@ -146,13 +150,15 @@ impl EmbeddedSource {
 
     fn obey(&mut self, command: Command) -> Option<SourceEvent> {
         let (units, deadline) = match command {
-            Command::Assign(grants) => {
-                let assignments = grants.into_iter().flat_map(|grant| self.assign(grant));
-                return Some(SourceEvent::Assigned(assignments.collect()));
-            }
+            Command::Assign(grants) => return self.assign_all(grants),
             Command::Revoke { units, deadline } => (units, Some(deadline)),
             Command::Lost(units) => (units, None),
         };
+        for unit in &units {
+            if self.held.forget(*unit) && deadline.is_some() {
+                self.release_unit(*unit);
+            }
+        }
         let lanes: Vec<_> = units.iter().flat_map(|unit| self.lanes_of(*unit)).collect();
         for lane in &lanes {
             match (deadline, self.lane(*lane)) {
@@ -168,15 +174,29 @@ impl EmbeddedSource {
         Some(event)
     }
 
-    /// The lane of a partition, and that of its retry partition.
+    fn assign_all(&mut self, grants: Vec<Grant>) -> Option<SourceEvent> {
+        let assignments: Vec<_> = grants.into_iter().flat_map(|grant| self.assign(grant)).collect();
+        (!assignments.is_empty()).then_some(SourceEvent::Assigned(assignments))
+    }
+
+    /// The lane of a partition, and that of its retry partition. None while one of them cannot be opened: where it
+    /// ends is not known, and messages of the one must not overtake parked ones in the other.
     fn assign(&mut self, grant: Grant) -> Vec<Assignment> {
         let Some(input) = self.inputs.get(grant.unit.input) else {
             return Vec::new();
         };
         let partition = |topic: &Arc<Topic>| topic.partition(grant.unit.partition).cloned();
         let main = partition(&input.topic);
-        let retry = input.retry.as_ref().and_then(partition).zip(grant.retry);
+        let retry = input.retry.as_ref().and_then(partition).zip(grant.retry.clone());
         let Some(main) = main else { return Vec::new() };
+        let both: Vec<_> = std::iter::once(&main)
+            .chain(retry.as_ref().map(|(partition, _)| partition))
+            .cloned()
+            .collect();
+        if let Err(error) = held::open(self.shared(), &both) {
+            self.held.hold(grant, both, error);
+            return Vec::new();
+        }
         let main = self.place(Lane::new(
             grant.unit,
             LaneRole::Main,
@@ -223,7 +243,7 @@ impl EmbeddedSource {
                 Look::AtEnd | Look::Off => {}
             }
         }
-        if at_end && !std::mem::replace(&mut self.idle_told, true) {
+        if at_end && self.held.is_empty() && !std::mem::replace(&mut self.idle_told, true) {
             return Ok(Some(SourceEvent::Idle));
         }
         Ok(None)
@@ -239,11 +259,33 @@ impl EmbeddedSource {
     /// Waits until something may have changed.
     async fn wait(&mut self) {
         let refresh = self.shared().is_read_only().then(|| Instant::now() + REFRESH);
-        let until = [self.unstored.due(), refresh].into_iter().flatten().min();
+        let until = [self.unstored.due(), self.held.due(), refresh];
+        let until = until.into_iter().flatten().min();
         match until {
             None => self.member.signal.raised().await,
             // That the time is over is found when it is looked at again.
             Some(until) => drop(tokio::time::timeout_at(until, self.member.signal.raised()).await),
+        }
+    }
+
+    /// What could not be opened before and can be now.
+    fn open_held(&mut self) -> Result<Option<SourceEvent>, SourceError> {
+        if self.held.is_empty() {
+            return Ok(None);
+        }
+        let (shared, signal) = (self.shared().clone(), self.signal().clone());
+        let opened = self.held.look(&shared, &signal)?;
+        let event = self.assign_all(opened);
+        if event.is_some() {
+            self.idle_told = false;
+        }
+        Ok(event)
+    }
+
+    fn release_unit(&self, unit: Unit) {
+        if let Some(share) = self.inputs.get(unit.input).and_then(|input| input.share.as_ref()) {
+            let shared = self.shared();
+            shared.groups.release(shared, share, unit);
         }
     }
 
@@ -287,6 +329,9 @@ impl Source for EmbeddedSource {
                 return Ok(event);
             }
             self.store_if_due();
+            if let Some(event) = self.open_held()? {
+                return Ok(event);
+            }
             self.refresh();
             if let Some(event) = self.read()? {
                 return Ok(event);
@@ -366,11 +411,7 @@ impl Source for EmbeddedSource {
             }
             self.remove(*id);
             partner.into_iter().for_each(|partner| self.remove(partner));
-            let share = self.inputs.get(unit.input).and_then(|input| input.share.clone());
-            if let Some(share) = share {
-                let shared = self.shared();
-                shared.groups.release(shared, &share, unit);
-            }
+            self.release_unit(unit);
         }
     }
 

@@ -4,6 +4,7 @@ use crate::delayed::{Due, Row};
 use crate::progress;
 use redb::backends::InMemoryBackend;
 use redb::{Builder, Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition};
+use std::ops::Bound;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tidings_core::{Progress, Timestamp};
@@ -119,13 +120,28 @@ impl State {
         first().map_err(|error| error.to_string())
     }
 
-    /// The delayed messages that are due at `now`, in order: `rows` at the most, and not many more than `bytes`.
-    pub(crate) fn due(&self, now: Timestamp, rows: usize, bytes: usize) -> Result<Vec<Row>, String> {
+    /// The delayed messages that are due at `now` and come after the row `after`, in order: `rows` at the most, and not
+    /// many more than `bytes`.
+    pub(crate) fn due(
+        &self,
+        after: Option<Due>,
+        now: Timestamp,
+        rows: usize,
+        bytes: usize,
+    ) -> Result<Vec<Row>, String> {
+        let first = after.map_or(Bound::Unbounded, |Due { due, sequence }| {
+            Bound::Excluded((due, sequence))
+        });
+        let last = (now.as_millis(), u64::MAX);
+        if after.is_some_and(|Due { due, sequence }| (due, sequence) >= last) {
+            return Ok(Vec::new());
+        }
         let read = || -> Result<Vec<Row>, redb::Error> {
             let table = self.database.begin_read()?.open_table(DELAYED)?;
             let mut found = Vec::new();
             let mut size = 0;
-            for row in table.range(..=(now.as_millis(), u64::MAX))?.take(rows) {
+            let range = table.range::<(i64, u64)>((first, Bound::Included(last)))?;
+            for row in range.take(rows) {
                 let (key, value) = row?;
                 size += value.value().len();
                 let (due, sequence) = key.value();
@@ -217,9 +233,12 @@ mod tests {
             [("orders".to_owned(), "billing".to_owned(), 3, progress)]
         );
         assert_eq!(state.first_due().unwrap(), Some(at(10)));
-        let due = state.due(at(10), 10, 1 << 20).unwrap();
+        let due = state.due(None, at(10), 10, 1 << 20).unwrap();
         let texts: Vec<_> = due.iter().map(|row| row.bytes.as_ref()).collect();
         assert_eq!(texts, [b"first".as_slice(), b"second"]);
+        let second = state.due(Some(due[0].due), at(10), 10, 1 << 20).unwrap();
+        assert_eq!(second.len(), 1);
+        assert_eq!(second[0].due, due[1].due);
         let removed = due.iter().map(|row| row.due).collect();
         state
             .store(&Changes {
@@ -228,7 +247,7 @@ mod tests {
                 ..Changes::default()
             })
             .unwrap();
-        let due = state.due(at(99), 10, 1 << 20).unwrap();
+        let due = state.due(None, at(99), 10, 1 << 20).unwrap();
         let texts: Vec<_> = due.iter().map(|row| row.bytes.as_ref()).collect();
         assert_eq!(texts, [b"later".as_slice(), b"last"]);
     }

@@ -3,6 +3,7 @@
 use crate::broker::Handle;
 use crate::group::{Command, Grant, Member, Unit};
 use crate::partition::Partition;
+use crate::progress::Entry;
 use crate::shared::Shared;
 use crate::signal::Signal;
 use crate::source::{EmbeddedSource, Input};
@@ -10,6 +11,7 @@ use crate::topics::Topic;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use tidings_core::{BinderError, SourceInput, SourceSpec, Start};
+use tidings_log::LogError;
 
 /// Joins the group, or begins to read without one.
 pub(crate) async fn subscribe(handle: &Arc<Handle>, spec: SourceSpec) -> Result<EmbeddedSource, BinderError> {
@@ -95,60 +97,107 @@ fn retry_of(shared: &Shared, input: &SourceInput, topic: &Topic) -> Result<Optio
 }
 
 /// Opens the logs and fixes where to begin: a group without a position gets one, so that what is published from now
-/// on counts for it whenever it reads. Without a group: the start of each partition, by input.
+/// on counts for it whenever it reads. That is durable before anybody joins: a killed process must not make a group
+/// begin a second time, behind what was published after the first. Without a group: the start of each partition, by
+/// input.
 async fn begin(shared: &Arc<Shared>, spec: &SourceSpec, inputs: &[Input]) -> Result<Vec<Vec<u64>>, String> {
     let (start, group) = (spec.start, spec.group.clone());
     let topics: Vec<_> = inputs
         .iter()
         .map(|input| (input.topic.clone(), input.retry.clone()))
         .collect();
+    let Some(group) = group else {
+        let starts = shared.blocking(move |shared| {
+            let starts = topics.iter().map(|(topic, _)| starts_of(shared, topic, start));
+            starts.collect()
+        });
+        return starts.await;
+    };
     let begun = shared.blocking(move |shared| {
-        let Some(group) = group else {
-            let starts = topics.iter().map(|(topic, _)| {
-                topic
-                    .partitions
-                    .iter()
-                    .map(|one| offset(shared, one, start).unwrap_or(0))
-                    .collect()
-            });
-            return Ok(starts.collect());
-        };
+        let mut begun = Vec::new();
         for (topic, retry) in &topics {
-            begin_topic(shared, topic, &group, start);
+            begin_topic(shared, topic, &group, start, &mut begun)?;
             if let Some(retry) = retry {
                 // What was parked belongs to the group from the first message on.
-                begin_topic(shared, retry, &group, Start::Earliest);
+                begin_topic(shared, retry, &group, Start::Earliest, &mut begun)?;
             }
         }
-        shared.keeper.start(shared);
-        Ok(Vec::new())
+        Ok(begun)
     });
-    begun.await
+    store(shared, begun.await?).await?;
+    Ok(Vec::new())
 }
 
-fn begin_topic(shared: &Shared, topic: &Topic, group: &Arc<str>, start: Start) {
+fn starts_of(shared: &Shared, topic: &Topic, start: Start) -> Result<Vec<u64>, String> {
+    let starts = topic
+        .partitions
+        .iter()
+        .map(|partition| Ok(offset(shared, partition, start)?.unwrap_or(0)));
+    starts.collect()
+}
+
+/// Notes where a group begins that has no position, and collects what is not stored yet.
+fn begin_topic(
+    shared: &Shared,
+    topic: &Topic,
+    group: &Arc<str>,
+    start: Start,
+    begun: &mut Vec<Arc<Entry>>,
+) -> Result<(), String> {
     for partition in &topic.partitions {
         let entry = shared.progress.entry(&topic.name, group, partition.index);
         // Opened here in any case, where it may block.
         let offset = offset(shared, partition, start);
-        shared.keeper.note(&entry, entry.begin(|| offset));
+        if entry.reported().is_none() {
+            let offset = offset?;
+            shared.keeper.note(&entry, entry.begin(|| offset));
+        }
+        if entry.stored().is_none() && entry.reported().is_some() {
+            begun.push(entry);
+        }
+    }
+    Ok(())
+}
+
+/// Waits until the positions are stored. Subscriptions that begin at the same time share a transaction.
+async fn store(shared: &Arc<Shared>, begun: Vec<Arc<Entry>>) -> Result<(), String> {
+    if begun.is_empty() {
+        return Ok(());
+    }
+    match shared.keeper.commit(shared).await {
+        // Other groups' progress may be refused for reasons of its own.
+        Err(reason) if begun.iter().any(|entry| entry.stored().is_none()) => Err(reason),
+        _ => Ok(()),
     }
 }
 
-/// Where to begin; none when the log cannot be read, which the lane will tell.
-fn offset(shared: &Shared, partition: &Partition, start: Start) -> Option<u64> {
+/// Where to begin. None when the log is damaged, which the lane will tell. A log that cannot be opened at the moment
+/// leaves open where its end is: whoever wants to begin there has to ask again.
+fn offset(shared: &Shared, partition: &Partition, start: Start) -> Result<Option<u64>, String> {
     partition.refresh(shared);
-    let log = partition.log(shared).ok()?;
+    let unknown = |error: &LogError| {
+        let error = partition.unreadable(shared, error, 0);
+        match (start, error.is_transient()) {
+            // The oldest record that is left is found from there.
+            (Start::Earliest, _) => Ok(Some(0)),
+            (_, true) => Err(error.to_string()),
+            (_, false) => Ok(None),
+        }
+    };
+    let log = match partition.log(shared) {
+        Ok(log) => log,
+        Err(error) => return unknown(&error),
+    };
     let (first, end) = (log.first_offset(), partition.end(shared, log));
-    match start {
+    Ok(match start {
         Start::Latest => Some(end),
         Start::Offset(offset) => Some(offset.clamp(first, end.max(first))),
-        Start::Time(time) => log
-            .offset_for_time(time.as_millis())
-            .ok()
-            .map(|offset| offset.min(end)),
+        Start::Time(time) => match log.offset_for_time(time.as_millis()) {
+            Ok(offset) => Some(offset.min(end)),
+            Err(error) => return unknown(&error),
+        },
         _ => Some(first),
-    }
+    })
 }
 
 fn everything(shared: &Shared, starts: &[Vec<u64>]) -> Vec<Grant> {

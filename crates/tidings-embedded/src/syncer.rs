@@ -1,4 +1,4 @@
-//! The fsync at an interval: [`Syncer`].
+//! Which partitions have something unsynced, and the fsync at an interval: [`Syncer`].
 
 use crate::guard::Guard;
 use crate::lock::lock;
@@ -8,10 +8,14 @@ use crate::shared::Shared;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
-/// Syncs what was appended, once per interval. While nothing is appended there is no task and no timer.
+/// Syncs what was appended: before progress is stored, and once per interval if that is the policy. While nothing is
+/// appended there is no task and no timer.
 #[derive(Debug, Default)]
 pub(crate) struct Syncer {
     work: Mutex<Work>,
+    /// Held while partitions are synced, so that whoever comes second waits for those that the first has taken. In it:
+    /// which partition failed. What it had acknowledged stays in doubt until the broker is opened again.
+    failed: Mutex<Option<String>>,
 }
 
 #[derive(Debug, Default)]
@@ -23,22 +27,33 @@ struct Work {
 impl Syncer {
     /// Something was appended to that partition.
     pub(crate) fn appended(&self, shared: &Arc<Shared>, partition: &Arc<Partition>) {
-        let Fsync::Interval(interval) = shared.fsync else {
-            return;
-        };
-        if !partition.mark_unsynced() {
+        if !shared.syncs_later() || !partition.mark_unsynced() {
             return;
         }
         let mut work = lock(&self.work);
         work.unsynced.push(partition.clone());
-        if !std::mem::replace(&mut work.running, true) {
+        if let Fsync::Interval(interval) = shared.fsync
+            && !std::mem::replace(&mut work.running, true)
+        {
             shared.spawn(run(Arc::downgrade(shared), interval));
         }
     }
 
-    /// The partitions that something was appended to since they were asked for last.
-    pub(crate) fn take(&self) -> Vec<Arc<Partition>> {
-        std::mem::take(&mut lock(&self.work).unsynced)
+    /// Everything that was acknowledged before the call is on the disk afterwards, in whichever partition; blocks. Only
+    /// partitions that were appended to since the last call are looked at.
+    ///
+    /// Fails from the first failed sync on, because what was acknowledged in that partition cannot be synced any more.
+    pub(crate) fn sync(&self, shared: &Shared) -> Result<(), String> {
+        let mut failed = lock(&self.failed);
+        let unsynced = std::mem::take(&mut lock(&self.work).unsynced);
+        for partition in unsynced {
+            // Before the sync: what is appended during it must be marked again.
+            partition.unmark_unsynced();
+            if let Err(error) = partition.sync(shared) {
+                failed.get_or_insert_with(|| format!("{}: {error}", partition.place()));
+            }
+        }
+        failed.clone().map_or(Ok(()), Err)
     }
 
     fn end_if_idle(&self) -> bool {
@@ -61,10 +76,8 @@ async fn run(weak: Weak<Shared>, interval: Duration) {
         let Some(shared) = weak.upgrade() else { return };
         let synced = shared
             .blocking(|shared| {
-                for partition in shared.syncer.take() {
-                    // A failure is noted in health, and the partition refuses from now on.
-                    drop(partition.sync(shared));
-                }
+                // A failure is noted in health, and the partition refuses from now on.
+                let _ = shared.syncer.sync(shared);
                 Ok(())
             })
             .await;

@@ -74,7 +74,7 @@ enum Found {
 async fn run(weak: Weak<Shared>, sleep: Arc<Sleep>) {
     // A runtime that shuts down drops the task anywhere: then there is none any more.
     let mut ending = Guard::new(|| *lock(&sleep.until) = None);
-    let mut appended = Vec::new();
+    let mut rounds = Rounds::default();
     loop {
         // The broker is held during a round only: one that everybody has forgotten can go away while we sleep.
         let Some(shared) = weak.upgrade().filter(|shared| !shared.is_closing()) else {
@@ -83,7 +83,7 @@ async fn run(weak: Weak<Shared>, sleep: Arc<Sleep>) {
         // What is stored from here on finds that we sleep for ever and wakes us; what was stored before, the round
         // finds.
         *lock(&sleep.until) = Some(NEVER);
-        let wait = match round(&shared, &mut appended).await {
+        let wait = match round(&shared, &mut rounds).await {
             Ok(Found::More) => continue,
             Ok(found) => {
                 shared.health.clear(PLACE);
@@ -120,37 +120,56 @@ fn sleep_until(sleep: &Sleep, found: &Found) -> Option<Timestamp> {
     *until
 }
 
-/// Appends what is due and removes its rows. `appended` has rows whose records are safe already: if the transaction
-/// that removes them fails, only it is tried again.
-async fn round(shared: &Arc<Shared>, appended: &mut Vec<Due>) -> Result<Found, String> {
+/// Where the rounds are.
+#[derive(Debug, Default)]
+struct Rounds {
+    /// Rows whose records are safe already: if the transaction that removes them fails, only it is tried again.
+    appended: Vec<Due>,
+    /// Everything up to there was tried, and some of it was refused: the others go on behind it.
+    tried: Option<Due>,
+    refused: Option<String>,
+}
+
+/// Appends what is due and removes its rows.
+async fn round(shared: &Arc<Shared>, rounds: &mut Rounds) -> Result<Found, String> {
     let _round = shared.timer.round.lock().await;
     if shared.is_closing() {
         return Ok(Found::Nothing);
     }
-    let mut refused = None;
-    if appended.is_empty() {
-        let now = shared.clock().now();
+    if rounds.appended.is_empty() {
+        let (now, tried) = (shared.clock().now(), rounds.tried);
         let rows = shared
-            .blocking(move |shared| shared.keeper.state()?.due(now, ROWS, BYTES))
+            .blocking(move |shared| shared.keeper.state()?.due(tried, now, ROWS, BYTES))
             .await?;
-        if rows.is_empty() {
-            let first = shared
-                .blocking(|shared| shared.keeper.state()?.first_due())
-                .await?;
-            return Ok(first.map_or(Found::Nothing, Found::Until));
+        let Some(last) = rows.last().map(|row| row.due) else {
+            return end_of_due(shared, rounds).await;
+        };
+        let refused;
+        (rounds.appended, refused) = append(shared, rows).await;
+        if refused.is_some() || rounds.tried.is_some() {
+            rounds.tried = Some(last);
         }
-        (*appended, refused) = append(shared, rows).await;
+        rounds.refused = refused.or(rounds.refused.take());
     }
-    if !appended.is_empty() {
+    if !rounds.appended.is_empty() {
         // A row goes only when its record cannot be lost any more. After a crash in between it is appended again.
         shared.blocking(|shared| shared.sync_all()).await?;
-        shared.keeper.remove(shared, appended.clone()).await?;
-        appended.clear();
+        shared.keeper.remove(shared, rounds.appended.clone()).await?;
+        rounds.appended.clear();
     }
-    match refused {
-        Some(reason) => Err(reason),
-        None => Ok(Found::More),
+    Ok(Found::More)
+}
+
+/// Everything that is due was tried: what was refused is tried again from the first on, after a while.
+async fn end_of_due(shared: &Arc<Shared>, rounds: &mut Rounds) -> Result<Found, String> {
+    rounds.tried = None;
+    if let Some(reason) = rounds.refused.take() {
+        return Err(reason);
     }
+    let first = shared
+        .blocking(|shared| shared.keeper.state()?.first_due())
+        .await?;
+    Ok(first.map_or(Found::Nothing, Found::Until))
 }
 
 /// Publishes in order and waits for all; what was appended, and why something was not.
@@ -174,4 +193,49 @@ async fn append(shared: &Arc<Shared>, rows: Vec<Row>) -> (Vec<Due>, Option<Strin
         }
     }
     (appended, refused)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::options::EmbeddedOptions;
+    use std::path::Path;
+    use tidings_core::Message;
+
+    #[tokio::test(start_paused = true)]
+    async fn messages_that_cannot_be_appended_do_not_hold_up_those_that_are_due_later() {
+        let shared = Arc::new(Shared::open(EmbeddedOptions::from_url("memory:").unwrap()).unwrap());
+        let topic = shared
+            .topics
+            .create(&*shared.files, Path::new("/memory"), "orders", 1)
+            .unwrap();
+        let now = shared.clock().now();
+        let good = delayed::encode("orders", 0, now, &Message::new("tea"));
+        let unreadable = std::iter::repeat_n((1, b"?".to_vec()), ROWS * 2);
+        let mut receipts = Vec::new();
+        for (due, bytes) in unreadable.chain([(2, good)]) {
+            let due = Timestamp::from_millis(due);
+            receipts.push(shared.keeper.put(&shared, topic.name.clone(), 0, due, bytes));
+        }
+        for receipt in receipts {
+            receipt.await.unwrap();
+        }
+        tokio::time::timeout(Duration::from_secs(10), async {
+            while topic.partitions[0].log(&shared).unwrap().next_offset() == 0 {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        })
+        .await
+        .expect("the one that can be read is appended");
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        assert_eq!(
+            topic.partitions[0].log(&shared).unwrap().next_offset(),
+            1,
+            "and only once"
+        );
+        assert!(matches!(
+            shared.health.state(),
+            tidings_core::BinderHealth::Down(_)
+        ));
+    }
 }

@@ -207,9 +207,9 @@ async fn progress_is_stored_only_after_what_it_covers_is_on_the_disk() {
     let files = faulty();
     let broker = on(&files, Fsync::Os);
     prepare(&broker, "orders", 1).await;
-    publish(&broker, "orders", 0, "tea").await.unwrap();
     let mut source = join(&broker, "billing", "orders").await;
     let lane = assigned(&mut source).await.remove(0);
+    publish(&broker, "orders", 0, "tea").await.unwrap();
     done(&mut source, lane.lane, lane.epoch, 1);
     files.inject(Fault::fail(Operation::Sync, EIO));
     assert!(source.commit().await.unwrap_err().is_transient());

@@ -5,11 +5,14 @@
 )]
 #![allow(clippy::single_range_in_vec_init, reason = "a list of ranges is meant")]
 
+mod crashes;
 mod delayed;
+mod engine;
 mod faults;
 mod groups;
 mod memory;
 mod model;
+mod opening;
 mod owner;
 mod publishing;
 mod reading;

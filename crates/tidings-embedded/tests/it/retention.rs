@@ -1,6 +1,6 @@
 use crate::support::*;
 use std::time::Duration;
-use tidings_core::{Binder, Clock, Source};
+use tidings_core::{Binder, Clock, Progress, Source};
 use tidings_embedded::{EmbeddedBroker, EmbeddedOptions, Unread};
 
 async fn fill(broker: &EmbeddedBroker, count: usize) {
@@ -68,4 +68,48 @@ async fn what_is_old_goes_by_itself_also_by_a_destinations_own_age() {
     assert_eq!(first(&broker).await, 0);
     tokio::time::sleep(Duration::from_secs(700)).await;
     assert!(first(&broker).await > 30, "all but the last segment");
+}
+
+#[tokio::test]
+async fn dead_letters_nobody_has_read_stay_whatever_the_broker_keeps_of_other_destinations() {
+    let broker = EmbeddedBroker::open(small().retention_bytes(Some(8192))).unwrap();
+    prepare(&broker, "orders", 1).await;
+    fill(&broker, 40).await;
+    broker.retain().await.unwrap();
+    assert_eq!(first(&broker).await, 0, "no group has a position");
+    let progress = Progress {
+        watermark: 40,
+        ..Progress::default()
+    };
+    broker
+        .store_progress("orders", 0, "billing.redrive", progress.clone())
+        .await
+        .unwrap();
+    broker.retain().await.unwrap();
+    assert_eq!(
+        first(&broker).await,
+        0,
+        "one group got its own back, others have not"
+    );
+    broker
+        .store_progress("orders", 0, "audit", progress)
+        .await
+        .unwrap();
+    broker.retain().await.unwrap();
+    assert!(first(&broker).await > 25, "somebody read them");
+}
+
+#[tokio::test]
+async fn unread_messages_may_go_where_the_destination_or_the_broker_says_so() {
+    let with_own = small().retention_bytes(None);
+    let with_drop = small().retention_bytes(Some(8192)).unread(Unread::Drop);
+    for (options, own) in [(with_own, Some(8192)), (with_drop, None)] {
+        let broker = EmbeddedBroker::open(options).unwrap();
+        let mut wanted = destination("orders", 1);
+        wanted.retention_bytes = own;
+        broker.prepare(wanted).await.unwrap();
+        fill(&broker, 40).await;
+        broker.retain().await.unwrap();
+        assert!(first(&broker).await > 25);
+    }
 }
