@@ -183,6 +183,9 @@ pub trait Source: Send {
 
     /// Stores all reported progress.
     ///
+    /// # Cancel safety
+    /// Dropping the future ends the waiting, not the storing; called again it waits for the same.
+    ///
     /// # Errors
     /// [`SourceError`]; the progress stays reported and is stored later.
     fn commit(&mut self) -> impl Future<Output = Result<(), SourceError>> + Send;

@@ -20,6 +20,8 @@ const ROUNDS: u32 = 32;
 const TAIL: Duration = Duration::from_secs(2);
 /// How long storing progress may take when lanes are handed over.
 const COMMIT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Storing progress at a hand-over and asking the source take turns of this length.
+const SLICE: Duration = Duration::from_millis(20);
 /// The first wait before a broker that is away is asked again, and the longest.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
@@ -170,6 +172,8 @@ async fn run(
         ask_again: None,
         wait: FIRST_WAIT,
         commands_closed: false,
+        hand_over_by: None,
+        look_again: None,
     };
     runner.run().await;
 }
@@ -307,6 +311,10 @@ struct Runner {
     ask_again: Option<Instant>,
     wait: Duration,
     commands_closed: bool,
+    /// When lanes are handed over although their progress could not be stored.
+    hand_over_by: Option<Instant>,
+    /// When to look again whether it is stored.
+    look_again: Option<Instant>,
 }
 
 /// What ended the waiting.
@@ -364,6 +372,7 @@ impl Runner {
         let timer = [
             self.dispatcher.next_timer(),
             self.ask_again,
+            self.look_again.take(),
             self.drain.as_ref().map(|drain| drain.stop),
         ];
         let timer = timer.into_iter().flatten().min();
@@ -484,14 +493,25 @@ impl Runner {
         self.reported = Instant::now();
     }
 
-    /// Hands over the lanes that are asked for and have come to rest.
+    /// Hands over the lanes that are asked for and have come to rest, once their progress is stored. While the broker
+    /// takes its time for that, the source is asked in between: the other lanes go on.
     async fn hand_over(&mut self) {
         let lanes = self.dispatcher.finished_lanes();
         if lanes.is_empty() {
+            self.hand_over_by = None;
             return;
         }
+        let now = Instant::now();
+        let deadline = *self.hand_over_by.get_or_insert(now + COMMIT_TIMEOUT);
         self.report_all();
-        self.commit(Instant::now() + COMMIT_TIMEOUT).await;
+        match self.store(deadline.min(now + SLICE)).await {
+            None if Instant::now() < deadline => {
+                self.look_again = Some(Instant::now() + SLICE);
+                return;
+            }
+            stored => self.note_stored(stored),
+        };
+        self.hand_over_by = None;
         // Not stored is no loss: the next owner handles again what it does not know to be finished.
         self.source.release(&lanes);
         self.dispatcher.forget(&lanes);
@@ -506,30 +526,33 @@ impl Runner {
         }
     }
 
-    /// Stores progress. Handlers go on meanwhile, and timers fire.
-    async fn commit(&mut self, deadline: Instant) -> bool {
+    /// Waits until progress is stored, or until that time (none). Handlers go on meanwhile, and timers fire.
+    async fn store(&mut self, until: Instant) -> Option<Result<(), SourceError>> {
         let (dispatcher, source) = (&mut self.dispatcher, &mut self.source);
         let mut storing = source.commit();
-        let result = loop {
-            let timer = dispatcher.next_timer().unwrap_or(deadline).min(deadline);
+        loop {
+            let timer = dispatcher.next_timer().unwrap_or(until).min(until);
             // Borrowed mutably although it only looks: see `wait`.
             let looking = &mut *dispatcher;
             let woken = poll_fn(move |context| looking.poll_woken(context));
             tokio::select! {
                 biased;
-                result = &mut storing => break Some(result),
+                result = &mut storing => return Some(result),
                 () = woken => {}
                 () = sleep_until(timer) => {}
             }
-            if Instant::now() >= deadline {
-                break None;
+            if Instant::now() >= until {
+                return None;
             }
             if dispatcher.work() {
                 tokio::task::yield_now().await;
             }
-        };
-        drop(storing);
-        let error = match result {
+        }
+    }
+
+    /// Says whether progress was stored.
+    fn note_stored(&self, stored: Option<Result<(), SourceError>>) -> bool {
+        let error = match stored {
             Some(Ok(())) => {
                 self.board.set_obstacle(UNCOMMITTED, None);
                 return true;
@@ -548,7 +571,8 @@ impl Runner {
         let abandoned = self.dispatcher.cut_all();
         self.report_all();
         let half = drain.deadline.saturating_duration_since(Instant::now()) / 2;
-        let stored = self.commit(Instant::now() + half).await;
+        let stored = self.store(Instant::now() + half).await;
+        let stored = self.note_stored(stored);
         let closed = matches!(timeout_at(drain.deadline, self.source.close()).await, Ok(Ok(())));
         self.board.edit(|status| {
             status.phase = Phase::Stopped;

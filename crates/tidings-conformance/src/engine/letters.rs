@@ -1,0 +1,375 @@
+//! Dead letters.
+
+use crate::apps::{PARTITIONS, app, retry};
+use crate::faulty::{Faults, PublishFault};
+use crate::features::Feature;
+use crate::stage::{Stage, Verdict};
+use crate::world::{How, Script, World};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tidings::{
+    Diagnosis, Failure, Json, Message, Outputs, Position, Raw, Text, Timestamp, dead_letter, names, on,
+    partition_for_key,
+};
+
+pub(crate) async fn dead_letters_are_exactly_the_exhausted_and_the_permanent(stage: Stage) -> Verdict {
+    let (broker, world) = (stage.open().await, World::default());
+    for id in 0..60 {
+        world.script(
+            id,
+            match id % 6 {
+                0 => Script::always(How::Transient),
+                1 => Script::fails(2, How::Transient),
+                2 => Script::fails(3, How::Panic),
+                3 => Script::fails(1, How::Permanent),
+                _ => Script::default(),
+            },
+        );
+    }
+    let subscription = world
+        .subscription()
+        .concurrency(4)
+        .retry(retry(3, Duration::from_millis(30)));
+    let running = stage.run(&broker, subscription).await;
+    for id in 0..60 {
+        running.order(id, &format!("key {}", id % 7)).await;
+    }
+    running.settled().await;
+    let mut expected: Vec<_> = (0..60)
+        .filter(|id| [0, 2, 3].contains(&(id % 6)))
+        .map(|id| id.to_string())
+        .collect();
+    expected.sort();
+    assert_eq!(running.dead().await, expected);
+    assert_eq!(world.succeeded().len(), 30);
+    for id in 0..60 {
+        let expected = [3, 3, 3, 1, 1, 1][id as usize % 6];
+        assert_eq!(world.of(id).len(), expected, "deliveries of {id}");
+    }
+    world.keys_kept_their_order();
+    Ok(())
+}
+
+pub(crate) async fn a_dead_letter_is_byte_identical_and_says_why(stage: Stage) -> Verdict {
+    stage.needs(&[Feature::Partitions, Feature::VirtualTime])?;
+    let broker = stage.open().await;
+    let never = async |_: Raw| -> Result<(), Failure> {
+        let io = std::io::Error::other("no route to the bank");
+        Err(Failure::from(io))
+    };
+    let subscription = on("orders", never)
+        .group("billing")
+        .retry(retry(2, Duration::from_secs(40)));
+    let running = stage.run(&broker, subscription).await;
+    let every_byte: Vec<u8> = (0..=255).collect();
+    let message = Message::new(every_byte.clone())
+        .with_key(every_byte.clone())
+        .with_timestamp(Timestamp::from_millis(12_345))
+        .with_header("tenant", &every_byte)
+        .expect("a small header");
+    let began = stage.clock.now();
+    // Where its key would not have put it.
+    let elsewhere = (partition_for_key(&every_byte, PARTITIONS) + 1) % PARTITIONS;
+    let publisher = running.0.running().publisher();
+    let sent = publisher
+        .to("orders")
+        .partition(elsewhere)
+        .message(message.clone())
+        .await;
+    let position = sent.expect("it is kept");
+    running.settled().await;
+
+    let letters = running.0.dead_letters("orders").await.expect("they can be read");
+    let [letter] = &letters[..] else {
+        panic!("{letters:?}")
+    };
+    assert_eq!(letter.position.destination(), "orders.DLT");
+    assert_eq!(
+        letter.position.partition(),
+        position.partition(),
+        "the same partition"
+    );
+    assert_eq!(letter.message.payload(), message.payload());
+    assert_eq!(letter.message.key(), message.key());
+    assert_eq!(letter.message.headers().get("tenant"), Some(&every_byte[..]));
+    let sent = running
+        .0
+        .published("orders")
+        .await
+        .expect("they can be read")
+        .remove(0);
+    for (name, value) in sent.headers() {
+        assert_eq!(letter.message.headers().get(name), Some(value), "{name}");
+    }
+    says_why(&letter.diagnosis, &position, began);
+    Ok(())
+}
+
+fn says_why(why: &Diagnosis, position: &Position, began: Timestamp) {
+    assert_eq!(why.position.as_ref(), Some(position));
+    assert_eq!(why.timestamp, Some(Timestamp::from_millis(12_345)));
+    assert_eq!(why.group.as_deref(), Some("billing"));
+    assert_eq!(why.subscription.as_deref(), Some("billing"));
+    assert!(
+        why.handler
+            .as_ref()
+            .is_some_and(|handler| handler.contains("letters")),
+        "{why:?}"
+    );
+    assert_eq!(
+        (why.reason.as_deref(), why.attempts),
+        (Some("exhausted"), Some(2))
+    );
+    assert!(
+        why.error
+            .as_ref()
+            .is_some_and(|error| error.contains("no route to the bank")),
+        "{why:?}"
+    );
+    let (first, last) = (
+        why.first_failure.expect("known"),
+        why.last_failure.expect("known"),
+    );
+    assert!(
+        first >= began && last.since(first) >= Duration::from_secs(40),
+        "{first:?} {last:?}"
+    );
+}
+
+pub(crate) async fn a_diagnosis_is_bounded(stage: Stage) -> Verdict {
+    let broker = stage.open().await;
+    let never = async |_: Raw| -> Result<(), Failure> { Err(Failure::permanent("ü".repeat(100_000))) };
+    let running = stage.run(&broker, on("orders", never).group("billing")).await;
+    running.order(1, "a").await;
+    running.settled().await;
+    let letters = running.0.dead_letters("orders").await.expect("they can be read");
+    let added = letters[0].message.headers().size();
+    assert!(added < 4_096, "{added} bytes of headers");
+    assert!(
+        letters[0]
+            .diagnosis
+            .error
+            .as_ref()
+            .is_some_and(|error| error.len() > 500)
+    );
+    Ok(())
+}
+
+pub(crate) async fn the_largest_message_fits_into_the_dead_letters(stage: Stage) -> Verdict {
+    stage.needs(&[Feature::SizeLimit, Feature::VirtualTime])?;
+    let broker = stage
+        .open_with(|opening| opening.max_message_bytes = Some(10_000))
+        .await;
+    let never = async |_: Raw| -> Result<(), Failure> { Err(Failure::transient("e".repeat(5_000))) };
+    let subscription = on("orders", never)
+        .group("billing")
+        .retry(retry(3, Duration::from_secs(30)));
+    let running = stage.run(&broker, subscription).await;
+    let mut size = 10_000;
+    // What every message carries counts too: find the largest that is accepted.
+    let payload = loop {
+        let payload = "x".repeat(size);
+        if running
+            .0
+            .send("orders", Message::new(payload.clone()).with_key("a"))
+            .await
+            .is_ok()
+        {
+            break payload;
+        }
+        size -= 1;
+        assert!(size > 9_000, "nothing is accepted");
+    };
+    running.settled().await;
+    assert_eq!(running.dead().await, [payload]);
+    Ok(())
+}
+
+pub(crate) async fn while_a_dead_letter_cannot_be_written_its_partition_waits(stage: Stage) -> Verdict {
+    stage.needs(&[Feature::VirtualTime, Feature::StoredPositions])?;
+    // Whatever the broker says: a dead letter is not given up.
+    for fault in [PublishFault::Refused, PublishFault::Forbidden, PublishFault::Lost] {
+        let stage = stage.anew();
+        let (broker, faults) = Faults::over(&stage.open().await);
+        let world = World::default();
+        world.script(0, Script::always(How::Permanent));
+        let running = stage.run(&broker, world.subscription().concurrency(4)).await;
+        faults.publishes("orders.DLT", fault, usize::MAX);
+        let dead = running.order(0, "dead").await;
+        for id in 1..10 {
+            running.order(id, "dead").await;
+        }
+        tokio::time::sleep(Duration::from_secs(3_600)).await;
+        let stored = broker.stored("orders", "billing").await[dead.partition() as usize];
+        assert!(
+            stored.unwrap_or(0) <= dead.offset(),
+            "{fault:?}: {stored:?} is beyond it"
+        );
+        assert_eq!(
+            world.handlings().len(),
+            1,
+            "{fault:?}: its key waits, and it is not handled again"
+        );
+        let why = running.status("billing").obstacle;
+        assert!(
+            why.as_ref().is_some_and(|why| why.contains("dead letter")),
+            "{fault:?}: {why:?}"
+        );
+        faults.heal();
+        running.settled().await;
+        assert_eq!(running.dead().await, ["0"], "{fault:?}");
+        assert_eq!(world.succeeded(), (1..10).collect::<Vec<_>>(), "{fault:?}");
+        broker.close().await.expect("it can be closed");
+    }
+    Ok(())
+}
+
+pub(crate) async fn a_killed_process_leaves_no_gap_between_a_dead_letter_and_its_position(
+    stage: Stage,
+) -> Verdict {
+    stage.needs(&[Feature::VirtualTime, Feature::StoredPositions])?;
+    let (broker, faults) = Faults::over(&stage.open().await);
+    let world = World::default();
+    world.script(0, Script::always(How::Permanent));
+    faults.publishes("orders.DLT", PublishFault::Lost, 3);
+    let mut running = stage.run(&broker, world.subscription()).await;
+    running.order(0, "a").await;
+    running.order(1, "a").await;
+    for _ in 0..3 {
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        running.kill().await;
+        running = stage.run(&broker, world.subscription()).await;
+    }
+    running.settled().await;
+    assert_eq!(running.dead().await, ["0"]);
+    assert_eq!(world.succeeded(), [1]);
+    Ok(())
+}
+
+/// What breaks parsers.
+fn poison() -> Vec<Message> {
+    let deep = "[".repeat(200_000);
+    let payloads: [&[u8]; 7] = [
+        b"",
+        b"null",
+        b"\xff\xfe\x00",
+        b"{\"a\":",
+        deep.as_bytes(),
+        b"1e999",
+        b"\"\\ud800\"",
+    ];
+    let mut all: Vec<_> = payloads
+        .iter()
+        .map(|payload| Message::new(payload.to_vec()).with_key("a"))
+        .collect();
+    all.push(Message::tombstone("a"));
+    all
+}
+
+pub(crate) async fn what_cannot_be_decoded_is_dead_at_once_and_never_loops(stage: Stage) -> Verdict {
+    let (broker, world) = (stage.open().await, World::default());
+    let handler = {
+        let world = world.clone();
+        move |Json(_): Json<u64>, delivery: tidings::Delivery| world.clone().handle(delivery)
+    };
+    let subscription = on("orders", handler)
+        .group("billing")
+        .retry(retry(5, Duration::from_secs(1)));
+    let running = stage.run(&broker, subscription).await;
+    for (id, message) in (0..).zip(poison()) {
+        running.send("orders", message).await;
+        running.order(id, "a").await;
+    }
+    running.settled().await;
+    let letters = running.0.dead_letters("orders").await.expect("they can be read");
+    assert_eq!(letters.len(), poison().len());
+    for letter in &letters {
+        let why = &letter.diagnosis;
+        assert_eq!(
+            (why.reason.as_deref(), why.attempts),
+            (Some("undecodable"), Some(1))
+        );
+        assert!(
+            poison()
+                .iter()
+                .any(|sent| sent.payload() == letter.message.payload())
+        );
+    }
+    assert_eq!(
+        world.succeeded(),
+        (0..poison().len() as u64).collect::<Vec<_>>(),
+        "the others are handled"
+    );
+    Ok(())
+}
+
+pub(crate) async fn a_handler_of_dead_letters_sees_each_with_its_diagnosis(stage: Stage) -> Verdict {
+    let broker = stage.open().await;
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let noting = seen.clone();
+    let never = async |Text(text): Text| -> Result<(), Failure> { Err(Failure::permanent(text)) };
+    let look = move |diagnosis: Diagnosis, Text(text): Text| {
+        let note = (
+            diagnosis.group.unwrap_or_default(),
+            diagnosis.error.unwrap_or_default(),
+            text,
+        );
+        noting.lock().expect("nothing panics while it is held").push(note);
+        async {}
+    };
+    let app = app()
+        .add(on("orders", never).group("billing"))
+        .add(dead_letter("orders", look).group("watch"));
+    let running = stage.start(&broker, app).await;
+    for id in 0..5 {
+        running.order(id, "a").await;
+    }
+    running.settled().await;
+    let seen = seen.lock().expect("nothing panics while it is held").clone();
+    let expected = (0..5).map(|id| ("billing".to_owned(), id.to_string(), id.to_string()));
+    assert_eq!(seen, expected.collect::<Vec<_>>());
+    Ok(())
+}
+
+pub(crate) async fn only_who_says_so_loses_exhausted_messages(stage: Stage) -> Verdict {
+    let (broker, world) = (stage.open().await, World::default());
+    world.script(0, Script::always(How::Permanent));
+    let running = stage
+        .run(&broker, world.subscription().lose_exhausted_messages())
+        .await;
+    running.order(0, "a").await;
+    running.order(1, "a").await;
+    running.settled().await;
+    let status = running.status("billing");
+    assert_eq!((status.dropped, status.dead_lettered, status.handled), (1, 0, 1));
+    Ok(())
+}
+
+pub(crate) async fn a_dead_letter_of_what_a_handler_published_keeps_its_id(stage: Stage) -> Verdict {
+    let broker = stage.open().await;
+    let forward = async |message: Message| Outputs::none().and(tidings::Output::message(message));
+    let never = async |_: Raw| -> Result<(), Failure> { Err(Failure::permanent("no")) };
+    let app = app()
+        .add(on("orders", forward).group("billing").to("payments"))
+        .add(on("payments", never).group("paying"));
+    let running = stage.start(&broker, app).await;
+    running.order(1, "a").await;
+    running.settled().await;
+    let letters = running
+        .0
+        .dead_letters("payments")
+        .await
+        .expect("they can be read");
+    let payment = running
+        .0
+        .published("payments")
+        .await
+        .expect("they can be read")
+        .remove(0);
+    let id = payment
+        .headers()
+        .get_str(names::MESSAGE_ID)
+        .expect("every message has an id");
+    assert_eq!(letters[0].message_id(), Some(id));
+    Ok(())
+}

@@ -1,0 +1,246 @@
+//! Long waits: in the group's retry lane, over restarts, with the order of a key.
+
+use crate::apps::{retry, until};
+use crate::faulty::{Faults, PublishFault};
+use crate::features::Feature;
+use crate::stage::{Stage, Verdict};
+use crate::world::{How, Script, World, message};
+use std::time::Duration;
+use tidings::{LaneRole, RetryOrder, Subscription};
+use tokio::time::Instant;
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// Waits longer than a second are durable.
+fn patient(world: &World, attempts: u32, wait: Duration) -> Subscription<()> {
+    let retry = retry(attempts, wait).durable_after(Duration::from_secs(1));
+    world.subscription().concurrency(4).retry(retry)
+}
+
+pub(crate) async fn a_long_wait_holds_its_key_and_nothing_else(stage: Stage) -> Verdict {
+    stage.needs(&[Feature::VirtualTime, Feature::RetryLane, Feature::StoredPositions])?;
+    let (broker, world) = (stage.open().await, World::default());
+    world.script(0, Script::fails(1, How::Transient));
+    let running = stage.run(&broker, patient(&world, 3, 10 * MINUTE)).await;
+    let begun = Instant::now();
+    let first = running.order(0, "waiting").await;
+    for id in 1..6 {
+        running.order(id, "waiting").await;
+        running.order(100 + id, &format!("free {id}")).await;
+    }
+    tokio::time::sleep(MINUTE).await;
+    let mut succeeded = world.succeeded();
+    succeeded.sort_unstable();
+    assert_eq!(succeeded, [101, 102, 103, 104, 105]);
+    assert_eq!(running.status("billing").parked, 1);
+    let stored = broker.stored("orders", "billing").await[first.partition() as usize];
+    assert!(
+        stored > Some(first.offset()),
+        "it has left its partition: {stored:?}"
+    );
+    running.settled().await;
+    world.keys_kept_their_order();
+    let times = world.times(0, begun);
+    assert!(
+        times[1] >= 10 * MINUTE && times[1] < 10 * MINUTE + Duration::from_secs(1),
+        "{times:?}"
+    );
+    let again = world.of(0).remove(1);
+    assert_eq!(
+        (again.role, again.position),
+        (LaneRole::Retry, first),
+        "it says where it was published"
+    );
+    Ok(())
+}
+
+pub(crate) async fn a_long_wait_outlives_its_process_with_the_order_of_its_key(stage: Stage) -> Verdict {
+    stage.needs(&[Feature::VirtualTime, Feature::RetryLane, Feature::StoredPositions])?;
+    let (broker, world) = (stage.open().await, World::default());
+    world.script(0, Script::fails(1, How::Transient));
+    let begun = Instant::now();
+    let mut running = stage.run(&broker, patient(&world, 3, 10 * MINUTE)).await;
+    for id in 0..4 {
+        running.order(id, "a").await;
+    }
+    running.order(100, "b").await;
+    for minute in 1..=3 {
+        tokio::time::sleep(MINUTE).await;
+        running.kill().await;
+        running = stage.run(&broker, patient(&world, 3, 10 * MINUTE)).await;
+        running.order(3 + minute, "a").await;
+    }
+    running.settled().await;
+    world.keys_kept_their_order();
+    assert_eq!(world.succeeded().len(), 8);
+    assert_eq!(world.attempts(0), [1, 2], "the attempt of before counts");
+    let times = world.times(0, begun);
+    assert!(
+        times[1] >= 10 * MINUTE && times[1] < 11 * MINUTE,
+        "nor does the wait begin anew: {times:?}"
+    );
+    Ok(())
+}
+
+pub(crate) async fn attempts_are_not_counted_from_the_start_again_after_a_crash(stage: Stage) -> Verdict {
+    stage.needs(&[Feature::VirtualTime, Feature::RetryLane, Feature::StoredPositions])?;
+    let (broker, world) = (stage.open().await, World::default());
+    world.script(0, Script::always(How::Transient));
+    let mut running = stage.run(&broker, patient(&world, 6, MINUTE)).await;
+    running.order(0, "a").await;
+    while world.of(0).len() < 5 {
+        let before = world.of(0).len();
+        until("another attempt", || world.of(0).len() > before).await;
+        // Long enough for the count to be stored, and then it dies.
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        running.kill().await;
+        running = stage.run(&broker, patient(&world, 6, MINUTE)).await;
+    }
+    running.settled().await;
+    assert_eq!(world.attempts(0), [1, 2, 3, 4, 5, 6]);
+    assert_eq!(running.dead().await, ["0"]);
+    Ok(())
+}
+
+pub(crate) async fn a_wait_of_a_relaxed_order_is_overtaken(stage: Stage) -> Verdict {
+    stage.needs(&[Feature::VirtualTime, Feature::RetryLane])?;
+    let (broker, world) = (stage.open().await, World::default());
+    world.script(0, Script::fails(1, How::Transient));
+    let subscription = patient(&world, 3, 10 * MINUTE).retry_order(RetryOrder::Relaxed);
+    let running = stage.run(&broker, subscription).await;
+    for id in 0..4 {
+        running.order(id, "a").await;
+    }
+    running.settled().await;
+    assert_eq!(world.succeeded(), [1, 2, 3, 0]);
+    world.keys_never_overlapped();
+    Ok(())
+}
+
+pub(crate) async fn many_behind_a_waiting_key_neither_fill_memory_nor_lose_their_order(
+    stage: Stage,
+) -> Verdict {
+    stage.needs(&[Feature::VirtualTime, Feature::RetryLane])?;
+    let (broker, world) = (stage.open().await, World::default());
+    world.script(0, Script::fails(2, How::Transient));
+    let running = stage
+        .run(&broker, patient(&world, 5, 10 * MINUTE).max_in_flight(20))
+        .await;
+    for id in 0..150 {
+        running.order(id, "waiting").await;
+    }
+    for id in 1_000..1_050 {
+        running.order(id, &format!("free {id}")).await;
+    }
+    tokio::time::sleep(5 * MINUTE).await;
+    assert_eq!(
+        world.succeeded().len(),
+        50,
+        "other keys of its partition pass all of them"
+    );
+    running.settled().await;
+    assert_eq!(world.succeeded().len(), 200);
+    world.keys_kept_their_order();
+    let attempts: Vec<_> = (1..150).map(|id| world.attempts(id)).collect();
+    assert!(
+        attempts.iter().all(|all| *all == [1]),
+        "those behind it were tried once: {attempts:?}"
+    );
+    Ok(())
+}
+
+pub(crate) async fn a_full_parking_lot_pauses_the_partition_and_loses_nothing(stage: Stage) -> Verdict {
+    stage.needs(&[Feature::VirtualTime, Feature::RetryLane])?;
+    let (broker, world) = (stage.open().await, World::default());
+    for id in 0..100 {
+        world.script(id, Script::fails(1, How::Transient));
+    }
+    let subscription = patient(&world, 3, 10 * MINUTE).max_parked(10).max_in_flight(20);
+    let running = stage.run(&broker, subscription).await;
+    for id in 0..100 {
+        running.order(id, &format!("key {}", id % 30)).await;
+    }
+    tokio::time::sleep(MINUTE).await;
+    let parked: u64 = broker.size("orders.billing.retry").await;
+    assert!(
+        parked <= 2 * (10 + 4),
+        "as many as may wait in each partition: {parked}"
+    );
+    running.settled().await;
+    assert_eq!(world.succeeded().len(), 100);
+    world.keys_kept_their_order();
+    Ok(())
+}
+
+pub(crate) async fn without_a_group_long_waits_stay_in_memory(stage: Stage) -> Verdict {
+    stage.needs(&[Feature::VirtualTime])?;
+    let (broker, world) = (stage.open().await, World::default());
+    world.script(0, Script::fails(2, How::Transient));
+    let handler = {
+        let world = world.clone();
+        move |delivery: tidings::Delivery| world.clone().handle(delivery)
+    };
+    let anonymous = tidings::on("orders", handler)
+        .retry(retry(3, 10 * MINUTE))
+        .name("anonymous");
+    let running = stage.run(&broker, anonymous).await;
+    running.send("orders", message(0, Some("a"))).await;
+    running.send("orders", message(1, Some("a"))).await;
+    running.settled().await;
+    assert_eq!(world.attempts(0), [1, 2, 3]);
+    assert_eq!(world.succeeded(), [0, 1]);
+    Ok(())
+}
+
+pub(crate) async fn a_retry_lane_that_cannot_be_written_loses_nothing(stage: Stage) -> Verdict {
+    stage.needs(&[Feature::VirtualTime, Feature::RetryLane])?;
+    for fault in [
+        PublishFault::Refused,
+        PublishFault::Lost,
+        PublishFault::Doubted,
+        PublishFault::Forbidden,
+    ] {
+        let stage = stage.anew();
+        let (broker, faults) = Faults::over(&stage.open().await);
+        let world = World::default();
+        for id in 0..10 {
+            world.script(id, Script::fails(1, How::Transient));
+        }
+        let running = stage.run(&broker, patient(&world, 3, MINUTE)).await;
+        faults.publishes("orders.billing.retry", fault, 7);
+        for id in 0..20 {
+            running.order(id, &format!("key {}", id % 4)).await;
+        }
+        running.settled().await;
+        assert_eq!(world.succeeded().len(), 20, "{fault:?}");
+        assert!(running.dead().await.is_empty(), "{fault:?}");
+        if fault != PublishFault::Doubted {
+            world.keys_kept_their_order();
+        }
+        broker.close().await.expect("it can be closed");
+    }
+    Ok(())
+}
+
+pub(crate) async fn a_parked_message_that_is_back_before_its_receipt_leaves_the_subscription_idle(
+    stage: Stage,
+) -> Verdict {
+    stage.needs(&[Feature::VirtualTime, Feature::RetryLane])?;
+    let (broker, faults) = Faults::over(&stage.open().await);
+    let world = World::default();
+    world.script(0, Script::fails(1, How::Transient));
+    let running = stage
+        .run(&broker, patient(&world, 3, Duration::from_secs(2)))
+        .await;
+    faults.publishes(
+        "orders.billing.retry",
+        PublishFault::Late(Duration::from_secs(20)),
+        1,
+    );
+    running.order(0, "a").await;
+    running.order(1, "a").await;
+    running.settled_within(10 * MINUTE).await;
+    assert_eq!(world.succeeded(), [0, 1]);
+    assert!(running.status("billing").idle);
+    Ok(())
+}

@@ -1,0 +1,237 @@
+//! What a case gets: [`Stage`], a fresh broker and words to use it.
+
+use crate::features::Feature;
+use crate::harness::{Harness, Opening};
+use crate::member::Member;
+use std::sync::Arc;
+use std::time::Duration;
+use tidings_core::{
+    Clock, Create, DestinationInfo, DestinationSpec, DynBinder, Message, Outgoing, PartitionPosition,
+    Position, Progress, PublishError, Receipt, RecordBatch, SourceInput, SourceSpec, Start,
+};
+
+/// What a case comes to: done, or not possible with this broker.
+pub(crate) type Verdict = Result<(), Lacking>;
+
+/// The broker lacks what the case needs.
+#[derive(Debug)]
+pub(crate) struct Lacking(pub(crate) Feature);
+
+/// Makes a fresh place.
+pub(crate) type Fresh = Arc<dyn Fn() -> Box<dyn Harness>>;
+
+/// A place for a broker under test.
+pub(crate) struct Stage {
+    fresh: Fresh,
+    pub(crate) harness: Box<dyn Harness>,
+    pub(crate) clock: Clock,
+}
+
+impl Stage {
+    pub(crate) fn new(fresh: Fresh) -> Self {
+        let harness = fresh();
+        let clock = match harness.features().has(Feature::VirtualTime) {
+            true => Clock::virtual_from_now(),
+            false => Clock::System,
+        };
+        Self {
+            fresh,
+            harness,
+            clock,
+        }
+    }
+
+    /// Another place with nothing in it, for the next round of a case.
+    pub(crate) fn anew(&self) -> Self {
+        Self {
+            fresh: self.fresh.clone(),
+            harness: (self.fresh)(),
+            clock: self.clock,
+        }
+    }
+
+    /// Ends the case unless the broker can do this.
+    pub(crate) fn needs(&self, features: &[Feature]) -> Verdict {
+        let can = self.harness.features();
+        match features.iter().find(|feature| !can.has(**feature)) {
+            Some(lacking) => Err(Lacking(*lacking)),
+            None => Ok(()),
+        }
+    }
+
+    pub(crate) async fn open(&self) -> Broker {
+        self.open_with(|_| {}).await
+    }
+
+    pub(crate) async fn open_with(&self, change: impl FnOnce(&mut Opening)) -> Broker {
+        let mut opening = Opening::new(self.clock);
+        change(&mut opening);
+        let opened = self.harness.open(opening).await;
+        Broker(opened.expect("the broker under test can be opened"))
+    }
+
+    pub(crate) async fn read_only(&self) -> Broker {
+        let opened = self.harness.open_read_only(self.clock).await;
+        Broker(opened.expect("the broker under test can be opened for reading"))
+    }
+
+    /// The broker dies, and is opened again.
+    pub(crate) async fn crash(&self, broker: Broker) -> Broker {
+        self.harness.crash(broker.0).await;
+        self.open().await
+    }
+}
+
+/// The broker under test, with short words.
+#[derive(Debug, Clone)]
+pub(crate) struct Broker(pub(crate) Arc<dyn DynBinder>);
+
+impl std::ops::Deref for Broker {
+    type Target = dyn DynBinder;
+    fn deref(&self) -> &Self::Target {
+        &*self.0
+    }
+}
+
+pub(crate) fn destination(name: &str, partitions: u32) -> DestinationSpec {
+    DestinationSpec {
+        name: name.into(),
+        partitions,
+        create: Create::IfMissing,
+        retention_time: None,
+        retention_bytes: None,
+    }
+}
+
+/// A message for one partition.
+pub(crate) fn to(name: &str, partition: u32, payload: &str) -> Outgoing {
+    let mut outgoing = Outgoing::new(name, Message::new(payload.to_owned()));
+    outgoing.partition = Some(partition);
+    outgoing
+}
+
+pub(crate) fn spec(group: Option<&str>, name: &str) -> SourceSpec {
+    SourceSpec {
+        subscription: "case".into(),
+        group: group.map(Arc::from),
+        inputs: vec![SourceInput {
+            destination: name.into(),
+            retry: None,
+        }],
+        start: Start::Earliest,
+        max_batch_bytes: 64 << 10,
+        commit_interval: Duration::from_millis(100),
+        commit_every: 10_000,
+        revoke_timeout: Duration::from_secs(5),
+    }
+}
+
+impl Broker {
+    pub(crate) async fn has(&self, name: &str, partitions: u32) -> DestinationInfo {
+        let info = self.prepare(destination(name, partitions)).await;
+        info.expect("a destination can be prepared")
+    }
+
+    pub(crate) fn send(&self, outgoing: Outgoing) -> Receipt {
+        self.sink().publish(outgoing)
+    }
+
+    pub(crate) async fn publish(
+        &self,
+        name: &str,
+        partition: u32,
+        payload: &str,
+    ) -> Result<Position, PublishError> {
+        self.send(to(name, partition, payload)).await
+    }
+
+    /// Publishes the numbers from 0 on.
+    pub(crate) async fn count_up(&self, name: &str, partition: u32, numbers: u64) {
+        for number in 0..numbers {
+            let kept = self.publish(name, partition, &number.to_string()).await;
+            kept.expect("a healthy broker takes a message");
+        }
+    }
+
+    /// Publishes one number to the first partition of `orders`.
+    pub(crate) async fn count_one(&self, number: u64) {
+        let kept = self.publish("orders", 0, &number.to_string()).await;
+        kept.expect("a healthy broker takes a message");
+    }
+
+    pub(crate) async fn join(&self, group: &str, name: &str) -> Member {
+        self.member(spec(Some(group), name)).await
+    }
+
+    pub(crate) async fn member(&self, spec: SourceSpec) -> Member {
+        let source = self.subscribe(spec).await;
+        Member(source.expect("a member can join"))
+    }
+
+    pub(crate) async fn at(&self, name: &str, group: Option<&str>) -> Vec<PartitionPosition> {
+        let positions = self.positions(name, group).await;
+        positions.expect("positions can be asked for")
+    }
+
+    /// The group's stored watermarks by partition.
+    pub(crate) async fn stored(&self, name: &str, group: &str) -> Vec<Option<u64>> {
+        let watermark = |at: PartitionPosition| at.progress.map(|progress| progress.watermark);
+        self.at(name, Some(group))
+            .await
+            .into_iter()
+            .map(watermark)
+            .collect()
+    }
+
+    /// How many messages a destination holds.
+    pub(crate) async fn size(&self, name: &str) -> u64 {
+        let positions = self.at(name, None).await;
+        positions.iter().map(|at| at.end - at.first).sum()
+    }
+
+    /// The messages of a partition with their offsets.
+    pub(crate) async fn messages(&self, name: &str, partition: u32) -> Vec<(u64, Message)> {
+        let mut all = Vec::new();
+        let mut from = 0;
+        loop {
+            let batch = self.read(name, partition, from, 64 << 10).await;
+            let batch = batch.expect("what was published can be read");
+            if batch.is_empty() && batch.next() <= from {
+                return all;
+            }
+            all.extend(
+                batch
+                    .records()
+                    .iter()
+                    .map(|record| (record.offset, batch.message(record))),
+            );
+            from = batch.next();
+        }
+    }
+
+    /// The payloads of a partition.
+    pub(crate) async fn payloads(&self, name: &str, partition: u32) -> Vec<String> {
+        let messages = self.messages(name, partition).await;
+        messages.iter().map(|(_, message)| text_of(message)).collect()
+    }
+}
+
+pub(crate) fn text_of(message: &Message) -> String {
+    String::from_utf8_lossy(message.payload().map_or(&[], |payload| &payload[..])).into_owned()
+}
+
+pub(crate) fn texts(batch: &RecordBatch) -> Vec<String> {
+    let records = batch.records().iter();
+    records.map(|record| text_of(&batch.message(record))).collect()
+}
+
+pub(crate) fn watermark(watermark: u64) -> Progress {
+    Progress {
+        watermark,
+        ..Progress::default()
+    }
+}
+
+pub(crate) fn numbers(range: std::ops::Range<u64>) -> Vec<String> {
+    range.map(|number| number.to_string()).collect()
+}
