@@ -57,7 +57,7 @@ pub trait Harness: Send + Sync + 'static {
     /// Unless there is [`Feature::Durable`](crate::Feature::Durable).
     fn crash(&self, broker: Arc<dyn DynBinder>) -> BoxFuture<'_, ()> {
         drop(broker);
-        unimplemented!("{} says that it is durable and has no crash", self.name())
+        panic!("{} says that it is durable and has no crash", self.name())
     }
 
     /// Opens the place for reading, also beside its owner.
@@ -66,7 +66,7 @@ pub trait Harness: Send + Sync + 'static {
     /// Unless there is [`Feature::ReadOnly`](crate::Feature::ReadOnly).
     fn open_read_only(&self, clock: Clock) -> BoxFuture<'_, Result<Arc<dyn DynBinder>, BinderError>> {
         let _ = clock;
-        unimplemented!("{} says that it can be opened read-only and cannot", self.name())
+        panic!("{} says that it can be opened read-only and cannot", self.name())
     }
 
     /// Breaks the storage of a broker that was opened as [`Opening::breakable`]; none heals it.
@@ -74,7 +74,7 @@ pub trait Harness: Send + Sync + 'static {
     /// # Panics
     /// Unless there is [`Feature::StorageFaults`](crate::Feature::StorageFaults).
     fn break_storage(&self, fault: Option<StorageFault>) {
-        unimplemented!(
+        panic!(
             "{} says that its storage can be broken by {fault:?} and cannot",
             self.name()
         )

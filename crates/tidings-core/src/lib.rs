@@ -11,6 +11,7 @@ mod binder;
 mod clock;
 mod codec;
 mod delivery;
+mod diagnosis;
 mod event;
 mod extract;
 mod failure;
@@ -30,6 +31,7 @@ mod retry;
 mod sink;
 mod source;
 mod subscription;
+mod trace;
 
 pub use ack::{Ack, AckDecision, AckWaiter};
 pub use binder::{
@@ -39,10 +41,11 @@ pub use binder::{
 pub use clock::Clock;
 pub use codec::{BytesCodec, Codec, CodecError, Decode, Encode, JsonCodec, TextCodec};
 pub use delivery::{Delivery, HandlerContext, LaneInfo, LaneRole, Origin};
+pub use diagnosis::Diagnosis;
 pub use event::{Event, EventKey};
 pub use extract::{
-    Attempt, Batch, BatchItem, Diagnosis, FromContext, FromDelivery, FromRef, Header, HeaderName, Headers,
-    Json, Key, Needs, OptionalFromDelivery, Payload, Raw, State, Text,
+    Attempt, Batch, BatchItem, FromContext, FromDelivery, FromRef, Header, HeaderName, Headers, Json, Key,
+    Needs, OptionalFromDelivery, Payload, Raw, State, Text,
 };
 pub use failure::{Failure, FailureKind, ResultExt};
 pub use handler::{

@@ -1,6 +1,6 @@
 //! How fast the broker takes and gives messages on this machine, beside a loop that only writes.
 //!
-//! `cargo run --release -p tidings-embedded --example throughput [DIRECTORY]`
+//! `cargo run --release -p tidings-embedded --example broker_throughput [DIRECTORY]`
 #![allow(clippy::print_stdout, reason = "the rates are the output")]
 
 use std::io::Write;

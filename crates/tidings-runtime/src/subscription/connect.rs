@@ -1,0 +1,111 @@
+//! Joins the group, as often as it takes, and listens meanwhile.
+
+use super::{AWAY, Control, DrainReport, FIRST_WAIT, LONGEST_WAIT};
+use crate::dispatcher::Dispatcher;
+use crate::spec::SubscriptionSpec;
+use crate::status::{Phase, StatusBoard};
+use tidings_core::{BinderError, DynSource, SourceError, SourceInput, SourceSpec};
+use tokio::sync::{mpsc, oneshot};
+
+/// A batch has at most so many bytes, unless one message is larger.
+const MAX_BATCH_BYTES: usize = 512 * 1024;
+
+/// Joins the group, as often as it takes. None if it was told to end, or is refused for good.
+pub(super) async fn connect(
+    spec: &SubscriptionSpec,
+    board: &StatusBoard,
+    commands: &mut mpsc::UnboundedReceiver<Control>,
+    dispatcher: &mut Dispatcher,
+) -> Option<Box<dyn DynSource>> {
+    let mut wait = FIRST_WAIT;
+    loop {
+        let subscribed = obeying(commands, dispatcher, spec.binder.subscribe(source_spec(spec))).await;
+        let error = match subscribed {
+            Heard::Done(Ok(source)) => {
+                board.set_obstacle(AWAY, None);
+                return Some(source);
+            }
+            Heard::Done(Err(error)) => error,
+            Heard::Drain(reply) => return stopped_before_it_began(board, reply),
+        };
+        board.set_obstacle(AWAY, Some(error.to_string()));
+        if is_final(&error) {
+            tracing::error!(subscription = %spec.context.subscription, %error, "the subscription cannot run");
+            return None;
+        }
+        tracing::warn!(subscription = %spec.context.subscription, %error, "not connected");
+        if let Heard::Drain(reply) = obeying(commands, dispatcher, tokio::time::sleep(wait)).await {
+            return stopped_before_it_began(board, reply);
+        }
+        wait = (wait * 2).min(LONGEST_WAIT);
+    }
+}
+
+/// What came first.
+enum Heard<T> {
+    Done(T),
+    Drain(oneshot::Sender<DrainReport>),
+}
+
+/// Waits for something, and does meanwhile what the handle says.
+async fn obeying<T>(
+    commands: &mut mpsc::UnboundedReceiver<Control>,
+    dispatcher: &mut Dispatcher,
+    waiting: impl Future<Output = T>,
+) -> Heard<T> {
+    tokio::pin!(waiting);
+    let mut closed = false;
+    loop {
+        tokio::select! {
+            done = &mut waiting => return Heard::Done(done),
+            command = commands.recv(), if !closed => match command {
+                Some(Control::Pause(paused)) => dispatcher.set_paused(paused),
+                Some(Control::Drain { reply, .. }) => return Heard::Drain(reply),
+                None => closed = true,
+            },
+        }
+    }
+}
+
+fn stopped_before_it_began(
+    board: &StatusBoard,
+    reply: oneshot::Sender<DrainReport>,
+) -> Option<Box<dyn DynSource>> {
+    board.edit(|status| status.phase = Phase::Stopped);
+    // Whoever asked may have stopped waiting.
+    let _ = reply.send(DrainReport {
+        finished_in_time: true,
+        abandoned: 0,
+    });
+    None
+}
+
+/// Whether trying again cannot help.
+fn is_final(error: &BinderError) -> bool {
+    matches!(
+        error,
+        BinderError::Unsupported { .. }
+            | BinderError::InvalidName { .. }
+            | BinderError::Closed
+            | BinderError::Source(SourceError::Refused { .. } | SourceError::Closed)
+    )
+}
+
+fn source_spec(spec: &SubscriptionSpec) -> SourceSpec {
+    let inputs = spec.inputs.iter();
+    SourceSpec {
+        subscription: spec.context.subscription.clone(),
+        group: spec.context.group.clone(),
+        inputs: inputs
+            .map(|input| SourceInput {
+                destination: input.destination.clone(),
+                retry: input.retry.clone(),
+            })
+            .collect(),
+        start: spec.policy.start,
+        max_batch_bytes: MAX_BATCH_BYTES,
+        commit_interval: spec.policy.commit_interval,
+        commit_every: spec.policy.commit_every,
+        revoke_timeout: spec.revoke_timeout,
+    }
+}

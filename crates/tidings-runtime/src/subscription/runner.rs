@@ -1,0 +1,212 @@
+//! The loop of a subscription: what can be done, then what there is to hear.
+
+use super::leaving::Drain;
+use super::{AWAY, Control, DAMAGED, FIRST_WAIT, LONGEST_WAIT};
+use crate::dispatcher::{Dispatcher, SourceCommand};
+use crate::status::{Phase, StatusBoard};
+use std::future::{poll_fn, ready};
+use std::sync::Arc;
+use std::time::Duration;
+use tidings_core::{DynSource, SourceError, SourceEvent};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
+
+/// While there is always more to do, progress is reported this often.
+const REPORT_INTERVAL: Duration = Duration::from_millis(5);
+/// After so many rounds other tasks of the runtime get their turn.
+const ROUNDS: u32 = 32;
+
+pub(super) struct Runner {
+    pub(super) subscription: Arc<str>,
+    pub(super) dispatcher: Dispatcher,
+    pub(super) source: Box<dyn DynSource>,
+    pub(super) board: Arc<StatusBoard>,
+    pub(super) commands: mpsc::UnboundedReceiver<Control>,
+    pub(super) drain: Option<Drain>,
+    pub(super) reported: Instant,
+    /// The source is not asked before this time.
+    pub(super) ask_again: Option<Instant>,
+    pub(super) wait: Duration,
+    pub(super) commands_closed: bool,
+    /// When lanes are handed over although their progress could not be stored.
+    pub(super) hand_over_by: Option<Instant>,
+    /// When to look again whether it is stored.
+    pub(super) look_again: Option<Instant>,
+}
+
+/// What ended the waiting.
+enum Woken {
+    Command(Option<Control>),
+    Source(Result<SourceEvent, SourceError>),
+    Work,
+}
+
+impl Runner {
+    pub(super) async fn run(mut self) {
+        self.write_phase();
+        if self.serve().await
+            && let Some(drain) = self.drain.take()
+        {
+            self.finish(drain).await;
+        }
+    }
+
+    /// Works until it is told to stop (true), or the source has ended (false).
+    async fn serve(&mut self) -> bool {
+        let mut rounds = 0;
+        loop {
+            let more = self.dispatcher.work();
+            self.tell_source();
+            if self.dispatcher.is_leaving() && !self.dispatcher.is_draining() {
+                self.hand_over().await;
+            }
+            if let Some(drain) = &self.drain
+                && (self.dispatcher.is_quiet() || Instant::now() >= drain.stop)
+            {
+                return true;
+            }
+            if !more || self.reported.elapsed() >= REPORT_INTERVAL {
+                self.report();
+            }
+            rounds += 1;
+            if more || rounds % ROUNDS == 0 {
+                tokio::task::yield_now().await;
+            }
+            match self.wait(more).await {
+                Woken::Work => {}
+                Woken::Command(command) => self.obey(command),
+                Woken::Source(event) => {
+                    if !self.take(event) {
+                        return false;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Waits until there is something to do. The source is always asked: membership in the group lives by it.
+    async fn wait(&mut self, more: bool) -> Woken {
+        let timer = [
+            self.dispatcher.next_timer(),
+            self.ask_again,
+            self.look_again.take(),
+            self.drain.as_ref().map(|drain| drain.stop),
+        ];
+        let timer = timer.into_iter().flatten().min();
+        let ask = self.ask_again.is_none_or(|at| at <= Instant::now());
+        if ask {
+            self.ask_again = None;
+        }
+        // Borrowed mutably although it only looks: futures in there may move to another thread, not be shared.
+        let (dispatcher, source) = (&mut self.dispatcher, &mut self.source);
+        tokio::select! {
+            biased;
+            command = self.commands.recv(), if !self.commands_closed => Woken::Command(command),
+            event = source.next(), if ask => Woken::Source(event),
+            () = ready(()), if more => Woken::Work,
+            () = poll_fn(move |context| dispatcher.poll_woken(context)) => Woken::Work,
+            () = sleep_until(timer.unwrap_or_else(Instant::now)), if timer.is_some() => Woken::Work,
+        }
+    }
+
+    fn obey(&mut self, command: Option<Control>) {
+        match command {
+            Some(Control::Pause(paused)) => self.dispatcher.set_paused(paused),
+            Some(Control::Drain { deadline, reply }) => {
+                self.dispatcher.drain();
+                self.drain = Some(Drain::until(deadline, reply));
+            }
+            // Every handle is gone: it runs as long as its runtime.
+            None => self.commands_closed = true,
+        }
+        self.write_phase();
+    }
+
+    fn write_phase(&self) {
+        let phase = match (self.dispatcher.is_draining(), self.dispatcher.is_paused()) {
+            (true, _) => Phase::Draining,
+            (false, true) => Phase::Paused,
+            (false, false) => Phase::Running,
+        };
+        self.board.edit(|status| status.phase = phase);
+    }
+
+    /// Takes what the source reports. False if it will never report again.
+    fn take(&mut self, event: Result<SourceEvent, SourceError>) -> bool {
+        match event {
+            Ok(event) => {
+                if self.wait > FIRST_WAIT {
+                    self.wait = FIRST_WAIT;
+                    self.board.set_obstacle(AWAY, None);
+                }
+                self.on_event(event);
+                true
+            }
+            Err(error) => self.on_error(&error),
+        }
+    }
+
+    fn on_event(&mut self, event: SourceEvent) {
+        match event {
+            SourceEvent::Assigned(lanes) if !self.dispatcher.is_draining() => {
+                // What is still damaged is reported again.
+                self.board.set_obstacle(DAMAGED, None);
+                self.dispatcher.assign(lanes);
+            }
+            SourceEvent::Revoking { lanes, deadline } => self.dispatcher.revoke(&lanes, deadline),
+            SourceEvent::Lost(lanes) => self.dispatcher.lose(&lanes),
+            SourceEvent::Batch(batch) => self.dispatcher.receive(batch),
+            SourceEvent::Idle => self.dispatcher.set_source_idle(),
+            _ => {}
+        }
+    }
+
+    fn on_error(&mut self, error: &SourceError) -> bool {
+        tracing::warn!(subscription = %self.subscription, %error, "reading failed");
+        let number = if matches!(error, SourceError::Corrupt { .. }) {
+            DAMAGED
+        } else {
+            AWAY
+        };
+        self.board.set_obstacle(number, Some(error.to_string()));
+        match error {
+            // The other lanes go on.
+            SourceError::Corrupt { .. } => {
+                self.ask_again = Some(Instant::now() + FIRST_WAIT);
+                true
+            }
+            SourceError::Unavailable { .. } => {
+                self.ask_again = Some(Instant::now() + self.wait);
+                self.wait = (self.wait * 2).min(LONGEST_WAIT);
+                true
+            }
+            SourceError::Closed => {
+                self.board.edit(|status| status.phase = Phase::Stopped);
+                false
+            }
+            _ => false,
+        }
+    }
+
+    fn tell_source(&mut self) {
+        let commands = self.dispatcher.take_commands();
+        if !commands.is_empty() {
+            // Before it goes on it knows why it may.
+            self.report();
+        }
+        for command in commands {
+            match command {
+                SourceCommand::Pause(lane) => self.source.pause(&[lane]),
+                SourceCommand::Resume(lane) => self.source.resume(&[lane]),
+            }
+        }
+    }
+
+    pub(super) fn report(&mut self) {
+        for (lane, epoch, progress) in self.dispatcher.take_progress() {
+            self.source.progress(lane, epoch, progress);
+        }
+        self.dispatcher.write_status();
+        self.reported = Instant::now();
+    }
+}
