@@ -124,6 +124,9 @@ pub fn on<M, S>(channels: impl Into<Channels>, handler: impl IntoSubscription<M,
 
 /// Subscribes a handler to the dead letters of a channel, or of several. [`Diagnosis`](crate::Diagnosis) tells why a
 /// message is one.
+///
+/// Take [`Raw`](crate::Raw), [`Message`](crate::Message) or `Result<Json<T>, Failure>`: letters that could not be decoded
+/// are among them, and a handler that takes `Json<T>` fails with each of those again.
 #[track_caller]
 pub fn dead_letter<M, S>(
     channels: impl Into<Channels>,
@@ -185,6 +188,9 @@ impl<S> Subscription<S> {
 
     /// The group: its subscriptions share the work, and its position is stored. Without one the subscription sees
     /// every message from its start on, and stores nothing.
+    ///
+    /// A subscription without a name of its own is called after its group; a second one of the group needs
+    /// [`name`](Self::name).
     pub fn group(mut self, group: impl Into<String>) -> Self {
         self.group = Some(group.into());
         self

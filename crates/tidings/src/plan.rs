@@ -125,6 +125,18 @@ impl Plan {
     pub(crate) fn dead_letters_of(&self, channel: &PlannedChannel) -> BTreeSet<String> {
         subscriptions::dead_letters_of(channel, self.subscriptions.iter())
     }
+
+    /// All dead letters that belong to a channel, also those of handlers of dead letters.
+    pub(crate) fn all_dead_letters_of(&self, channel: &PlannedChannel) -> BTreeSet<String> {
+        let inputs = self
+            .subscriptions
+            .iter()
+            .flat_map(|subscription| &subscription.inputs);
+        let own = inputs.filter(|input| input.channel == channel.name);
+        let mut all = self.dead_letters_of(channel);
+        all.extend(own.filter_map(|input| input.dead_letter.clone()));
+        all
+    }
 }
 
 /// The binders that channels name.

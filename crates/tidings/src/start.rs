@@ -122,7 +122,7 @@ fn launch(
         let running = RunningChannel {
             binder: channel.binder.value.clone(),
             destination: channel.destination.value.as_str().into(),
-            dead_letters: plan.dead_letters_of(channel).into_iter().collect(),
+            dead_letters: plan.all_dead_letters_of(channel).into_iter().collect(),
         };
         (channel.name.clone(), running)
     });

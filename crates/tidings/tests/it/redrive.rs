@@ -162,3 +162,25 @@ async fn letters_of_groups_that_cannot_be_do_not_hide_the_others() -> Result<(),
     assert_eq!(test.dead_letters("orders").await?.len(), 5);
     Ok(())
 }
+
+#[tokio::test(start_paused = true)]
+async fn letters_of_a_handler_of_dead_letters_are_listed_with_its_channel() {
+    async fn refuse(_: Raw) -> Result<(), Failure> {
+        Err(Failure::permanent("not this"))
+    }
+    async fn bury(_: Raw) -> Result<(), Failure> {
+        Err(Failure::permanent("nor that"))
+    }
+    let app = App::new("shop")
+        .add(on("orders", refuse).group("billing"))
+        .add(dead_letter("orders", bury).group("undertaker"));
+    let shop = TestApp::start(app.with_state(())).await.unwrap();
+    shop.send("orders", Message::new("x")).await.unwrap();
+    shop.settled().await.unwrap();
+    let letters = shop.dead_letters("orders").await.unwrap();
+    let groups: Vec<_> = letters
+        .iter()
+        .map(|letter| letter.diagnosis.group.as_deref())
+        .collect();
+    assert_eq!(groups, [Some("billing"), Some("undertaker")]);
+}
