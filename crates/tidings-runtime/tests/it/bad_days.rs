@@ -410,13 +410,14 @@ async fn a_handler_that_never_waits_lets_others_run_within_some_milliseconds() {
     }
     let subscription = on("orders", |_: Raw| async { std::thread::sleep(ms(2)) });
     let handle = run(&broker, subscription);
-    let mut longest = Duration::ZERO;
-    while handle.status().handled < 400 {
-        let before = std::time::Instant::now();
+    let (mut most, mut before) = (0, 0);
+    while before < 400 {
         tokio::task::yield_now().await;
-        longest = longest.max(before.elapsed());
+        let handled = handle.status().handled;
+        most = most.max(handled - before);
+        before = handled;
     }
-    assert!(longest < ms(50), "others waited for {longest:?}");
+    assert!(most <= 8, "others waited for {most} messages of 2 ms");
 }
 
 #[tokio::test(start_paused = true)]
