@@ -192,8 +192,6 @@ pub struct Sequence {
     pub end: usize,
     /// How far it is, and whether it should stop.
     pub control: Arc<SequenceControl>,
-    /// Which messages are handled at all; the others are finished without a call.
-    pub filter: Option<Filter>,
 }
 
 impl fmt::Debug for Sequence {
@@ -316,7 +314,6 @@ where
                 mut delivery,
                 end,
                 control,
-                filter,
             } = sequence;
             let mut pace = Pace::begin();
             for index in delivery.index()..end {
@@ -325,9 +322,6 @@ where
                     return SequenceEnd::Finished(index);
                 }
                 delivery.move_to(index);
-                if filter.as_ref().is_some_and(|filter| !filter(&delivery)) {
-                    continue;
-                }
                 match handler.call(&delivery, &state).await {
                     Ok(outputs) if outputs.is_empty() => {}
                     result => return SequenceEnd::Stopped(index, result),

@@ -195,10 +195,7 @@ pub(crate) struct OutputId {
 impl OutputId {
     /// For what the handling of this delivery returns.
     pub(crate) fn new(delivery: &Delivery, context: &HandlerContext) -> Self {
-        let mut seed = match delivery.message_id() {
-            Some(id) => id.to_owned(),
-            None => delivery.position().to_string(),
-        };
+        let mut seed = name_of(delivery);
         // Writing to a string cannot fail.
         let _ = write!(seed, "|{}|", context.subscription);
         Self { seed }
@@ -211,10 +208,7 @@ impl OutputId {
     ) -> Self {
         let mut all = String::new();
         for delivery in deliveries {
-            match delivery.message_id() {
-                Some(id) => all.push_str(id),
-                None => all.push_str(&delivery.position().to_string()),
-            }
+            all.push_str(&name_of(delivery));
             all.push('|');
         }
         let seed = format!(
@@ -228,5 +222,13 @@ impl OutputId {
     /// The id of the output at that place.
     pub(crate) fn of(&self, index: usize) -> String {
         Uuid::new_v5(&OUTPUT_IDS, format!("{}{index}", self.seed).as_bytes()).to_string()
+    }
+}
+
+/// What tells a message from every other: its id, or else its place.
+fn name_of(delivery: &Delivery) -> String {
+    match delivery.message_id() {
+        Some(id) => id.to_owned(),
+        None => delivery.position().to_string(),
     }
 }

@@ -108,7 +108,7 @@ pub(crate) fn dead(leaving: &Leaving<'_>, target: &DeadLetterTarget, given_up: &
 }
 
 /// As much of a text as fits into that many bytes.
-fn bounded(text: &str, bytes: usize) -> &str {
+pub(crate) fn bounded(text: &str, bytes: usize) -> &str {
     let mut end = bytes.min(text.len());
     while !text.is_char_boundary(end) {
         end -= 1;

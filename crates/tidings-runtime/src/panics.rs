@@ -1,6 +1,6 @@
 //! A panic in a handler is a failure of that delivery: [`poll_caught`], [`call_caught`].
 
-use crate::letters::MAX_ERROR_BYTES;
+use crate::letters::{MAX_ERROR_BYTES, bounded};
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
@@ -34,11 +34,7 @@ pub(crate) fn drop_caught<T>(value: T) {
 pub(crate) fn text_of(failure: &Failure) -> String {
     let said = call_caught(|| failure.to_string());
     let mut said = said.unwrap_or_else(|_| "an error that panics when it is printed".to_owned());
-    let mut end = MAX_ERROR_BYTES.min(said.len());
-    while !said.is_char_boundary(end) {
-        end -= 1;
-    }
-    said.truncate(end);
+    said.truncate(bounded(&said, MAX_ERROR_BYTES).len());
     said
 }
 

@@ -116,18 +116,23 @@ impl Dispatcher {
         match verdict {
             Verdict::GiveUp(_) => self.give_up(id, slot, verdict, &said),
             Verdict::Again { wait, counts } => {
-                let Some(task) = self.tasks.get_mut(id) else {
-                    return;
-                };
                 if counts {
-                    task.used = task.used.saturating_add(1);
-                    let (lane, offset, used) = (task.lane, task.delivery.lane_offset(), task.used);
-                    if let Some(lane) = self.lane_mut(lane) {
-                        lane.note_attempts(offset, used);
-                    }
+                    self.count_attempt(id);
                 }
                 self.again(id, slot, wait);
             }
+        }
+    }
+
+    /// A delivery was an attempt, and is remembered as one through restarts.
+    pub(super) fn count_attempt(&mut self, id: TaskId) {
+        let Some(task) = self.tasks.get_mut(id) else {
+            return;
+        };
+        task.used = task.used.saturating_add(1);
+        let (lane, offset, used) = (task.lane, task.delivery.lane_offset(), task.used);
+        if let Some(lane) = self.lane_mut(lane) {
+            lane.note_attempts(offset, used);
         }
     }
 
@@ -335,10 +340,8 @@ impl Dispatcher {
         if let Some(slot) = slot {
             self.slots.give_back(slot);
         }
-        let Some(task) = self.tasks.remove(id) else { return };
+        let Some(task) = self.remove_task(id) else { return };
         if let Some(lane) = self.lane_mut(task.lane) {
-            lane.tasks = lane.tasks.saturating_sub(1);
-            lane.memory.tasks = lane.memory.tasks.saturating_sub(task.delivery.size());
             lane.finish(task.ticket);
             lane.forget_attempts(task.delivery.lane_offset());
         }

@@ -271,13 +271,8 @@ impl Dispatcher {
         task.holds_key = false;
         task.due = Some(Instant::now() + wait);
         task.detach();
-        let (lane, offset) = (task.lane, task.delivery.lane_offset());
         if counts {
-            task.used = task.used.saturating_add(1);
-            let used = task.used;
-            if let Some(lane) = self.lane_mut(lane) {
-                lane.note_attempts(offset, used);
-            }
+            self.count_attempt(id);
         }
         self.tasks.set_stage(id, Stage::Queued);
         true

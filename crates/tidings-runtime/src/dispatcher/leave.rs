@@ -3,7 +3,7 @@
 use super::Dispatcher;
 use crate::lane::Lane;
 use crate::panics::drop_caught;
-use crate::tasks::TaskId;
+use crate::tasks::{Task, TaskId};
 use crate::timers::Timer;
 use std::collections::HashMap;
 use tidings_core::{Epoch, LaneId};
@@ -163,12 +163,14 @@ impl Dispatcher {
         count
     }
 
-    fn remove_task(&mut self, id: TaskId) {
-        let Some(task) = self.tasks.remove(id) else { return };
+    /// A task leaves its lane, for whatever reason.
+    pub(super) fn remove_task(&mut self, id: TaskId) -> Option<Task> {
+        let task = self.tasks.remove(id)?;
         if let Some(lane) = self.lane_mut(task.lane) {
             lane.tasks = lane.tasks.saturating_sub(1);
             lane.memory.tasks = lane.memory.tasks.saturating_sub(task.delivery.size());
         }
+        Some(task)
     }
 
     /// A task of a lane that is handed over would have to wait: its next owner delivers it.

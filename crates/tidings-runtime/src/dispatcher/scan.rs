@@ -199,12 +199,13 @@ impl Dispatcher {
 
     /// The key that a delivery must hold while it is handled.
     fn key_of(&self, pair: usize, delivery: &Delivery) -> Option<KeyId> {
-        match self.spec.policy.ordering {
-            // No look at the key when nothing is in flight: it is needed only if the handler does not finish at once.
-            Ordering::Key if self.keys.is_empty() && !self.is_batch() => None,
-            Ordering::Key => delivery.key().map(|key| self.keys.id(pair, key)),
-            Ordering::Partition => Some(self.keys.id(pair, &[])),
-            _ => None,
+        // No look at the key when nothing is in flight: it is needed only if the handler does not finish at once.
+        let is_needed =
+            self.spec.policy.ordering != Ordering::Key || !self.keys.is_empty() || self.is_batch();
+        if is_needed {
+            self.key_to_hold(pair, delivery)
+        } else {
+            None
         }
     }
 
@@ -219,13 +220,17 @@ impl Dispatcher {
 
     /// Makes the record that the stretch stands at a task.
     pub(super) fn make_task(&mut self, index: usize, stretch: &Stretch, key: Option<KeyId>) -> TaskId {
-        let mut task = Task::new(
+        self.add_task(Task::new(
             stretch.delivery.clone(),
             index,
             stretch.ticket(stretch.cursor),
             key,
-        );
-        if let Some(lane) = self.lane_mut(index) {
+        ))
+    }
+
+    /// A delivery becomes a task of its lane.
+    pub(super) fn add_task(&mut self, mut task: Task) -> TaskId {
+        if let Some(lane) = self.lane_mut(task.lane) {
             task.used = lane.attempts_of(task.delivery.lane_offset());
             lane.tasks += 1;
             lane.memory.tasks += task.delivery.size();

@@ -90,7 +90,6 @@ impl Dispatcher {
             delivery,
             end: turn.end,
             control: turn.control.clone(),
-            filter: None,
         };
         let slot = self.slots.take();
         let end = match call_caught(|| self.spec.handler.sequence(sequence)) {
@@ -196,13 +195,7 @@ impl Dispatcher {
         delivery.move_to(index);
         let pair = self.lane(turn.lane).map_or(turn.lane, |lane| lane.pair);
         let key = self.key_to_hold(pair, &delivery);
-        if let Some(lane) = self.lane_mut(turn.lane) {
-            lane.tasks += 1;
-            lane.memory.tasks += delivery.size();
-        }
-        let id = self
-            .tasks
-            .insert(Task::new(delivery, turn.lane, turn.ticket(index), key));
+        let id = self.add_task(Task::new(delivery, turn.lane, turn.ticket(index), key));
         self.tasks.set_stage(id, Stage::Running);
         self.hold_key(id, pair);
         id
