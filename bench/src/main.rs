@@ -16,6 +16,7 @@ mod arms;
 mod child;
 mod date;
 mod error;
+mod gates;
 mod machine;
 mod measure;
 mod order;
@@ -40,6 +41,14 @@ fn main() -> ExitCode {
         .map(|(first, rest)| (first.as_str(), rest))
     {
         return child::run(rest);
+    }
+    match arguments
+        .split_first()
+        .map(|(first, rest)| (first.as_str(), rest))
+    {
+        Some((gates::MARK, rest)) => return gates::cores::run(rest),
+        Some((gates::COMMAND, rest)) => return gates::check(rest),
+        _ => {}
     }
     let result = match Arguments::parse(&arguments) {
         Ok(Command::Help) => {

@@ -48,12 +48,6 @@ impl Line {
         self.context.push((name.into(), unit.write(found.median)));
         self
     }
-
-    /// The same line with a remark for context.
-    pub(crate) fn note(mut self, name: impl Into<String>, text: impl Into<String>) -> Self {
-        self.context.push((name.into(), text.into()));
-        self
-    }
 }
 
 /// The lines of a row, or why there are none.

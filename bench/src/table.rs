@@ -109,14 +109,14 @@ mod tests {
         report.add(
             &ROWS[0],
             vec![
-                line(Target::AtLeast(0.85)).note("ours", "1 M/s"),
+                line(Target::AtLeast(0.85)).with("ours", Unit::PerSecond, Spread::of([1e6])),
                 line(Target::AtLeast(0.95)),
             ],
         );
         report.add_unmeasured(&ROWS[0], &BenchError::Arguments("no disk".into()));
         let text = render(&report);
         for expected in [
-            "append, beside raw  0.900x [0.800x .. 1.000x]  >= 0.850x  holds\n      ours 1 M/s\n",
+            "append, beside raw  0.900x [0.800x .. 1.000x]  >= 0.850x  holds\n      ours 1.00 M/s\n",
             ">= 0.950x  LOSES\n",
             "NOT MEASURED: no disk",
             "1 targets hold, 1 lose, 1 rows not measured",

@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: the benchmark program, built as it is measured.
+//! `cargo xtask bench` and `cargo xtask gates`: the benchmark program, built as it is measured.
 
 use crate::Verdict;
 use crate::cargo::{cargo, run_step};
@@ -8,5 +8,12 @@ use crate::error::XtaskError;
 pub(crate) fn run(rows: &[String]) -> Result<Verdict, XtaskError> {
     let mut command = cargo(&["run", "--release", "--package", "bench", "--"]);
     run_step(command.args(rows))?;
+    Ok(Verdict::Clean)
+}
+
+/// Counts what a message costs and holds it to what is recorded. Needs valgrind, and says so.
+pub(crate) fn gates(arguments: &[String]) -> Result<Verdict, XtaskError> {
+    let mut command = cargo(&["run", "--release", "--package", "bench", "--", "gates"]);
+    run_step(command.args(arguments))?;
     Ok(Verdict::Clean)
 }

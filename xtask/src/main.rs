@@ -73,6 +73,12 @@ pub(crate) const COMMANDS: &[Command] = &[
         about: "runs the benchmark rows, all of them when none is named",
         run: bench::run,
     },
+    Command {
+        name: "gates",
+        arguments: "[--record]",
+        about: "instructions and allocations a message, held to recorded figures",
+        run: bench::gates,
+    },
 ];
 
 fn main() -> ExitCode {

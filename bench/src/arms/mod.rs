@@ -7,4 +7,5 @@ pub(crate) mod log;
 pub(crate) mod process;
 pub(crate) mod raw;
 pub(crate) mod replay;
+pub(crate) mod rival;
 pub(crate) mod topic;

@@ -6,6 +6,7 @@ mod w17;
 mod w18;
 mod w22;
 mod w22_broker;
+mod w22_rival;
 mod w7;
 mod w8;
 

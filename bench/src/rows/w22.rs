@@ -12,7 +12,7 @@ use crate::measure::{Figure, Sample};
 use crate::order;
 use crate::pairs::{Pairs, Spread};
 use crate::report::Line;
-use crate::rows::{Setting, agree, w22_broker};
+use crate::rows::{Setting, agree, w22_broker, w22_rival};
 use crate::verdict::{Target, Unit};
 
 const KEYS: u64 = 1_000;
@@ -20,7 +20,7 @@ const KEYS: u64 = 1_000;
 const DIFFERENT: u64 = 10_000;
 const BY_KEY: Mode = Mode::ByKey(64);
 
-/// First the engine alone, then with the broker in memory.
+/// First the engine alone, then with the broker in memory, then beside a rival.
 pub(crate) fn run(setting: &Setting<'_>) -> Result<Vec<Line>, BenchError> {
     let mut lines = Vec::new();
     for mode in [Mode::InTurn, BY_KEY] {
@@ -34,6 +34,7 @@ pub(crate) fn run(setting: &Setting<'_>) -> Result<Vec<Line>, BenchError> {
         }
     }
     lines.extend(w22_broker::run(setting)?);
+    lines.extend(w22_rival::run(setting)?);
     Ok(lines)
 }
 

@@ -1,0 +1,259 @@
+//! What is counted: single-threaded cores that repeat almost exactly.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tidings_core::{
+    BoxFuture, Clock, Message, Outgoing, Position, PublishError, Publisher, Receipt, Route, Routes, Sink,
+    names,
+};
+use tidings_log::{FrameBuilder, LogOptions, MemoryFiles, PartitionLog};
+
+use crate::allocations;
+use crate::arms::by_hand::Work;
+use crate::arms::engine::{self, Mode};
+use crate::arms::gauge::{Gauge, Watch};
+use crate::arms::replay::Replay;
+use crate::arms::topic::{self, ORDERS};
+use crate::error::BenchError;
+use crate::order;
+
+/// Records of an append, and of a batch that the log is filled with.
+const BATCH: u64 = 500;
+/// Records that are read over and over.
+const STORED: u64 = 10_000;
+
+/// One of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Core {
+    /// Source in memory, dispatcher, ledger, progress: in turn.
+    InTurn,
+    /// The same with a small JSON decoded.
+    InTurnDecoding,
+    /// The same ordered by key.
+    ByKey,
+    /// Building a frame of 500 records and appending it, into memory.
+    Append,
+    /// Reading records with their checksums, from memory.
+    Scan,
+    /// Stamping and publishing into a sink that keeps nothing.
+    Publish,
+    /// Finding the headers that a delivery looks for.
+    Headers,
+}
+
+impl Core {
+    pub(crate) const ALL: [Core; 7] = [
+        Core::InTurn,
+        Core::InTurnDecoding,
+        Core::ByKey,
+        Core::Append,
+        Core::Scan,
+        Core::Publish,
+        Core::Headers,
+    ];
+
+    /// Its name in the record and on the command line.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Core::InTurn => "engine, in turn",
+            Core::InTurnDecoding => "engine, in turn, JSON of 29 bytes",
+            Core::ByKey => "engine, key-ordered",
+            Core::Append => "log, append of 500",
+            Core::Scan => "log, scan",
+            Core::Publish => "publisher, stamp and send",
+            Core::Headers => "headers, eight lookups",
+        }
+    }
+
+    /// The messages of the shorter run: enough that the difference is the messages'.
+    pub(crate) fn messages(self) -> u64 {
+        match self {
+            Core::InTurn | Core::ByKey | Core::InTurnDecoding => 50_000,
+            Core::Append | Core::Scan => 50_000,
+            Core::Publish | Core::Headers => 10_000,
+        }
+    }
+
+    fn run(self, messages: u64) -> Result<(), BenchError> {
+        match self {
+            Core::InTurn => engine(Mode::InTurn, Work::Key, messages),
+            Core::InTurnDecoding => engine(Mode::InTurn, Work::Small, messages),
+            Core::ByKey => engine(Mode::ByKey(64), Work::Key, messages),
+            Core::Append => append(messages).map(drop),
+            Core::Scan => scan(messages),
+            Core::Publish => publish(messages),
+            Core::Headers => look_up(messages),
+        }
+    }
+}
+
+/// Runs the core that the arguments name and says how many allocations that took.
+pub(crate) fn run(arguments: &[String]) -> ExitCode {
+    let [name, messages] = arguments else {
+        eprintln!("error: `count` takes a core and a number of messages");
+        return ExitCode::from(2);
+    };
+    let core = Core::ALL.into_iter().find(|core| core.name() == name);
+    let (Some(core), Ok(messages)) = (core, messages.parse()) else {
+        eprintln!("error: no core {name:?}, or {messages:?} is no number");
+        return ExitCode::from(2);
+    };
+    allocations::start();
+    let ran = core.run(messages);
+    let count = allocations::stop();
+    match ran {
+        Ok(()) => {
+            println!("{count}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The keys of the messages, made once: making them would be charged to the core.
+fn keys() -> Vec<Bytes> {
+    (0..1_000).map(|number| order::key(number, 1_000)).collect()
+}
+
+fn engine(mode: Mode, work: Work, messages: u64) -> Result<(), BenchError> {
+    let different: Vec<Message> = (0..STORED)
+        .map(|number| Message::new(order::small_json()).with_key(order::key(number, 1_000)))
+        .collect();
+    let replay = Replay::new(&different, messages);
+    let gauge = Gauge::leaked(0, messages, Watch::Nothing);
+    gauge.begin();
+    topic::runtime()?
+        .block_on(engine::on_replay(&replay, mode, work, gauge))
+        .map(drop)
+}
+
+/// A log in memory with so many records.
+fn append(records: u64) -> Result<PartitionLog, BenchError> {
+    let options = LogOptions::default();
+    let mut frame = FrameBuilder::new(options.max_frame_bytes);
+    let (log, _) = PartitionLog::open(Arc::new(MemoryFiles::new()), Path::new("orders/0"), options)
+        .map_err(BenchError::part("opening the log"))?;
+    let (payload, keys) = (order::order_json(1), keys());
+    let mut keys = keys.iter().cycle();
+    for first in (0..records).step_by(BATCH as usize) {
+        frame.clear();
+        for _ in first..(first + BATCH).min(records) {
+            frame
+                .push(
+                    1_700_000_000_000,
+                    keys.next().map(|key| &key[..]),
+                    &[],
+                    Some(&payload),
+                )
+                .map_err(BenchError::part("building a frame"))?;
+        }
+        log.append(&mut frame).map_err(BenchError::part("appending"))?;
+    }
+    Ok(log)
+}
+
+fn scan(records: u64) -> Result<(), BenchError> {
+    let log = append(STORED)?;
+    let mut read = 0;
+    while read < records {
+        let mut offset = 0;
+        while offset < STORED {
+            let chunk = log
+                .read(offset, STORED, 1 << 20)
+                .map_err(BenchError::part("reading the log"))?;
+            read += chunk.len() as u64;
+            offset = chunk.next_offset();
+        }
+    }
+    Ok(())
+}
+
+/// Takes everything and keeps nothing.
+#[derive(Debug)]
+struct NoSink;
+
+impl Sink for NoSink {
+    fn publish(&self, outgoing: Outgoing) -> Receipt {
+        std::hint::black_box(&outgoing);
+        Receipt::ready(Ok(Position::new(ORDERS, 0, 0)))
+    }
+
+    fn flush(&self) -> BoxFuture<'static, Result<(), PublishError>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+}
+
+fn publish(messages: u64) -> Result<(), BenchError> {
+    let mut routes = Routes::default();
+    let route = Route {
+        sink: Arc::new(NoSink),
+        destination: ORDERS.into(),
+    };
+    routes.insert(ORDERS, route);
+    let publisher = Publisher::new(Arc::new(routes), Clock::System);
+    topic::runtime()?.block_on(async {
+        for key in keys().iter().cycle().take(messages as usize) {
+            let message = Message::new(order::small_json()).with_key(key.clone());
+            publisher
+                .send(ORDERS, message)
+                .await
+                .map_err(BenchError::part("publishing"))?;
+        }
+        Ok(())
+    })
+}
+
+fn look_up(messages: u64) -> Result<(), BenchError> {
+    let wanted = [
+        names::MESSAGE_ID,
+        names::TYPE,
+        names::CONTENT_TYPE,
+        names::ATTEMPTS,
+        names::DUE,
+        names::REDRIVES,
+        "tenant",
+        "missing",
+    ];
+    let mut message = Message::new("x");
+    for (name, value) in [
+        (names::MESSAGE_ID, "0190b8a0-6c1c-7000-8000-000000000000"),
+        (names::TYPE, "order.placed"),
+        (names::CONTENT_TYPE, "application/json"),
+        (names::ATTEMPTS, "2"),
+        ("tenant", "eu-west"),
+    ] {
+        message = message
+            .with_header(name, value)
+            .map_err(BenchError::part("writing headers"))?;
+    }
+    let mut found = 0;
+    for _ in 0..messages {
+        let headers = std::hint::black_box(message.headers());
+        found += wanted.iter().filter_map(|name| headers.get(name)).count();
+    }
+    match found as u64 == messages * 5 {
+        true => Ok(()),
+        false => Err(BenchError::part("headers")("some were not found")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_core_runs_and_its_name_is_its_own() {
+        for core in Core::ALL {
+            core.run(1_000)
+                .unwrap_or_else(|error| panic!("{}: {error}", core.name()));
+            let same = Core::ALL.iter().filter(|other| other.name() == core.name());
+            assert_eq!(same.count(), 1);
+        }
+    }
+}
