@@ -64,7 +64,16 @@ pub(crate) async fn on_replay(
     work: Work,
     gauge: &'static Gauge,
 ) -> Result<Reading, BenchError> {
-    let parts = mode.apply(subscription(work, gauge)).into_parts();
+    subscribed_to_replay(replay, mode.apply(subscription(work, gauge)), gauge).await
+}
+
+/// Runs the engine with that subscription on prepared batches until the last message.
+pub(crate) async fn subscribed_to_replay(
+    replay: &Replay,
+    subscription: Subscription<()>,
+    gauge: &'static Gauge,
+) -> Result<Reading, BenchError> {
+    let parts = subscription.into_parts();
     let mut policy = Policy::default();
     parts.changes.apply(&mut policy);
     let context = HandlerContext {

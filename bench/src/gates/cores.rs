@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use tidings::{Key, Subscription, on};
 use tidings_core::{
     BoxFuture, Clock, Message, Outgoing, Position, PublishError, Publisher, Receipt, Route, Routes, Sink,
     names,
@@ -34,6 +35,8 @@ pub(crate) enum Core {
     InTurnDecoding,
     /// The same ordered by key.
     ByKey,
+    /// The same with handlers that are pending once: slot, waker, task.
+    ByKeyPending,
     /// Building a frame of 500 records and appending it, into memory.
     Append,
     /// Reading records with their checksums, from memory.
@@ -45,10 +48,11 @@ pub(crate) enum Core {
 }
 
 impl Core {
-    pub(crate) const ALL: [Core; 7] = [
+    pub(crate) const ALL: [Core; 8] = [
         Core::InTurn,
         Core::InTurnDecoding,
         Core::ByKey,
+        Core::ByKeyPending,
         Core::Append,
         Core::Scan,
         Core::Publish,
@@ -61,6 +65,7 @@ impl Core {
             Core::InTurn => "engine, in turn",
             Core::InTurnDecoding => "engine, in turn, JSON of 29 bytes",
             Core::ByKey => "engine, key-ordered",
+            Core::ByKeyPending => "engine, key-ordered, pending once",
             Core::Append => "log, append of 500",
             Core::Scan => "log, scan",
             Core::Publish => "publisher, stamp and send",
@@ -71,7 +76,7 @@ impl Core {
     /// The messages of the shorter run: enough that the difference is the messages'.
     pub(crate) fn messages(self) -> u64 {
         match self {
-            Core::InTurn | Core::ByKey | Core::InTurnDecoding => 50_000,
+            Core::InTurn | Core::InTurnDecoding | Core::ByKey | Core::ByKeyPending => 50_000,
             Core::Append | Core::Scan => 50_000,
             Core::Publish | Core::Headers => 10_000,
         }
@@ -79,9 +84,16 @@ impl Core {
 
     fn run(self, messages: u64) -> Result<(), BenchError> {
         match self {
-            Core::InTurn => engine(Mode::InTurn, Work::Key, messages),
-            Core::InTurnDecoding => engine(Mode::InTurn, Work::Small, messages),
-            Core::ByKey => engine(Mode::ByKey(64), Work::Key, messages),
+            Core::InTurn => engine(messages, |gauge| {
+                Mode::InTurn.apply(engine::subscription(Work::Key, gauge))
+            }),
+            Core::InTurnDecoding => engine(messages, |gauge| {
+                Mode::InTurn.apply(engine::subscription(Work::Small, gauge))
+            }),
+            Core::ByKey => engine(messages, |gauge| {
+                Mode::ByKey(64).apply(engine::subscription(Work::Key, gauge))
+            }),
+            Core::ByKeyPending => engine(messages, |gauge| Mode::ByKey(64).apply(pending_once(gauge))),
             Core::Append => append(messages).map(drop),
             Core::Scan => scan(messages),
             Core::Publish => publish(messages),
@@ -121,16 +133,26 @@ fn keys() -> Vec<Bytes> {
     (0..1_000).map(|number| order::key(number, 1_000)).collect()
 }
 
-fn engine(mode: Mode, work: Work, messages: u64) -> Result<(), BenchError> {
+/// A handler that gives way once, as one that waits for something does.
+fn pending_once(gauge: &'static Gauge) -> Subscription<()> {
+    on(ORDERS, move |Key(key): Key| async move {
+        tokio::task::yield_now().await;
+        gauge.hit(key.len() as u64);
+    })
+}
+
+fn engine(
+    messages: u64,
+    subscription: impl FnOnce(&'static Gauge) -> Subscription<()>,
+) -> Result<(), BenchError> {
     let different: Vec<Message> = (0..STORED)
         .map(|number| Message::new(order::small_json()).with_key(order::key(number, 1_000)))
         .collect();
     let replay = Replay::new(&different, messages);
     let gauge = Gauge::leaked(0, messages, Watch::Nothing);
     gauge.begin();
-    topic::runtime()?
-        .block_on(engine::on_replay(&replay, mode, work, gauge))
-        .map(drop)
+    let run = engine::subscribed_to_replay(&replay, subscription(gauge), gauge);
+    topic::runtime()?.block_on(run).map(drop)
 }
 
 /// A log in memory with so many records.

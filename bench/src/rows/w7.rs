@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tidings::{App, Raw, on};
@@ -22,6 +22,9 @@ const WAIT: Duration = Duration::from_millis(5);
 /// tokio rounds 5 ms up to 6, so this is 0.6 s an arm.
 const ROUNDS_A_KEY: u64 = 100;
 
+/// What bare tasks compute besides sleeping where the bound of this row is looked for.
+const EXTRA: [Duration; 2] = [Duration::from_nanos(250), Duration::from_micros(1)];
+
 /// Four numbers of keys on each broker, then the listener that is bound to its partition.
 pub(crate) fn run(setting: &Setting<'_>) -> Result<Vec<Line>, BenchError> {
     let mut lines = Vec::new();
@@ -32,9 +35,14 @@ pub(crate) fn run(setting: &Setting<'_>) -> Result<Vec<Line>, BenchError> {
             let pairs = Pairs::run(
                 setting.length.rounds(),
                 || bench.engine(Mode::ByKey(usize::try_from(keys).unwrap_or(1))),
-                || bench.bare_tasks(),
+                || bench.bare_tasks(Duration::ZERO),
             )?;
             lines.push(bench.line(&pairs));
+            if keys == 1_000 && place == Place::Memory {
+                for extra in EXTRA {
+                    lines.push(bench.bound(setting, extra)?);
+                }
+            }
             if keys == 100 {
                 lines.push(bench.beside_partition_bound(setting)?);
             }
@@ -110,7 +118,7 @@ impl Bench {
     }
 
     /// As many tasks as keys, each sleeping as often as its key has messages: what tokio's timers allow.
-    fn bare_tasks(&self) -> Result<Sample, BenchError> {
+    fn bare_tasks(&self, work: Duration) -> Result<Sample, BenchError> {
         let runtime = topic::runtime()?;
         let rounds = self.messages / self.keys;
         let (sample, result) = timed(self.messages, || {
@@ -120,6 +128,7 @@ impl Bench {
                     tasks.spawn(async move {
                         for _ in 0..rounds {
                             tokio::time::sleep(WAIT).await;
+                            spin(work);
                         }
                     });
                 }
@@ -151,6 +160,29 @@ impl Bench {
             .with("bare", Unit::Nanoseconds, pairs.reference(Figure::CpuNanoseconds))
     }
 
+    /// What is left of the bare tasks if each also computes a little after it woke: a thousand of them wake in the same
+    /// tick of tokio's clock, and who is late for the tick sleeps a millisecond longer. So this is a bound for anything
+    /// that takes so long a message, and no engine is in it.
+    fn bound(&self, setting: &Setting<'_>, extra: Duration) -> Result<Line, BenchError> {
+        let pairs = Pairs::run(
+            setting.length.rounds(),
+            || self.bare_tasks(extra),
+            || self.bare_tasks(Duration::ZERO),
+        )?;
+        let what = format!(
+            "bare tasks that compute {} ns besides, {} keys",
+            extra.as_nanos(),
+            self.keys
+        );
+        let ratio = (Unit::Ratio, pairs.ratio(Figure::PerSecond));
+        Ok(Line::new(
+            what,
+            "bare tokio tasks that only sleep",
+            ratio,
+            Target::None,
+        ))
+    }
+
     /// The same engine told to keep the partition's order: one message at a time.
     fn beside_partition_bound(&self, setting: &Setting<'_>) -> Result<Line, BenchError> {
         let few = setting.length.messages(60).max(5);
@@ -167,6 +199,14 @@ impl Bench {
             ratio,
             Target::AtLeast(10.0),
         ))
+    }
+}
+
+/// Computes for so long.
+fn spin(work: Duration) {
+    let began = Instant::now();
+    while began.elapsed() < work {
+        std::hint::spin_loop();
     }
 }
 
