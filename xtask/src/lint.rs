@@ -5,7 +5,7 @@ use std::process::Stdio;
 use crate::Verdict;
 use crate::cargo::{cargo, run_step};
 use crate::error::{XtaskError, no_arguments};
-use crate::{floors, readme, tidy};
+use crate::{floors, links, readme, tidy};
 
 /// One check; the quick ones stand first, and one that fails does not hide the others.
 struct Check {
@@ -25,6 +25,10 @@ const CHECKS: &[Check] = &[
     Check {
         name: "README",
         run: readme::check_text,
+    },
+    Check {
+        name: "links of the documents",
+        run: links::run,
     },
     Check {
         name: "format",

@@ -13,6 +13,7 @@ mod cargo;
 mod error;
 mod floors;
 mod http;
+mod links;
 mod lint;
 mod programs;
 mod readme;
