@@ -117,6 +117,8 @@ impl Source for ReplaySource {
                 end: self.replay.total,
                 finished: Vec::new(),
                 attempts: Vec::new(),
+                deaths: Vec::new(),
+                marks: None,
             }]));
         }
         let batch = if self.paused {

@@ -21,7 +21,8 @@ pub struct Diagnosis {
     pub subscription: Option<String>,
     /// The handler that gave up.
     pub handler: Option<String>,
-    /// Why: `permanent`, `exhausted`, `undecodable`, `rejected`.
+    /// Why: `permanent`, `exhausted`, `undecodable`, `rejected`, or `killed`: the process died while it handled the
+    /// message and nothing else.
     pub reason: Option<String>,
     /// The chain of errors, outermost first.
     pub error: Option<String>,

@@ -8,6 +8,7 @@ use crate::BoxFuture;
 use crate::delivery::{Delivery, HandlerContext};
 use crate::extract::{Batch, BatchItem, FromContext, FromDelivery, Needs};
 use crate::failure::Failure;
+use crate::marks::Mark;
 use crate::outcome::{BatchOutcome, IntoBatchOutcome, IntoOutcome, Outputs, Publishes};
 use crate::pace::Pace;
 use std::fmt;
@@ -192,6 +193,8 @@ pub struct Sequence {
     pub end: usize,
     /// How far it is, and whether it should stop.
     pub control: Arc<SequenceControl>,
+    /// The mark of the first delivery, which moves along with it.
+    pub mark: Option<Mark>,
 }
 
 impl fmt::Debug for Sequence {
@@ -314,7 +317,9 @@ where
                 mut delivery,
                 end,
                 control,
+                mark,
             } = sequence;
+            let cell = mark.as_ref().and_then(Mark::cell);
             let mut pace = Pace::begin();
             for index in delivery.index()..end {
                 control.progress.store(index, Ordering::Relaxed);
@@ -322,6 +327,9 @@ where
                     return SequenceEnd::Finished(index);
                 }
                 delivery.move_to(index);
+                if let Some(cell) = cell {
+                    cell.move_to(delivery.lane_offset());
+                }
                 match handler.call(&delivery, &state).await {
                     Ok(outputs) if outputs.is_empty() => {}
                     result => return SequenceEnd::Stopped(index, result),

@@ -15,8 +15,10 @@ mod diagnosis;
 mod event;
 mod extract;
 mod failure;
+mod gate;
 mod handler;
 pub mod headers;
+mod marks;
 mod message;
 mod middleware;
 pub mod names;
@@ -48,9 +50,13 @@ pub use extract::{
     Needs, OptionalFromDelivery, Payload, Raw, State, Text,
 };
 pub use failure::{Failure, FailureKind, ResultExt};
+pub use gate::{Gate, GateMember, Passage};
 pub use handler::{
     BatchHandler, ErasedHandler, Filter, Handler, HandlerKind, HandlerResult, Sequence, SequenceControl,
     SequenceEnd,
+};
+pub use marks::{
+    Activity, Company, Deaths, Handling, LaneMarks, Mark, MarkBoard, MarkCell, MarkMemory, Marked,
 };
 pub use message::{Message, Position, Timestamp};
 pub use middleware::{Invoke, Middleware, Next, layered};

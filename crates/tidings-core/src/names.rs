@@ -48,7 +48,7 @@ pub const GROUP: &str = "tidings-group";
 pub const SUBSCRIPTION: &str = "tidings-subscription";
 /// Dead letters: the handler that gave up, its type name.
 pub const HANDLER: &str = "tidings-handler";
-/// Dead letters: why, one of `permanent`, `exhausted`, `undecodable`, `rejected`.
+/// Dead letters: why, one of `permanent`, `exhausted`, `undecodable`, `rejected`, `killed`.
 pub const REASON: &str = "tidings-reason";
 /// Dead letters: the chain of errors, outermost first, bounded.
 pub const ERROR: &str = "tidings-error";

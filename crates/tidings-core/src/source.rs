@@ -2,6 +2,7 @@
 
 use crate::BoxFuture;
 use crate::delivery::LaneRole;
+use crate::marks::{Deaths, LaneMarks};
 use crate::message::Timestamp;
 use crate::records::{Epoch, LaneId, RecordBatch};
 use std::fmt;
@@ -79,6 +80,10 @@ pub struct Assignment {
     pub finished: Vec<Range<u64>>,
     /// Attempts made before, by offset.
     pub attempts: Vec<(u64, u32)>,
+    /// Messages that a process died of, or beside, while it handled them; each offset once.
+    pub deaths: Vec<Deaths>,
+    /// How what is being handled is marked, so that it is known if the process dies. None on brokers without that.
+    pub marks: Option<LaneMarks>,
 }
 
 /// What is finished in a lane.

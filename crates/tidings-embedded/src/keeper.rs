@@ -5,7 +5,7 @@ use crate::guard::Guard;
 use crate::lock::lock;
 use crate::progress::{self, Entry, Reported};
 use crate::shared::Shared;
-use crate::state::{Changes, State};
+use crate::state::{self, Changes, State};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -167,6 +167,7 @@ impl Keeper {
         );
         let changes = Changes {
             progress: rows(&clipped),
+            deaths: deaths(&clipped),
             ..Changes::default()
         };
         let stored = self.state().and_then(|state| state.store(&changes));
@@ -214,6 +215,8 @@ impl Keeper {
                 .map(|put| (put.due, put.bytes.as_slice()))
                 .collect(),
             removed: work.removed,
+            deaths: deaths(&entries),
+            counted_marks: None,
         };
         let nothing = changes.progress.is_empty() && changes.puts.is_empty() && changes.removed.is_empty();
         let stored = match nothing {
@@ -259,6 +262,15 @@ fn rows(entries: &[(Arc<Entry>, Progress)]) -> Vec<(&str, &str, u32, &Progress)>
         .iter()
         .map(|(entry, progress)| (&*entry.destination, &*entry.group, entry.partition, progress))
         .collect()
+}
+
+/// What was known of messages that are finished now.
+fn deaths(entries: &[(Arc<Entry>, Progress)]) -> Vec<(&str, &str, u32, Vec<u8>)> {
+    let changed = entries.iter().filter_map(|(entry, progress)| {
+        let deaths = entry.deaths_beside(progress)?;
+        Some(state::row(entry, deaths))
+    });
+    changed.collect()
 }
 
 /// What each entry has to store, and why some of it must not be stored: progress never gets ahead of what is on the

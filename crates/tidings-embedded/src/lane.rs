@@ -1,5 +1,6 @@
 //! One partition that a source reads: [`Lane`].
 
+use crate::deaths::is_open;
 use crate::group::Unit;
 use crate::lock::lock;
 use crate::partition::Partition;
@@ -8,7 +9,7 @@ use crate::shared::Shared;
 use crate::signal::Signal;
 use std::sync::{Arc, Mutex};
 use tidings_core::{
-    Assignment, LaneId, LaneRole, Progress, Record, RecordBatch, SourceError, Span, Timestamp,
+    Assignment, Deaths, LaneId, LaneRole, Progress, Record, RecordBatch, SourceError, Span, Timestamp,
 };
 use tidings_log::{Chunk, LogError, PartitionLog};
 
@@ -107,6 +108,10 @@ impl Lane {
         };
         self.watermark = self.next;
         let next = self.next;
+        progress.watermark = next;
+        let deaths = self.entry.as_ref().map(|entry| entry.deaths()).unwrap_or_default();
+        let still_open = |deaths: &Deaths| deaths.offset < end && is_open(&progress, deaths.offset);
+        let deaths = deaths.into_iter().filter(still_open).collect();
         Assignment {
             lane,
             epoch: self.unit.epoch,
@@ -126,6 +131,8 @@ impl Lane {
                 .into_iter()
                 .filter(|(offset, _)| *offset >= next)
                 .collect(),
+            deaths,
+            marks: shared.marks.get().map(|marks| marks.of_lane(self.entry.as_ref())),
         }
     }
 

@@ -51,6 +51,7 @@
 
 mod balance;
 mod broker;
+mod deaths;
 mod delayed;
 mod directory;
 mod group;
@@ -60,6 +61,8 @@ mod held;
 mod keeper;
 mod lane;
 mod lock;
+mod mapped;
+mod marks;
 mod names;
 mod options;
 mod partition;

@@ -1,9 +1,10 @@
 //! How far each group is in each partition: [`ProgressTable`].
 
+use crate::deaths::{self, is_open};
 use crate::lock::{lock, read, write};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, RwLock};
-use tidings_core::{Epoch, Progress};
+use tidings_core::{Deaths, Epoch, Progress};
 
 /// The version of an encoded progress.
 const VERSION: u8 = 1;
@@ -24,6 +25,10 @@ struct State {
     reported: Option<Progress>,
     stored: Option<Progress>,
     dirty: bool,
+    /// Messages that processes died of, or beside; those that are finished are forgotten when that is stored.
+    deaths: Vec<Deaths>,
+    /// More of them were forgotten than the progress says.
+    deaths_clipped: bool,
 }
 
 /// What became of a report.
@@ -120,13 +125,38 @@ impl Entry {
     /// Forgets what it says about offsets from `end` on; the progress if that changed it.
     fn clip(&self, end: u64) -> Option<Progress> {
         let mut state = lock(&self.state);
+        let before = state.deaths.len();
+        state.deaths.retain(|deaths| deaths.offset < end);
+        let fewer = state.deaths.len() < before;
+        state.deaths_clipped |= fewer;
         let reported = state.reported.as_mut()?;
-        clip(reported, end).then(|| reported.clone())
+        (clip(reported, end) || fewer).then(|| reported.clone())
     }
 
     /// It is stored.
     pub(crate) fn keep(&self, progress: Progress) {
-        lock(&self.state).stored = Some(progress);
+        let mut state = lock(&self.state);
+        state.deaths.retain(|deaths| is_open(&progress, deaths.offset));
+        state.deaths_clipped = false;
+        state.stored = Some(progress);
+    }
+
+    /// Messages that processes died of, or beside.
+    pub(crate) fn deaths(&self) -> Vec<Deaths> {
+        lock(&self.state).deaths.clone()
+    }
+
+    /// The same, as they are stored.
+    pub(crate) fn set_deaths(&self, deaths: Vec<Deaths>) {
+        lock(&self.state).deaths = deaths;
+    }
+
+    /// The deaths that are to be stored with a progress; none if there is no change.
+    pub(crate) fn deaths_beside(&self, progress: &Progress) -> Option<Vec<u8>> {
+        let state = lock(&self.state);
+        let open = state.deaths.iter().filter(|deaths| is_open(progress, deaths.offset));
+        let open: Vec<_> = open.copied().collect();
+        (state.deaths_clipped || open.len() < state.deaths.len()).then(|| deaths::encode(&open))
     }
 
     /// It could not be stored: whether the entry goes back on the list.
@@ -189,6 +219,12 @@ impl ProgressTable {
         let mut state = lock(&entry.state);
         state.reported = Some(progress.clone());
         state.stored = Some(progress);
+    }
+
+    /// Every entry.
+    pub(crate) fn all(&self) -> Vec<Arc<Entry>> {
+        let entries = read(&self.entries);
+        entries.values().flat_map(HashMap::values).cloned().collect()
     }
 
     /// Forgets what every group's progress in that partition says about offsets from `end` on. What was changed.

@@ -7,6 +7,7 @@ use crate::group::Groups;
 use crate::health::Health;
 use crate::keeper::Keeper;
 use crate::lock::lock;
+use crate::marks::Marks;
 use crate::options::{Access, EmbeddedOptions, Fsync, Location};
 use crate::partition::Partition;
 use crate::progress::ProgressTable;
@@ -18,7 +19,7 @@ use crate::topics::{self, Topic, Topics};
 use crate::writing::{self, Committers};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use tidings_core::headers::{CONTROL_HEADER_RESERVE, MAX_HEADER_BYTES};
 use tidings_core::{BinderError, Clock, Epoch, Message, PublishError, Receipt};
 use tidings_log::{DiskFiles, Files, LogOptions, MemoryFiles};
@@ -42,6 +43,8 @@ pub(crate) struct Shared {
     pub(crate) progress: ProgressTable,
     pub(crate) groups: Groups,
     pub(crate) keeper: Keeper,
+    /// Where it is marked what is being handled; nowhere in memory, which does not survive anyway.
+    pub(crate) marks: OnceLock<Marks>,
     pub(crate) timer: DelayedTimer,
     pub(crate) committers: Committers,
     pub(crate) syncer: Syncer,
@@ -116,6 +119,7 @@ impl Shared {
             progress: ProgressTable::default(),
             groups: Groups::default(),
             keeper: Keeper::new(state),
+            marks: OnceLock::new(),
             timer: DelayedTimer::default(),
             committers: Committers::default(),
             syncer: Syncer::default(),
@@ -143,6 +147,22 @@ impl Shared {
             self.progress
                 .load(&destination.into(), &group.into(), partition, progress);
         }
+        if !self.is_in_memory() {
+            self.load_marks()?;
+        }
+        Ok(())
+    }
+
+    /// What is known of messages that processes died of, the last one included.
+    fn load_marks(&self) -> Result<(), String> {
+        let state = self.keeper.state()?;
+        for (destination, group, partition, deaths) in state.deaths()? {
+            self.progress
+                .entry(&destination.into(), &group.into(), partition)
+                .set_deaths(deaths);
+        }
+        self.marks
+            .get_or_init(|| Marks::open(&self.root, &state, &self.progress));
         Ok(())
     }
 
@@ -330,6 +350,9 @@ impl Shared {
         self.begin_to_close();
         self.closed.store(true, Ordering::Release);
         self.keeper.close();
+        if let Some(marks) = self.marks.get() {
+            marks.clear();
+        }
         drop(lock(&self.directory).take());
     }
 

@@ -1,22 +1,27 @@
 //! The small state beside the logs, in one redb file: progress of groups and delayed messages.
 
 use crate::delayed::{Due, Row};
-use crate::progress;
+use crate::deaths;
+use crate::progress::{self, Entry};
 use redb::backends::InMemoryBackend;
 use redb::{Builder, Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition};
 use std::ops::Bound;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use tidings_core::{Progress, Timestamp};
+use tidings_core::{Deaths, Progress, Timestamp};
 
 /// (destination, group, partition) → encoded progress.
 const PROGRESS: TableDefinition<(&str, &str, u32), &[u8]> = TableDefinition::new("progress");
 /// (due in milliseconds, sequence) → encoded row.
 const DELAYED: TableDefinition<(i64, u64), &[u8]> = TableDefinition::new("delayed");
+/// (destination, group, partition) → encoded deaths of messages.
+const DEATHS: TableDefinition<(&str, &str, u32), &[u8]> = TableDefinition::new("deaths");
 /// Counters by name.
 const COUNTERS: TableDefinition<&str, u64> = TableDefinition::new("counters");
 /// The counter that keeps delayed messages of one due time in order and apart.
 const SEQUENCE: &str = "delayed";
+/// The counter that says which generation of marks was counted last.
+const MARKS: &str = "marks";
 
 /// The pages that redb keeps in memory; its own default is a gigabyte.
 const CACHE_BYTES: usize = 4 << 20;
@@ -36,10 +41,20 @@ pub(crate) struct Changes<'a> {
     pub(crate) progress: Vec<(&'a str, &'a str, u32, &'a Progress)>,
     pub(crate) puts: Vec<(Timestamp, &'a [u8])>,
     pub(crate) removed: Vec<Due>,
+    /// Rows without bytes are removed.
+    pub(crate) deaths: Vec<(&'a str, &'a str, u32, Vec<u8>)>,
+    pub(crate) counted_marks: Option<u64>,
+}
+
+/// A row of deaths.
+pub(crate) fn row(entry: &Entry, deaths: Vec<u8>) -> (&str, &str, u32, Vec<u8>) {
+    (&entry.destination, &entry.group, entry.partition, deaths)
 }
 
 /// A stored progress: destination, group, partition.
 pub(crate) type Stored = (String, String, u32, Progress);
+/// Stored deaths: destination, group, partition.
+pub(crate) type StoredDeaths = (String, String, u32, Vec<Deaths>);
 
 impl State {
     /// Opens or creates the file.
@@ -63,12 +78,13 @@ impl State {
     fn new(database: Database) -> Result<Self, redb::Error> {
         let has_tables = {
             let reading = database.begin_read()?;
-            reading.list_tables()?.count() == 3
+            reading.list_tables()?.count() == 4
         };
         if !has_tables {
             let writing = database.begin_write()?;
             writing.open_table(PROGRESS)?;
             writing.open_table(DELAYED)?;
+            writing.open_table(DEATHS)?;
             writing.open_table(COUNTERS)?;
             writing.commit()?;
         }
@@ -106,6 +122,35 @@ impl State {
             });
         }
         Ok(all)
+    }
+
+    /// The deaths of messages. A row that cannot be read is left out: it only says what to be careful with.
+    pub(crate) fn deaths(&self) -> Result<Vec<StoredDeaths>, String> {
+        self.read_deaths().map_err(|error| error.to_string())
+    }
+
+    fn read_deaths(&self) -> Result<Vec<StoredDeaths>, redb::Error> {
+        let table = self.database.begin_read()?.open_table(DEATHS)?;
+        let mut all = Vec::new();
+        for row in table.iter()? {
+            let (key, value) = row?;
+            let (destination, group, partition) = key.value();
+            match deaths::decode(value.value()) {
+                Some(deaths) => all.push((destination.to_owned(), group.to_owned(), partition, deaths)),
+                None => tracing::warn!(destination, group, partition,
+                    "the deaths of messages cannot be read, and count anew: they were written by a newer version, or are damaged"),
+            }
+        }
+        Ok(all)
+    }
+
+    /// Which generation of marks was counted last.
+    pub(crate) fn counted_marks(&self) -> Result<u64, String> {
+        let counted = || -> Result<u64, redb::Error> {
+            let table = self.database.begin_read()?.open_table(COUNTERS)?;
+            Ok(table.get(MARKS)?.map_or(0, |value| value.value()))
+        };
+        counted().map_err(|error| error.to_string())
     }
 
     /// When the first delayed message is due.
@@ -174,6 +219,20 @@ impl State {
                 )?;
             }
         }
+        if !changes.deaths.is_empty() {
+            let mut table = writing.open_table(DEATHS)?;
+            for (destination, group, partition, deaths) in &changes.deaths {
+                let key = (*destination, *group, *partition);
+                if deaths.is_empty() {
+                    table.remove(key)?;
+                } else {
+                    table.insert(key, deaths.as_slice())?;
+                }
+            }
+        }
+        if let Some(generation) = changes.counted_marks {
+            writing.open_table(COUNTERS)?.insert(MARKS, generation)?;
+        }
         if !changes.puts.is_empty() || !changes.removed.is_empty() {
             let rows = self.write_delayed(&writing, changes)?;
             writing.set_quick_repair(rows > LARGE);
@@ -222,7 +281,7 @@ mod tests {
             .store(&Changes {
                 progress: vec![("orders", "billing", 3, &progress)],
                 puts: vec![(at(20), b"later"), (at(10), b"first"), (at(10), b"second")],
-                removed: Vec::new(),
+                ..Changes::default()
             })
             .unwrap();
         drop(state);

@@ -234,12 +234,18 @@ impl Keys {
     }
 
     /// The next message of the main lane that may join the batch that the holders of its key are in.
-    pub(crate) fn next_in_batch(&mut self, key: KeyId, batch: u64) -> Option<TaskId> {
+    pub(crate) fn next_in_batch(
+        &mut self,
+        key: KeyId,
+        batch: u64,
+        may_join: impl FnOnce(TaskId) -> bool,
+    ) -> Option<TaskId> {
         let state = self.in_flight.get_mut(&key)?;
         if state.is_parked() {
             return None;
         }
-        let task = state.main.pop_front()?;
+        let task = state.main.front().copied().filter(|task| may_join(*task))?;
+        state.main.pop_front();
         state.batch = batch;
         state.holders += 1;
         Some(task)

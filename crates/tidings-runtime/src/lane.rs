@@ -1,11 +1,12 @@
 //! A lane that belongs to this subscription: its ledger, what was received of it, and what it waits for.
 
+use crate::deaths::{self, Standing};
 use crate::ledger::{Ledger, Ticket};
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
 use tidings_core::{
-    Assignment, Delivery, Epoch, HandlerContext, LaneId, LaneInfo, LaneRole, Progress, RecordBatch,
+    Assignment, Deaths, Delivery, Epoch, HandlerContext, LaneId, LaneInfo, LaneRole, Progress, RecordBatch,
 };
 use tokio::time::Instant;
 
@@ -113,6 +114,10 @@ pub(crate) struct Lane {
     finished_before: Vec<Range<u64>>,
     /// Attempts that failed, of messages that wait in place.
     attempts: BTreeMap<u64, u32>,
+    /// Messages that processes died of, or beside.
+    deaths: BTreeMap<u64, Deaths>,
+    /// The lane's name in the marks.
+    pub(crate) tag: Option<u64>,
     /// Whether the source was told to stop.
     pub(crate) source_paused: bool,
     /// It is to be handed over: nothing starts any more.
@@ -155,6 +160,12 @@ impl Lane {
             looked_to: assignment.next,
             finished_before: assignment.finished,
             attempts: assignment.attempts.into_iter().collect(),
+            deaths: assignment
+                .deaths
+                .into_iter()
+                .map(|deaths| (deaths.offset, deaths))
+                .collect(),
+            tag: assignment.marks.and_then(|marks| marks.tag),
             source_paused: false,
             stopping: false,
             sequence: None,
@@ -221,8 +232,11 @@ impl Lane {
         self.changed = true;
     }
 
-    /// Forgets the attempts of a finished message.
+    /// Forgets the attempts of a finished message, and the deaths.
     pub(crate) fn forget_attempts(&mut self, offset: u64) {
+        if !self.deaths.is_empty() {
+            self.deaths.remove(&offset);
+        }
         if !self.attempts.is_empty() {
             self.attempts.remove(&offset);
         }
@@ -237,9 +251,27 @@ impl Lane {
         }
     }
 
-    /// Whether each record can be handled without looking for earlier attempts or earlier success.
+    /// Whether something is known of a message from before.
+    pub(crate) fn is_known(&self, offset: u64) -> bool {
+        self.attempts_of(offset) > 0 || self.deaths.contains_key(&offset)
+    }
+
+    /// Whether processes died of any message, or beside it.
+    pub(crate) fn has_deaths(&self) -> bool {
+        !self.deaths.is_empty()
+    }
+
+    /// How a message is to be handled, how many attempts its deaths count as, and how many deaths that are.
+    pub(crate) fn standing_of(&self, offset: u64) -> (Standing, u32, u32) {
+        match self.deaths.get(&offset) {
+            Some(deaths) => (deaths::standing(deaths), deaths::attempts(deaths), deaths.count()),
+            None => (Standing::Usual, 0, 0),
+        }
+    }
+
+    /// Whether each record can be handled without looking for earlier attempts, deaths or earlier success.
     pub(crate) fn is_plain(&self) -> bool {
-        self.attempts.is_empty() && self.ledger.finished_count() == 0
+        self.attempts.is_empty() && self.deaths.is_empty() && self.ledger.finished_count() == 0
     }
 
     /// Whether bounded progress leaves something out.
@@ -256,6 +288,7 @@ impl Lane {
         };
         let watermark = self.ledger.watermark();
         self.attempts = self.attempts.split_off(&watermark);
+        self.deaths = self.deaths.split_off(&watermark);
         Progress {
             watermark,
             finished: self.ledger.finished_ranges(ranges),

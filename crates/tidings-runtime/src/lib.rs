@@ -4,12 +4,14 @@
 //! [`start`] runs one, [`start_producer`] runs what only publishes, [`redrive`] sends dead letters back.
 
 mod budget;
+mod deaths;
 mod dispatcher;
 mod effects;
 mod keys;
 mod lane;
 mod ledger;
 mod letters;
+mod marking;
 mod panics;
 mod producer;
 mod redrive;

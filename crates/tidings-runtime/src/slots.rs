@@ -3,10 +3,12 @@
 //! A slot has a waker of its own. Work is polled with it from the first time on, so work that is ready at once costs no
 //! more than its box, and only slots that were woken are polled again.
 
+use crate::marking::{Marking, Message};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
+use tidings_core::{Handling, Mark, MarkBoard};
 use tokio::time::Instant;
 
 /// The slots that were woken, and who polls them.
@@ -19,6 +21,8 @@ struct Woken {
 struct WokenState {
     slots: VecDeque<usize>,
     task: Option<Waker>,
+    /// Somebody outside wants to be looked at.
+    rung: bool,
 }
 
 #[derive(Debug)]
@@ -48,6 +52,36 @@ impl Wake for SlotWaker {
     }
 }
 
+/// Wakes the task although no slot was woken.
+#[derive(Debug)]
+struct Bell(Arc<Woken>);
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        let task = {
+            let mut state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
+            state.rung = true;
+            state.task.take()
+        };
+        if let Some(task) = task {
+            task.wake();
+        }
+    }
+}
+
+/// Whether a handler has the slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Handler {
+    /// None: what is there is the engine's own work.
+    None,
+    /// It executes when the slot is polled.
+    Here,
+    /// It waits, and executes when the slot is polled.
+    Waiting,
+    /// It executes on another thread, which marks that itself.
+    Elsewhere,
+}
+
 #[derive(Debug)]
 struct Slot<W> {
     work: Option<W>,
@@ -56,8 +90,19 @@ struct Slot<W> {
     deadline: Option<Instant>,
     /// Whether a timer will look at the deadline.
     watched: bool,
+    handler: Handler,
+    /// The mark of the message that is handled. Kept for the next one.
+    mark: Option<Mark>,
+    /// Those of a batch's other messages.
+    others: Vec<Mark>,
     handle: Arc<SlotWaker>,
     waker: Waker,
+}
+
+impl<W> Slot<W> {
+    fn marks(&self) -> impl Iterator<Item = &Mark> {
+        self.mark.iter().chain(&self.others)
+    }
 }
 
 /// Slots for work; a new one is made when none is free, and used again later.
@@ -66,6 +111,8 @@ pub(crate) struct Slots<W> {
     slots: Vec<Slot<W>>,
     free: Vec<usize>,
     woken: Arc<Woken>,
+    marking: Marking,
+    handling: usize,
 }
 
 impl<W> Default for Slots<W> {
@@ -74,6 +121,8 @@ impl<W> Default for Slots<W> {
             slots: Vec::new(),
             free: Vec::new(),
             woken: Arc::default(),
+            marking: Marking::default(),
+            handling: 0,
         }
     }
 }
@@ -102,6 +151,9 @@ impl<W> Slots<W> {
             taken: true,
             deadline: None,
             watched: false,
+            handler: Handler::None,
+            mark: None,
+            others: Vec::new(),
             handle,
             waker,
         });
@@ -109,8 +161,128 @@ impl<W> Slots<W> {
     }
 
     /// Polls something with the slot's waker.
-    pub(crate) fn poll<T>(&self, slot: usize, poll: impl FnOnce(&mut Context<'_>) -> Poll<T>) -> Poll<T> {
-        poll(&mut Context::from_waker(&self.slots[slot].waker))
+    pub(crate) fn poll<T>(&mut self, slot: usize, poll: impl FnOnce(&mut Context<'_>) -> Poll<T>) -> Poll<T> {
+        let state = &mut self.slots[slot];
+        if state.handler == Handler::Waiting {
+            state.handler = Handler::Here;
+            state.marks().for_each(Mark::go_on);
+        }
+        let polled = poll(&mut Context::from_waker(&state.waker));
+        if polled.is_pending() && state.handler == Handler::Here {
+            state.handler = Handler::Waiting;
+            state.marks().for_each(Mark::wait);
+        }
+        polled
+    }
+
+    /// A handler is about to be called in a slot that was taken.
+    #[inline]
+    pub(crate) fn begin(&mut self, slot: usize, message: Message) {
+        self.handling += 1;
+        let state = &mut self.slots[slot];
+        debug_assert!(state.taken && state.handler == Handler::None);
+        state.handler = Handler::Here;
+        let Some(tag) = message.tag else { return };
+        if state.mark.is_none() {
+            state.mark = self.marking.take();
+        }
+        if let Some(mark) = &state.mark {
+            mark.set(tag, message.offset, message.company);
+        }
+    }
+
+    /// Another message is handled by the same call.
+    pub(crate) fn begin_another(&mut self, slot: usize, message: Message) {
+        if let Some((tag, mark)) = message.tag.zip(self.marking.take()) {
+            mark.set(tag, message.offset, message.company);
+            self.slots[slot].others.push(mark);
+        }
+    }
+
+    /// The handler in a slot executes on another thread; what it has to mark there.
+    pub(crate) fn is_elsewhere(&mut self, slot: usize, messages: &[Message]) -> Vec<(Mark, Handling)> {
+        let state = &mut self.slots[slot];
+        state.handler = Handler::Elsewhere;
+        let marked = state.marks().zip(messages);
+        let again = |(mark, message): (&Mark, &Message)| {
+            let handling = mark.set(message.tag?, message.offset, message.company);
+            Some((mark.clone(), handling))
+        };
+        marked.filter_map(again).collect()
+    }
+
+    /// What another thread had to do in a slot is done.
+    pub(crate) fn is_here(&mut self, slot: usize) {
+        let state = &mut self.slots[slot];
+        if state.handler == Handler::Elsewhere {
+            state.handler = Handler::Here;
+        }
+    }
+
+    /// The handler in a slot has returned, or was stopped.
+    #[inline]
+    pub(crate) fn end(&mut self, slot: usize) {
+        let state = &mut self.slots[slot];
+        if state.handler == Handler::None {
+            return;
+        }
+        state.handler = Handler::None;
+        self.handling -= 1;
+        if let Some(mark) = &state.mark {
+            mark.clear();
+        }
+        for mark in state.others.drain(..) {
+            self.marking.put_back(mark);
+        }
+    }
+
+    /// How many handlers were called and have not returned.
+    pub(crate) fn handling(&self) -> usize {
+        self.handling
+    }
+
+    /// The mark of a slot, to be moved along a stretch.
+    pub(crate) fn mark(&self, slot: usize) -> Option<Mark> {
+        self.slots[slot].mark.clone()
+    }
+
+    /// Marks something that is no call of a handler.
+    pub(crate) fn mark_for<T>(&mut self, message: Message, work: impl FnOnce() -> T) -> T {
+        let mark = message.tag.and_then(|tag| Some((tag, self.marking.take()?)));
+        if let Some((tag, mark)) = &mark {
+            mark.set(*tag, message.offset, message.company);
+        }
+        let done = work();
+        if let Some((_, mark)) = mark {
+            self.marking.put_back(mark);
+        }
+        done
+    }
+
+    /// Where to mark from now on.
+    pub(crate) fn mark_on(&mut self, board: &Arc<MarkBoard>) {
+        self.marking.on(board);
+    }
+
+    /// What is handled has company from now on.
+    pub(crate) fn have_company(&self) {
+        let marks = self.slots.iter().flat_map(Slot::marks);
+        marks.for_each(Mark::has_company);
+    }
+
+    /// Whoever stops a process on purpose may kill it in the end, and that tells nothing of what is being handled.
+    pub(crate) fn end_marking(&mut self) {
+        self.marking.end();
+        for slot in &mut self.slots {
+            slot.marks().for_each(Mark::clear);
+            slot.mark = None;
+            slot.others.clear();
+        }
+    }
+
+    /// Wakes the task from outside.
+    pub(crate) fn bell(&self) -> Waker {
+        Arc::new(Bell(self.woken.clone())).into()
     }
 
     /// Leaves pending work in a slot that was taken.
@@ -121,6 +293,7 @@ impl<W> Slots<W> {
 
     /// Gives a slot back; work in it is dropped.
     pub(crate) fn give_back(&mut self, slot: usize) {
+        self.end(slot);
         let state = &mut self.slots[slot];
         debug_assert!(state.taken);
         state.taken = false;
@@ -200,7 +373,7 @@ impl<W> Slots<W> {
     /// Ready when a slot was woken.
     pub(crate) fn poll_woken(&self, context: &mut Context<'_>) -> Poll<()> {
         let mut state = self.woken.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if !state.slots.is_empty() {
+        if std::mem::take(&mut state.rung) || !state.slots.is_empty() {
             return Poll::Ready(());
         }
         state.task = Some(context.waker().clone());

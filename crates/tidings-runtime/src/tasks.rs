@@ -1,5 +1,6 @@
 //! Deliveries on their way through the state machine: [`Task`], kept in a [`Tasks`] slab.
 
+use crate::deaths::Standing;
 use crate::keys::KeyId;
 use crate::ledger::Ticket;
 use std::sync::Arc;
@@ -52,6 +53,12 @@ pub(crate) struct Task {
     pub(crate) holds_key: bool,
     /// Attempts that failed.
     pub(crate) used: u32,
+    /// Attempts that ended with the process.
+    pub(crate) died: u32,
+    /// How often a process died while it handled the message.
+    pub(crate) deaths: u32,
+    /// How it is to be handled because of that.
+    pub(crate) standing: Standing,
     pub(crate) first_failure: Option<Timestamp>,
     /// Not before this time, even if its key is free.
     pub(crate) due: Option<Instant>,
@@ -67,10 +74,18 @@ impl Task {
             key,
             holds_key: false,
             used: 0,
+            died: 0,
+            deaths: 0,
+            standing: Standing::Usual,
             first_failure: None,
             due: None,
             stage: Stage::Queued,
         }
+    }
+
+    /// Attempts so far, however they ended.
+    pub(crate) fn attempts(&self) -> u32 {
+        self.used.saturating_add(self.died)
     }
 
     pub(crate) fn stage(&self) -> Stage {

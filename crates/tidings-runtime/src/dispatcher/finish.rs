@@ -2,6 +2,7 @@
 
 use super::Dispatcher;
 use super::run::Work;
+use crate::deaths::Standing;
 use crate::effects::OutputId;
 use crate::keys::{KeyId, Parked};
 use crate::letters::{self, GivenUp, Leaving};
@@ -82,8 +83,25 @@ impl Dispatcher {
     ) {
         let slot = slot.unwrap_or_else(|| self.slots.take());
         self.tasks.set_stage(id, stage);
+        // What the handler returned is encoded at the first poll, which may be too much for the process. Then the
+        // broker has it. A held message is the handler's until it decides.
+        let (before, after) = match stage {
+            Stage::Held => (false, false),
+            Stage::Publishing => (false, true),
+            _ => (true, true),
+        };
+        if before {
+            self.slots.end(slot);
+        } else {
+            self.slots.is_here(slot);
+        }
         match self.slots.poll(slot, |context| future.as_mut().poll(context)) {
-            Poll::Pending => self.slots.put(slot, Work::Effect { task: id, future }),
+            Poll::Pending => {
+                if after {
+                    self.slots.end(slot);
+                }
+                self.slots.put(slot, Work::Effect { task: id, future });
+            }
             Poll::Ready(end) => self.on_effect(id, slot, end),
         }
     }
@@ -143,7 +161,7 @@ impl Dispatcher {
         self.note_failure(id, failure.kind(), &said);
         let retry = &self.spec.policy.retry;
         let kind = call_caught(|| retry.classify(failure)).unwrap_or(failure.kind());
-        let attempt = self.tasks.get(id).map_or(1, |task| task.used.saturating_add(1));
+        let attempt = self.tasks.get(id).map_or(1, |task| task.attempts().saturating_add(1));
         // A back-off function of the user's that panics must not make a message wait for ever.
         let verdict = call_caught(|| judge(kind, attempt, retry, fastrand::f64()));
         (verdict.unwrap_or(Verdict::GiveUp("exhausted")), said)
@@ -221,7 +239,7 @@ impl Dispatcher {
         let due = self.spec.context.clock.now().plus(wait);
         let leaving = Leaving {
             delivery: &task.delivery,
-            used: task.used,
+            used: task.attempts(),
             first_failure: task.first_failure,
         };
         let message = letters::parked(&leaving, retry, lane.info.partition, due);
@@ -291,7 +309,7 @@ impl Dispatcher {
     }
 
     /// Writes a message to the dead letters; its position stays open until the broker keeps it.
-    fn dead_letter(&mut self, id: TaskId, slot: Option<usize>, reason: &'static str, said: &str) {
+    pub(super) fn dead_letter(&mut self, id: TaskId, slot: Option<usize>, reason: &'static str, said: &str) {
         let Some(task) = self.tasks.get(id) else { return };
         let input = self
             .lane(task.lane)
@@ -307,7 +325,7 @@ impl Dispatcher {
             destination = %target.destination, "to the dead letters");
         let leaving = Leaving {
             delivery: &task.delivery,
-            used: task.used.max(1),
+            used: task.attempts().max(1),
             first_failure: task.first_failure,
         };
         let at = self.spec.context.clock.now();
@@ -336,7 +354,7 @@ impl Dispatcher {
     }
 
     /// Everything outside is done: the position is closed, and slot and key are free.
-    fn close(&mut self, id: TaskId, slot: Option<usize>) {
+    pub(super) fn close(&mut self, id: TaskId, slot: Option<usize>) {
         if let Some(slot) = slot {
             self.slots.give_back(slot);
         }
@@ -380,6 +398,9 @@ impl Dispatcher {
     fn make_runnable(&mut self, id: TaskId) {
         self.tasks.set_stage(id, Stage::Queued);
         let Some(task) = self.tasks.get(id) else { return };
+        if task.standing != Standing::Usual {
+            return self.set_aside(id);
+        }
         let main = self.lane(task.lane).is_some_and(|lane| !lane.is_retry());
         if self.is_batch() && main && task.used == 0 {
             self.gather_next(id);

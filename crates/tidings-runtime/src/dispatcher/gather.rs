@@ -2,8 +2,10 @@
 
 use super::Dispatcher;
 use super::run::{Running, Work};
+use crate::deaths::Standing;
 use crate::effects::OutputId;
 use crate::keys::KeyId;
+use crate::marking::Message;
 use crate::panics::{call_caught, drop_caught, poll_caught};
 
 use crate::tasks::{Stage, TaskId};
@@ -81,13 +83,20 @@ impl Dispatcher {
         };
         self.keys.set_batch(key, batch);
         while self.has_room_in_batch(index)
-            && let Some(next) = self.keys.next_in_batch(key, batch)
+            && let Some(next) = self.next_in_batch(key, batch)
         {
             if let Some(task) = self.tasks.get_mut(next) {
                 task.holds_key = true;
             }
             self.add_to_batch(index, next, now);
         }
+    }
+
+    /// The next message behind a key that may join its batch: a suspect has a batch of its own.
+    fn next_in_batch(&mut self, key: KeyId, batch: u64) -> Option<TaskId> {
+        let tasks = &self.tasks;
+        let may_join = |id| tasks.get(id).is_none_or(|task| task.standing == Standing::Usual);
+        self.keys.next_in_batch(key, batch, may_join)
     }
 
     /// Starts the calls whose batch is full or has waited long enough. True if there was one.
@@ -124,19 +133,34 @@ impl Dispatcher {
         self.spend(tasks.len());
         self.budget.earn(tasks.len());
         let mut deliveries = Vec::with_capacity(tasks.len());
+        let slot = self.slots.take();
+        let messages = self.begin_batch(slot, index, &tasks);
         for id in &tasks {
             self.tasks.set_stage(*id, Stage::Running);
             if let Some(task) = self.tasks.get(*id) {
-                deliveries.push(task.delivery.clone().with_attempt(task.used.saturating_add(1)));
+                deliveries.push(task.delivery.clone().with_attempt(task.attempts().saturating_add(1)));
             }
         }
         self.gather_overflow(index);
         let call = BatchCall { lane: index, tasks };
-        let slot = self.slots.take();
-        match call_caught(|| self.call_batch(&deliveries)) {
+        match call_caught(|| self.call_batch(slot, &deliveries, &messages)) {
             Ok(running) => self.poll_batch(slot, call, running),
             Err(failure) => self.on_batch(slot, call, Err(failure)),
         }
+    }
+
+    /// Marks all messages of a call.
+    fn begin_batch(&mut self, slot: usize, index: usize, tasks: &[TaskId]) -> Vec<Message> {
+        let (tag, company) = (self.lane(index).and_then(|lane| lane.tag), self.company());
+        let tasks = tasks.iter().filter_map(|id| self.tasks.get(*id));
+        let offsets = tasks.map(|task| task.delivery.lane_offset());
+        let messages: Vec<_> = offsets.map(|offset| Message { tag, offset, company }).collect();
+        let mut rest = messages.iter().copied();
+        if let Some(first) = rest.next() {
+            self.slots.begin(slot, first);
+        }
+        rest.for_each(|message| self.slots.begin_another(slot, message));
+        messages
     }
 
     /// What had no room in the batch before begins the next one.
@@ -180,14 +204,15 @@ impl Dispatcher {
         }
         let mut future = self.publish_of_batch(&call, &failures, outputs);
         match self.slots.poll(slot, |context| future.as_mut().poll(context)) {
-            Poll::Pending => self.slots.put(
-                slot,
-                Work::BatchOutputs {
+            Poll::Pending => {
+                self.slots.end(slot);
+                let work = Work::BatchOutputs {
                     call,
                     failures,
                     future,
-                },
-            ),
+                };
+                self.slots.put(slot, work);
+            }
             Poll::Ready(result) => self.on_batch_published(slot, call, failures, result),
         }
     }

@@ -19,6 +19,11 @@ impl Dispatcher {
                 // The source gave the lane again without having it taken back: what runs belongs to the old epoch.
                 self.lose(&[assignment.lane]);
             }
+            if let Some(marks) = &assignment.marks {
+                self.slots.mark_on(&marks.board);
+                let bell = self.slots.bell();
+                self.gate.get_or_insert_with(|| marks.board.gate().join(bell));
+            }
             let input = self.input_of(&assignment.destination);
             if self.lanes.len() <= index {
                 self.lanes.resize_with(index + 1, || None);

@@ -66,6 +66,7 @@ impl Dispatcher {
     /// Nothing starts any more, anywhere.
     pub(crate) fn drain(&mut self) {
         self.draining = true;
+        self.slots.end_marking();
         for index in 0..self.lanes.len() {
             self.stop_lane(index);
         }

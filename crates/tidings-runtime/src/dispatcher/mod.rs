@@ -6,11 +6,13 @@
 //! - `turn`: handles stretches of a batch in turn, without a box per message
 //! - `gather`: batch handlers
 //! - `finish`: what becomes of a handling: done, again, parked, a dead letter
+//! - `alone`: what is suspected of killing the process
 //! - `leave`: lanes that are handed over, and draining
 //!
 //! Nothing in here waits: [`Dispatcher::work`] does what can be done now, and
 //! [`Dispatcher::next_timer`] says when to come again.
 
+mod alone;
 mod finish;
 mod gather;
 mod intake;
@@ -28,12 +30,13 @@ use crate::spec::SubscriptionSpec;
 use crate::status::{LaneStatus, StatusBoard};
 use crate::tasks::{Stage, TaskId, Tasks};
 use crate::timers::{Timer, Timers};
+use alone::Solitude;
 use run::Work;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
-use tidings_core::{HandlerKind, LaneId, LaneRole, Ordering, Pace, RetryOrder};
+use tidings_core::{GateMember, HandlerKind, LaneId, LaneRole, Ordering, Pace, RetryOrder};
 use tokio::time::Instant;
 
 /// After so many pieces of work the source is polled again, however much there is to do.
@@ -64,6 +67,12 @@ pub(crate) struct Dispatcher {
     runnable: VecDeque<TaskId>,
     /// Some became runnable: stretches that are handled in turn come to an end for them.
     hurry: bool,
+    /// Tasks that are to be handled alone, and hold their keys.
+    suspects: VecDeque<TaskId>,
+    solitude: Solitude,
+    gate: Option<GateMember>,
+    /// Another message is handled alone, or is about to be.
+    held_back: bool,
     timers: Timers,
     limiter: Option<Limiter>,
     rate_timer: bool,
@@ -103,6 +112,10 @@ impl Dispatcher {
             slots: Slots::default(),
             runnable: VecDeque::new(),
             hurry: false,
+            suspects: VecDeque::new(),
+            solitude: Solitude::default(),
+            gate: None,
+            held_back: false,
             timers: Timers::default(),
             rate_timer: false,
             batches: 0,
@@ -121,6 +134,7 @@ impl Dispatcher {
         self.fire_timers(now);
         self.prune_timers();
         self.pace = Pace::begin();
+        let more_suspects = self.pass_gate(now);
         let mut left = STRETCH;
         while left > 0
             && let Some((slot, work)) = self.slots.next_woken()
@@ -146,7 +160,8 @@ impl Dispatcher {
             self.stop_sequences(|_| true);
         }
         // What was ready at once may have freed a key or made room for others.
-        left == 0 || started || (!self.runnable.is_empty() && self.may_start(now))
+        let passed = self.pass_gate_again(now);
+        left == 0 || started || more_suspects || passed || (!self.runnable.is_empty() && self.may_start(now))
     }
 
     /// One more piece of work was done in this round, which ends after so many and after some time.
@@ -208,6 +223,7 @@ impl Dispatcher {
     fn may_start(&mut self, now: Instant) -> bool {
         !self.paused
             && !self.draining
+            && !self.held_back
             && self.slots.in_use() < self.spec.policy.concurrency.max(1)
             && self.rate_allows(now) > 0
     }

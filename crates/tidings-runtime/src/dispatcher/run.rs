@@ -6,12 +6,13 @@ use super::gather::BatchCall;
 use super::turn::Turn;
 use crate::keys::KeyId;
 use crate::lane::Stretch;
+use crate::marking::{Marked, Message};
 use crate::panics::{call_caught, drop_caught, failure, poll_caught};
 use crate::tasks::{Stage, TaskId};
 use crate::timers::Timer;
 use std::task::Poll;
 use tidings_core::{
-    BatchOutcome, BoxFuture, Delivery, Failure, FailureKind, HandlerResult, PublishError, SequenceEnd,
+    BatchOutcome, BoxFuture, Company, Delivery, Failure, FailureKind, HandlerResult, PublishError, SequenceEnd,
 };
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
@@ -113,8 +114,8 @@ impl Dispatcher {
         let ticket = stretch.ticket(stretch.cursor);
         let Some(lane) = self.lane(index) else { return };
         let pair = lane.pair;
-        let tried_before = lane.attempts_of(stretch.delivery.lane_offset()) > 0;
-        if tried_before || self.spec.policy.spawn || self.spec.handler.needs().manual_ack {
+        let (offset, tag) = (stretch.delivery.lane_offset(), lane.tag);
+        if lane.is_known(offset) || self.spec.policy.spawn || self.spec.handler.needs().manual_ack {
             let task = self.make_holder(index, stretch, key, pair);
             self.start_task(task);
             return;
@@ -122,6 +123,8 @@ impl Dispatcher {
         self.spend(1);
         self.budget.earn(1);
         let slot = self.slots.take();
+        let company = Company::Others;
+        self.slots.begin(slot, Message { tag, offset, company });
         let mut future = match call_caught(|| self.spec.handler.one(&stretch.delivery)) {
             Ok(future) => future,
             Err(failure) => {
@@ -146,7 +149,7 @@ impl Dispatcher {
     }
 
     /// A task for the record that the stretch stands at, which holds its key.
-    fn make_holder(&mut self, index: usize, stretch: &Stretch, key: Option<KeyId>, pair: usize) -> TaskId {
+    pub(super) fn make_holder(&mut self, index: usize, stretch: &Stretch, key: Option<KeyId>, pair: usize) -> TaskId {
         let key = key.or_else(|| self.key_to_hold(pair, &stretch.delivery));
         let id = self.make_task(index, stretch, key);
         self.hold_key(id, pair);
@@ -169,11 +172,12 @@ impl Dispatcher {
         let Some(task) = self.tasks.get_mut(id) else {
             return;
         };
-        let mut delivery = task.delivery.clone().with_attempt(task.used.saturating_add(1));
+        let mut delivery = task.delivery.clone().with_attempt(task.attempts().saturating_add(1));
         if manual_ack {
             delivery = delivery.with_manual_ack();
         }
         task.delivery = delivery.clone();
+        let lane = task.lane;
         if task.used == 0 {
             self.budget.earn(1);
         } else {
@@ -182,7 +186,13 @@ impl Dispatcher {
         self.spend(1);
         self.tasks.set_stage(id, Stage::Running);
         let slot = self.slots.take();
-        match call_caught(|| self.call(&delivery)) {
+        let message = Message {
+            tag: self.lane(lane).and_then(|lane| lane.tag),
+            offset: delivery.lane_offset(),
+            company: self.company(),
+        };
+        self.slots.begin(slot, message);
+        match call_caught(|| self.call(slot, &delivery, message)) {
             Ok(mut running) => {
                 let polled = self
                     .slots
@@ -194,7 +204,7 @@ impl Dispatcher {
     }
 
     /// The handler's future for one delivery; a batch handler gets a batch of one.
-    fn call(&self, delivery: &Delivery) -> Running<HandlerResult> {
+    fn call(&mut self, slot: usize, delivery: &Delivery, message: Message) -> Running<HandlerResult> {
         let handler = &self.spec.handler;
         let future: BoxFuture<'static, HandlerResult> = if self.is_batch() {
             let outcome = handler.batch(std::slice::from_ref(delivery), &self.spec.context);
@@ -206,17 +216,24 @@ impl Dispatcher {
             handler.one(delivery)
         };
         if self.spec.policy.spawn {
-            Running::spawned(future, Err)
+            let marks = self.slots.is_elsewhere(slot, &[message]);
+            Running::spawned(Marked::new(future, marks), Err)
         } else {
             Running::here(future)
         }
     }
 
     /// As its own task if the policy says so.
-    pub(super) fn call_batch(&self, deliveries: &[Delivery]) -> Running<BatchOutcome> {
+    pub(super) fn call_batch(
+        &mut self,
+        slot: usize,
+        deliveries: &[Delivery],
+        messages: &[Message],
+    ) -> Running<BatchOutcome> {
         let future = self.spec.handler.batch(deliveries, &self.spec.context);
         if self.spec.policy.spawn {
-            Running::spawned(future, BatchOutcome::all_failed)
+            let marks = self.slots.is_elsewhere(slot, messages);
+            Running::spawned(Marked::new(future, marks), BatchOutcome::all_failed)
         } else {
             Running::here(future)
         }

@@ -1,9 +1,11 @@
 //! Looks at received records in order and gives each to its key, to a slot, or to a batch.
 
 use super::{Dispatcher, MOVES};
+use crate::deaths::Standing;
 use crate::keys::KeyId;
 use crate::lane::Stretch;
 use crate::letters::Parked;
+use crate::marking::Message;
 use crate::panics::call_caught;
 use crate::tasks::{Stage, Task, TaskId};
 use crate::timers::Timer;
@@ -123,7 +125,8 @@ impl Dispatcher {
         }
         // What is in the retry lane was accepted before.
         let is_retry = lane.is_retry();
-        if !is_retry && self.is_filtered(&stretch.delivery) {
+        let standing = self.standing(index, stretch);
+        if !is_retry && standing == Standing::Usual && self.is_filtered(index, &stretch.delivery) {
             self.board.counters.filtered.add(1);
             if let Some(lane) = self.lane_mut(index) {
                 lane.finish(ticket);
@@ -136,7 +139,7 @@ impl Dispatcher {
             return Looked::GivenAway;
         }
         let key = self.key_of(pair, &stretch.delivery);
-        if self.is_batch() {
+        if self.is_batch() && standing == Standing::Usual {
             return self.look_for_batch(index, stretch, key, now);
         }
         if let Some(key) = key
@@ -147,6 +150,11 @@ impl Dispatcher {
             }
             let task = self.make_task(index, stretch, Some(key));
             self.keys.queue(key, pair, task);
+            return Looked::GivenAway;
+        }
+        if standing != Standing::Usual {
+            let task = self.make_holder(index, stretch, key, pair);
+            self.set_aside(task);
             return Looked::GivenAway;
         }
         if !self.may_start(now) {
@@ -190,11 +198,17 @@ impl Dispatcher {
     }
 
     /// A panic in a filter lets the message through: its handler can fail better.
-    fn is_filtered(&self, delivery: &Delivery) -> bool {
-        match &self.spec.filter {
-            Some(filter) => !call_caught(|| filter(delivery)).unwrap_or(true),
-            None => false,
-        }
+    pub(super) fn is_filtered(&mut self, index: usize, delivery: &Delivery) -> bool {
+        let Some(filter) = self.spec.filter.clone() else {
+            return false;
+        };
+        let message = Message {
+            tag: self.lane(index).and_then(|lane| lane.tag),
+            offset: delivery.lane_offset(),
+            company: self.company(),
+        };
+        let filtered = || !call_caught(|| filter(delivery)).unwrap_or(true);
+        self.slots.mark_for(message, filtered)
     }
 
     /// The key that a delivery must hold while it is handled.
@@ -231,7 +245,9 @@ impl Dispatcher {
     /// A delivery becomes a task of its lane.
     pub(super) fn add_task(&mut self, mut task: Task) -> TaskId {
         if let Some(lane) = self.lane_mut(task.lane) {
-            task.used = lane.attempts_of(task.delivery.lane_offset());
+            let offset = task.delivery.lane_offset();
+            task.used = lane.attempts_of(offset);
+            (task.standing, task.died, task.deaths) = lane.standing_of(offset);
             lane.tasks += 1;
             lane.memory.tasks += task.delivery.size();
         }

@@ -7,12 +7,13 @@ use super::Dispatcher;
 use super::run::Work;
 use crate::lane::Stretch;
 use crate::ledger::Ticket;
+use crate::marking::Message;
 use crate::panics::{call_caught, drop_caught, poll_caught};
 use crate::tasks::{Stage, Task, TaskId};
 use std::sync::Arc;
 use std::task::Poll;
 use tidings_core::{
-    BoxFuture, Delivery, Failure, HandlerResult, Ordering, Sequence, SequenceControl, SequenceEnd,
+    BoxFuture, Company, Delivery, Failure, HandlerResult, Ordering, Sequence, SequenceControl, SequenceEnd,
 };
 use tokio::time::Instant;
 
@@ -86,12 +87,19 @@ impl Dispatcher {
             control: Arc::new(SequenceControl::default()),
         };
         turn.control.begin(start);
+        let slot = self.slots.take();
+        let message = Message {
+            tag: self.lane(index).and_then(|lane| lane.tag),
+            offset: delivery.lane_offset(),
+            company: Company::Others,
+        };
+        self.slots.begin(slot, message);
         let sequence = Sequence {
             delivery,
             end: turn.end,
             control: turn.control.clone(),
+            mark: message.tag.and_then(|_| self.slots.mark(slot)),
         };
-        let slot = self.slots.take();
         let end = match call_caught(|| self.spec.handler.sequence(sequence)) {
             Err(failure) => Err(failure),
             Ok(mut future) => match self.slots.poll(slot, |context| poll_caught(&mut future, context)) {

@@ -253,6 +253,8 @@ impl FakeSource {
                 end,
                 finished: stored.finished,
                 attempts: stored.attempts,
+                deaths: Vec::new(),
+                marks: None,
             });
         }
         if !assigned.is_empty() {
