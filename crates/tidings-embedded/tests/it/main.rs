@@ -6,6 +6,7 @@
 #![allow(clippy::single_range_in_vec_init, reason = "a list of ranges is meant")]
 
 mod crashes;
+mod deaths;
 mod delayed;
 mod engine;
 mod faults;
