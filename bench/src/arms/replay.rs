@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 use tidings_core::{
     Assignment, Binder, BinderError, BinderHealth, BoxFuture, Capabilities, DestinationInfo, DestinationSpec,
-    Epoch, LaneId, LaneRole, Message, Outgoing, PartitionPosition, Progress, PublishError, Receipt, Record,
-    RecordBatch, Sink, Source, SourceError, SourceEvent, SourceSpec, Span,
+    Epoch, LaneId, LaneMarks, LaneRole, MarkBoard, MarkCell, MarkMemory, Message, Outgoing,
+    PartitionPosition, Progress, PublishError, Receipt, Record, RecordBatch, Sink, Source, SourceError,
+    SourceEvent, SourceSpec, Span,
 };
 
 const LANE: LaneId = LaneId(0);
@@ -21,6 +22,17 @@ pub(crate) struct Replay {
     pieces: Arc<[Piece]>,
     total: u64,
     watermark: Arc<AtomicU64>,
+    board: Arc<MarkBoard>,
+}
+
+/// Where the engine marks what it handles, as on a broker that is durable.
+#[derive(Debug)]
+struct Cells([MarkCell; 128]);
+
+impl MarkMemory for Cells {
+    fn cells(&self) -> &[MarkCell] {
+        &self.0
+    }
 }
 
 /// The memory and the records of one batch, at offsets from zero on.
@@ -39,6 +51,7 @@ impl Replay {
             pieces: pieces.collect(),
             total,
             watermark: Arc::default(),
+            board: MarkBoard::new(Cells(std::array::from_fn(|_| MarkCell::default()))),
         }
     }
 
@@ -118,7 +131,10 @@ impl Source for ReplaySource {
                 finished: Vec::new(),
                 attempts: Vec::new(),
                 deaths: Vec::new(),
-                marks: None,
+                marks: Some(LaneMarks {
+                    board: self.replay.board.clone(),
+                    tag: Some(1),
+                }),
             }]));
         }
         let batch = if self.paused {

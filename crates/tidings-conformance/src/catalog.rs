@@ -75,6 +75,7 @@ macro_rules! __each_case {
                     a_crash_loses_nothing_that_was_acknowledged_and_no_progress_that_was_committed,
                     a_close_keeps_everything,
                     an_epoch_is_never_given_twice_not_even_after_a_crash,
+                    what_was_being_handled_when_a_process_died_is_known_until_it_is_finished,
                     a_second_owner_is_refused_while_the_first_lives,
                     a_reader_beside_the_owner_sees_what_comes_and_changes_nothing;
                 storage:

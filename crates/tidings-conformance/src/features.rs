@@ -34,6 +34,8 @@ pub enum Feature {
     ReadOnly,
     /// The harness can make its storage fail.
     StorageFaults,
+    /// It marks what is being handled, and knows of it when the process has died.
+    Marks,
 }
 
 impl fmt::Display for Feature {
@@ -52,6 +54,7 @@ impl fmt::Display for Feature {
             Self::Retention => "retention",
             Self::ReadOnly => "read-only opening",
             Self::StorageFaults => "storage that a test can break",
+            Self::Marks => "marks that outlive the process",
         })
     }
 }

@@ -196,7 +196,9 @@ mod tests {
     #[test]
     fn one_is_alone_when_the_others_handle_nothing() {
         let all = members(3);
-        let [(a, a_bell), (b, b_bell), (c, _)] = &all[..] else { unreachable!() };
+        let [(a, a_bell), (b, b_bell), (c, _)] = &all[..] else {
+            unreachable!()
+        };
         assert_eq!((a.look(5), b.look(5)), (Passage::Open, Passage::Open));
         a.ask();
         assert!(b_bell.rung() && !a_bell.rung());
@@ -214,7 +216,9 @@ mod tests {
     #[test]
     fn those_who_ask_take_turns() {
         let all = members(2);
-        let [(a, a_bell), (b, b_bell)] = &all[..] else { unreachable!() };
+        let [(a, a_bell), (b, b_bell)] = &all[..] else {
+            unreachable!()
+        };
         a.ask();
         b.ask();
         assert_eq!((b.look(0), a.look(0)), (Passage::Closed, Passage::Alone));
@@ -249,11 +253,17 @@ mod tests {
     #[test]
     fn what_was_said_for_an_earlier_time_does_not_count() {
         let all = members(2);
-        let [(a, _), (b, _)] = &all[..] else { unreachable!() };
+        let [(a, _), (b, _)] = &all[..] else {
+            unreachable!()
+        };
         a.ask();
         assert_eq!((b.look(0), a.look(0)), (Passage::Closed, Passage::Alone));
         a.withdraw();
         a.ask();
-        assert_eq!(a.look(0), Passage::Closed, "b may have started something in between");
+        assert_eq!(
+            a.look(0),
+            Passage::Closed,
+            "b may have started something in between"
+        );
     }
 }

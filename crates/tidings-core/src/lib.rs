@@ -56,7 +56,7 @@ pub use handler::{
     SequenceEnd,
 };
 pub use marks::{
-    Activity, Company, Deaths, Handling, LaneMarks, Mark, MarkBoard, MarkCell, MarkMemory, Marked,
+    Activity, Company, Deaths, LaneMarks, Mark, MarkBoard, MarkCell, MarkMemory, MarkStamp, Marked,
 };
 pub use message::{Message, Position, Timestamp};
 pub use middleware::{Invoke, Middleware, Next, layered};

@@ -22,8 +22,15 @@ pub(crate) fn encode(deaths: &[Deaths]) -> Vec<u8> {
     bytes.push(VERSION);
     for of_one in deaths {
         bytes.extend_from_slice(&of_one.offset.to_le_bytes());
-        let counts = [of_one.executing, of_one.waiting, of_one.executing_alone, of_one.waiting_alone];
-        counts.iter().for_each(|count| bytes.extend_from_slice(&count.to_le_bytes()));
+        let counts = [
+            of_one.executing,
+            of_one.waiting,
+            of_one.executing_alone,
+            of_one.waiting_alone,
+        ];
+        counts
+            .iter()
+            .for_each(|count| bytes.extend_from_slice(&count.to_le_bytes()));
     }
     bytes
 }

@@ -109,7 +109,11 @@ impl Lane {
         self.watermark = self.next;
         let next = self.next;
         progress.watermark = next;
-        let deaths = self.entry.as_ref().map(|entry| entry.deaths()).unwrap_or_default();
+        let deaths = self
+            .entry
+            .as_ref()
+            .map(|entry| entry.deaths())
+            .unwrap_or_default();
         let still_open = |deaths: &Deaths| deaths.offset < end && is_open(&progress, deaths.offset);
         let deaths = deaths.into_iter().filter(still_open).collect();
         Assignment {

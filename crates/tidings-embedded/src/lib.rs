@@ -40,14 +40,16 @@
 //!   fsync no position is stored either, until the broker is opened again.
 //! - A message for later is stored before its receipt resolves, to a [`Position`](tidings_core::Position) whose
 //!   offset is `u64::MAX`: it gets its offset when it is due. After a crash at that very moment it may come twice.
+//! - Whatever ends the process, the next one knows which messages of groups were being handled, and counts a death for
+//!   each; not in memory, and not for more than 16,384 messages at a time.
 //!
 //! # What it is not
 //! It is not a cluster, and no other process can publish to it: one process owns a directory, others may read it.
 //!
 //! # The directory
 //! `LOCK` (held by the owner, with its pid), `format` (version of the layout), `catalog/` (a file for each
-//! destination), `topics/NAME/PARTITION/` (segments, see `docs/log-format.md`), `state.redb` (positions of groups,
-//! messages for later).
+//! destination), `topics/NAME/PARTITION/` (segments), `state.redb` (positions of groups, deaths of messages, messages
+//! for later), `running.marks` (what is being handled). `docs/log-format.md` describes each.
 
 mod balance;
 mod broker;

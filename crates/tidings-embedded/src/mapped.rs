@@ -30,7 +30,10 @@ impl Mapped {
 }
 
 impl MarkMemory for Mapped {
-    #[allow(unsafe_code, reason = "the standard library maps no files, and a write per message costs a system call")]
+    #[allow(
+        unsafe_code,
+        reason = "the standard library maps no files, and a write per message costs a system call"
+    )]
     fn cells(&self) -> &[MarkCell] {
         // SAFETY:
         // - The pointer is valid for reads and writes of all cells: `new` has checked that they end within the map, and

@@ -26,6 +26,8 @@ const START: usize = 4096;
 /// So many messages can be marked at a time, in the whole process. Others are handled unmarked.
 const CELLS: usize = 16_384;
 const CELL_BYTES: usize = 16;
+/// So many messages of a lane are named in the log.
+const TOLD: usize = 8;
 
 /// Where this process marks what it handles.
 #[derive(Debug)]
@@ -157,7 +159,10 @@ fn generation(bytes: &[u8]) -> Option<u64> {
 
 fn marks(cells: &[u8]) -> Vec<Marked> {
     let (cells, _) = cells.as_chunks::<CELL_BYTES>();
-    cells.iter().filter_map(|cell| MarkCell::from_bytes(*cell).read()).collect()
+    cells
+        .iter()
+        .filter_map(|cell| MarkCell::from_bytes(*cell).read())
+        .collect()
 }
 
 /// Counts a death for each message that was being handled, in one transaction that says so.
@@ -175,10 +180,13 @@ fn count(left: &Left, state: &State, progress: &ProgressTable) -> Result<(), Str
         })?;
     }
     for (entry, deaths) in counted {
-        for of_one in &deaths {
-            tracing::warn!(group = %entry.group, destination = %entry.destination, partition = entry.partition,
-                offset = of_one.offset, deaths = of_one.count(), "the process before died while it handled this message");
-        }
+        let some: Vec<_> = deaths
+            .iter()
+            .take(TOLD)
+            .map(|of_one| (of_one.offset, of_one.count()))
+            .collect();
+        tracing::warn!(group = %entry.group, destination = %entry.destination, partition = entry.partition,
+            messages = deaths.len(), ?some, "processes died while they handled these messages: (offset, how often)");
         entry.set_deaths(deaths);
     }
     Ok(())
@@ -201,8 +209,13 @@ fn deaths(left: &Left, progress: &ProgressTable) -> Vec<(Arc<Entry>, Vec<Deaths>
         .count();
     let mut found: BTreeMap<u64, BTreeMap<u64, Deaths>> = BTreeMap::new();
     for mark in &left.marks {
-        let Some(entry) = entries.get(&mark.tag) else { continue };
-        if !entry.reported().is_some_and(|progress| is_open(&progress, mark.offset)) {
+        let Some(entry) = entries.get(&mark.tag) else {
+            continue;
+        };
+        if !entry
+            .reported()
+            .is_some_and(|progress| is_open(&progress, mark.offset))
+        {
             continue;
         }
         let before = || {

@@ -154,7 +154,10 @@ impl Entry {
     /// The deaths that are to be stored with a progress; none if there is no change.
     pub(crate) fn deaths_beside(&self, progress: &Progress) -> Option<Vec<u8>> {
         let state = lock(&self.state);
-        let open = state.deaths.iter().filter(|deaths| is_open(progress, deaths.offset));
+        let open = state
+            .deaths
+            .iter()
+            .filter(|deaths| is_open(progress, deaths.offset));
         let open: Vec<_> = open.copied().collect();
         (state.deaths_clipped || open.len() < state.deaths.len()).then(|| deaths::encode(&open))
     }

@@ -1,7 +1,7 @@
 //! The small state beside the logs, in one redb file: progress of groups and delayed messages.
 
-use crate::delayed::{Due, Row};
 use crate::deaths;
+use crate::delayed::{Due, Row};
 use crate::progress::{self, Entry};
 use redb::backends::InMemoryBackend;
 use redb::{Builder, Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition};
@@ -137,8 +137,12 @@ impl State {
             let (destination, group, partition) = key.value();
             match deaths::decode(value.value()) {
                 Some(deaths) => all.push((destination.to_owned(), group.to_owned(), partition, deaths)),
-                None => tracing::warn!(destination, group, partition,
-                    "the deaths of messages cannot be read, and count anew: they were written by a newer version, or are damaged"),
+                None => tracing::warn!(
+                    destination,
+                    group,
+                    partition,
+                    "the deaths of messages cannot be read, and count anew: they were written by a newer version, or are damaged"
+                ),
             }
         }
         Ok(all)

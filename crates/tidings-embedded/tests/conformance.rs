@@ -125,7 +125,7 @@ impl Harness for Disk {
     fn features(&self) -> Features {
         let mut can = features().capabilities();
         can.durable = true;
-        features_of(can).with(Feature::ReadOnly)
+        features_of(can).with(Feature::ReadOnly).with(Feature::Marks)
     }
 
     fn open(&self, opening: Opening) -> Opened<'_> {

@@ -89,7 +89,11 @@ mod tests {
         ];
         for (counts, counted, expected) in table {
             let deaths = deaths(counts);
-            assert_eq!((attempts(&deaths), standing(&deaths)), (counted, expected), "{counts:?}");
+            assert_eq!(
+                (attempts(&deaths), standing(&deaths)),
+                (counted, expected),
+                "{counts:?}"
+            );
         }
     }
 

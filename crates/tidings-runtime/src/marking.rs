@@ -4,7 +4,7 @@ use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use tidings_core::{BoxFuture, Company, Handling, Mark, MarkBoard};
+use tidings_core::{BoxFuture, Company, Mark, MarkBoard, MarkStamp};
 
 /// What is to be marked.
 #[derive(Debug, Clone, Copy)]
@@ -20,6 +20,8 @@ pub(crate) struct Message {
 pub(crate) struct Marking {
     board: Option<Arc<MarkBoard>>,
     spare: Vec<Mark>,
+    /// It was said that the board is full.
+    told: bool,
 }
 
 impl Marking {
@@ -39,9 +41,10 @@ impl Marking {
             && let Some(board) = &self.board
         {
             self.spare = board.take();
-            if self.spare.is_empty() {
-                tracing::warn!("there is no room for more marks: some messages are not found out if they kill the process");
-                self.board = None;
+            if self.spare.is_empty() && !std::mem::replace(&mut self.told, true) {
+                tracing::warn!(
+                    "there is no room for more marks: some messages are not found out if they kill the process"
+                );
             }
         }
         self.spare.pop()
@@ -59,18 +62,23 @@ impl Marking {
 /// A handler on another thread, whose marks say what it does there.
 pub(crate) struct Marked<T> {
     future: BoxFuture<'static, T>,
-    marks: Vec<(Mark, Handling)>,
+    marks: Vec<(Mark, MarkStamp)>,
 }
 
 impl<T> Marked<T> {
     /// As a future like the one that is marked.
-    pub(crate) fn new(future: BoxFuture<'static, T>, marks: Vec<(Mark, Handling)>) -> BoxFuture<'static, T>
+    pub(crate) fn around(
+        future: BoxFuture<'static, T>,
+        marks: Vec<(Mark, MarkStamp)>,
+    ) -> BoxFuture<'static, T>
     where
         T: 'static,
     {
         if marks.is_empty() {
             return future;
         }
+        // Until its first poll.
+        marks.iter().for_each(|(mark, stamp)| mark.wait_in(*stamp));
         Box::pin(Self { future, marks })
     }
 }
@@ -79,10 +87,10 @@ impl<T> Future for Marked<T> {
     type Output = T;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
-        self.marks.iter().for_each(|(mark, handling)| mark.go_on_in(*handling));
+        self.marks.iter().for_each(|(mark, stamp)| mark.go_on_in(*stamp));
         let polled = self.future.as_mut().poll(context);
         if polled.is_pending() {
-            self.marks.iter().for_each(|(mark, handling)| mark.wait_in(*handling));
+            self.marks.iter().for_each(|(mark, stamp)| mark.wait_in(*stamp));
         }
         polled
     }
@@ -90,6 +98,8 @@ impl<T> Future for Marked<T> {
 
 impl<T> fmt::Debug for Marked<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Marked").field("marks", &self.marks).finish_non_exhaustive()
+        f.debug_struct("Marked")
+            .field("marks", &self.marks)
+            .finish_non_exhaustive()
     }
 }

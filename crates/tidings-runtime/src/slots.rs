@@ -3,12 +3,14 @@
 //! A slot has a waker of its own. Work is polled with it from the first time on, so work that is ready at once costs no
 //! more than its box, and only slots that were woken are polled again.
 
-use crate::marking::{Marking, Message};
+mod handling;
+
+use crate::marking::Marking;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
-use tidings_core::{Handling, Mark, MarkBoard};
+use tidings_core::Mark;
 use tokio::time::Instant;
 
 /// The slots that were woken, and who polls them.
@@ -173,111 +175,6 @@ impl<W> Slots<W> {
             state.marks().for_each(Mark::wait);
         }
         polled
-    }
-
-    /// A handler is about to be called in a slot that was taken.
-    #[inline]
-    pub(crate) fn begin(&mut self, slot: usize, message: Message) {
-        self.handling += 1;
-        let state = &mut self.slots[slot];
-        debug_assert!(state.taken && state.handler == Handler::None);
-        state.handler = Handler::Here;
-        let Some(tag) = message.tag else { return };
-        if state.mark.is_none() {
-            state.mark = self.marking.take();
-        }
-        if let Some(mark) = &state.mark {
-            mark.set(tag, message.offset, message.company);
-        }
-    }
-
-    /// Another message is handled by the same call.
-    pub(crate) fn begin_another(&mut self, slot: usize, message: Message) {
-        if let Some((tag, mark)) = message.tag.zip(self.marking.take()) {
-            mark.set(tag, message.offset, message.company);
-            self.slots[slot].others.push(mark);
-        }
-    }
-
-    /// The handler in a slot executes on another thread; what it has to mark there.
-    pub(crate) fn is_elsewhere(&mut self, slot: usize, messages: &[Message]) -> Vec<(Mark, Handling)> {
-        let state = &mut self.slots[slot];
-        state.handler = Handler::Elsewhere;
-        let marked = state.marks().zip(messages);
-        let again = |(mark, message): (&Mark, &Message)| {
-            let handling = mark.set(message.tag?, message.offset, message.company);
-            Some((mark.clone(), handling))
-        };
-        marked.filter_map(again).collect()
-    }
-
-    /// What another thread had to do in a slot is done.
-    pub(crate) fn is_here(&mut self, slot: usize) {
-        let state = &mut self.slots[slot];
-        if state.handler == Handler::Elsewhere {
-            state.handler = Handler::Here;
-        }
-    }
-
-    /// The handler in a slot has returned, or was stopped.
-    #[inline]
-    pub(crate) fn end(&mut self, slot: usize) {
-        let state = &mut self.slots[slot];
-        if state.handler == Handler::None {
-            return;
-        }
-        state.handler = Handler::None;
-        self.handling -= 1;
-        if let Some(mark) = &state.mark {
-            mark.clear();
-        }
-        for mark in state.others.drain(..) {
-            self.marking.put_back(mark);
-        }
-    }
-
-    /// How many handlers were called and have not returned.
-    pub(crate) fn handling(&self) -> usize {
-        self.handling
-    }
-
-    /// The mark of a slot, to be moved along a stretch.
-    pub(crate) fn mark(&self, slot: usize) -> Option<Mark> {
-        self.slots[slot].mark.clone()
-    }
-
-    /// Marks something that is no call of a handler.
-    pub(crate) fn mark_for<T>(&mut self, message: Message, work: impl FnOnce() -> T) -> T {
-        let mark = message.tag.and_then(|tag| Some((tag, self.marking.take()?)));
-        if let Some((tag, mark)) = &mark {
-            mark.set(*tag, message.offset, message.company);
-        }
-        let done = work();
-        if let Some((_, mark)) = mark {
-            self.marking.put_back(mark);
-        }
-        done
-    }
-
-    /// Where to mark from now on.
-    pub(crate) fn mark_on(&mut self, board: &Arc<MarkBoard>) {
-        self.marking.on(board);
-    }
-
-    /// What is handled has company from now on.
-    pub(crate) fn have_company(&self) {
-        let marks = self.slots.iter().flat_map(Slot::marks);
-        marks.for_each(Mark::has_company);
-    }
-
-    /// Whoever stops a process on purpose may kill it in the end, and that tells nothing of what is being handled.
-    pub(crate) fn end_marking(&mut self) {
-        self.marking.end();
-        for slot in &mut self.slots {
-            slot.marks().for_each(Mark::clear);
-            slot.mark = None;
-            slot.others.clear();
-        }
     }
 
     /// Wakes the task from outside.

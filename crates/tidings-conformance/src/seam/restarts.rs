@@ -3,7 +3,7 @@
 use crate::features::Feature;
 use crate::stage::{Broker, Stage, Verdict, numbers};
 use std::time::Duration;
-use tidings_core::{BinderError, Progress};
+use tidings_core::{Activity, BinderError, Company, Deaths, Progress};
 
 async fn filled(stage: &Stage) -> Broker {
     let broker = stage.open().await;
@@ -95,6 +95,36 @@ pub(crate) async fn an_epoch_is_never_given_twice_not_even_after_a_crash(stage: 
         drop(member);
         broker = stage.crash(broker).await;
     }
+    Ok(())
+}
+
+pub(crate) async fn what_was_being_handled_when_a_process_died_is_known_until_it_is_finished(
+    stage: Stage,
+) -> Verdict {
+    stage.needs(&[Feature::Durable, Feature::StoredPositions, Feature::Marks])?;
+    let mut broker = filled(&stage).await;
+    let mut expected = Deaths::of(3);
+    for company in [Company::Others, Company::Nobody] {
+        let mut member = broker.join("billing", "orders").await;
+        let lanes = member.assigned(2).await;
+        let of_first = [expected].into_iter().filter(|deaths| deaths.count() > 0);
+        assert_eq!(lanes[0].deaths, of_first.collect::<Vec<_>>());
+        assert_eq!(lanes[1].deaths, [], "they are those of one partition");
+        let marks = lanes[0].marks.clone().expect("it says that it has marks");
+        let room = marks.board.take();
+        let tag = marks.tag.expect("the lane of a group is marked");
+        room[0].set(tag, 3, company);
+        std::mem::forget(member);
+        broker = stage.crash(broker).await;
+        expected.add(Activity::Executing, company);
+    }
+    let mut member = broker.join("billing", "orders").await;
+    let lane = member.assigned(2).await.remove(0);
+    assert_eq!(lane.deaths, [expected]);
+    member.done(lane.lane, lane.epoch, 4);
+    member.commit().await;
+    let mut member = stage.crash(broker).await.join("billing", "orders").await;
+    assert_eq!(member.assigned(2).await[0].deaths, []);
     Ok(())
 }
 

@@ -56,7 +56,9 @@ impl Dispatcher {
 
     /// Processes died of it: its handler is not called again.
     fn condemn(&mut self, id: TaskId) {
-        let Some(task) = self.tasks.get_mut(id) else { return };
+        let Some(task) = self.tasks.get_mut(id) else {
+            return;
+        };
         let now = self.spec.context.clock.now();
         let said = match task.deaths {
             1 => "the process died while handling it, once and alone".to_owned(),
@@ -151,7 +153,9 @@ impl Dispatcher {
         let Some(id) = self.suspects.pop_front() else {
             return false;
         };
-        let Some(task) = self.tasks.get(id) else { return true };
+        let Some(task) = self.tasks.get(id) else {
+            return true;
+        };
         tracing::warn!(subscription = %self.spec.context.subscription, position = %task.delivery.position(), deaths = task.deaths,
             "processes died while they handled this message: it is handled alone");
         let times = task.died.saturating_sub(2).min(16);
@@ -166,7 +170,9 @@ impl Dispatcher {
 
     /// A suspect is put to the filter only now: that may be what kills.
     fn drop_if_filtered(&mut self, id: TaskId) -> bool {
-        let Some(task) = self.tasks.get(id) else { return true };
+        let Some(task) = self.tasks.get(id) else {
+            return true;
+        };
         let lane = task.lane;
         let is_main = self.lane(lane).is_some_and(|lane| !lane.is_retry());
         if self.spec.filter.is_none() || !is_main {

@@ -161,7 +161,10 @@ impl Dispatcher {
         self.note_failure(id, failure.kind(), &said);
         let retry = &self.spec.policy.retry;
         let kind = call_caught(|| retry.classify(failure)).unwrap_or(failure.kind());
-        let attempt = self.tasks.get(id).map_or(1, |task| task.attempts().saturating_add(1));
+        let attempt = self
+            .tasks
+            .get(id)
+            .map_or(1, |task| task.attempts().saturating_add(1));
         // A back-off function of the user's that panics must not make a message wait for ever.
         let verdict = call_caught(|| judge(kind, attempt, retry, fastrand::f64()));
         (verdict.unwrap_or(Verdict::GiveUp("exhausted")), said)

@@ -138,7 +138,11 @@ impl Dispatcher {
         for id in &tasks {
             self.tasks.set_stage(*id, Stage::Running);
             if let Some(task) = self.tasks.get(*id) {
-                deliveries.push(task.delivery.clone().with_attempt(task.attempts().saturating_add(1)));
+                deliveries.push(
+                    task.delivery
+                        .clone()
+                        .with_attempt(task.attempts().saturating_add(1)),
+                );
             }
         }
         self.gather_overflow(index);

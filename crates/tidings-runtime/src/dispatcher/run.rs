@@ -12,7 +12,8 @@ use crate::tasks::{Stage, TaskId};
 use crate::timers::Timer;
 use std::task::Poll;
 use tidings_core::{
-    BatchOutcome, BoxFuture, Company, Delivery, Failure, FailureKind, HandlerResult, PublishError, SequenceEnd,
+    BatchOutcome, BoxFuture, Company, Delivery, Failure, FailureKind, HandlerResult, PublishError,
+    SequenceEnd,
 };
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
@@ -149,7 +150,13 @@ impl Dispatcher {
     }
 
     /// A task for the record that the stretch stands at, which holds its key.
-    pub(super) fn make_holder(&mut self, index: usize, stretch: &Stretch, key: Option<KeyId>, pair: usize) -> TaskId {
+    pub(super) fn make_holder(
+        &mut self,
+        index: usize,
+        stretch: &Stretch,
+        key: Option<KeyId>,
+        pair: usize,
+    ) -> TaskId {
         let key = key.or_else(|| self.key_to_hold(pair, &stretch.delivery));
         let id = self.make_task(index, stretch, key);
         self.hold_key(id, pair);
@@ -172,7 +179,10 @@ impl Dispatcher {
         let Some(task) = self.tasks.get_mut(id) else {
             return;
         };
-        let mut delivery = task.delivery.clone().with_attempt(task.attempts().saturating_add(1));
+        let mut delivery = task
+            .delivery
+            .clone()
+            .with_attempt(task.attempts().saturating_add(1));
         if manual_ack {
             delivery = delivery.with_manual_ack();
         }
@@ -217,7 +227,7 @@ impl Dispatcher {
         };
         if self.spec.policy.spawn {
             let marks = self.slots.is_elsewhere(slot, &[message]);
-            Running::spawned(Marked::new(future, marks), Err)
+            Running::spawned(Marked::around(future, marks), Err)
         } else {
             Running::here(future)
         }
@@ -233,7 +243,7 @@ impl Dispatcher {
         let future = self.spec.handler.batch(deliveries, &self.spec.context);
         if self.spec.policy.spawn {
             let marks = self.slots.is_elsewhere(slot, messages);
-            Running::spawned(Marked::new(future, marks), BatchOutcome::all_failed)
+            Running::spawned(Marked::around(future, marks), BatchOutcome::all_failed)
         } else {
             Running::here(future)
         }

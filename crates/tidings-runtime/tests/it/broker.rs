@@ -25,6 +25,8 @@ struct Inner {
     late: bool,
     stuck_subscribe: bool,
     acks: VecDeque<Option<Duration>>,
+    deaths: HashMap<LaneKey, Vec<Deaths>>,
+    board: Option<Arc<MarkBoard>>,
 }
 
 #[derive(Debug, Clone)]
@@ -180,6 +182,20 @@ impl Broker {
             .insert((destination.to_owned(), partition), progress);
     }
 
+    /// Messages are marked on that board, which several brokers may share as if they were one.
+    pub(crate) fn mark_on(&self, board: &Arc<MarkBoard>) {
+        self.inner.lock().unwrap().board = Some(board.clone());
+    }
+
+    /// Processes have died of these messages, or beside them.
+    pub(crate) fn died(&self, destination: &str, partition: u32, deaths: impl IntoIterator<Item = Deaths>) {
+        self.inner
+            .lock()
+            .unwrap()
+            .deaths
+            .insert((destination.to_owned(), partition), deaths.into_iter().collect());
+    }
+
     pub(crate) fn lose(&self, lanes: &[u32]) {
         let lanes = lanes.iter().map(|lane| LaneId(*lane)).collect();
         self.inner
@@ -204,6 +220,18 @@ struct Lane {
     paused: bool,
     owned: bool,
     returned: bool,
+}
+
+impl Inner {
+    fn deaths_of(&self, lane: &Lane) -> Vec<Deaths> {
+        let key = (lane.destination.to_string(), lane.partition);
+        self.deaths.get(&key).cloned().unwrap_or_default()
+    }
+
+    fn marks_of(&self, lane: &Lane) -> Option<LaneMarks> {
+        let tag = Some(u64::from(lane.id.0));
+        self.board.clone().map(|board| LaneMarks { board, tag })
+    }
 }
 
 #[derive(Debug)]
@@ -253,8 +281,8 @@ impl FakeSource {
                 end,
                 finished: stored.finished,
                 attempts: stored.attempts,
-                deaths: Vec::new(),
-                marks: None,
+                deaths: inner.deaths_of(lane),
+                marks: inner.marks_of(lane),
             });
         }
         if !assigned.is_empty() {

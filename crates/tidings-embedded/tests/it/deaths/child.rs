@@ -8,8 +8,8 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 use tidings_core::{
-    Batch, BatchItem, Binder, Clock, Delivery, Failure, FromDelivery, HandlerContext, Ordering, Policy, Publisher,
-    Retry, Routes, Subscription, on,
+    Batch, BatchItem, Binder, Clock, Delivery, Failure, FromDelivery, HandlerContext, Ordering, Policy,
+    Publisher, Retry, Routes, Subscription, on,
 };
 use tidings_embedded::{EmbeddedBroker, Fsync};
 use tidings_runtime::{DeadLetterTarget, Input, SubscriptionHandle, SubscriptionSpec};
@@ -50,7 +50,13 @@ pub(super) enum How {
     Mended,
 }
 
-const SHAPES: [Shape; 5] = [Shape::Turn, Shape::Keyed, Shape::Batch, Shape::Partition, Shape::Spawned];
+const SHAPES: [Shape; 5] = [
+    Shape::Turn,
+    Shape::Keyed,
+    Shape::Batch,
+    Shape::Partition,
+    Shape::Spawned,
+];
 const HOWS: [How; 7] = [
     How::Abort,
     How::Overflow,
@@ -114,7 +120,9 @@ impl Scene {
     fn told() -> Option<(Self, PathBuf)> {
         let text = std::env::var(SCENE).ok()?;
         let words: Vec<_> = text.split(' ').collect();
-        let shape = SHAPES.into_iter().find(|shape| format!("{shape:?}") == words[0])?;
+        let shape = SHAPES
+            .into_iter()
+            .find(|shape| format!("{shape:?}") == words[0])?;
         let how = HOWS.into_iter().find(|how| format!("{how:?}") == words[1])?;
         let scene = Self {
             shape,
@@ -131,7 +139,9 @@ impl Scene {
 struct Item(String);
 
 fn decode(delivery: &Delivery) -> Item {
-    let text = std::str::from_utf8(delivery.payload().unwrap()).unwrap().to_owned();
+    let text = std::str::from_utf8(delivery.payload().unwrap())
+        .unwrap()
+        .to_owned();
     if text == "poison" && Scene::told().is_some_and(|(scene, _)| scene.how == How::Decode) {
         std::process::abort();
     }
@@ -153,7 +163,11 @@ impl BatchItem for Item {
 fn overflow(depth: u64) -> u64 {
     let frame = std::hint::black_box([depth; 1_000]);
     // Far deeper than any stack.
-    if depth == u64::MAX { 0 } else { overflow(depth + 1) + frame[7] }
+    if depth == u64::MAX {
+        0
+    } else {
+        overflow(depth + 1) + frame[7]
+    }
 }
 
 async fn kill(how: How) {
@@ -180,7 +194,11 @@ async fn kill(how: How) {
 
 /// One line in the history of a group; the whole line or nothing.
 fn note(root: &Path, name: &str, line: &str) {
-    let mut file = OpenOptions::new().create(true).append(true).open(root.join(name)).unwrap();
+    let mut file = OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(root.join(name))
+        .unwrap();
     file.write_all(format!("{line}\n").as_bytes()).unwrap();
 }
 
@@ -196,7 +214,9 @@ async fn handle(scene: Scene, root: PathBuf, Item(text): Item) {
 
 fn billing(scene: &Scene, root: &Path) -> Subscription<()> {
     let (one, path) = (scene.clone(), root.to_owned());
-    let single = on("orders", move |item: Item| handle(one.clone(), path.clone(), item));
+    let single = on("orders", move |item: Item| {
+        handle(one.clone(), path.clone(), item)
+    });
     let subscription = match scene.shape {
         Shape::Turn => single.concurrency(1),
         Shape::Keyed => single.concurrency(32),
@@ -212,7 +232,9 @@ fn billing(scene: &Scene, root: &Path) -> Subscription<()> {
                     }
                 }
             };
-            on("orders", batch).batch(20, Duration::from_millis(5)).concurrency(4)
+            on("orders", batch)
+                .batch(20, Duration::from_millis(5))
+                .concurrency(4)
         }
     };
     let subscription = match scene.how {
@@ -240,7 +262,12 @@ fn audit(root: &Path) -> Subscription<()> {
     on("slow", handler).retry(Retry::fixed(3, Duration::from_millis(10)))
 }
 
-fn spec(broker: &EmbeddedBroker, subscription: Subscription<()>, names: &[&str], group: &str) -> SubscriptionSpec {
+fn spec(
+    broker: &EmbeddedBroker,
+    subscription: Subscription<()>,
+    names: &[&str],
+    group: &str,
+) -> SubscriptionSpec {
     let parts = subscription.into_parts();
     let mut policy = Policy::default();
     parts.changes.apply(&mut policy);
@@ -298,14 +325,18 @@ async fn play(scene: Scene, root: PathBuf) {
 async fn fill_slow(broker: &EmbeddedBroker) {
     let end = broker.positions("slow", None).await.unwrap()[0].end;
     for id in end..SLOW_MESSAGES {
-        crate::support::publish(broker, "slow", 0, id.to_string()).await.unwrap();
+        crate::support::publish(broker, "slow", 0, id.to_string())
+            .await
+            .unwrap();
     }
 }
 
 /// No test when nobody tells it what to play.
 #[test]
 fn a_child_handles_until_nothing_is_left() {
-    let Some((scene, root)) = Scene::told() else { return };
+    let Some((scene, root)) = Scene::told() else {
+        return;
+    };
     use rustix::process::{Resource, Rlimit, setrlimit};
     let limit = |bytes| Rlimit {
         current: Some(bytes),

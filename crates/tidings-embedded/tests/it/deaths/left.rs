@@ -107,9 +107,20 @@ async fn a_file_of_marks_that_cannot_be_read_costs_the_marks_and_nothing_else() 
         ("cut in the header", |path| cut(path, 20), 0),
         ("cut behind the first cell", |path| cut(path, 4096 + 16 + 7), 1),
         ("garbage", |path| fs::write(path, [0xa5; 9_999]).unwrap(), 0),
-        ("garbage behind the header", |path| spoil(path, 4096, &[0xff; 4096]), 0),
+        (
+            "garbage behind the header",
+            |path| spoil(path, 4096, &[0xff; 4096]),
+            0,
+        ),
         ("of another version", |path| spoil(path, 14, b"2"), 0),
-        ("a directory", |path| { fs::remove_file(path).unwrap(); fs::create_dir(path).unwrap() }, 0),
+        (
+            "a directory",
+            |path| {
+                fs::remove_file(path).unwrap();
+                fs::create_dir(path).unwrap()
+            },
+            0,
+        ),
     ];
     for (what, spoil, left) in spoiled {
         let root = tempfile::tempdir().unwrap();
@@ -128,9 +139,19 @@ async fn a_file_of_marks_that_cannot_be_read_costs_the_marks_and_nothing_else() 
 }
 
 fn cut(path: &Path, bytes: u64) {
-    fs::OpenOptions::new().write(true).open(path).unwrap().set_len(bytes).unwrap();
+    fs::OpenOptions::new()
+        .write(true)
+        .open(path)
+        .unwrap()
+        .set_len(bytes)
+        .unwrap();
 }
 
 fn spoil(path: &Path, at: u64, bytes: &[u8]) {
-    fs::OpenOptions::new().write(true).open(path).unwrap().write_all_at(bytes, at).unwrap();
+    fs::OpenOptions::new()
+        .write(true)
+        .open(path)
+        .unwrap()
+        .write_all_at(bytes, at)
+        .unwrap();
 }

@@ -41,7 +41,11 @@ async fn fill(root: &Path, poison: Option<u64>) {
 fn start(root: &Path, scene: &Scene) -> Child {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command
-        .args(["--exact", "deaths::child::a_child_handles_until_nothing_is_left", "--nocapture"])
+        .args([
+            "--exact",
+            "deaths::child::a_child_handles_until_nothing_is_left",
+            "--nocapture",
+        ])
         .stdout(Stdio::null())
         .stderr(std::fs::File::create(root.join("stderr")).unwrap());
     scene.tell(&mut command, root);
@@ -57,7 +61,10 @@ fn ended(root: &Path, mut child: Child) -> ExitStatus {
         if Instant::now() > deadline {
             child.kill().unwrap();
             child.wait().unwrap();
-            panic!("a child hangs: {}", std::fs::read_to_string(root.join("stderr")).unwrap());
+            panic!(
+                "a child hangs: {}",
+                std::fs::read_to_string(root.join("stderr")).unwrap()
+            );
         }
         std::thread::sleep(Duration::from_millis(2));
     }
@@ -86,7 +93,11 @@ fn handled(root: &Path, group: &str) -> BTreeSet<u64> {
 async fn letters(root: &Path, destination: &str) -> Vec<Message> {
     let broker = disk(root, Fsync::Os);
     let batch = broker.read(destination, 0, 0, 1 << 20).await.unwrap();
-    let messages = batch.records().iter().map(|record| batch.message(record)).collect();
+    let messages = batch
+        .records()
+        .iter()
+        .map(|record| batch.message(record))
+        .collect();
     broker.close().await.unwrap();
     messages
 }
@@ -105,7 +116,10 @@ async fn check_poison(scene: Scene, deaths: u32, attempts: u32) {
     assert_eq!(died, deaths, "{scene:?}");
     assert_eq!(handled(root, "billing"), all_but(Some(POISON)), "{scene:?}");
     let letters = letters(root, "orders.DLT").await;
-    let payloads: Vec<_> = letters.iter().map(|letter| letter.payload().unwrap().clone()).collect();
+    let payloads: Vec<_> = letters
+        .iter()
+        .map(|letter| letter.payload().unwrap().clone())
+        .collect();
     assert_eq!(payloads, ["poison"], "{scene:?}");
     let diagnosis = Diagnosis::from_headers(letters[0].headers().view());
     assert_eq!(diagnosis.reason.as_deref(), Some("killed"));
@@ -114,7 +128,11 @@ async fn check_poison(scene: Scene, deaths: u32, attempts: u32) {
     assert!(error.contains(&format!("{deaths} times")), "{error}");
     let before = std::fs::read(root.join("billing")).unwrap();
     assert_eq!(serve_until_done(root, &scene, 0), 0);
-    assert_eq!(std::fs::read(root.join("billing")).unwrap(), before, "nothing is handled again");
+    assert_eq!(
+        std::fs::read(root.join("billing")).unwrap(),
+        before,
+        "nothing is handled again"
+    );
 }
 
 macro_rules! poison {
