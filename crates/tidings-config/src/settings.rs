@@ -98,6 +98,10 @@ settings! {
         segment_bytes: u64 = "segment_bytes",
         /// The largest message.
         max_message_bytes: usize = "max_message_bytes",
+        /// How many bytes of messages for later may wait to be stored.
+        max_delayed_pending_bytes: usize = "max_delayed_pending_bytes",
+        /// How many segment files are open at once.
+        max_open_files: u32 = "max_open_files",
         /// How long messages are kept; `None` for ever.
         retention_time: Option<Duration> = "retention_time",
         /// How much of a partition is kept; `None` for all.

@@ -14,8 +14,6 @@ use tokio::sync::oneshot;
 
 /// The place that health names.
 const PLACE: &str = "state.redb";
-/// How many bytes of delayed messages may wait for a transaction.
-const MAX_WAITING_BYTES: usize = 64 << 20;
 /// How long after a failed transaction the next one is tried.
 const AGAIN: Duration = Duration::from_secs(1);
 
@@ -120,12 +118,16 @@ impl Keeper {
         due: Timestamp,
         bytes: Vec<u8>,
     ) -> Receipt {
+        let limit = shared.options.max_delayed_pending_bytes;
         let mut work = lock(&self.work);
-        if work.put_bytes.saturating_add(bytes.len()) > MAX_WAITING_BYTES && work.put_bytes > 0 {
+        if work.put_bytes.saturating_add(bytes.len()) > limit && work.put_bytes > 0 {
             return Receipt::failed(PublishError::Unavailable {
                 destination,
-                reason: "64 MiB of delayed messages wait to be stored: await their receipts before publishing more"
-                    .to_owned(),
+                reason: format!(
+                    "{} bytes of messages for later wait to be stored and {limit} may: await their receipts before \
+                     publishing more, or raise max_delayed_pending_bytes",
+                    work.put_bytes
+                ),
             });
         }
         let (sender, receipt) = Receipt::pair();

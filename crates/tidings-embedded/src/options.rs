@@ -75,6 +75,8 @@ pub struct EmbeddedOptions {
     pub(crate) segment_bytes: u64,
     pub(crate) max_message_bytes: usize,
     pub(crate) max_pending_bytes: usize,
+    pub(crate) max_delayed_pending_bytes: usize,
+    pub(crate) max_open_files: u32,
     pub(crate) retention_time: Option<Duration>,
     pub(crate) retention_bytes: Option<u64>,
     pub(crate) retention_interval: Duration,
@@ -94,6 +96,8 @@ impl EmbeddedOptions {
             segment_bytes: 64 << 20,
             max_message_bytes: 1 << 20,
             max_pending_bytes: 64 << 20,
+            max_delayed_pending_bytes: 64 << 20,
+            max_open_files: 512,
             retention_time: None,
             retention_bytes: None,
             retention_interval: Duration::from_secs(60),
@@ -164,6 +168,22 @@ impl EmbeddedOptions {
     #[must_use]
     pub fn max_pending_bytes(mut self, bytes: usize) -> Self {
         self.max_pending_bytes = bytes;
+        self
+    }
+
+    /// How many bytes of messages for later may wait to be stored; 64 MiB by default. Beyond it a publish of one is
+    /// refused until some are stored. One that is alone is taken however large it is.
+    #[must_use]
+    pub fn max_delayed_pending_bytes(mut self, bytes: usize) -> Self {
+        self.max_delayed_pending_bytes = bytes;
+        self
+    }
+
+    /// How many segment files are open at once; 512 by default, 16 at the least. The ones that were used longest ago are
+    /// closed, and opened again when they are needed.
+    #[must_use]
+    pub fn max_open_files(mut self, files: u32) -> Self {
+        self.max_open_files = files.max(16);
         self
     }
 

@@ -227,6 +227,12 @@ mod embedded {
         if let Some(bytes) = binder.max_message_bytes {
             options = options.max_message_bytes(bytes);
         }
+        if let Some(bytes) = &config.max_delayed_pending_bytes {
+            options = options.max_delayed_pending_bytes(bytes.value);
+        }
+        if let Some(files) = &config.max_open_files {
+            options = options.max_open_files(files.value);
+        }
         if let Some(time) = &config.retention_time {
             options = options.retention_time(time.value);
         }

@@ -54,6 +54,25 @@ pub(super) const RECORDS: &[KeyRecord] = &[
         doc: "Embedded: a larger message (key, headers and payload) is refused.",
     },
     KeyRecord {
+        path: "binder.<name>.max_delayed_pending_bytes",
+        kind: Kind::Bytes {
+            min: 64 << 10,
+            max: 16 << 30,
+        },
+        default: "64MiB",
+        example: "\"64MiB\"",
+        doc: "Embedded: how many bytes of messages for later may wait to be stored. Beyond it a publish of one is \
+              refused until some are stored.",
+    },
+    KeyRecord {
+        path: "binder.<name>.max_open_files",
+        kind: Kind::Integer { min: 16, max: 1_000_000 },
+        default: "512",
+        example: "512",
+        doc: "Embedded: how many segment files are open at once. The ones used longest ago are closed, and opened \
+              again when they are needed; keep it below the process's own limit (`ulimit -n`).",
+    },
+    KeyRecord {
         path: "binder.<name>.retention_time",
         kind: Kind::OrNone(&duration(1_000, CENTURY)),
         default: "none",
