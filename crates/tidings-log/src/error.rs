@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 #[non_exhaustive]
 pub enum LogError {
     /// The operating system refused. [`LogError::is_storage_full`] tells a full disk, which can be tried again.
-    #[error("can't {action} {}: {cause}", file.display())]
+    #[error("can't {action} {}: {cause}: {}", file.display(), cure_of(cause))]
     Io {
         /// What was tried, as a verb.
         action: &'static str,
@@ -59,7 +59,10 @@ pub enum LogError {
     },
 
     /// An earlier failure left it open what is on the disk, so nothing may be acknowledged any more.
-    #[error("{} takes no more records since {reason}: repair the disk, then open it again", dir.display())]
+    #[error(
+        "{} takes no more records until what is in doubt is written again, since {reason}: repair the disk, then \
+         recover the log or open it again", dir.display()
+    )]
     Poisoned {
         /// The log's directory.
         dir: PathBuf,
@@ -96,6 +99,28 @@ pub enum LogError {
 /// What to do about damage. The log never repairs it, because that means to choose which records are lost.
 const CURE: &str =
     "restore the file from a copy, or move the partition's directory away and begin with an empty one";
+
+/// The error numbers of a process, and of a system, with too many open files.
+const TOO_MANY_FILES: [i32; 2] = [24, 23];
+
+/// What an operator can do about what the operating system refuses.
+fn cure_of(cause: &io::Error) -> &'static str {
+    match cause.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
+            "make room on the disk"
+        }
+        io::ErrorKind::ReadOnlyFilesystem => "mount the file system for writing",
+        io::ErrorKind::PermissionDenied => "give the user of this process access to it",
+        io::ErrorKind::NotFound => "was it removed? restore it from a copy",
+        _ if cause
+            .raw_os_error()
+            .is_some_and(|number| TOO_MANY_FILES.contains(&number)) =>
+        {
+            "raise the limit of open files (`ulimit -n`)"
+        }
+        _ => "look after the disk and at the system's log",
+    }
+}
 
 impl LogError {
     /// Whether the disk, or a quota, is full: the log is unharmed and goes on when there is room again.

@@ -27,7 +27,8 @@
 //!   is covered by a checksum that is verified before the record leaves [`PartitionLog::read`].
 //! - An append that was not finished is cut when the log is opened. Damage to what had been on the disk is a
 //!   [`LogError::Corrupt`] that names file, place and cure; it is never skipped and never repaired by guessing.
-//! - After one failed sync nothing more is acknowledged. Opening the log again writes what is in doubt once more.
+//! - After one failed sync nothing more is acknowledged, until what is in doubt was verified, written once more and
+//!   synced: by [`PartitionLog::recover`], or by opening the log again.
 //! - Everything blocks, and everything takes `&self`. Reads never wait for a write or a sync.
 //!
 //! # What it is not
@@ -40,7 +41,7 @@
 //!
 //! A frame has at most [`LogOptions::max_frame_bytes`] (16 MiB, at most 1 GiB). A log that nobody uses takes about a
 //! kilobyte of memory and one file descriptor; readers of older segments share two more, with their indexes of about
-//! 50 KiB each.
+//! 50 KiB each. [`PooledFiles`] bounds the descriptors of many logs together.
 //!
 //! The bytes are described in `docs/log-format.md`.
 
@@ -62,6 +63,6 @@ mod segments;
 pub use builder::FrameBuilder;
 pub use chunk::{Chunk, RecordView, Span};
 pub use error::LogError;
-pub use files::{Access, DiskFiles, FileEntry, Files, LogFile, MemoryFiles};
+pub use files::{Access, DiskFiles, FileEntry, Files, LogFile, MemoryFiles, PooledFiles};
 pub use log::PartitionLog;
 pub use options::{Cut, LogOptions, Recovery, Retention};

@@ -256,7 +256,7 @@ pub(crate) fn extend(
 
 /// Writes the bytes again, and syncs them. After a failed sync the system may hold pages that it takes for written
 /// though the disk never got them; a sync alone would succeed and promise what is not there.
-fn harden(file: &dyn LogFile, from: u64, to: u64) -> std::io::Result<()> {
+pub(crate) fn harden(file: &dyn LogFile, from: u64, to: u64) -> std::io::Result<()> {
     let mut buffer = vec![
         0;
         usize::try_from(to.saturating_sub(from))

@@ -102,7 +102,12 @@ impl FaultyFiles {
 
     /// How often that was called until now, failures included.
     pub fn count(&self, operation: Operation) -> u64 {
-        lock(&self.shared.plan).count(operation)
+        lock(&self.shared.plan).count(operation, |_| true)
+    }
+
+    /// The same for files whose names end with a dot and this.
+    pub fn count_of(&self, operation: Operation, extension: &str) -> u64 {
+        lock(&self.shared.plan).count(operation, |of| of == extension)
     }
 
     /// Calls this before each sync of a file, with its path. It may block, which makes a slow disk.
@@ -175,6 +180,7 @@ impl Files for FaultyFiles {
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<FileEntry>> {
+        self.shared.allow(Operation::List, dir)?;
         let mut entries = self.shared.inner.list(dir)?;
         entries.retain(|entry| !directories::is_hidden(&entry.name));
         Ok(entries)
@@ -193,6 +199,7 @@ impl Files for FaultyFiles {
     }
 
     fn open(&self, path: &Path, access: Access) -> io::Result<Arc<dyn LogFile>> {
+        self.shared.allow(Operation::Open, path)?;
         let mut names = lock(&self.shared.names);
         let inner = self.shared.inner.open(path, access)?;
         let content = names.content(path, inner.len()?);

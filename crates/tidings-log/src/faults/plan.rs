@@ -12,6 +12,10 @@ pub const ENOSPC: i32 = 28;
 /// A call that can fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Operation {
+    /// Listing a directory.
+    List,
+    /// Opening a file.
+    Open,
     /// Creating a file.
     Create,
     /// Reading from a file.
@@ -123,7 +127,8 @@ impl Fault {
 #[derive(Debug, Default)]
 pub(super) struct Plan {
     faults: Vec<Fault>,
-    counts: BTreeMap<Operation, u64>,
+    /// By the end of the name, behind its last dot.
+    counts: BTreeMap<(Operation, String), u64>,
 }
 
 impl Plan {
@@ -135,13 +140,24 @@ impl Plan {
         self.faults.clear();
     }
 
-    pub(super) fn count(&self, operation: Operation) -> u64 {
-        self.counts.get(&operation).copied().unwrap_or_default()
+    pub(super) fn count(&self, operation: Operation, is_counted: impl Fn(&str) -> bool) -> u64 {
+        let counted = |(of, extension): &(Operation, String)| *of == operation && is_counted(extension);
+        self.counts
+            .iter()
+            .filter(|(key, _)| counted(key))
+            .map(|(_, count)| count)
+            .sum()
     }
 
     /// Counts the call, and tells what happens to it instead of what it asks for.
     pub(super) fn next(&mut self, operation: Operation, path: &Path) -> Option<Effect> {
-        *self.counts.entry(operation).or_default() += 1;
+        let extension = path
+            .extension()
+            .map(|extension| extension.to_string_lossy().into_owned());
+        *self
+            .counts
+            .entry((operation, extension.unwrap_or_default()))
+            .or_default() += 1;
         for fault in self
             .faults
             .iter_mut()

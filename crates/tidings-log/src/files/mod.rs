@@ -3,9 +3,11 @@
 mod chunks;
 mod disk;
 mod memory;
+mod pool;
 
 pub use disk::DiskFiles;
 pub use memory::MemoryFiles;
+pub use pool::PooledFiles;
 
 use std::fmt::Debug;
 use std::io;

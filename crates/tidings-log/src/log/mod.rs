@@ -3,13 +3,14 @@
 mod append;
 mod hints;
 mod read;
+mod recover;
 mod refresh;
 mod retention;
 mod time;
 
 use crate::error::LogError;
 use crate::files::{Access, Files};
-use crate::lock::{read, write};
+use crate::lock::{lock, read, write};
 use crate::options::{LogOptions, Recovery};
 use crate::place::Place;
 use crate::recovery;
@@ -17,8 +18,8 @@ use crate::segments::{OpenedCache, View};
 use hints::Hints;
 use std::fmt;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, RwLock};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, RwLock};
 
 /// The durable log of one partition: records with consecutive offsets, in segment files of one directory.
 ///
@@ -41,7 +42,9 @@ pub struct PartitionLog {
     syncing: Mutex<()>,
     /// Held while segments are deleted.
     deleting: Mutex<()>,
-    poison: OnceLock<String>,
+    /// Why nothing may be promised any more; the flag is for those who only ask whether.
+    poison: Mutex<Option<String>>,
+    is_poisoned: AtomicBool,
     opened: OpenedCache,
     hints: Mutex<Hints>,
 }
@@ -73,7 +76,8 @@ impl PartitionLog {
             writer: Mutex::default(),
             syncing: Mutex::default(),
             deleting: Mutex::default(),
-            poison: OnceLock::new(),
+            poison: Mutex::default(),
+            is_poisoned: AtomicBool::new(false),
             opened: OpenedCache::default(),
             hints: Mutex::default(),
         };
@@ -116,8 +120,11 @@ impl PartitionLog {
     }
 
     /// Why nothing can be appended any more, if so.
-    pub fn poisoned(&self) -> Option<&str> {
-        self.poison.get().map(String::as_str)
+    pub fn poisoned(&self) -> Option<String> {
+        match self.is_poisoned.load(Ordering::Acquire) {
+            true => lock(&self.poison).clone(),
+            false => None,
+        }
     }
 
     fn view(&self) -> Arc<View> {
@@ -138,19 +145,17 @@ impl PartitionLog {
         if self.options.access == Access::ReadOnly {
             return Err(LogError::ReadOnly { dir: dir() });
         }
-        match self.poison.get() {
+        match self.poisoned() {
             None => Ok(()),
-            Some(reason) => Err(LogError::Poisoned {
-                dir: dir(),
-                reason: reason.clone(),
-            }),
+            Some(reason) => Err(LogError::Poisoned { dir: dir(), reason }),
         }
     }
 
     /// Nothing is taken for durable from now on. Gives the error back.
     fn poison(&self, error: LogError) -> LogError {
         // The first reason is the one to repair.
-        let _ = self.poison.set(error.to_string());
+        lock(&self.poison).get_or_insert_with(|| error.to_string());
+        self.is_poisoned.store(true, Ordering::Release);
         error
     }
 }

@@ -60,7 +60,11 @@ impl PartitionLog {
             segment => segment?,
         };
         let mut reading = Reading::new(self, &segment, wanted);
-        reading.run(max_bytes.clamp(1, MOST_READ))?;
+        match reading.run(max_bytes.clamp(1, MOST_READ)) {
+            // A file that was closed to make room for others, and removed meanwhile.
+            Err(error) if error.is_not_found() => return Err(self.explain_missing(from, error)),
+            read => read?,
+        }
         lock(&self.hints).remember(Hint {
             segment: segment.base,
             offset: reading.expected,

@@ -6,6 +6,7 @@ use crate::lock::lock;
 use crate::options::Retention;
 use crate::segments::{Sealed, View};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 impl PartitionLog {
     /// Deletes the oldest segments that the policy lets go, and returns the first offset that is left. Readers that
@@ -44,7 +45,12 @@ impl PartitionLog {
         };
         let newest = match oldest.max_timestamp.get() {
             Some(known) => *known,
-            None => self.open_sealed(oldest)?.mark.max_timestamp,
+            None => {
+                let newest = self.open_sealed(oldest)?.mark.max_timestamp;
+                // Nobody reads it: neither its index nor its file has to stay.
+                self.opened.forget_below(oldest.next);
+                newest
+            }
         };
         Ok(newest < policy.now_ms.saturating_sub_unsigned(max_age_ms))
     }
@@ -73,7 +79,8 @@ impl PartitionLog {
             return self.check_writable();
         }
         // Nothing may come back while it goes, not even the checkpoint of the drop.
-        let _ = self.poison.set("it was removed".to_owned());
+        lock(&self.poison).get_or_insert_with(|| "it was removed".to_owned());
+        self.is_poisoned.store(true, Ordering::Release);
         let (files, dir) = (&self.place.files, &self.place.dir);
         let (segments, others): (Vec<_>, Vec<_>) = files
             .list(dir)
