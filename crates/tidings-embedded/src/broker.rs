@@ -8,7 +8,7 @@ use crate::signal::Signal;
 use crate::sink::{self, EmbeddedSink};
 use crate::source::EmbeddedSource;
 use crate::topics::{MAX_PARTITIONS, Topic};
-use crate::{lane, names, retention, subscribing};
+use crate::{lane, names, opening, retention, subscribing};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -235,6 +235,7 @@ impl Binder for EmbeddedBroker {
         let group: Option<Arc<str>> = group.map(Into::into);
         let doing = format!("look at \"{destination}\"");
         let found = self.shared()?.blocking(move |shared| {
+            opening::open_all(shared, &topic.partitions);
             let mut positions = Vec::with_capacity(topic.partitions.len());
             for partition in &topic.partitions {
                 let log = partition.log(shared).map_err(|error| error.to_string())?;

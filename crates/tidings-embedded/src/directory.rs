@@ -1,5 +1,6 @@
 //! The directory of a broker: who owns it, and which format it has.
 
+use crate::trouble;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -19,23 +20,23 @@ impl DirectoryLock {
     /// Takes the lock, or says who has it.
     pub(crate) fn take(root: &Path) -> Result<Self, String> {
         let path = root.join("LOCK");
-        let failed = |error: std::io::Error| format!("{}: {error}", path.display());
+        let failed = trouble::at(&path);
         let mut file = OpenOptions::new()
             .read(true)
             .write(true)
             .create(true)
             .truncate(false)
             .open(&path)
-            .map_err(failed)?;
+            .map_err(&failed)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(owned(&path, &mut file)),
             Err(TryLockError::Error(error)) => return Err(failed(error)),
         }
-        // The pid is for people; the lock itself is the operating system's.
-        file.set_len(0).map_err(failed)?;
-        file.write_all(format!("{}\n", std::process::id()).as_bytes())
-            .map_err(failed)?;
+        // The pid is for people; the lock itself is the operating system's. A disk that is full after a crash must not
+        // keep anybody from what is on it.
+        let told = file.set_len(0);
+        drop(told.and_then(|()| file.write_all(format!("{}\n", std::process::id()).as_bytes())));
         Ok(Self { file })
     }
 }
@@ -68,7 +69,7 @@ pub(crate) fn create(root: &Path) -> Result<(), String> {
         .ancestors()
         .take_while(|path| !path.as_os_str().is_empty() && !path.exists())
         .collect();
-    std::fs::create_dir_all(root).map_err(|error| format!("{}: {error}", root.display()))?;
+    std::fs::create_dir_all(root).map_err(trouble::at(root))?;
     for parent in missing.iter().filter_map(|path| path.parent()) {
         // A relative path of one name has the empty path above it, which means here.
         let parent = if parent.as_os_str().is_empty() {
@@ -77,7 +78,7 @@ pub(crate) fn create(root: &Path) -> Result<(), String> {
             parent
         };
         let synced = File::open(parent).and_then(|directory| directory.sync_all());
-        synced.map_err(|error| format!("{}: {error}", parent.display()))?;
+        synced.map_err(trouble::at(parent))?;
     }
     Ok(())
 }
@@ -87,13 +88,14 @@ pub(crate) fn prepare(root: &Path) -> Result<(), String> {
     if check(root)? {
         return Ok(());
     }
-    let failed = |error: std::io::Error| format!("{}: {error}", root.join("format").display());
+    let path = root.join("format");
+    let failed = trouble::at(&path);
     let scratch = root.join("format.new");
-    let mut file = File::create(&scratch).map_err(failed)?;
+    let mut file = File::create(&scratch).map_err(&failed)?;
     file.write_all(format!("{FORMAT_WORD} {FORMAT}\n").as_bytes())
-        .map_err(failed)?;
-    file.sync_all().map_err(failed)?;
-    std::fs::rename(&scratch, root.join("format")).map_err(failed)?;
+        .map_err(&failed)?;
+    file.sync_all().map_err(&failed)?;
+    std::fs::rename(&scratch, &path).map_err(&failed)?;
     File::open(root)
         .and_then(|directory| directory.sync_all())
         .map_err(failed)
@@ -105,7 +107,7 @@ pub(crate) fn check(root: &Path) -> Result<bool, String> {
     let text = match read_start(&path) {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
-        Err(error) => return Err(format!("{}: {error}", path.display())),
+        Err(error) => return Err(trouble::at(&path)(error)),
     };
     let version = text
         .strip_prefix(FORMAT_WORD)

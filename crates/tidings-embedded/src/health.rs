@@ -27,6 +27,11 @@ impl Health {
         }
     }
 
+    /// Whether a fault stands there.
+    pub(crate) fn is_reported(&self, place: &str) -> bool {
+        lock(&self.faults).contains_key(place)
+    }
+
     /// Up without faults, otherwise down with all of them.
     pub(crate) fn state(&self) -> BinderHealth {
         let faults = lock(&self.faults);

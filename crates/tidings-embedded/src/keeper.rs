@@ -80,7 +80,8 @@ impl Keeper {
     /// Stores in the background what is on the list.
     pub(crate) fn start(&self, shared: &Arc<Shared>) {
         let mut work = lock(&self.work);
-        if !work.entries.is_empty() {
+        // After a failure also without anything to store: health tells when it is over.
+        if !work.entries.is_empty() || shared.health.is_reported(PLACE) {
             work.wanted = true;
         }
         run_if_wanted(&mut work, shared);
@@ -145,7 +146,7 @@ impl Keeper {
     }
 
     /// Stores everything on this thread: for the last handle's end.
-    pub(crate) fn finish(&self, shared: &Shared) {
+    pub(crate) fn finish(&self, shared: &Arc<Shared>) {
         let work = std::mem::take(&mut *lock(&self.work));
         let nothing = work.entries.is_empty() && work.puts.is_empty() && work.removed.is_empty();
         if !nothing && self.state().is_ok() {
@@ -206,8 +207,8 @@ impl Keeper {
         });
     }
 
-    /// One transaction. Gives when the first message that it stored is due.
-    fn store(&self, shared: &Shared, work: Work) -> Result<Option<Timestamp>, String> {
+    /// One transaction.
+    fn store(&self, shared: &Arc<Shared>, work: Work) -> Outcome {
         let (entries, mut refused) = take_progress(shared, work.entries);
         let changes = Changes {
             progress: rows(&entries),
@@ -221,6 +222,7 @@ impl Keeper {
             counted_marks: None,
         };
         let nothing = changes.progress.is_empty() && changes.puts.is_empty() && changes.removed.is_empty();
+        let nothing = nothing && !shared.health.is_reported(PLACE);
         let stored = match nothing {
             true => Ok(()),
             false => self.state().and_then(|state| state.store(&changes)),
@@ -252,8 +254,19 @@ impl Keeper {
             // Whoever waited may have gone.
             drop(waiting.send(refused.clone().map_or(Ok(()), Err)));
         }
-        stored.map(|()| first_due)
+        Outcome {
+            first_due: stored.ok().and(first_due),
+            is_complete: refused.is_none(),
+        }
     }
+}
+
+/// What became of a transaction.
+struct Outcome {
+    /// When the first message that it stored is due.
+    first_due: Option<Timestamp>,
+    /// Nothing has to be tried again.
+    is_complete: bool,
 }
 
 /// The offset in the receipt of a delayed message: it has none before it is due.
@@ -278,7 +291,10 @@ fn deaths(entries: &[(Arc<Entry>, Progress)]) -> Vec<(&str, &str, u32, Vec<u8>)>
 /// What each entry has to store, and why some of it must not be stored: progress never gets ahead of what is on the
 /// disk. Otherwise a crash of the machine would leave a group beyond the end of its partition, or without the dead
 /// letter, the parked copy or the output for whose sake a message counts as finished.
-fn take_progress(shared: &Shared, entries: Vec<Arc<Entry>>) -> (Vec<(Arc<Entry>, Progress)>, Option<String>) {
+fn take_progress(
+    shared: &Arc<Shared>,
+    entries: Vec<Arc<Entry>>,
+) -> (Vec<(Arc<Entry>, Progress)>, Option<String>) {
     // Taken before the sync, so that the sync covers everything that was published before it was reported.
     let dirty: Vec<_> = entries
         .into_iter()
@@ -349,10 +365,12 @@ fn run(shared: &Arc<Shared>) {
             work.running = true;
             taken
         };
-        match shared.keeper.store(shared, work) {
-            Ok(Some(due)) => shared.timer.stored(shared, due),
-            Ok(None) => {}
-            Err(_) => shared.keeper.again(shared),
+        let outcome = shared.keeper.store(shared, work);
+        if let Some(due) = outcome.first_due {
+            shared.timer.stored(shared, due);
+        }
+        if !outcome.is_complete {
+            shared.keeper.again(shared);
         }
     }
 }

@@ -33,11 +33,12 @@
 //!   Kafka's Java client would choose.
 //! - A group's partitions move one by one between its members, and never before the old member has let go or its
 //!   deadline has passed.
-//! - After a failed fsync nothing more is acknowledged for that partition until the broker is opened again; a full
-//!   disk refuses clearly and goes on when there is room.
+//! - After a failed fsync nothing more is acknowledged for that partition until what is in doubt was verified, written
+//!   again and synced, which is tried a second later and then ever less often. A full disk refuses clearly, publishing as
+//!   well as positions and messages for later, and all go on by themselves when there is room.
 //! - Before a group's position is stored, everything that was acknowledged until then is on the disk, in every
 //!   partition: what a message was turned into is never lost while the message counts as finished. So after a failed
-//!   fsync no position is stored either, until the broker is opened again.
+//!   fsync no position is stored either, until that partition is whole again.
 //! - A message for later is stored before its receipt resolves, to a [`Position`](tidings_core::Position) whose
 //!   offset is `u64::MAX`: it gets its offset when it is due. After a crash at that very moment it may come twice.
 //! - Whatever ends the process, the next one knows which messages of groups were being handled, and counts a death for
@@ -66,6 +67,7 @@ mod lock;
 mod mapped;
 mod marks;
 mod names;
+mod opening;
 mod options;
 mod partition;
 mod progress;
@@ -80,6 +82,7 @@ mod subscribing;
 mod syncer;
 mod timer;
 mod topics;
+mod trouble;
 mod writing;
 
 pub use broker::EmbeddedBroker;

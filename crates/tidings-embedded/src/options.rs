@@ -76,7 +76,7 @@ pub struct EmbeddedOptions {
     pub(crate) max_message_bytes: usize,
     pub(crate) max_pending_bytes: usize,
     pub(crate) max_delayed_pending_bytes: usize,
-    pub(crate) max_open_files: u32,
+    pub(crate) max_open_files: Option<u32>,
     pub(crate) retention_time: Option<Duration>,
     pub(crate) retention_bytes: Option<u64>,
     pub(crate) retention_interval: Duration,
@@ -97,7 +97,7 @@ impl EmbeddedOptions {
             max_message_bytes: 1 << 20,
             max_pending_bytes: 64 << 20,
             max_delayed_pending_bytes: 64 << 20,
-            max_open_files: 512,
+            max_open_files: None,
             retention_time: None,
             retention_bytes: None,
             retention_interval: Duration::from_secs(60),
@@ -179,11 +179,11 @@ impl EmbeddedOptions {
         self
     }
 
-    /// How many segment files are open at once; 512 by default, 16 at the least. The ones that were used longest ago are
-    /// closed, and opened again when they are needed.
+    /// How many segment files are open at once; by default half of what the process may open, 16 at the least. The ones
+    /// that were used longest ago are closed, and opened again when they are needed.
     #[must_use]
     pub fn max_open_files(mut self, files: u32) -> Self {
-        self.max_open_files = files.max(16);
+        self.max_open_files = Some(files);
         self
     }
 
@@ -239,6 +239,15 @@ impl EmbeddedOptions {
     pub fn files(mut self, files: Arc<dyn Files>) -> Self {
         self.files = Some(files);
         self
+    }
+
+    /// How many segment files are open at once.
+    pub(crate) fn open_files(&self) -> usize {
+        let half = || {
+            let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+            u32::try_from(limit.unwrap_or(u64::MAX) / 2).unwrap_or(u32::MAX)
+        };
+        self.max_open_files.unwrap_or_else(half).clamp(16, 1_000_000) as usize
     }
 
     /// The URL that opens this place.

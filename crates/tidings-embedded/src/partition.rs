@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use tidings_core::{PublishError, SourceError};
-use tidings_log::{LogError, PartitionLog};
+use tidings_log::{FileEntry, LogError, PartitionLog};
 
 /// A partition of a destination. Its log is opened when it is first needed, so that thousands of idle ones cost
 /// nothing.
@@ -17,7 +17,8 @@ pub(crate) struct Partition {
     pub(crate) topic: Arc<str>,
     pub(crate) index: u32,
     pub(crate) queue: Mutex<Queue>,
-    log: OnceLock<PartitionLog>,
+    /// In a box: of ten thousand destinations most partitions are never opened.
+    log: OnceLock<Box<PartitionLog>>,
     opening: Mutex<()>,
     /// Damage found while opening; looking again would cost a scan and find the same.
     damaged: OnceLock<Arc<LogError>>,
@@ -26,6 +27,8 @@ pub(crate) struct Partition {
     /// On the list of those that the syncer visits.
     unsynced: AtomicBool,
     faulty: AtomicBool,
+    /// It was looked at while it was closed, and has one segment at the most.
+    single: AtomicBool,
     readers: Mutex<Vec<Arc<Signal>>>,
 }
 
@@ -41,6 +44,7 @@ impl Partition {
             synced: AtomicU64::new(0),
             unsynced: AtomicBool::new(false),
             faulty: AtomicBool::new(false),
+            single: AtomicBool::new(false),
             readers: Mutex::default(),
         }
     }
@@ -52,7 +56,7 @@ impl Partition {
 
     /// The log if it is open.
     pub(crate) fn opened(&self) -> Option<&PartitionLog> {
-        self.log.get()
+        self.log.get().map(|log| &**log)
     }
 
     /// The log, opened if need be, which blocks.
@@ -83,7 +87,7 @@ impl Partition {
             error
         })?;
         self.succeeded(shared);
-        Ok(self.log.get_or_init(|| opened))
+        Ok(self.log.get_or_init(|| Box::new(opened)))
     }
 
     fn open_log(&self, shared: &Shared) -> Result<PartitionLog, LogError> {
@@ -101,6 +105,28 @@ impl Partition {
             .keeper
             .clip(shared, &self.topic, self.index, log.next_offset());
         Ok(log)
+    }
+
+    /// Whether there is nothing that retention could delete, because nobody has opened it and it has one segment at the
+    /// most. That changes only when somebody opens it, so the directory is looked at once.
+    pub(crate) fn is_settled(&self, shared: &Shared) -> bool {
+        if self.log.get().is_some() {
+            return false;
+        }
+        if self.single.load(Ordering::Relaxed) {
+            return true;
+        }
+        let directory = shared.partition_directory(&self.topic, self.index);
+        let segments = |entries: Vec<FileEntry>| {
+            let segments = entries.iter().filter(|entry| entry.name.ends_with(".log"));
+            segments.count()
+        };
+        let single = shared
+            .files
+            .list(&directory)
+            .is_ok_and(|entries| segments(entries) <= 1);
+        self.single.store(single, Ordering::Relaxed);
+        single
     }
 
     /// The offset up to which readers may see.
@@ -176,10 +202,33 @@ impl Partition {
         }
     }
 
+    /// Whether it takes nothing until what is in doubt is written again.
+    pub(crate) fn is_poisoned(&self) -> bool {
+        self.log.get().is_some_and(|log| log.poisoned().is_some())
+    }
+
+    /// Writes again what a failed sync left in doubt, and syncs it. Then it takes messages again, and those that were
+    /// refused because of the sync can be read.
+    pub(crate) fn recover(&self, shared: &Shared) -> Result<(), LogError> {
+        let Some(log) = self.log.get() else { return Ok(()) };
+        match log.recover() {
+            Ok(end) => {
+                self.show(end);
+                self.succeeded(shared);
+                self.wake();
+                Ok(())
+            }
+            Err(error) => {
+                self.failed(shared, &error);
+                Err(error)
+            }
+        }
+    }
+
     /// Notes a failure, for health, and says it to who published.
     pub(crate) fn failed(&self, shared: &Shared, error: &LogError) -> PublishError {
         let reason = if error.is_storage_full() {
-            format!("{error}: make room on the disk, then it goes on by itself")
+            format!("{error}, then it goes on by itself")
         } else {
             error.to_string()
         };

@@ -178,8 +178,8 @@ impl State {
     }
 }
 
-/// The entries of one destination, by group and partition.
-type OfDestination = HashMap<(Arc<str>, u32), Arc<Entry>>;
+/// The entries of one destination, by partition: one for each group, and groups are few.
+type OfDestination = HashMap<u32, Vec<Arc<Entry>>>;
 
 /// Every group's progress. All of it is in memory: a few hundred bytes per group and partition.
 #[derive(Debug, Default)]
@@ -195,25 +195,26 @@ impl ProgressTable {
         }
         let mut entries = write(&self.entries);
         let of_destination = entries.entry(destination.clone()).or_default();
-        let key = (group.clone(), partition);
-        let entry = of_destination.entry(key).or_insert_with(|| {
-            Arc::new(Entry {
-                destination: destination.clone(),
-                group: group.clone(),
-                partition,
-                state: Mutex::default(),
-            })
+        let of_partition = of_destination.entry(partition).or_default();
+        // Somebody may have been faster between the two locks.
+        if let Some(entry) = of_partition.iter().find(|entry| entry.group == *group) {
+            return entry.clone();
+        }
+        let entry = Arc::new(Entry {
+            destination: destination.clone(),
+            group: group.clone(),
+            partition,
+            state: Mutex::default(),
         });
-        entry.clone()
+        of_partition.push(entry.clone());
+        entry
     }
 
     /// The entry, if there is one.
     pub(crate) fn find(&self, destination: &str, group: &Arc<str>, partition: u32) -> Option<Arc<Entry>> {
         let entries = read(&self.entries);
-        entries
-            .get(destination)?
-            .get(&(group.clone(), partition))
-            .cloned()
+        let of_partition = entries.get(destination)?.get(&partition)?;
+        of_partition.iter().find(|entry| entry.group == *group).cloned()
     }
 
     /// Takes over what was stored before.
@@ -227,18 +228,17 @@ impl ProgressTable {
     /// Every entry.
     pub(crate) fn all(&self) -> Vec<Arc<Entry>> {
         let entries = read(&self.entries);
-        entries.values().flat_map(HashMap::values).cloned().collect()
+        let of_partitions = entries.values().flat_map(HashMap::values);
+        of_partitions.flatten().cloned().collect()
     }
 
     /// Forgets what every group's progress in that partition says about offsets from `end` on. What was changed.
     pub(crate) fn clip(&self, destination: &str, partition: u32, end: u64) -> Vec<(Arc<Entry>, Progress)> {
         let entries = read(&self.entries);
-        let Some(of_destination) = entries.get(destination) else {
-            return Vec::new();
-        };
-        of_destination
-            .values()
-            .filter(|entry| entry.partition == partition)
+        let of_partition = entries.get(destination).and_then(|all| all.get(&partition));
+        of_partition
+            .into_iter()
+            .flatten()
             .filter_map(|entry| Some((entry.clone(), entry.clip(end)?)))
             .collect()
     }
@@ -249,6 +249,7 @@ impl ProgressTable {
         entries.get(destination).is_some_and(|of_destination| {
             of_destination
                 .values()
+                .flatten()
                 .any(|entry| counts(&entry.group) && entry.stored_watermark().is_some())
         })
     }
@@ -256,10 +257,9 @@ impl ProgressTable {
     /// The lowest stored watermark of any group in that partition.
     pub(crate) fn lowest(&self, destination: &str, partition: u32) -> Option<u64> {
         let entries = read(&self.entries);
-        let of_destination = entries.get(destination)?;
-        of_destination
-            .values()
-            .filter(|entry| entry.partition == partition)
+        let of_partition = entries.get(destination)?.get(&partition)?;
+        of_partition
+            .iter()
             .filter_map(|entry| entry.stored_watermark())
             .min()
     }

@@ -75,7 +75,11 @@ fn retain(shared: &Shared, topic: &Topic) -> Result<(), String> {
         return Ok(());
     }
     let mut refused = None;
-    for partition in &topic.partitions {
+    for partition in topic
+        .partitions
+        .iter()
+        .filter(|partition| !partition.is_settled(shared))
+    {
         let retained = partition.log(shared).and_then(|log| {
             let end = partition.end(shared, log);
             let unfinished = match shared.options.unread {

@@ -22,7 +22,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use tidings_core::headers::{CONTROL_HEADER_RESERVE, MAX_HEADER_BYTES};
 use tidings_core::{BinderError, Clock, Epoch, Message, PublishError, Receipt};
-use tidings_log::{DiskFiles, Files, LogOptions, MemoryFiles};
+use tidings_log::{DiskFiles, Files, LogOptions, MemoryFiles, PooledFiles};
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
@@ -91,11 +91,6 @@ impl Shared {
                 None
             }
         };
-        let state = match (in_memory, writes) {
-            (true, _) => Some(State::in_memory().map_err(&refused)?),
-            (false, true) => Some(State::on_disk(&root.join("state.redb")).map_err(&refused)?),
-            (false, false) => None,
-        };
         let fsync = if in_memory && options.files.is_none() {
             Fsync::Os
         } else {
@@ -103,8 +98,16 @@ impl Shared {
         };
         let files = options.files.clone().unwrap_or_else(|| match in_memory {
             true => Arc::new(MemoryFiles::new()),
-            false => Arc::new(DiskFiles),
+            false => Arc::new(PooledFiles::new(Arc::new(DiskFiles), options.open_files())),
         });
+        let state = match (in_memory, writes) {
+            (true, _) => Some(State::in_memory().map_err(&refused)?),
+            (false, true) => {
+                let state = State::on_disk(files.clone(), &root.join("state.redb"));
+                Some(state.map_err(&refused)?)
+            }
+            (false, false) => None,
+        };
         if in_memory {
             let made = files
                 .create_dir_all(&root)
@@ -357,10 +360,11 @@ impl Shared {
     }
 
     /// Keeps what can be kept without waiting for anybody, for handles that were dropped and not closed.
-    pub(crate) fn abandon(&self) {
+    pub(crate) fn abandon(self: &Arc<Self>) {
         if self.is_closed() || self.is_read_only() {
             return;
         }
+        self.begin_to_close();
         if let Err(reason) = self.sync_all() {
             tracing::error!(
                 reason,

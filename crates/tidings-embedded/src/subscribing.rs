@@ -2,6 +2,7 @@
 
 use crate::broker::Handle;
 use crate::group::{Command, Grant, Member, Unit};
+use crate::opening;
 use crate::partition::Partition;
 use crate::progress::Entry;
 use crate::shared::Shared;
@@ -108,6 +109,9 @@ async fn begin(shared: &Arc<Shared>, spec: &SourceSpec, inputs: &[Input]) -> Res
         .collect();
     let Some(group) = group else {
         let starts = shared.blocking(move |shared| {
+            for (topic, _) in &topics {
+                opening::open_all(shared, &topic.partitions);
+            }
             let starts = topics.iter().map(|(topic, _)| starts_of(shared, topic, start));
             starts.collect()
         });
@@ -116,6 +120,9 @@ async fn begin(shared: &Arc<Shared>, spec: &SourceSpec, inputs: &[Input]) -> Res
     let begun = shared.blocking(move |shared| {
         let mut begun = Vec::new();
         for (topic, retry) in &topics {
+            for topic in std::iter::once(topic).chain(retry) {
+                opening::open_all(shared, &topic.partitions);
+            }
             begin_topic(shared, topic, &group, start, &mut begun)?;
             if let Some(retry) = retry {
                 // What was parked belongs to the group from the first message on.

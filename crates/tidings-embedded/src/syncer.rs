@@ -5,18 +5,37 @@ use crate::lock::lock;
 use crate::options::Fsync;
 use crate::partition::Partition;
 use crate::shared::Shared;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// Syncs what was appended: before progress is stored, and once per interval if that is the policy. While nothing is
 /// appended there is no task and no timer.
 #[derive(Debug, Default)]
 pub(crate) struct Syncer {
     work: Mutex<Work>,
+    /// A task tries again what has failed.
+    retrying: AtomicBool,
     /// Held while partitions are synced, so that whoever comes second waits for those that the first has taken. In it:
-    /// which partition failed. What it had acknowledged stays in doubt until the broker is opened again.
-    failed: Mutex<Option<String>>,
+    /// which partitions failed. What they had acknowledged is in doubt until it was written again.
+    failed: Mutex<Vec<Failed>>,
 }
+
+/// A partition that could not be synced.
+#[derive(Debug)]
+struct Failed {
+    partition: Arc<Partition>,
+    reason: String,
+    /// When to write again what is in doubt.
+    next_try: Instant,
+    wait: Duration,
+}
+
+/// How long after a failed sync what is in doubt is written again.
+const FIRST_WAIT: Duration = Duration::from_secs(1);
+/// The longest wait between two tries: each of them writes.
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
 #[derive(Debug, Default)]
 struct Work {
@@ -42,18 +61,47 @@ impl Syncer {
     /// Everything that was acknowledged before the call is on the disk afterwards, in whichever partition; blocks. Only
     /// partitions that were appended to since the last call are looked at.
     ///
-    /// Fails from the first failed sync on, because what was acknowledged in that partition cannot be synced any more.
-    pub(crate) fn sync(&self, shared: &Shared) -> Result<(), String> {
+    /// Fails from the first failed sync on, because a second one could succeed without having written anything. A
+    /// second later, and then ever less often, what is in doubt is verified and written again; when that is synced, it
+    /// is as if nothing had happened.
+    pub(crate) fn sync(&self, shared: &Arc<Shared>) -> Result<(), String> {
         let mut failed = lock(&self.failed);
         let unsynced = std::mem::take(&mut lock(&self.work).unsynced);
         for partition in unsynced {
             // Before the sync: what is appended during it must be marked again.
             partition.unmark_unsynced();
             if let Err(error) = partition.sync(shared) {
-                failed.get_or_insert_with(|| format!("{}: {error}", partition.place()));
+                note(&mut failed, &partition, &error.to_string());
             }
         }
-        failed.clone().map_or(Ok(()), Err)
+        failed.retain_mut(|one| !one.is_over(shared));
+        let Some(first) = failed.first() else {
+            return Ok(());
+        };
+        self.again(shared);
+        match shared.syncs_later() {
+            true => Err(format!("{}: {}", first.partition.place(), first.reason)),
+            // What is acknowledged is on the disk: the failed sync concerns nobody else.
+            false => Ok(()),
+        }
+    }
+
+    fn is_whole(&self) -> bool {
+        lock(&self.failed).is_empty()
+    }
+
+    /// A sync failed elsewhere: it is tried again here.
+    pub(crate) fn failed(&self, shared: &Arc<Shared>, partition: &Arc<Partition>, reason: &str) {
+        note(&mut lock(&self.failed), partition, reason);
+        self.again(shared);
+    }
+
+    /// Sees to it that somebody tries again, also in a quiet system.
+    fn again(&self, shared: &Arc<Shared>) {
+        if shared.is_closing() || self.retrying.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        shared.spawn(retry(Arc::downgrade(shared)));
     }
 
     fn end_if_idle(&self) -> bool {
@@ -83,6 +131,63 @@ async fn run(weak: Weak<Shared>, interval: Duration) {
             .await;
         if synced.is_ok() && shared.syncer.end_if_idle() {
             ending.disarm();
+            return;
+        }
+    }
+}
+
+fn note(failed: &mut Vec<Failed>, partition: &Arc<Partition>, reason: &str) {
+    if !failed.iter().any(|one| Arc::ptr_eq(&one.partition, partition)) {
+        failed.push(Failed {
+            partition: partition.clone(),
+            reason: reason.to_owned(),
+            next_try: Instant::now() + FIRST_WAIT,
+            wait: FIRST_WAIT,
+        });
+    }
+}
+
+impl Failed {
+    /// Whether everything that was in doubt is on the disk. Looks at most once per wait.
+    fn is_over(&mut self, shared: &Shared) -> bool {
+        if Instant::now() < self.next_try {
+            return false;
+        }
+        match self.partition.recover(shared) {
+            Ok(()) => true,
+            Err(error) => {
+                self.reason = error.to_string();
+                self.wait = (self.wait * 2).min(LONGEST_WAIT);
+                self.next_try = Instant::now() + self.wait;
+                false
+            }
+        }
+    }
+}
+
+async fn retry(weak: Weak<Shared>) {
+    let flag = weak.clone();
+    // A runtime that shuts down drops the task: the next failure must start another.
+    let ended = Guard::new(move || {
+        if let Some(shared) = flag.upgrade() {
+            shared.syncer.retrying.store(false, Ordering::Release);
+        }
+    });
+    loop {
+        tokio::time::sleep(FIRST_WAIT).await;
+        let Some(shared) = weak.upgrade().filter(|shared| !shared.is_closing()) else {
+            return;
+        };
+        // What could not be synced is told by health, and tried again.
+        drop(shared.blocking(|shared| shared.syncer.sync(shared)).await);
+        if shared.syncer.is_whole() {
+            drop(ended);
+            if !shared.syncer.is_whole() {
+                // It failed since, and took this task for one that goes on.
+                shared.syncer.again(&shared);
+            }
+            // Progress that had to wait for it.
+            shared.keeper.start(&shared);
             return;
         }
     }

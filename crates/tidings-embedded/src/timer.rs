@@ -153,7 +153,7 @@ async fn round(shared: &Arc<Shared>, rounds: &mut Rounds) -> Result<Found, Strin
     }
     if !rounds.appended.is_empty() {
         // A row goes only when its record cannot be lost any more. After a crash in between it is appended again.
-        shared.blocking(|shared| shared.sync_all()).await?;
+        shared.blocking(|shared| shared.syncer.sync(shared)).await?;
         shared.keeper.remove(shared, rounds.appended.clone()).await?;
         rounds.appended.clear();
     }

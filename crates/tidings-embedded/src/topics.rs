@@ -3,6 +3,7 @@
 use crate::lock::{lock, read, write};
 use crate::names;
 use crate::partition::Partition;
+use crate::trouble;
 use std::collections::HashMap;
 use std::io;
 use std::path::Path;
@@ -104,7 +105,7 @@ impl Topics {
         let listed = match files.list(&catalog) {
             Ok(listed) => listed,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(format!("{}: {error}", catalog.display())),
+            Err(error) => return Err(trouble::at(&catalog)(error)),
         };
         for entry in listed.iter().filter(|entry| !entry.name.ends_with('~')) {
             self.load_file(files, &catalog.join(&entry.name))?;
@@ -122,7 +123,11 @@ impl Topics {
     }
 
     fn load_file(&self, files: &dyn Files, path: &Path) -> Result<(), String> {
-        let text = read_file(files, path).map_err(|error| format!("{}: {error}", path.display()))?;
+        let text = match read_file(files, path) {
+            // Bytes that are no text are found to be damaged below.
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => String::new(),
+            text => text.map_err(trouble::at(path))?,
+        };
         let Some((name, partitions)) = parse(&text) else {
             return Err(format!(
                 "{} is damaged or of a newer version: restore it, or write the lines `{WORD}`, `partitions N`, `name NAME`",
@@ -150,10 +155,7 @@ impl Topics {
             return Ok(topic);
         }
         let path = root.join(CATALOG).join(names::directory(name));
-        if files
-            .exists(&path)
-            .map_err(|error| format!("{}: {error}", path.display()))?
-        {
+        if files.exists(&path).map_err(trouble::at(&path))? {
             self.load_file(files, &path)?;
             return self.get(name).ok_or_else(|| {
                 format!(
@@ -177,15 +179,15 @@ pub(crate) fn directory(root: &Path, name: &str) -> std::path::PathBuf {
 fn create_files(files: &dyn Files, root: &Path, name: &str, partitions: u32) -> Result<(), String> {
     let own = directory(root, name);
     let catalog = root.join(CATALOG);
-    let failed = |error: io::Error| format!("{}: {error}", own.display());
+    let failed = trouble::at(&own);
     for index in 0..partitions {
         files
             .create_dir_all(&crate::partition::directory(&own, index))
-            .map_err(failed)?;
+            .map_err(&failed)?;
     }
-    files.create_dir_all(&catalog).map_err(failed)?;
+    files.create_dir_all(&catalog).map_err(&failed)?;
     for directory in [&own, &root.join("topics"), root] {
-        files.sync_dir(directory).map_err(failed)?;
+        files.sync_dir(directory).map_err(&failed)?;
     }
     let path = catalog.join(names::directory(name));
     // Directory names never end like this.
@@ -195,17 +197,17 @@ fn create_files(files: &dyn Files, root: &Path, name: &str, partitions: u32) -> 
         _ => {}
     }
     let text = format!("{WORD}\npartitions {partitions}\nname {name}\n");
-    let file = files.create(&scratch).map_err(failed)?;
+    let file = files.create(&scratch).map_err(&failed)?;
     let mut written = 0;
     while let Some(rest) = text.as_bytes().get(written..).filter(|rest| !rest.is_empty()) {
-        written += match file.write_at(rest, written as u64).map_err(failed)? {
+        written += match file.write_at(rest, written as u64).map_err(&failed)? {
             0 => return Err(failed(io::ErrorKind::WriteZero.into())),
             count => count,
         };
     }
-    file.sync_data().map_err(failed)?;
-    files.rename(&scratch, &path).map_err(failed)?;
-    files.sync_dir(&catalog).map_err(failed)
+    file.sync_data().map_err(&failed)?;
+    files.rename(&scratch, &path).map_err(&failed)?;
+    files.sync_dir(&catalog).map_err(&failed)
 }
 
 fn read_file(files: &dyn Files, path: &Path) -> io::Result<String> {

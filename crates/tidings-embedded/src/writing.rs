@@ -181,8 +181,12 @@ fn refuse(
 }
 
 fn appended(shared: &Arc<Shared>, partition: &Arc<Partition>, failure: &Option<PublishError>) {
-    if failure.is_none() {
-        partition.succeeded(shared);
+    match failure {
+        None => partition.succeeded(shared),
+        Some(failure) if partition.is_poisoned() => {
+            shared.syncer.failed(shared, partition, &failure.to_string());
+        }
+        Some(_) => {}
     }
     shared.syncer.appended(shared, partition);
     partition.wake();

@@ -66,8 +66,11 @@ pub(super) const RECORDS: &[KeyRecord] = &[
     },
     KeyRecord {
         path: "binder.<name>.max_open_files",
-        kind: Kind::Integer { min: 16, max: 1_000_000 },
-        default: "512",
+        kind: Kind::Integer {
+            min: 16,
+            max: 1_000_000,
+        },
+        default: "half of the process's limit",
         example: "512",
         doc: "Embedded: how many segment files are open at once. The ones used longest ago are closed, and opened \
               again when they are needed; keep it below the process's own limit (`ulimit -n`).",

@@ -1,20 +1,33 @@
 //! The small state beside the logs, in one redb file: progress of groups and delayed messages.
+//!
+//! redb refuses everything from the first failed call on, until its file is opened again. A full disk is no reason to
+//! restart a service, so the file is opened again here, before the next use. What a failed transaction had begun is
+//! rolled back by that; what a failed sync leaves open is written again.
+
+mod backend;
+mod sealed;
 
 use crate::deaths;
 use crate::delayed::{Due, Row};
+use crate::lock::{read, write};
 use crate::progress::{self, Entry};
+use crate::trouble;
+use backend::Backend;
 use redb::backends::InMemoryBackend;
 use redb::{Builder, Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition};
 use std::ops::Bound;
-use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, RwLock};
 use tidings_core::{Deaths, Progress, Timestamp};
+use tidings_log::Files;
 
-/// (destination, group, partition) → encoded progress.
+/// (destination, group, partition) → encoded progress, sealed.
 const PROGRESS: TableDefinition<(&str, &str, u32), &[u8]> = TableDefinition::new("progress");
-/// (due in milliseconds, sequence) → encoded row.
+/// (due in milliseconds, sequence) → encoded row, sealed.
 const DELAYED: TableDefinition<(i64, u64), &[u8]> = TableDefinition::new("delayed");
-/// (destination, group, partition) → encoded deaths of messages.
+/// (destination, group, partition) → encoded deaths of messages, sealed.
 const DEATHS: TableDefinition<(&str, &str, u32), &[u8]> = TableDefinition::new("deaths");
 /// Counters by name.
 const COUNTERS: TableDefinition<&str, u64> = TableDefinition::new("counters");
@@ -27,12 +40,32 @@ const MARKS: &str = "marks";
 const CACHE_BYTES: usize = 4 << 20;
 /// With more rows than this, recovery after a crash must not walk the file.
 const LARGE: u64 = 10_000;
+/// A file up to this size is verified page by page when it is opened, which takes some 20 ms. Of a larger one only the
+/// rows are, as they are read.
+const VERIFIED_BYTES: u64 = 16 << 20;
+/// What to do about a damaged file.
+const CURE: &str = "restore this file from a copy, or move it away to begin without stored positions and without the \
+                    messages for later";
 
 /// The open state. Every call blocks.
 #[derive(Debug)]
 pub(crate) struct State {
-    database: Database,
+    /// None for one in memory, which never fails.
+    place: Option<Place>,
+    /// None while the file cannot be opened.
+    database: RwLock<Option<Database>>,
+    /// A call has failed: the file is opened again before the next.
+    failed: AtomicBool,
     sequence: AtomicU64,
+}
+
+/// Where the file is.
+#[derive(Debug)]
+struct Place {
+    files: Arc<dyn Files>,
+    path: PathBuf,
+    /// A sync has failed, and the file was not written again since.
+    doubtful: Arc<AtomicBool>,
 }
 
 /// What one transaction changes.
@@ -56,14 +89,70 @@ pub(crate) type Stored = (String, String, u32, Progress);
 /// Stored deaths: destination, group, partition.
 pub(crate) type StoredDeaths = (String, String, u32, Vec<Deaths>);
 
+impl Place {
+    fn open(&self) -> Result<Database, String> {
+        let at = |error: String| format!("{}: {error}", self.path.display());
+        let opened = guarded(|| {
+            let backend = Backend::open(&*self.files, &self.path, &self.doubtful)?;
+            let small = redb::StorageBackend::len(&backend)? <= VERIFIED_BYTES;
+            let mut database = Builder::new()
+                .set_cache_size(CACHE_BYTES)
+                .create_with_backend(backend)?;
+            // False says that it had to repair something, and has.
+            if small {
+                database.check_integrity()?;
+            }
+            Ok(database)
+        });
+        opened.map_err(|error| at(explain(&error)))
+    }
+}
+
+/// What redb did not do.
+#[derive(Debug)]
+enum Refused {
+    Said(redb::Error),
+    /// It met what it took for impossible: the file is damaged.
+    Panicked,
+}
+
+impl<E: Into<redb::Error>> From<E> for Refused {
+    fn from(error: E) -> Self {
+        Self::Said(error.into())
+    }
+}
+
+/// redb checks what it reads with assertions here and there, and a damaged file must not end the process.
+fn guarded<T>(work: impl FnOnce() -> Result<T, redb::Error>) -> Result<T, Refused> {
+    match catch_unwind(AssertUnwindSafe(work)) {
+        Ok(result) => result.map_err(Refused::Said),
+        Err(_) => Err(Refused::Panicked),
+    }
+}
+
+fn explain(refused: &Refused) -> String {
+    match refused {
+        Refused::Said(redb::Error::Io(error)) if error.kind() != std::io::ErrorKind::InvalidData => {
+            format!("{error}: {}", trouble::cure(error))
+        }
+        Refused::Said(redb::Error::PreviousIo) => {
+            "an earlier call failed: it is opened again with the next".to_owned()
+        }
+        Refused::Said(error) => format!("{error}: {CURE}"),
+        Refused::Panicked => format!("it is damaged: {CURE}"),
+    }
+}
+
 impl State {
     /// Opens or creates the file.
-    pub(crate) fn on_disk(path: &Path) -> Result<Self, String> {
-        let opened = Builder::new().set_cache_size(CACHE_BYTES).create(path);
-        let database = opened.map_err(|error| {
-            format!("{}: {error}: restore this file from a copy, or move it away to begin without stored positions", path.display())
-        })?;
-        Self::new(database).map_err(|error| format!("{}: {error}", path.display()))
+    pub(crate) fn on_disk(files: Arc<dyn Files>, path: &Path) -> Result<Self, String> {
+        let place = Place {
+            files,
+            path: path.to_owned(),
+            doubtful: Arc::default(),
+        };
+        let database = place.open()?;
+        Self::new(Some(place), database)
     }
 
     /// The same in memory.
@@ -72,105 +161,138 @@ impl State {
             .set_cache_size(CACHE_BYTES)
             .create_with_backend(InMemoryBackend::new())
             .map_err(|error| error.to_string())?;
-        Self::new(database).map_err(|error| error.to_string())
+        Self::new(None, database)
     }
 
-    fn new(database: Database) -> Result<Self, redb::Error> {
-        let has_tables = {
-            let reading = database.begin_read()?;
-            reading.list_tables()?.count() == 4
+    fn new(place: Option<Place>, database: Database) -> Result<Self, String> {
+        let state = Self {
+            place,
+            database: RwLock::new(Some(database)),
+            failed: AtomicBool::new(false),
+            sequence: AtomicU64::new(0),
         };
-        if !has_tables {
-            let writing = database.begin_write()?;
-            writing.open_table(PROGRESS)?;
-            writing.open_table(DELAYED)?;
-            writing.open_table(DEATHS)?;
-            writing.open_table(COUNTERS)?;
-            writing.commit()?;
+        let sequence = state.with(|database| {
+            let has_tables = database.begin_read()?.list_tables()?.count() == 4;
+            if !has_tables {
+                let writing = database.begin_write()?;
+                writing.open_table(PROGRESS)?;
+                writing.open_table(DELAYED)?;
+                writing.open_table(DEATHS)?;
+                writing.open_table(COUNTERS)?;
+                writing.commit()?;
+            }
+            let counters = database.begin_read()?.open_table(COUNTERS)?;
+            Ok(counters.get(SEQUENCE)?.map_or(0, |value| value.value()))
+        })?;
+        state.sequence.store(sequence, Ordering::Relaxed);
+        Ok(state)
+    }
+
+    /// Works on the database, which is opened again first if the last call failed.
+    fn with<T>(&self, work: impl FnOnce(&Database) -> Result<T, redb::Error>) -> Result<T, String> {
+        if self.failed.load(Ordering::Acquire) {
+            self.open_again()?;
         }
-        let reading = database.begin_read()?;
-        let sequence = reading
-            .open_table(COUNTERS)?
-            .get(SEQUENCE)?
-            .map_or(0, |value| value.value());
-        drop(reading);
-        Ok(Self {
-            database,
-            sequence: AtomicU64::new(sequence),
+        let opened = read(&self.database);
+        let Some(database) = &*opened else {
+            return Err(self.at("it could not be opened again"));
+        };
+        guarded(|| work(database)).map_err(|refused| {
+            // In memory there is nothing to open again, and nothing that fails.
+            self.failed.store(self.place.is_some(), Ordering::Release);
+            self.at(&explain(&refused))
         })
+    }
+
+    fn open_again(&self) -> Result<(), String> {
+        let Some(place) = &self.place else { return Ok(()) };
+        let mut opened = write(&self.database);
+        if self.failed.load(Ordering::Acquire) {
+            // Two openings of one file would not see each other's pages.
+            *opened = None;
+            *opened = Some(place.open()?);
+            self.failed.store(false, Ordering::Release);
+            tracing::info!(file = %place.path.display(), "opened again after a failure");
+        }
+        Ok(())
+    }
+
+    fn at(&self, reason: &str) -> String {
+        match &self.place {
+            Some(place) => format!("{}: {reason}", place.path.display()),
+            None => reason.to_owned(),
+        }
     }
 
     /// Every stored progress.
     pub(crate) fn progress(&self) -> Result<Vec<Stored>, String> {
-        self.read_progress()
-            .map_err(|error| error.to_string())?
-            .into_iter()
-            .collect()
-    }
-
-    fn read_progress(&self) -> Result<Vec<Result<Stored, String>>, redb::Error> {
-        let table = self.database.begin_read()?.open_table(PROGRESS)?;
-        let mut all = Vec::new();
-        for row in table.iter()? {
-            let (key, value) = row?;
-            let (destination, group, partition) = key.value();
-            all.push(match progress::decode(value.value()) {
-                Some(progress) => Ok((destination.to_owned(), group.to_owned(), partition, progress)),
-                None => Err(format!(
-                    "the progress of {group} in {destination}/{partition} cannot be read: it was written by a newer version, or it is damaged"
-                )),
-            });
-        }
-        Ok(all)
+        let rows = self.with(|database| {
+            let table = database.begin_read()?.open_table(PROGRESS)?;
+            let mut all = Vec::new();
+            for row in table.iter()? {
+                let (key, value) = row?;
+                all.push(read_progress(key.value(), value.value()));
+            }
+            // A row that cannot be reached is a position that is lost.
+            let expected = table.len()?;
+            if expected != all.len() as u64 {
+                let found = all.len();
+                all.push(Err(format!(
+                    "{found} of {expected} positions are there: it is damaged: {CURE}"
+                )));
+            }
+            Ok(all)
+        })?;
+        rows.into_iter()
+            .collect::<Result<_, _>>()
+            .map_err(|reason| self.at(&reason))
     }
 
     /// The deaths of messages. A row that cannot be read is left out: it only says what to be careful with.
     pub(crate) fn deaths(&self) -> Result<Vec<StoredDeaths>, String> {
-        self.read_deaths().map_err(|error| error.to_string())
-    }
-
-    fn read_deaths(&self) -> Result<Vec<StoredDeaths>, redb::Error> {
-        let table = self.database.begin_read()?.open_table(DEATHS)?;
-        let mut all = Vec::new();
-        for row in table.iter()? {
-            let (key, value) = row?;
-            let (destination, group, partition) = key.value();
-            match deaths::decode(value.value()) {
-                Some(deaths) => all.push((destination.to_owned(), group.to_owned(), partition, deaths)),
-                None => tracing::warn!(
-                    destination,
-                    group,
-                    partition,
-                    "the deaths of messages cannot be read, and count anew: they were written by a newer version, or are damaged"
-                ),
+        self.with(|database| {
+            let table = database.begin_read()?.open_table(DEATHS)?;
+            let mut all = Vec::new();
+            for row in table.iter()? {
+                let (key, value) = row?;
+                let (destination, group, partition) = key.value();
+                let partition_bytes = partition.to_le_bytes();
+                let sealing = progress_key(&(destination, group, partition), &partition_bytes);
+                match sealed::unseal(&sealing, value.value()).and_then(deaths::decode) {
+                    Some(deaths) => all.push((destination.to_owned(), group.to_owned(), partition, deaths)),
+                    None => tracing::warn!(
+                        destination,
+                        group,
+                        partition,
+                        "the deaths of messages cannot be read, and count anew: they were written by a newer version, or are damaged"
+                    ),
+                }
             }
-        }
-        Ok(all)
+            Ok(all)
+        })
     }
 
     /// Which generation of marks was counted last.
     pub(crate) fn counted_marks(&self) -> Result<u64, String> {
-        let counted = || -> Result<u64, redb::Error> {
-            let table = self.database.begin_read()?.open_table(COUNTERS)?;
+        self.with(|database| {
+            let table = database.begin_read()?.open_table(COUNTERS)?;
             Ok(table.get(MARKS)?.map_or(0, |value| value.value()))
-        };
-        counted().map_err(|error| error.to_string())
+        })
     }
 
     /// When the first delayed message is due.
     pub(crate) fn first_due(&self) -> Result<Option<Timestamp>, String> {
-        let first = || -> Result<_, redb::Error> {
-            let table = self.database.begin_read()?.open_table(DELAYED)?;
+        self.with(|database| {
+            let table = database.begin_read()?.open_table(DELAYED)?;
             let first = table
                 .first()?
                 .map(|(key, _)| Timestamp::from_millis(key.value().0));
             Ok(first)
-        };
-        first().map_err(|error| error.to_string())
+        })
     }
 
     /// The delayed messages that are due at `now` and come after the row `after`, in order: `rows` at the most, and not
-    /// many more than `bytes`.
+    /// many more than `bytes`. A row that is not as it was written is empty.
     pub(crate) fn due(
         &self,
         after: Option<Due>,
@@ -185,8 +307,8 @@ impl State {
         if after.is_some_and(|Due { due, sequence }| (due, sequence) >= last) {
             return Ok(Vec::new());
         }
-        let read = || -> Result<Vec<Row>, redb::Error> {
-            let table = self.database.begin_read()?.open_table(DELAYED)?;
+        self.with(|database| {
+            let table = database.begin_read()?.open_table(DELAYED)?;
             let mut found = Vec::new();
             let mut size = 0;
             let range = table.range::<(i64, u64)>((first, Bound::Included(last)))?;
@@ -194,33 +316,37 @@ impl State {
                 let (key, value) = row?;
                 size += value.value().len();
                 let (due, sequence) = key.value();
+                let due = Due { due, sequence };
+                let whole = sealed::unseal(&[&delayed_key(due)], value.value());
                 found.push(Row {
-                    due: Due { due, sequence },
-                    bytes: value.value().to_vec().into(),
+                    due,
+                    bytes: whole.unwrap_or_default().to_vec().into(),
                 });
                 if size >= bytes {
                     break;
                 }
             }
             Ok(found)
-        };
-        read().map_err(|error| error.to_string())
+        })
     }
 
-    /// Stores everything in one transaction; when it returns it is durable.
+    /// Stores everything in one transaction; when it returns it is durable. Without changes it finds out whether
+    /// anything can be stored.
     pub(crate) fn store(&self, changes: &Changes<'_>) -> Result<(), String> {
-        self.write(changes).map_err(|error| error.to_string())
+        self.with(|database| self.write(database, changes))
     }
 
-    fn write(&self, changes: &Changes<'_>) -> Result<(), redb::Error> {
-        let mut writing = self.database.begin_write()?;
+    fn write(&self, database: &Database, changes: &Changes<'_>) -> Result<(), redb::Error> {
+        let mut writing = database.begin_write()?;
         {
             let mut table = writing.open_table(PROGRESS)?;
             for (destination, group, partition, progress) in &changes.progress {
-                table.insert(
-                    (*destination, *group, *partition),
-                    progress::encode(progress).as_slice(),
-                )?;
+                let key = (*destination, *group, *partition);
+                let sealed = sealed::seal(
+                    &progress_key(&key, &partition.to_le_bytes()),
+                    progress::encode(progress),
+                );
+                table.insert(key, sealed.as_slice())?;
             }
         }
         if !changes.deaths.is_empty() {
@@ -230,14 +356,15 @@ impl State {
                 if deaths.is_empty() {
                     table.remove(key)?;
                 } else {
-                    table.insert(key, deaths.as_slice())?;
+                    let sealed = sealed::seal(&progress_key(&key, &partition.to_le_bytes()), deaths.clone());
+                    table.insert(key, sealed.as_slice())?;
                 }
             }
         }
         if let Some(generation) = changes.counted_marks {
             writing.open_table(COUNTERS)?.insert(MARKS, generation)?;
         }
-        if !changes.puts.is_empty() || !changes.removed.is_empty() {
+        if !changes.puts.is_empty() || !changes.removed.is_empty() || changes.progress.is_empty() {
             let rows = self.write_delayed(&writing, changes)?;
             writing.set_quick_repair(rows > LARGE);
         }
@@ -256,8 +383,12 @@ impl State {
         }
         // Only one thread writes. A number that a failed transaction took is never used again, which harms nobody.
         for (due, bytes) in &changes.puts {
-            let sequence = self.sequence.fetch_add(1, Ordering::Relaxed);
-            table.insert((due.as_millis(), sequence), *bytes)?;
+            let due = Due {
+                due: due.as_millis(),
+                sequence: self.sequence.fetch_add(1, Ordering::Relaxed),
+            };
+            let sealed = sealed::seal(&[&delayed_key(due)], bytes.to_vec());
+            table.insert((due.due, due.sequence), sealed.as_slice())?;
         }
         let next = self.sequence.load(Ordering::Relaxed);
         writing.open_table(COUNTERS)?.insert(SEQUENCE, next)?;
@@ -265,10 +396,40 @@ impl State {
     }
 }
 
+fn progress_key<'k>((destination, group, _): &(&'k str, &'k str, u32), partition: &'k [u8; 4]) -> [&'k [u8]; 3] {
+    [destination.as_bytes(), group.as_bytes(), partition]
+}
+
+fn delayed_key(due: Due) -> [u8; 16] {
+    ((due.due as u128) << 64 | u128::from(due.sequence)).to_le_bytes()
+}
+
+fn read_progress(key: (&str, &str, u32), value: &[u8]) -> Result<Stored, String> {
+    let (destination, group, partition) = key;
+    let place = || {
+        format!(
+            "the progress of {} in {}/{partition}",
+            group.escape_debug(),
+            destination.escape_debug()
+        )
+    };
+    let Some(whole) = sealed::unseal(&progress_key(&key, &partition.to_le_bytes()), value) else {
+        return Err(format!("{} is damaged: {CURE}", place()));
+    };
+    match progress::decode(whole) {
+        Some(progress) => Ok((destination.to_owned(), group.to_owned(), partition, progress)),
+        None => Err(format!(
+            "{} was written by a newer version: use the release that wrote it, or a newer one",
+            place()
+        )),
+    }
+}
+
 #[cfg(test)]
 #[allow(clippy::single_range_in_vec_init, reason = "a list of ranges is meant")]
 mod tests {
     use super::*;
+    use tidings_log::DiskFiles;
 
     #[test]
     fn progress_and_delayed_messages_survive_reopening() {
@@ -279,7 +440,7 @@ mod tests {
             finished: vec![9..11],
             attempts: vec![(12, 2)],
         };
-        let state = State::on_disk(&path).unwrap();
+        let state = State::on_disk(Arc::new(DiskFiles), &path).unwrap();
         let at = Timestamp::from_millis;
         state
             .store(&Changes {
@@ -290,7 +451,7 @@ mod tests {
             .unwrap();
         drop(state);
 
-        let state = State::on_disk(&path).unwrap();
+        let state = State::on_disk(Arc::new(DiskFiles), &path).unwrap();
         assert_eq!(
             state.progress().unwrap(),
             [("orders".to_owned(), "billing".to_owned(), 3, progress)]
@@ -324,7 +485,7 @@ mod tests {
             b"this is something else, and longer than a header would be",
         )
         .unwrap();
-        let refused = State::on_disk(&path).unwrap_err();
+        let refused = State::on_disk(Arc::new(DiskFiles), &path).unwrap_err();
         assert!(
             refused.contains("state.redb") && refused.contains("restore"),
             "{refused}"

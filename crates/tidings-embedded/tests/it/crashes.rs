@@ -140,7 +140,11 @@ async fn a_position_is_not_stored_when_a_dead_letter_before_it_cannot_be_synced(
     let lane = assigned(&mut source).await.remove(0);
     publish(&broker, "orders.dead", 0, "tea").await.unwrap();
     done(&mut source, lane.lane, lane.epoch, 1);
-    files.inject(Fault::fail(Operation::Sync, EIO).on_names_ending("orders.dead/0/00000000000000000000.log"));
+    files.inject(
+        Fault::fail(Operation::Sync, EIO)
+            .on_names_ending("orders.dead/0/00000000000000000000.log")
+            .forever(),
+    );
     for _ in 0..3 {
         assert!(source.commit().await.unwrap_err().is_transient());
     }
@@ -162,13 +166,17 @@ async fn storing_positions_syncs_only_what_was_appended_to_since() {
         panic!("{lanes:?}")
     };
     publish(&broker, "orders", 2, "more").await.unwrap();
-    let before = files.count(Operation::Sync);
+    let before = files.count_of(Operation::Sync, "log");
     done(&mut source, first.lane, first.epoch, 1);
     source.commit().await.unwrap();
-    assert_eq!(files.count(Operation::Sync), before + 1);
+    assert_eq!(files.count_of(Operation::Sync, "log"), before + 1);
     done(&mut source, second.lane, second.epoch, 1);
     source.commit().await.unwrap();
-    assert_eq!(files.count(Operation::Sync), before + 1, "nothing was appended");
+    assert_eq!(
+        files.count_of(Operation::Sync, "log"),
+        before + 1,
+        "nothing was appended"
+    );
 }
 
 fn latest() -> SourceSpec {

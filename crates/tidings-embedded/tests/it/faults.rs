@@ -90,7 +90,11 @@ async fn after_a_failed_sync_nothing_is_acknowledged_there_and_health_says_why()
     publish(&broker, "orders", 0, "kept").await.unwrap();
     publish(&broker, "orders", 1, "kept").await.unwrap();
     assert_eq!(broker.health(), BinderHealth::Up);
-    files.inject(Fault::fail(Operation::Sync, EIO));
+    files.inject(
+        Fault::fail(Operation::Sync, EIO)
+            .on_names_ending("orders/0/00000000000000000000.log")
+            .forever(),
+    );
     let refused = publish(&broker, "orders", 0, "doubtful").await.unwrap_err();
     assert!(matches!(refused, PublishError::Unavailable { .. }), "{refused}");
     for _ in 0..3 {
