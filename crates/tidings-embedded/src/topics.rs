@@ -5,6 +5,7 @@ use crate::names;
 use crate::partition::Partition;
 use crate::trouble;
 use std::collections::HashMap;
+use std::ffi::OsStr;
 use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -17,6 +18,8 @@ use tidings_log::{Access, Files};
 pub(crate) const CATALOG: &str = "catalog";
 /// What such a file begins with.
 const WORD: &str = "tidings-topic 1";
+/// What the line with the checksum of the lines before begins with. No name has a slash.
+const SUM: &str = "sum/";
 /// The most partitions of a destination.
 pub(crate) const MAX_PARTITIONS: u32 = 10_000;
 /// The longest such file: a name, a number, and some words.
@@ -128,9 +131,11 @@ impl Topics {
             Err(error) if error.kind() == io::ErrorKind::InvalidData => String::new(),
             text => text.map_err(trouble::at(path))?,
         };
-        let Some((name, partitions)) = parse(&text) else {
+        let own = |(name, _): &(&str, u32)| path.file_name() == Some(OsStr::new(&names::directory(name)));
+        let Some((name, partitions)) = parse(&text).filter(own) else {
             return Err(format!(
-                "{} is damaged or of a newer version: restore it, or write the lines `{WORD}`, `partitions N`, `name NAME`",
+                "{} is damaged or of a newer version: restore it, or write the lines `{WORD}`, `partitions N`, \
+                 `name NAME` with the number and the name that it had",
                 path.display()
             ));
         };
@@ -196,7 +201,7 @@ fn create_files(files: &dyn Files, root: &Path, name: &str, partitions: u32) -> 
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
         _ => {}
     }
-    let text = format!("{WORD}\npartitions {partitions}\nname {name}\n");
+    let text = encode(name, partitions);
     let file = files.create(&scratch).map_err(&failed)?;
     let mut written = 0;
     while let Some(rest) = text.as_bytes().get(written..).filter(|rest| !rest.is_empty()) {
@@ -224,8 +229,23 @@ fn read_file(files: &dyn Files, path: &Path) -> io::Result<String> {
     String::from_utf8(bytes).map_err(|_| io::ErrorKind::InvalidData.into())
 }
 
-/// Name and number of partitions.
+/// What such a file holds: for people, and a checksum, because one flipped bit in the number would send keys to other
+/// partitions.
+fn encode(name: &str, partitions: u32) -> String {
+    let text = format!("{WORD}\npartitions {partitions}\nname {name}\n");
+    let sum = crc32c::crc32c(text.as_bytes());
+    format!("{text}{SUM}{sum:08x}\n")
+}
+
+/// Name and number of partitions. A file that somebody wrote by hand has no checksum.
 fn parse(text: &str) -> Option<(&str, u32)> {
+    let text = match text.rsplit_once(SUM) {
+        Some((text, sum)) => {
+            let expected = format!("{:08x}\n", crc32c::crc32c(text.as_bytes()));
+            (sum == expected).then_some(text)?
+        }
+        None => text,
+    };
     let mut lines = text.strip_suffix('\n')?.split('\n');
     if lines.next()? != WORD {
         return None;
@@ -277,5 +297,13 @@ mod tests {
             parse("tidings-topic 1\npartitions 2\nname a b\n"),
             Some(("a b", 2))
         );
+        let whole = encode("orders", 4);
+        assert_eq!(parse(&whole), Some(("orders", 4)));
+        for bit in 0..whole.len() * 8 {
+            let mut flipped = whole.clone().into_bytes();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            let flipped = String::from_utf8(flipped).unwrap_or_default();
+            assert_eq!(parse(&flipped), None, "{flipped:?}");
+        }
     }
 }

@@ -138,6 +138,9 @@ fn explain(refused: &Refused) -> String {
         Refused::Said(redb::Error::PreviousIo) => {
             "an earlier call failed: it is opened again with the next".to_owned()
         }
+        Refused::Said(redb::Error::DatabaseAlreadyOpen) => {
+            "another process has it open: stop that process, or open the directory read-only".to_owned()
+        }
         Refused::Said(error) => format!("{error}: {CURE}"),
         Refused::Panicked => format!("it is damaged: {CURE}"),
     }

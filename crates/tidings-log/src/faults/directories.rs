@@ -106,11 +106,8 @@ impl Names {
     }
 
     /// Brings names and contents into the state that a crash leaves.
-    pub(super) fn crash(&mut self, inner: &dyn Files, loss: Loss) -> io::Result<()> {
-        let mut dice = Dice(match loss {
-            Loss::Some { seed } => seed,
-            Loss::Nothing | Loss::Unsynced => 0,
-        });
+    pub(super) fn crash(&mut self, inner: &dyn Files, loss: Loss) -> io::Result<bool> {
+        let mut dice = Dice::of(loss);
         // Descending, so that what is in a directory is settled before the directory itself may go.
         for dir in self.changes.keys().rev().cloned().collect::<Vec<_>>() {
             self.crash_directory(inner, &dir, (loss, &mut dice))?;
@@ -120,7 +117,7 @@ impl Names {
             let file = inner.open(&content.path, Access::ReadWrite)?;
             content.crash(&*file, loss, &mut dice)?;
         }
-        Ok(())
+        Ok(dice.has_more())
     }
 
     fn crash_directory(
@@ -137,7 +134,7 @@ impl Names {
                 return Ok(());
             }
             Loss::Unsynced => 0,
-            Loss::Some { .. } => dice.up_to(changes.len() as u64) as usize,
+            Loss::Some { .. } | Loss::Chosen { .. } => dice.up_to(changes.len() as u64) as usize,
         };
         for change in changes.split_off(kept.min(changes.len())).into_iter().rev() {
             self.undo(inner, change)?;

@@ -69,14 +69,26 @@ impl Content {
     /// Brings the file into the state that a crash leaves.
     pub(super) fn crash(&mut self, file: &dyn LogFile, loss: Loss, dice: &mut Dice) -> io::Result<()> {
         let len = file.len()?;
-        let (keep_len, keep_percent) = match loss {
-            // The system lives on and will still write, or not, what it would have.
-            Loss::Nothing => return Ok(()),
-            Loss::Unsynced => (self.durable_len, 0),
-            Loss::Some { .. } => (self.choose_len(len, dice), dice.choose([0, 30, 70, 95, 100])),
-        };
         let mut lost = std::mem::take(&mut self.dirty);
-        lost.retain(|_, _| dice.up_to(99) >= keep_percent);
+        let keep_len = match loss {
+            // The system lives on and will still write, or not, what it would have.
+            Loss::Nothing => {
+                self.dirty = lost;
+                return Ok(());
+            }
+            Loss::Unsynced => self.durable_len,
+            Loss::Some { .. } => {
+                let keep_len = self.choose_len(len, dice);
+                let keep_percent = dice.choose([0, 30, 70, 95, 100]);
+                lost.retain(|_, _| dice.up_to(99) >= keep_percent);
+                keep_len
+            }
+            Loss::Chosen { .. } => {
+                let keeps_len = len == self.durable_len || dice.up_to(1) == 1;
+                lost.retain(|_, _| dice.up_to(1) == 0);
+                if keeps_len { len } else { self.durable_len }
+            }
+        };
         lost.append(&mut self.dropped);
         for (sector, mut bytes) in lost {
             bytes.resize(SECTOR as usize, 0);

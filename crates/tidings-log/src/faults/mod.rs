@@ -53,6 +53,12 @@ pub enum Loss {
         /// The same seed after the same calls leaves the same.
         seed: u64,
     },
+    /// One of all the ways in which sectors, lengths and changes of directories can be there or not; a file has the
+    /// length that was synced or the present one. Count up from 0 until [`FaultyFiles::crash`] says that it was the last.
+    Chosen {
+        /// Which one.
+        number: u64,
+    },
 }
 
 /// Files with faults. It tells what is on the disk from what only the system's memory holds, as POSIX does: bytes
@@ -115,11 +121,12 @@ impl FaultyFiles {
         *write(&self.shared.before_sync) = Some(Arc::new(hook));
     }
 
-    /// Crashes: what was open is dead, and the files hold what the loss leaves. Open them again from here.
+    /// Crashes: what was open is dead, and the files hold what the loss leaves. Open them again from here. Whether there
+    /// are more ways than [`Loss::Chosen`] had chosen up to now.
     ///
     /// # Errors
     /// When the files below can't be brought into that state.
-    pub fn crash(&self, loss: Loss) -> io::Result<()> {
+    pub fn crash(&self, loss: Loss) -> io::Result<bool> {
         let mut names = lock(&self.shared.names);
         self.shared.life.fetch_add(1, Ordering::SeqCst);
         names.crash(&*self.shared.inner, loss)
@@ -238,25 +245,57 @@ impl fmt::Debug for FaultyFiles {
     }
 }
 
-/// Numbers from a seed (splitmix64): enough to choose what is lost, and the same on every machine.
+/// Where the choices of a crash come from.
 #[derive(Debug)]
-struct Dice(u64);
+enum Dice {
+    /// Numbers from a seed (splitmix64): enough to choose what is lost, and the same on every machine.
+    Seeded(u64),
+    /// The digits of a number, each to the base of how many ways there are at its place.
+    Counted {
+        rest: u64,
+        /// Every digit was the highest until now.
+        is_last: bool,
+    },
+}
 
 impl Dice {
-    fn roll(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
+    fn of(loss: Loss) -> Self {
+        match loss {
+            Loss::Some { seed } => Self::Seeded(seed),
+            Loss::Chosen { number } => Self::Counted {
+                rest: number,
+                is_last: true,
+            },
+            Loss::Nothing | Loss::Unsynced => Self::Seeded(0),
+        }
     }
 
     /// A number up to and including `most`.
     fn up_to(&mut self, most: u64) -> u64 {
-        self.roll() % most.saturating_add(1).max(1)
+        let ways = most.saturating_add(1).max(1);
+        match self {
+            Self::Seeded(state) => {
+                *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+                let mixed = (*state ^ (*state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+                let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+                (mixed ^ (mixed >> 31)) % ways
+            }
+            Self::Counted { rest, is_last } => {
+                let digit = *rest % ways;
+                *rest /= ways;
+                *is_last &= digit == most;
+                digit
+            }
+        }
     }
 
     fn choose<const N: usize>(&mut self, from: [u64; N]) -> u64 {
         let chosen = self.up_to(N as u64 - 1) as usize;
         from.get(chosen).copied().unwrap_or_default()
+    }
+
+    /// Whether there are choices that were not made with a lower number.
+    fn has_more(&self) -> bool {
+        matches!(self, Self::Counted { is_last: false, .. })
     }
 }
