@@ -5,6 +5,7 @@
 )]
 #![allow(clippy::single_range_in_vec_init, reason = "a list of ranges is meant")]
 
+mod clocks;
 mod crashes;
 mod deaths;
 mod delayed;
@@ -20,5 +21,6 @@ mod opening;
 mod owner;
 mod publishing;
 mod reading;
+mod real_disk;
 mod retention;
 mod support;

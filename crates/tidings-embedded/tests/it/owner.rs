@@ -116,6 +116,31 @@ async fn a_directory_of_a_newer_version_is_refused_by_both_versions() {
     }
 }
 
+#[tokio::test]
+async fn a_second_owner_is_refused_also_when_somebody_removed_the_lock_file() {
+    let root = tempfile::tempdir().unwrap();
+    let broker = disk(root.path(), Fsync::Os);
+    std::fs::remove_file(root.path().join("LOCK")).unwrap();
+    let refused = EmbeddedBroker::open(options(root.path()))
+        .unwrap_err()
+        .to_string();
+    assert!(
+        refused.contains("state.redb") && refused.contains("another process has it open"),
+        "{refused}"
+    );
+    prepare(&broker, "orders", 1).await;
+    publish(&broker, "orders", 0, "the first goes on").await.unwrap();
+}
+
+#[tokio::test]
+async fn whatever_a_lock_file_holds_it_does_not_keep_the_next_owner_away() {
+    let root = tempfile::tempdir().unwrap();
+    for content in [&b""[..], b"4711\n", &[0xff; 5_000]] {
+        std::fs::write(root.path().join("LOCK"), content).unwrap();
+        disk(root.path(), Fsync::Os).close().await.unwrap();
+    }
+}
+
 #[test]
 fn without_a_runtime_it_says_so() {
     let refused =
