@@ -8,6 +8,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use tidings::{App, Json, on};
+use tidings_core::{Binder, Message, Outgoing};
+use tidings_embedded::{EmbeddedBroker, EmbeddedOptions, Fsync, Location};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -20,6 +22,8 @@ use crate::order::{self, Order};
 pub(crate) const MARK: &str = "child";
 /// What a child says when it has handled its first message, or is ready where there is none.
 pub(crate) const WORD: &str = "handled";
+/// What a part that opens a broker does with it.
+const USE_ALL: &str = "use-all";
 
 /// A part and its arguments, as the parent writes them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +36,8 @@ pub(crate) enum Part {
     FirstOwn { url: String },
     /// An app whose handler takes 5 ms a message, before a topic with far more than it can handle.
     Slow { url: String, group: String },
+    /// A broker that is opened, and used once in every partition if it says so; then it is idle.
+    Open { directory: String, doing: String },
 }
 
 impl Part {
@@ -42,6 +48,7 @@ impl Part {
             Part::First { url, group } => vec![MARK, "first", url, group],
             Part::FirstOwn { url } => vec![MARK, "first-own", url],
             Part::Slow { url, group } => vec![MARK, "slow", url, group],
+            Part::Open { directory, doing } => vec![MARK, "open", directory, doing],
         }
     }
 
@@ -58,6 +65,10 @@ impl Part {
             ["slow", url, group] => Some(Part::Slow {
                 url: owned(url),
                 group: owned(group),
+            }),
+            ["open", directory, doing] => Some(Part::Open {
+                directory: owned(directory),
+                doing: owned(doing),
             }),
             _ => None,
         }
@@ -84,6 +95,7 @@ fn play(part: &Part, runtime: &Runtime) -> Result<(), BenchError> {
         Part::ByHand { file } => runtime.block_on(by_hand(Path::new(file))),
         Part::First { url, group } => runtime.block_on(app(url, group, Duration::ZERO, false)),
         Part::FirstOwn { url } => runtime.block_on(app(url, "first", Duration::ZERO, true)),
+        Part::Open { directory, doing } => runtime.block_on(open(directory, doing == USE_ALL)),
         Part::Slow { url, group } => runtime.block_on(app(url, group, Duration::from_millis(5), false)),
     }
 }
@@ -122,6 +134,31 @@ async fn app(url: &str, group: &str, wait: Duration, publishes: bool) -> Result<
         .map_err(BenchError::part("draining the app"))
 }
 
+async fn open(directory: &str, use_all: bool) -> Result<(), BenchError> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(BenchError::system("waiting for signals"))?;
+    let location = Location::Directory(directory.into());
+    let options = EmbeddedOptions::new(location).fsync(Fsync::Os);
+    let broker = EmbeddedBroker::open(options).map_err(BenchError::part("opening the broker"))?;
+    if use_all {
+        let sink = Binder::sink(&broker);
+        let all = Binder::destinations(&broker).await;
+        for topic in all.map_err(BenchError::part("listing topics"))? {
+            for partition in 0..topic.partitions {
+                let mut outgoing = Outgoing::new(topic.name.clone(), Message::new("used"));
+                outgoing.partition = Some(partition);
+                sink.publish(outgoing)
+                    .await
+                    .map_err(BenchError::part("publishing"))?;
+            }
+        }
+    }
+    say();
+    terminate.recv().await;
+    Binder::close(&broker)
+        .await
+        .map_err(BenchError::part("closing the broker"))
+}
+
 /// Says the word once, at once: the parent's clock waits for it.
 fn say() {
     static SAID: std::sync::Once = std::sync::Once::new();
@@ -150,6 +187,10 @@ mod tests {
             Part::Slow {
                 url: "embedded:d".into(),
                 group: "g".into(),
+            },
+            Part::Open {
+                directory: "d".into(),
+                doing: "idle".into(),
             },
         ] {
             let arguments: Vec<String> = part.arguments().into_iter().skip(1).map(str::to_owned).collect();

@@ -21,6 +21,15 @@ impl Spread {
         }
     }
 
+    /// The same spread, farther up or down.
+    pub(crate) fn shifted(self, by: f64) -> Self {
+        Self {
+            median: self.median + by,
+            low: self.low + by,
+            high: self.high + by,
+        }
+    }
+
     /// The spread of some values; all zero when there are none.
     pub(crate) fn of(values: impl IntoIterator<Item = f64>) -> Self {
         let mut values: Vec<f64> = values.into_iter().collect();

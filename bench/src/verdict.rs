@@ -54,6 +54,7 @@ pub(crate) enum Unit {
     Nanoseconds,
     Milliseconds,
     Megabytes,
+    Kibibytes,
     /// Allocations per message.
     Allocations,
     Count,
@@ -70,6 +71,7 @@ impl Unit {
             Unit::Nanoseconds => format!("{value:.1} ns"),
             Unit::Milliseconds => format!("{value:.1} ms"),
             Unit::Megabytes => format!("{value:.1} MB"),
+            Unit::Kibibytes => format!("{value:.2} KiB"),
             Unit::Allocations => format!("{value:.4}"),
             Unit::Count => format!("{value:.0}"),
         }
@@ -83,6 +85,7 @@ impl Unit {
             Unit::Nanoseconds => "ns_per_message",
             Unit::Milliseconds => "ms",
             Unit::Megabytes => "MB",
+            Unit::Kibibytes => "KiB",
             Unit::Allocations => "allocations_per_message",
             Unit::Count => "count",
         }

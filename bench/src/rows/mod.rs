@@ -7,6 +7,8 @@ mod w18;
 mod w22;
 mod w22_broker;
 mod w22_rival;
+mod w23;
+mod w23_idle;
 mod w7;
 mod w8;
 
@@ -77,6 +79,11 @@ pub(crate) const ROWS: &[Row] = &[
         name: "W22",
         about: "in memory, one thread and two: no decoding, a small JSON, the 256-byte JSON",
         run: w22::run,
+    },
+    Row {
+        name: "W23",
+        about: "growth: 1 to 1,000 partitions, 10,000 topics, 200 subscriptions; what is idle",
+        run: w23::run,
     },
 ];
 

@@ -14,9 +14,9 @@ use tidings_log::faults::{EIO, Fault, FaultyFiles, Operation};
 use tidings_runtime::{DeadLetterTarget, Input, SubscriptionSpec, start};
 use tokio::time::{Instant, sleep};
 
-const NAMES: [&str; 3] = ["orders", "orders.billing.retry", "orders.DLT"];
+pub(crate) const NAMES: [&str; 3] = ["orders", "orders.billing.retry", "orders.DLT"];
 
-fn engine(broker: &EmbeddedBroker, subscription: Subscription<()>) -> SubscriptionSpec {
+pub(crate) fn engine(broker: &EmbeddedBroker, subscription: Subscription<()>) -> SubscriptionSpec {
     let [orders, retry, letters] = NAMES;
     let parts = subscription.into_parts();
     let mut policy = Policy::default();

@@ -1,0 +1,274 @@
+//! W23: what a message costs as a service grows, beside the same service when it was small; and what it costs to have
+//! much that is idle.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tidings_core::{
+    Binder, Create, DestinationSpec, Message, Outgoing, Progress, Sink, Source, SourceEvent, SourceInput,
+    SourceSpec, Start,
+};
+use tidings_embedded::{EmbeddedBroker, EmbeddedOptions, EmbeddedSource, Fsync, Location};
+use tokio::runtime::Runtime;
+
+use crate::arms::topic;
+use crate::error::BenchError;
+use crate::measure::{Figure, Sample, timed};
+use crate::pairs::Pairs;
+use crate::report::Line;
+use crate::rows::{Setting, w23_idle};
+use crate::verdict::{Target, Unit};
+
+/// Of each arm: enough that every partition of the largest gets some.
+const MESSAGES: u64 = 60_000;
+/// A message costs at the most this much of what it cost when there was one.
+const GROWTH: f64 = 1.2;
+
+/// How large a service is.
+#[derive(Debug, Clone, Copy)]
+struct Size {
+    topics: u32,
+    partitions: u32,
+    /// Groups, each of which reads the first topic.
+    subscriptions: u32,
+}
+
+const ONE: Size = Size {
+    topics: 1,
+    partitions: 1,
+    subscriptions: 1,
+};
+
+/// What is done with messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pace {
+    /// Each is read before the next is published: whatever is looked through for one message shows.
+    Single,
+    /// All are published one by one, then all are read.
+    Backlog,
+    /// They are published to all topics in turn, and not read.
+    Publish,
+}
+
+/// Partitions, topics and subscriptions, each beside one; then what is idle.
+pub(crate) fn run(setting: &Setting<'_>) -> Result<Vec<Line>, BenchError> {
+    let mut lines = Vec::new();
+    for partitions in [10, 100, 1_000] {
+        let size = Size { partitions, ..ONE };
+        let paces = [Pace::Single, Pace::Backlog];
+        lines.extend(growth(
+            setting,
+            &format!("{partitions} partitions"),
+            size,
+            &paces,
+        )?);
+    }
+    for topics in [100, 10_000] {
+        let size = Size { topics, ..ONE };
+        let paces = [Pace::Single, Pace::Publish];
+        lines.extend(growth(setting, &format!("{topics} topics"), size, &paces)?);
+    }
+    for subscriptions in [10, 200] {
+        let size = Size { subscriptions, ..ONE };
+        let paces = [Pace::Backlog];
+        lines.extend(growth(
+            setting,
+            &format!("{subscriptions} subscriptions"),
+            size,
+            &paces,
+        )?);
+    }
+    lines.extend(w23_idle::run(setting)?);
+    Ok(lines)
+}
+
+fn growth(setting: &Setting<'_>, what: &str, size: Size, paces: &[Pace]) -> Result<Vec<Line>, BenchError> {
+    let (large, small) = (Bench::new(setting, size)?, Bench::new(setting, ONE)?);
+    let mut lines = Vec::new();
+    for pace in paces {
+        let how = match pace {
+            Pace::Single => "published and read one at a time",
+            Pace::Backlog => "published one by one, then read",
+            Pace::Publish => "published to all in turn",
+        };
+        let rounds = setting.length.rounds();
+        let pairs = Pairs::run(rounds, || large.run(*pace), || small.run(*pace))?;
+        let ratio = (Unit::Ratio, pairs.ratio(Figure::CpuNanoseconds));
+        lines.push(
+            Line::new(
+                format!("{what}: {how}, processor time"),
+                "the same with 1",
+                ratio,
+                Target::AtMost(GROWTH),
+            )
+            .with("ours", Unit::Nanoseconds, pairs.ours(Figure::CpuNanoseconds))
+            .with(
+                "with 1",
+                Unit::Nanoseconds,
+                pairs.reference(Figure::CpuNanoseconds),
+            ),
+        );
+    }
+    Ok(lines)
+}
+
+/// A broker of that size.
+struct Bench {
+    runtime: Runtime,
+    broker: EmbeddedBroker,
+    names: Vec<Arc<str>>,
+    size: Size,
+    messages: u64,
+    _directory: tempfile::TempDir,
+}
+
+impl Bench {
+    fn new(setting: &Setting<'_>, size: Size) -> Result<Self, BenchError> {
+        let directory = setting.directory()?;
+        let runtime = topic::runtime()?;
+        let broker = runtime.block_on(open(directory.path(), size.topics, size.partitions))?;
+        Ok(Self {
+            runtime,
+            broker,
+            names: (0..size.topics).map(name).collect(),
+            size,
+            messages: setting.length.messages(MESSAGES),
+            _directory: directory,
+        })
+    }
+
+    /// A message that several groups read counts as several.
+    fn run(&self, pace: Pace) -> Result<Sample, BenchError> {
+        let readers = match pace {
+            Pace::Publish => 0,
+            Pace::Single | Pace::Backlog => self.size.subscriptions,
+        };
+        let published = self.messages / u64::from(readers.max(1));
+        let mut sources = Vec::new();
+        for _ in 0..readers {
+            sources.push(self.runtime.block_on(self.subscribe())?);
+        }
+        let work = || self.runtime.block_on(self.work(pace, published, &mut sources));
+        let (sample, done) = timed(published * u64::from(readers.max(1)), work);
+        done?;
+        for mut source in sources {
+            self.runtime
+                .block_on(source.close())
+                .map_err(BenchError::part("closing a source"))?;
+        }
+        Ok(sample)
+    }
+
+    async fn work(
+        &self,
+        pace: Pace,
+        published: u64,
+        sources: &mut [EmbeddedSource],
+    ) -> Result<(), BenchError> {
+        let sink = Binder::sink(&self.broker);
+        for number in 0..published {
+            self.publish(&sink, pace, number).await?;
+            if pace == Pace::Single {
+                for source in &mut *sources {
+                    read(source, 1).await?;
+                }
+            }
+        }
+        if pace == Pace::Backlog {
+            for source in sources {
+                read(source, published).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn publish(&self, sink: &Arc<dyn Sink>, pace: Pace, number: u64) -> Result<(), BenchError> {
+        let topic = match pace {
+            Pace::Publish => number as usize % self.names.len(),
+            Pace::Single | Pace::Backlog => 0,
+        };
+        let Some(name) = self.names.get(topic) else {
+            return Ok(());
+        };
+        let message = Message::new(&b"a payload of sixty-four bytes, as small events often have it...."[..]);
+        let mut outgoing = Outgoing::new(name.clone(), message);
+        outgoing.partition = Some((number % u64::from(self.size.partitions)) as u32);
+        sink.publish(outgoing)
+            .await
+            .map(drop)
+            .map_err(BenchError::part("publishing"))
+    }
+
+    async fn subscribe(&self) -> Result<EmbeddedSource, BenchError> {
+        let spec = SourceSpec {
+            subscription: "growth".into(),
+            group: Some(topic::fresh_group().into()),
+            inputs: vec![SourceInput {
+                destination: name(0),
+                retry: None,
+            }],
+            start: Start::Latest,
+            max_batch_bytes: 1 << 20,
+            commit_interval: Duration::from_millis(100),
+            commit_every: 10_000,
+            revoke_timeout: Duration::from_secs(5),
+        };
+        let mut source = Binder::subscribe(&self.broker, spec)
+            .await
+            .map_err(BenchError::part("subscribing"))?;
+        // Until everything is assigned and it waits.
+        while !matches!(next(&mut source).await?, SourceEvent::Idle) {}
+        Ok(source)
+    }
+}
+
+fn name(number: u32) -> Arc<str> {
+    format!("topic-{number}").into()
+}
+
+/// Opens a broker and makes topics of so many partitions.
+pub(super) async fn open(
+    directory: &Path,
+    topics: u32,
+    partitions: u32,
+) -> Result<EmbeddedBroker, BenchError> {
+    let options = EmbeddedOptions::new(Location::Directory(directory.to_owned())).fsync(Fsync::Os);
+    let broker = EmbeddedBroker::open(options).map_err(BenchError::part("opening the broker"))?;
+    for number in 0..topics {
+        let spec = DestinationSpec {
+            name: name(number),
+            partitions,
+            create: Create::IfMissing,
+            retention_time: None,
+            retention_bytes: None,
+        };
+        Binder::prepare(&broker, spec)
+            .await
+            .map_err(BenchError::part("creating a topic"))?;
+    }
+    Ok(broker)
+}
+
+async fn next(source: &mut EmbeddedSource) -> Result<SourceEvent, BenchError> {
+    source.next().await.map_err(BenchError::part("reading"))
+}
+
+/// Reads so many messages and reports them as finished.
+async fn read(source: &mut EmbeddedSource, count: u64) -> Result<(), BenchError> {
+    let mut left = count;
+    while left > 0 {
+        if let SourceEvent::Batch(batch) = next(source).await? {
+            left = left.saturating_sub(batch.len() as u64);
+            let Some(last) = batch.records().last() else {
+                continue;
+            };
+            let progress = Progress {
+                watermark: last.offset + 1,
+                ..Progress::default()
+            };
+            source.progress(batch.lane(), batch.epoch(), progress);
+        }
+    }
+    Ok(())
+}
