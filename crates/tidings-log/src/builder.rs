@@ -113,6 +113,7 @@ impl FrameBuilder {
             body_len: body.len() as u32,
             base: 0,
             count: self.count,
+            layout: frame::Layout::Dense,
             first_timestamp: self.first_timestamp,
             max_timestamp: self.max_timestamp,
             synced: 0,

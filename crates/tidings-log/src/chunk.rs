@@ -27,12 +27,22 @@ pub struct RecordView {
     pub payload: Option<Span>,
 }
 
-/// Consecutive records. All keys, headers and payloads are views into one memory with one reference count.
+/// Offsets whose records are gone for good, because an operator had the log repaired.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lost {
+    /// The offsets.
+    pub offsets: std::ops::Range<u64>,
+    /// What the repair noted.
+    pub reason: String,
+}
+
+/// Records in the order of their offsets. All keys, headers and payloads are views into one memory with one reference count.
 #[derive(Clone)]
 pub struct Chunk {
     memory: Bytes,
     records: Vec<RecordView>,
     next: u64,
+    lost: Vec<Lost>,
 }
 
 impl Chunk {
@@ -41,7 +51,17 @@ impl Chunk {
             memory,
             records,
             next,
+            lost: Vec::new(),
         }
+    }
+
+    pub(crate) fn with_lost(mut self, lost: Vec<Lost>) -> Self {
+        self.lost = lost;
+        self
+    }
+
+    pub(crate) fn take_lost(&mut self) -> Vec<Lost> {
+        std::mem::take(&mut self.lost)
     }
 
     /// No records; reading goes on at `next`.
@@ -69,7 +89,13 @@ impl Chunk {
         self.memory.len()
     }
 
-    /// The records, in the order of their offsets, which have no gaps.
+    /// What was lost between where the read began and [`Chunk::next_offset`]. Empty unless the log was repaired.
+    pub fn lost(&self) -> &[Lost] {
+        &self.lost
+    }
+
+    /// The records, in the order of their offsets. Offsets are missing where compaction removed a record, and where one
+    /// was [lost](Chunk::lost).
     pub fn records(&self) -> &[RecordView] {
         &self.records
     }
@@ -117,6 +143,7 @@ impl fmt::Debug for Chunk {
             .field("records", &self.records.len())
             .field("next", &self.next)
             .field("memory_bytes", &self.memory.len())
+            .field("lost", &self.lost)
             .finish()
     }
 }

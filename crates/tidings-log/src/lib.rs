@@ -47,6 +47,7 @@
 
 mod builder;
 mod chunk;
+mod compaction;
 mod damage;
 mod error;
 pub mod faults;
@@ -57,12 +58,15 @@ mod log;
 mod options;
 mod place;
 mod recovery;
+mod rewrite;
 mod scan;
 mod segments;
+mod walk;
 
 pub use builder::FrameBuilder;
-pub use chunk::{Chunk, RecordView, Span};
+pub use compaction::{Compacted, Compaction, Throttle};
+pub use chunk::{Chunk, Lost, RecordView, Span};
 pub use error::LogError;
 pub use files::{Access, DiskFiles, FileEntry, Files, LogFile, MemoryFiles, PooledFiles};
-pub use log::PartitionLog;
+pub use log::{Copied, Frozen, PartitionLog};
 pub use options::{Cut, LogOptions, Recovery, Retention};

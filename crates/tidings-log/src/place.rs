@@ -18,7 +18,7 @@ pub(crate) struct Place {
 pub(crate) struct Listing {
     /// Base offset and bytes of the segment files, ascending.
     pub(crate) segments: Vec<(u64, u64)>,
-    /// The base offsets of the index files, and the names of index files that were never finished.
+    /// The base offsets of the index files, and the names of files that were never finished.
     indexes: Vec<u64>,
     drafts: Vec<String>,
 }
@@ -35,6 +35,11 @@ impl Place {
 
     pub(crate) fn index(&self, base: u64) -> PathBuf {
         self.dir.join(format!("{base:020}.index"))
+    }
+
+    /// Where a segment is written that will replace another.
+    pub(crate) fn draft(&self, base: u64) -> PathBuf {
+        self.dir.join(format!("{base:020}.log.new"))
     }
 
     /// Creates the directory, so that it is there after a crash too.
@@ -68,7 +73,7 @@ impl Place {
             match (base_of(stem), kind) {
                 (Some(base), "log") => listing.segments.push((base, entry.len)),
                 (Some(base), "index") => listing.indexes.push(base),
-                (Some(_), "index.new") => listing.drafts.push(entry.name),
+                (Some(_), "index.new" | "log.new") => listing.drafts.push(entry.name),
                 // Other files are not ours to judge.
                 _ => {}
             }
@@ -159,7 +164,7 @@ impl Place {
             Err(HeaderFlaw::Newer(found)) => Err(LogError::NewerVersion {
                 file: path,
                 found,
-                supported: segment::VERSION,
+                supported: segment::REWRITTEN,
             }),
         }
     }

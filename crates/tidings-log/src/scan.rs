@@ -54,6 +54,11 @@ impl<'a> Scan<'a> {
         self
     }
 
+    /// Position and offset at which the next frame must begin.
+    pub(crate) fn place(&self) -> (u64, u64) {
+        (self.position, self.expected)
+    }
+
     /// The next frame. It does not go on behind a flaw.
     pub(crate) fn step(&mut self) -> io::Result<Step> {
         if self.position >= self.end {

@@ -5,7 +5,7 @@ use crate::format::index::{Entry, Index, Kind, Mark};
 use crate::format::segment::SegmentHeader;
 use crate::lock::read;
 use crate::scan::Tail;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, RwLock};
 
 /// All segments at one moment. It is replaced, never changed, so that readers keep what they began with.
@@ -52,6 +52,10 @@ pub(crate) struct Sealed {
     pub(crate) bytes: u64,
     /// Known once it was opened.
     pub(crate) max_timestamp: OnceLock<i64>,
+    /// When compaction had first looked at all of it; known once compaction has asked.
+    pub(crate) cleaned_at: OnceLock<u32>,
+    /// Whether it was looked through for tombstones since their time was over.
+    pub(crate) swept: AtomicBool,
 }
 
 impl Sealed {
@@ -61,6 +65,8 @@ impl Sealed {
             next,
             bytes,
             max_timestamp: OnceLock::new(),
+            cleaned_at: OnceLock::new(),
+            swept: AtomicBool::new(false),
         }
     }
 }
@@ -149,6 +155,11 @@ impl OpenedCache {
             recent.remove(0);
         }
         recent.push(opened);
+    }
+
+    /// Closes the segment, which has got another file.
+    pub(crate) fn forget(&self, base: u64) {
+        crate::lock::lock(&self.recent).retain(|opened| opened.base != base);
     }
 
     /// Closes what is below the offset.

@@ -68,6 +68,10 @@ impl Files for DiskFiles {
         fs::rename(from, to)
     }
 
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::hard_link(from, to)
+    }
+
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         // The parent of a relative path of one name is the empty path, which means here.
         let here = dir.as_os_str().is_empty();

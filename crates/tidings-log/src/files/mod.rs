@@ -64,6 +64,15 @@ pub trait Files: Send + Sync + Debug + 'static {
     /// As the operating system reports them.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
 
+    /// Gives a file a second name on the same file system, where that is possible.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::Unsupported`] where it is not, which is the default: copy it then.
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let _ = (from, to);
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     /// Makes what was created, renamed and removed in the directory outlive a crash of the machine.
     ///
     /// # Errors

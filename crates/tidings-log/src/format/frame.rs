@@ -10,6 +10,9 @@ pub(crate) const MAGIC: [u8; 4] = [0x9d, b'T', b'F', 0xf1];
 /// The most bytes of a frame in this format, whatever the options say.
 pub(crate) const MOST_BYTES: u32 = 1 << 30;
 
+/// The most bytes of the note in a frame of lost offsets.
+pub(crate) const MOST_NOTE_BYTES: u32 = 4 << 10;
+
 /// Why bytes are not a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Flaw {
@@ -34,6 +37,37 @@ impl fmt::Display for Flaw {
     }
 }
 
+/// How the body of a frame is to be read. Only segments of version 2 have others than the first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Layout {
+    /// A record for each offset.
+    #[default]
+    Dense,
+    /// Records for some of the offsets: compaction removed the others.
+    Sparse,
+    /// No records: repair took them out. The body says why.
+    Lost,
+}
+
+impl Layout {
+    fn code(self) -> u32 {
+        match self {
+            Self::Dense => 0,
+            Self::Sparse => 1,
+            Self::Lost => 2,
+        }
+    }
+
+    fn of_code(code: u32) -> Option<Self> {
+        match code {
+            0 => Some(Self::Dense),
+            1 => Some(Self::Sparse),
+            2 => Some(Self::Lost),
+            _ => None,
+        }
+    }
+}
+
 /// A frame header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct FrameHeader {
@@ -41,10 +75,11 @@ pub(crate) struct FrameHeader {
     pub(crate) body_crc: u32,
     /// Bytes of the body.
     pub(crate) body_len: u32,
-    /// The offset of the first record; the others follow without a gap.
+    /// The first offset that the frame stands for. The next frame goes on where this one ends, whatever the layout.
     pub(crate) base: u64,
-    /// How many records there are, at least one.
+    /// How many offsets it stands for, at least one; in a dense frame, how many records there are.
     pub(crate) count: u32,
+    pub(crate) layout: Layout,
     /// The timestamp that the records' own are relative to.
     pub(crate) first_timestamp: i64,
     /// The greatest timestamp of a record.
@@ -60,9 +95,20 @@ impl FrameHeader {
         LEN as u64 + u64::from(self.body_len)
     }
 
-    /// The offset that follows the last record. [`decode`] has checked that it is a number.
+    /// The offset that follows the last one. [`decode`] has checked that it is a number.
     pub(crate) fn next(&self) -> u64 {
         self.base.saturating_add(u64::from(self.count))
+    }
+
+    /// Whether what it says can be in a body of that length.
+    fn has_room(&self) -> bool {
+        match self.layout {
+            Layout::Dense => {
+                u64::from(self.body_len) >= u64::from(self.count) * super::record::SHORTEST as u64
+            }
+            Layout::Sparse => self.body_len >= 1,
+            Layout::Lost => self.body_len <= MOST_NOTE_BYTES,
+        }
     }
 
     /// Writes it over the first bytes of a frame.
@@ -72,7 +118,7 @@ impl FrameHeader {
         put(frame, 12, self.body_len.to_le_bytes());
         put(frame, 16, self.base.to_le_bytes());
         put(frame, 24, self.count.to_le_bytes());
-        put(frame, 28, 0_u32.to_le_bytes());
+        put(frame, 28, self.layout.code().to_le_bytes());
         put(frame, 32, self.first_timestamp.to_le_bytes());
         put(frame, 40, self.max_timestamp.to_le_bytes());
         put(frame, 48, self.synced.to_le_bytes());
@@ -96,24 +142,22 @@ pub(crate) fn decode(bytes: &[u8], seed: u32) -> Result<FrameHeader, Flaw> {
     if number_at!(bytes, 4, u32) != checksum(seed, bytes) {
         return Err(Flaw::Header);
     }
+    const NONSENSE: Flaw = Flaw::Shape("the frame header makes no sense");
     let header = FrameHeader {
         body_crc: number_at!(bytes, 8, u32),
         body_len: number_at!(bytes, 12, u32),
         base: number_at!(bytes, 16, u64),
         count: number_at!(bytes, 24, u32),
+        layout: Layout::of_code(number_at!(bytes, 28, u32)).ok_or(NONSENSE)?,
         first_timestamp: number_at!(bytes, 32, i64),
         max_timestamp: number_at!(bytes, 40, i64),
         synced: number_at!(bytes, 48, u64),
     };
-    let shortest = u64::from(header.count) * super::record::SHORTEST as u64;
     let possible = header.count > 0
-        && u64::from(header.body_len) >= shortest
+        && header.has_room()
         && header.total() <= u64::from(MOST_BYTES)
-        && header.base.checked_add(u64::from(header.count)).is_some()
-        && number_at!(bytes, 28, u32) == 0;
-    possible
-        .then_some(header)
-        .ok_or(Flaw::Shape("the frame header makes no sense"))
+        && header.base.checked_add(u64::from(header.count)).is_some();
+    possible.then_some(header).ok_or(NONSENSE)
 }
 
 #[cfg(test)]
@@ -126,6 +170,7 @@ mod tests {
             body_len: 400,
             base: 1_000,
             count: 100,
+            layout: Layout::Dense,
             first_timestamp: -5,
             max_timestamp: 17,
             synced: 32,
@@ -149,6 +194,20 @@ mod tests {
         let mut bytes = [0; LEN];
         example().encode(99, &mut bytes);
         assert_eq!(decode(&bytes, 98), Err(Flaw::Header));
+    }
+
+    #[test]
+    fn every_layout_comes_back_and_an_unknown_one_is_refused() {
+        for layout in [Layout::Dense, Layout::Sparse, Layout::Lost] {
+            let header = FrameHeader { layout, ..example() };
+            let mut bytes = [0; LEN];
+            header.encode(1, &mut bytes);
+            assert_eq!(decode(&bytes, 1), Ok(header));
+            put(&mut bytes, 28, 3_u32.to_le_bytes());
+            let sum = checksum(1, &bytes);
+            put(&mut bytes, 4, sum.to_le_bytes());
+            assert!(matches!(decode(&bytes, 1), Err(Flaw::Shape(_))));
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The records of a frame.
 
-use super::frame::{Flaw, FrameHeader};
+use super::frame::{Flaw, FrameHeader, Layout};
 use super::varint;
 use crate::chunk::{RecordView, Span};
 use std::ops::Range;
@@ -97,6 +97,11 @@ pub(crate) fn decode(
         rest: body,
         end: start + body.len(),
     };
+    match header.layout {
+        Layout::Dense => {}
+        Layout::Sparse => return decode_sparse(cursor, header, wanted, out),
+        Layout::Lost => return Ok(()),
+    }
     // A record takes at least four bytes, and the header's count was checked against the body's length: this is
     // bounded by bytes that are there.
     out.reserve(header.count as usize);
@@ -111,4 +116,45 @@ pub(crate) fn decode(
         [] => Ok(()),
         _ => Err(Flaw::Shape("there are bytes behind the last record of the frame")),
     }
+}
+
+/// The same for a frame that has records for some of its offsets only: their number comes first, and before each record
+/// the number of offsets that have none since the record before.
+#[cold]
+fn decode_sparse(
+    mut cursor: Cursor<'_>,
+    header: &FrameHeader,
+    wanted: Range<u64>,
+    out: &mut Vec<RecordView>,
+) -> Result<(), Flaw> {
+    const CUT: Flaw = Flaw::Shape("a record is longer than its frame");
+    let count = cursor.number().ok_or(CUT)?;
+    if count > header.count.into() {
+        return Err(Flaw::Shape("the frame has more records than offsets"));
+    }
+    let mut next = header.base;
+    for _ in 0..count {
+        let gap = cursor.number().ok_or(CUT)?;
+        let offset = next.checked_add(gap).filter(|offset| *offset < header.next());
+        let offset = offset.ok_or(Flaw::Shape("a record has an offset behind its frame"))?;
+        let record = cursor.record(offset, header.first_timestamp).ok_or(CUT)?;
+        if wanted.contains(&offset) {
+            out.push(record);
+        }
+        next = offset + 1;
+    }
+    match cursor.rest {
+        [] => Ok(()),
+        _ => Err(Flaw::Shape("there are bytes behind the last record of the frame")),
+    }
+}
+
+/// What a sparse frame begins with: the number of its records.
+pub(crate) fn encode_count(count: u64, out: &mut Vec<u8>) {
+    varint::write(out, count);
+}
+
+/// What stands before a record of a sparse frame: how many offsets before it have none.
+pub(crate) fn encode_gap(gap: u64, out: &mut Vec<u8>) {
+    varint::write(out, gap);
 }

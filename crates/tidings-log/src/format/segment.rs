@@ -3,8 +3,11 @@
 use super::{number_at, put};
 use std::hash::{BuildHasher, Hasher, RandomState};
 
-/// The format that this build writes, and the newest that it reads.
+/// The format of the segments that are appended to.
 pub(crate) const VERSION: u16 = 1;
+/// The format of segments that compaction or repair has written again: their frames may stand for offsets without a
+/// record. The newest that this build reads.
+pub(crate) const REWRITTEN: u16 = 2;
 /// Bytes of the header.
 pub(crate) const LEN: usize = 32;
 
@@ -19,6 +22,10 @@ pub(crate) struct SegmentHeader {
     /// number it is different in every file: bytes of another file, of a file that was here before, or of a payload
     /// that somebody crafted are never taken for a frame.
     pub(crate) seed: u32,
+    pub(crate) version: u16,
+    /// When compaction had first looked at every record of it, in seconds since 1970; 0 when it has not. How long its
+    /// tombstones stay counts from there.
+    pub(crate) cleaned_at: u32,
 }
 
 /// Why a header is not one of ours.
@@ -30,16 +37,47 @@ pub(crate) enum HeaderFlaw {
 
 /// A new header, with a random number of its own.
 pub(crate) fn encode(base: u64) -> ([u8; LEN], SegmentHeader) {
+    sealed(base, VERSION, salt())
+}
+
+/// The same for a segment that is written again. Half of the random number gives its place to a time.
+pub(crate) fn encode_rewritten(base: u64, cleaned_at: u32) -> ([u8; LEN], SegmentHeader) {
+    let random = salt() & u64::from(u32::MAX);
+    sealed(base, REWRITTEN, random | u64::from(cleaned_at) << 32)
+}
+
+fn salt() -> u64 {
     // The standard library's hasher keys are random; nothing here needs more than being different and unknown.
-    let salt = RandomState::new().build_hasher().finish();
+    RandomState::new().build_hasher().finish()
+}
+
+fn sealed(base: u64, version: u16, salt: u64) -> ([u8; LEN], SegmentHeader) {
     let mut bytes = [0; LEN];
     put(&mut bytes, 0, *MAGIC);
-    put(&mut bytes, 8, VERSION.to_le_bytes());
+    put(&mut bytes, 8, version.to_le_bytes());
     put(&mut bytes, 12, base.to_le_bytes());
     put(&mut bytes, 20, salt.to_le_bytes());
     let seed = checksum(&bytes);
     put(&mut bytes, 28, seed.to_le_bytes());
-    (bytes, SegmentHeader { base, seed })
+    (bytes, header(&bytes, seed))
+}
+
+fn header(bytes: &[u8; LEN], seed: u32) -> SegmentHeader {
+    let version = number_at!(bytes, 8, u16);
+    SegmentHeader {
+        base: number_at!(bytes, 12, u64),
+        seed,
+        version,
+        cleaned_at: match version {
+            REWRITTEN => number_at!(bytes, 24, u32),
+            _ => 0,
+        },
+    }
+}
+
+/// The seeds with which the frames behind a damaged header may have been written.
+pub(crate) fn guess(bytes: &[u8; LEN]) -> [u32; 2] {
+    [number_at!(bytes, 28, u32), checksum(bytes)]
 }
 
 /// Reads a header. The checksum comes first: it is at the same place in every version, so a flipped bit is never
@@ -49,9 +87,8 @@ pub(crate) fn decode(bytes: &[u8; LEN]) -> Result<SegmentHeader, HeaderFlaw> {
     if !bytes.starts_with(MAGIC) || seed != checksum(bytes) {
         return Err(HeaderFlaw::Damaged);
     }
-    let base = number_at!(bytes, 12, u64);
     match number_at!(bytes, 8, u16) {
-        VERSION => Ok(SegmentHeader { base, seed }),
+        VERSION | REWRITTEN => Ok(header(bytes, seed)),
         0 => Err(HeaderFlaw::Damaged),
         newer => Err(HeaderFlaw::Newer(newer)),
     }
@@ -89,7 +126,16 @@ mod tests {
 
     #[test]
     fn a_newer_version_is_told_apart_from_damage() {
-        assert_eq!(decode(&encode_version(0, 2)), Err(HeaderFlaw::Newer(2)));
+        assert_eq!(decode(&encode_version(0, 3)), Err(HeaderFlaw::Newer(3)));
+    }
+
+    #[test]
+    fn a_rewritten_segment_says_when_it_was_cleaned() {
+        let (bytes, header) = encode_rewritten(42, 77);
+        assert_eq!(decode(&bytes), Ok(header));
+        assert_eq!((header.version, header.base, header.cleaned_at), (REWRITTEN, 42, 77));
+        assert_eq!(encode(42).1.cleaned_at, 0);
+        assert_ne!(encode_rewritten(0, 7).1.seed, encode_rewritten(0, 7).1.seed);
     }
 
     #[test]

@@ -13,14 +13,16 @@ pub(super) struct Hints {
 pub(super) struct Hint {
     /// The base of the segment.
     pub(super) segment: u64,
+    /// Its seed: compaction gives the segment another file, in which positions are different.
+    pub(super) seed: u32,
     pub(super) offset: u64,
     /// 0 is no place of a frame.
     pub(super) position: u64,
 }
 
 impl Hints {
-    pub(super) fn find(&self, segment: u64, offset: u64) -> Option<Entry> {
-        let fits = |hint: &&Hint| hint.position > 0 && hint.segment == segment && hint.offset == offset;
+    pub(super) fn find(&self, (segment, seed): (u64, u32), offset: u64) -> Option<Entry> {
+        let fits = |hint: &&Hint| hint.position > 0 && hint.segment == segment && hint.seed == seed && hint.offset == offset;
         let Hint { position, .. } = *self.ends.iter().find(fits)?;
         Some(Entry {
             offset,

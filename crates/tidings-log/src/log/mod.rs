@@ -1,6 +1,8 @@
 //! The log of one partition.
 
 mod append;
+mod compact;
+mod freeze;
 mod hints;
 mod read;
 mod recover;
@@ -15,10 +17,11 @@ use crate::options::{LogOptions, Recovery};
 use crate::place::Place;
 use crate::recovery;
 use crate::segments::{OpenedCache, View};
+pub use freeze::{Copied, Frozen};
 use hints::Hints;
 use std::fmt;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 
 /// The durable log of one partition: records with consecutive offsets, in segment files of one directory.
@@ -40,8 +43,12 @@ pub struct PartitionLog {
     writer: Mutex<()>,
     /// Held while a file is synced. Taken after `writer`, never before it.
     syncing: Mutex<()>,
-    /// Held while segments are deleted.
+    /// Held while segments are deleted or get another file.
     deleting: Mutex<()>,
+    /// Held while the log is compacted.
+    compacting: Mutex<()>,
+    /// How many are copying the log; none of its segments is deleted meanwhile.
+    copying: AtomicUsize,
     /// Why nothing may be promised any more; the flag is for those who only ask whether.
     poison: Mutex<Option<String>>,
     is_poisoned: AtomicBool,
@@ -76,6 +83,8 @@ impl PartitionLog {
             writer: Mutex::default(),
             syncing: Mutex::default(),
             deleting: Mutex::default(),
+            compacting: Mutex::default(),
+            copying: AtomicUsize::new(0),
             poison: Mutex::default(),
             is_poisoned: AtomicBool::new(false),
             opened: OpenedCache::default(),

@@ -2,10 +2,10 @@
 
 use super::PartitionLog;
 use super::hints::Hint;
-use crate::chunk::{Chunk, RecordView};
+use crate::chunk::{Chunk, Lost, RecordView};
 use crate::error::LogError;
 use crate::files::{Access, LogFile, read_full_at};
-use crate::format::frame::{self, Flaw, FrameHeader};
+use crate::format::frame::{self, Flaw, FrameHeader, Layout};
 use crate::format::index::{self, Entry};
 use crate::format::{record, segment};
 use crate::lock::{lock, read};
@@ -51,11 +51,24 @@ impl PartitionLog {
                 next,
             });
         }
-        let wanted = from..up_to.min(next);
-        if wanted.is_empty() {
-            return Ok(Chunk::empty(from));
+        let mut wanted = from..up_to.min(next);
+        let mut lost = Vec::new();
+        while !wanted.is_empty() {
+            let mut chunk = self.read_segment(&view, wanted.clone(), max_bytes)?;
+            lost.append(&mut chunk.take_lost());
+            if !chunk.is_empty() {
+                return Ok(chunk.with_lost(lost));
+            }
+            // Compaction left no record here: the first one may be in another segment.
+            wanted.start = chunk.next_offset();
         }
-        let segment = match self.readable(&view, from) {
+        Ok(Chunk::empty(wanted.start).with_lost(lost))
+    }
+
+    /// What the segment with the first of these offsets has of them.
+    fn read_segment(&self, view: &View, wanted: Range<u64>, max_bytes: usize) -> Result<Chunk, LogError> {
+        let from = wanted.start;
+        let segment = match self.readable(view, from) {
             Err(error) if error.is_not_found() => return Err(self.explain_missing(from, error)),
             segment => segment?,
         };
@@ -67,6 +80,7 @@ impl PartitionLog {
         }
         lock(&self.hints).remember(Hint {
             segment: segment.base,
+            seed: segment.seed,
             offset: reading.expected,
             position: reading.position(),
         });
@@ -90,7 +104,7 @@ impl PartitionLog {
             file: Arc::clone(&active.file),
             end: tail.mark.position,
             next: tail.mark.next,
-            start: self.start(active.base, &tail.entries, from),
+            start: self.start((active.base, active.seed), &tail.entries, from),
         })
     }
 
@@ -101,12 +115,12 @@ impl PartitionLog {
             file: Arc::clone(&opened.file),
             end: opened.mark.position,
             next: opened.mark.next,
-            start: self.start(opened.base, &opened.entries, from),
+            start: self.start((opened.base, opened.seed), &opened.entries, from),
         }
     }
 
-    fn start(&self, base: u64, entries: &[Entry], from: u64) -> Entry {
-        let hint = lock(&self.hints).find(base, from);
+    fn start(&self, (base, seed): (u64, u32), entries: &[Entry], from: u64) -> Entry {
+        let hint = lock(&self.hints).find((base, seed), from);
         hint.or_else(|| index::find_offset(entries, from))
             .unwrap_or(Entry {
                 offset: base,
@@ -226,6 +240,7 @@ struct Reading<'a> {
     /// Where the first frame that is delivered begins in the buffer.
     start: usize,
     records: Vec<RecordView>,
+    lost: Vec<Lost>,
 }
 
 impl<'a> Reading<'a> {
@@ -240,6 +255,7 @@ impl<'a> Reading<'a> {
             cursor: 0,
             start: 0,
             records: Vec::new(),
+            lost: Vec::new(),
         }
     }
 
@@ -288,7 +304,7 @@ impl<'a> Reading<'a> {
             }
             self.expected = header.next();
         }
-        match self.records.is_empty() {
+        match self.records.is_empty() && self.expected <= self.wanted.start {
             true => Err(self.corrupt("the file ends before this record")),
             false => Ok(()),
         }
@@ -333,15 +349,25 @@ impl<'a> Reading<'a> {
         let at = self.cursor + frame::LEN - self.start;
         let decoded = record::decode((body, at), header, self.wanted.clone(), &mut self.records);
         decoded.map_err(|flaw| self.corrupt(flaw))?;
+        if header.layout == Layout::Lost {
+            let reason = String::from_utf8_lossy(body).into_owned();
+            self.note_lost(header, reason);
+        }
         self.cursor += total;
         Ok(true)
     }
 
+    #[cold]
+    fn note_lost(&mut self, header: &FrameHeader, reason: String) {
+        let offsets = header.base.max(self.wanted.start)..header.next().min(self.wanted.end);
+        self.lost.push(Lost { offsets, reason });
+    }
+
     fn finish(mut self) -> Chunk {
-        let next = self
-            .records
-            .last()
-            .map_or(self.wanted.start, |record| record.offset + 1);
+        let next = self.expected.min(self.wanted.end);
+        if self.records.is_empty() {
+            return Chunk::empty(next).with_lost(self.lost);
+        }
         let used = self.cursor - self.start;
         // A chunk may live long: it does not hold on to much more memory than it shows.
         let memory = if used < self.buffer.len() / 2 {
@@ -350,6 +376,6 @@ impl<'a> Reading<'a> {
             self.buffer.truncate(self.cursor);
             Bytes::from(self.buffer).slice(self.start..)
         };
-        Chunk::new(memory, self.records, next)
+        Chunk::new(memory, self.records, next).with_lost(self.lost)
     }
 }

@@ -20,7 +20,10 @@ impl PartitionLog {
         // One at a time, because segments must go in order.
         let _deleting = lock(&self.deleting);
         self.check_writable()?;
-        while let Some(oldest) = self.expired(policy)? {
+        // Whoever copies the log needs all of it; the next turn deletes what this one leaves.
+        while self.copying.load(Ordering::Acquire) == 0
+            && let Some(oldest) = self.expired(policy)?
+        {
             self.delete(&oldest)?;
         }
         Ok(self.first_offset())

@@ -69,7 +69,7 @@ fn a_newer_format_is_refused_with_both_versions_and_the_cure() {
                 error,
                 LogError::NewerVersion {
                     found: 9,
-                    supported: 1,
+                    supported: 2,
                     ..
                 }
             ),

@@ -3,6 +3,7 @@
 // The lint spares functions marked as tests, and these have helpers.
 #![allow(clippy::unwrap_used)]
 
+mod compaction;
 mod crash;
 mod damage;
 mod faults;
