@@ -48,12 +48,7 @@ pub(crate) fn judge(
         // The checksum says that we wrote this header into this file; no unfinished write brings it here.
         return Ok(Verdict::Damaged);
     }
-    let mut search = Search {
-        file,
-        seed,
-        end,
-        window: Window::default(),
-    };
+    let mut search = Search::new((file, seed), end);
     let mut follower = None;
     let mut place = position + 1;
     while let Some((found, header)) = search.next(place)? {
@@ -73,15 +68,25 @@ pub(crate) fn judge(
 }
 
 /// Looks for frame headers at any place of a file.
-struct Search<'a> {
+pub(crate) struct Search<'a> {
     file: &'a dyn LogFile,
     seed: u32,
     end: u64,
     window: Window,
 }
 
-impl Search<'_> {
-    fn next(&mut self, mut place: u64) -> io::Result<Option<(u64, FrameHeader)>> {
+impl<'a> Search<'a> {
+    pub(crate) fn new((file, seed): (&'a dyn LogFile, u32), end: u64) -> Self {
+        Self {
+            file,
+            seed,
+            end,
+            window: Window::default(),
+        }
+    }
+
+    /// The next frame header at that place or behind it whose checksum is right.
+    pub(crate) fn next(&mut self, mut place: u64) -> io::Result<Option<(u64, FrameHeader)>> {
         loop {
             let bytes = self.window.at(self.file, place, frame::LEN, self.end)?;
             if bytes.len() < frame::LEN {
@@ -102,7 +107,8 @@ impl Search<'_> {
         }
     }
 
-    fn is_whole(&mut self, position: u64, header: &FrameHeader) -> io::Result<bool> {
+    /// Whether the frame with that header is complete and its records are as they were written.
+    pub(crate) fn is_whole(&mut self, position: u64, header: &FrameHeader) -> io::Result<bool> {
         let mut scan = crate::scan::Scan::new(self.file, self.seed, (position, header.base), self.end);
         Ok(matches!(scan.step()?, crate::scan::Step::Frame { .. }))
     }

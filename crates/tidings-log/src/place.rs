@@ -21,6 +21,37 @@ pub(crate) struct Listing {
     /// The base offsets of the index files, and the names of files that were never finished.
     indexes: Vec<u64>,
     drafts: Vec<String>,
+    others: Vec<String>,
+}
+
+impl Listing {
+    /// Files that were never finished.
+    pub(crate) fn drafts(&self) -> &[String] {
+        &self.drafts
+    }
+
+    /// Files that are not the log's.
+    pub(crate) fn others(&self) -> &[String] {
+        &self.others
+    }
+
+    /// The base offsets of all index files.
+    pub(crate) fn indexes(&self) -> &[u64] {
+        &self.indexes
+    }
+
+    /// The base offsets of those whose segment is not there.
+    pub(crate) fn indexes_without_segment(&self) -> impl Iterator<Item = u64> + '_ {
+        let has_segment = |base: &u64| {
+            self.segments
+                .binary_search_by_key(base, |(base, _)| *base)
+                .is_ok()
+        };
+        self.indexes
+            .iter()
+            .copied()
+            .filter(move |base| !has_segment(base))
+    }
 }
 
 /// Twenty digits hold every offset, and sort as text.
@@ -68,6 +99,7 @@ impl Place {
             .map_err(LogError::io("list", &self.dir))?
         {
             let Some((stem, kind)) = entry.name.split_once('.') else {
+                listing.others.push(entry.name);
                 continue;
             };
             match (base_of(stem), kind) {
@@ -75,10 +107,11 @@ impl Place {
                 (Some(base), "index") => listing.indexes.push(base),
                 (Some(_), "index.new" | "log.new") => listing.drafts.push(entry.name),
                 // Other files are not ours to judge.
-                _ => {}
+                _ => listing.others.push(entry.name),
             }
         }
         listing.segments.sort_unstable();
+        listing.indexes.sort_unstable();
         Ok(listing)
     }
 

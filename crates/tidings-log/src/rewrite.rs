@@ -1,5 +1,6 @@
 //! Writing a segment again with fewer records: into a draft beside it, which takes its name when it is on the disk.
 
+use crate::chunk::RecordView;
 use crate::error::LogError;
 use crate::files::{LogFile, write_all_at};
 use crate::format::frame::{self, FrameHeader, Layout};
@@ -8,6 +9,7 @@ use crate::format::record::{self, Parts};
 use crate::format::segment::{self, SegmentHeader};
 use crate::place::Place;
 use crate::scan::Tail;
+use crate::walk::Frame;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -26,6 +28,19 @@ pub(crate) struct Kept<'a> {
     pub(crate) key: Option<&'a [u8]>,
     pub(crate) headers: &'a [u8],
     pub(crate) payload: Option<&'a [u8]>,
+}
+
+impl<'a> Kept<'a> {
+    /// A record of a frame.
+    pub(crate) fn of(frame: &'a Frame<'_>, record: &RecordView) -> Self {
+        Self {
+            offset: record.offset,
+            timestamp_ms: record.timestamp_ms,
+            key: record.key.map(|key| frame.bytes(key)),
+            headers: frame.bytes(record.headers),
+            payload: record.payload.map(|payload| frame.bytes(payload)),
+        }
+    }
 }
 
 /// A segment file in the making. Offsets ascend; those that are passed over have no record in it.
@@ -176,7 +191,11 @@ impl<'a> Rewriter<'a> {
             base: mark.next,
             count: u32::try_from(next - mark.next).unwrap_or(u32::MAX),
             layout,
-            first_timestamp: if has_records { self.pending.first_timestamp } else { 0 },
+            first_timestamp: if has_records {
+                self.pending.first_timestamp
+            } else {
+                0
+            },
             max_timestamp: if has_records {
                 self.pending.max_timestamp
             } else {
@@ -201,9 +220,7 @@ impl<'a> Rewriter<'a> {
     /// Completes the segment, which ends before `next`, and syncs it.
     pub(crate) fn finish(mut self, next: u64) -> Result<Draft, LogError> {
         self.flush(next)?;
-        self.file
-            .sync_data()
-            .map_err(LogError::io("sync", &self.draft))?;
+        self.file.sync_data().map_err(LogError::io("sync", &self.draft))?;
         Ok(Draft {
             path: self.draft,
             header: self.header,

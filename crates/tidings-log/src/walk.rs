@@ -13,6 +13,7 @@ pub(crate) struct Walk<'a> {
     scan: Scan<'a>,
     body: Vec<u8>,
     records: Vec<RecordView>,
+    last: Option<(FrameHeader, u64)>,
 }
 
 /// What is at the walk's place.
@@ -49,7 +50,19 @@ impl<'a> Walk<'a> {
             scan: Scan::new(file, seed, start, end),
             body: Vec::new(),
             records: Vec::new(),
+            last: None,
         }
+    }
+
+    /// The frame that the last step gave, again.
+    pub(crate) fn last(&self) -> Option<Frame<'_>> {
+        let (header, position) = self.last?;
+        Some(Frame {
+            header,
+            position,
+            body: &self.body,
+            records: &self.records,
+        })
     }
 
     /// Position and offset at which the next frame must begin.
@@ -60,6 +73,7 @@ impl<'a> Walk<'a> {
     /// The next frame. It does not go on behind a flaw.
     pub(crate) fn step(&mut self) -> io::Result<Walked<'_>> {
         let (position, _) = self.scan.place();
+        self.last = None;
         let header = match self.scan.step()? {
             Step::Frame { header } => header,
             Step::End => return Ok(Walked::End),
@@ -76,11 +90,7 @@ impl<'a> Walk<'a> {
         if let Err(flaw) = record::decode((&self.body, 0), &header, all, &mut self.records) {
             return Ok(Walked::Flaw(flaw));
         }
-        Ok(Walked::Frame(Frame {
-            header,
-            position,
-            body: &self.body,
-            records: &self.records,
-        }))
+        self.last = Some((header, position));
+        Ok(self.last().map_or(Walked::End, Walked::Frame))
     }
 }

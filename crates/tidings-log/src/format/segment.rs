@@ -133,7 +133,10 @@ mod tests {
     fn a_rewritten_segment_says_when_it_was_cleaned() {
         let (bytes, header) = encode_rewritten(42, 77);
         assert_eq!(decode(&bytes), Ok(header));
-        assert_eq!((header.version, header.base, header.cleaned_at), (REWRITTEN, 42, 77));
+        assert_eq!(
+            (header.version, header.base, header.cleaned_at),
+            (REWRITTEN, 42, 77)
+        );
         assert_eq!(encode(42).1.cleaned_at, 0);
         assert_ne!(encode_rewritten(0, 7).1.seed, encode_rewritten(0, 7).1.seed);
     }

@@ -184,7 +184,9 @@ impl PartitionLog {
             let frame = match walk.step().map_err(LogError::io("read", &path))? {
                 Walked::Frame(frame) => frame,
                 Walked::End if offset == segment.next => return Ok(()),
-                Walked::End => return Err(LogError::corrupt(&path, position, offset, Flaw::Incomplete).into()),
+                Walked::End => {
+                    return Err(LogError::corrupt(&path, position, offset, Flaw::Incomplete).into());
+                }
                 Walked::Flaw(flaw) => return Err(LogError::corrupt(&path, position, offset, flaw).into()),
             };
             each(&frame)?;
@@ -219,7 +221,11 @@ impl PartitionLog {
         if removed == 0 && !becomes_clean {
             return Ok(());
         }
-        let at = if becomes_clean { seconds(pass.now_ms) } else { cleaned_at };
+        let at = if becomes_clean {
+            seconds(pass.now_ms)
+        } else {
+            cleaned_at
+        };
         let Some(draft) = self.write_kept(segment, pass, (cleaned_at, at), compaction)? else {
             return Ok(());
         };
@@ -273,7 +279,12 @@ impl PartitionLog {
 
     /// Gives the draft the segment's name, which is one step on the disk: a crash leaves the one or the other. False
     /// when retention has deleted the segment.
-    fn replace_segment(&self, segment: &Arc<Sealed>, draft: Draft, cleaned_at: u32) -> Result<bool, LogError> {
+    fn replace_segment(
+        &self,
+        segment: &Arc<Sealed>,
+        draft: Draft,
+        cleaned_at: u32,
+    ) -> Result<bool, LogError> {
         let _deleting = lock(&self.deleting);
         self.check_writable()?;
         let is_there = self.view().sealed.iter().any(|one| Arc::ptr_eq(one, segment));
@@ -318,7 +329,9 @@ impl Pass<'_> {
     }
 
     fn removed(&self, frame: &Frame<'_>, cleaned_at: u32) -> u64 {
-        kept(frame).filter(|record| self.removes(record, cleaned_at)).count() as u64
+        kept(frame)
+            .filter(|record| self.removes(record, cleaned_at))
+            .count() as u64
     }
 
     fn is_old(&self, time_ms: i64) -> bool {
@@ -332,13 +345,7 @@ impl Pass<'_> {
 }
 
 fn kept<'f>(frame: &'f Frame<'_>) -> impl Iterator<Item = Kept<'f>> {
-    frame.records.iter().map(|record| Kept {
-        offset: record.offset,
-        timestamp_ms: record.timestamp_ms,
-        key: record.key.map(|key| frame.bytes(key)),
-        headers: frame.bytes(record.headers),
-        payload: record.payload.map(|payload| frame.bytes(payload)),
-    })
+    frame.records.iter().map(|record| Kept::of(frame, record))
 }
 
 /// Rounded up, so that nothing goes too early, and never 0.

@@ -64,7 +64,9 @@ impl Frozen<'_> {
 
     /// The offset that follows the last record.
     pub fn next_offset(&self) -> u64 {
-        self.tail.as_ref().map_or(self.view.empty_at, |tail| tail.mark.next)
+        self.tail
+            .as_ref()
+            .map_or(self.view.empty_at, |tail| tail.mark.next)
     }
 
     /// Bytes of the segments.
@@ -159,10 +161,7 @@ fn copy_file(
     (target, path): (&Place, &Path),
     progress: &mut impl FnMut(u64),
 ) -> Result<(), LogError> {
-    let to = target
-        .files
-        .create(path)
-        .map_err(LogError::io("create", path))?;
+    let to = target.files.create(path).map_err(LogError::io("create", path))?;
     let mut buffer = vec![0; usize::try_from(len).unwrap_or(PIECE).min(PIECE)];
     let mut position = 0;
     while position < len {

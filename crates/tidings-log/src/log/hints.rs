@@ -22,7 +22,9 @@ pub(super) struct Hint {
 
 impl Hints {
     pub(super) fn find(&self, (segment, seed): (u64, u32), offset: u64) -> Option<Entry> {
-        let fits = |hint: &&Hint| hint.position > 0 && hint.segment == segment && hint.seed == seed && hint.offset == offset;
+        let fits = |hint: &&Hint| {
+            hint.position > 0 && hint.segment == segment && hint.seed == seed && hint.offset == offset
+        };
         let Hint { position, .. } = *self.ends.iter().find(fits)?;
         Some(Entry {
             offset,

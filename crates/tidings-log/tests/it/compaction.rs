@@ -76,7 +76,9 @@ impl Model {
                 rec.payload.is_none() && self.tombstones_may_go,
                 "the last record of a key is missing: {offset}"
             );
-            let older = present.keys().filter(|other| self.records[**other as usize].key.as_deref() == Some(key));
+            let older = present
+                .keys()
+                .filter(|other| self.records[**other as usize].key.as_deref() == Some(key));
             assert_eq!(older.count(), 0, "a deleted value came back: {key:?}");
         }
         self.check_lookups(log, &present);
@@ -112,18 +114,32 @@ fn fill(log: &PartitionLog, records: &[Rec]) -> Model {
 fn the_last_record_of_each_key_stays_with_its_offset_and_the_older_ones_go() {
     let files = memory();
     let log = open(&files, small());
-    let records: Vec<_> = (0..200).map(|number| keyed(Some((number % 7) as u8), number, false)).collect();
+    let records: Vec<_> = (0..200)
+        .map(|number| keyed(Some((number % 7) as u8), number, false))
+        .collect();
     let model = fill(&log, &records);
     let before = log.bytes();
     let done = compact(&log);
-    assert!(done.passes == 1 && done.removed > 100 && log.bytes() < before / 2, "{done:?} {before} {}", log.bytes());
+    assert!(
+        done.passes == 1 && done.removed > 100 && log.bytes() < before / 2,
+        "{done:?} {before} {}",
+        log.bytes()
+    );
     let present = model.check(&log);
     assert_eq!(present.len() as u64, 200 - done.removed);
-    assert_eq!(compact(&log), Compacted::default(), "a second time there is nothing to do");
+    assert_eq!(
+        compact(&log),
+        Compacted::default(),
+        "a second time there is nothing to do"
+    );
     drop(log);
     let log = open(&files, small());
     assert_eq!(model.check(&log), present);
-    assert_eq!(compact(&log), Compacted::default(), "which is known after opening too");
+    assert_eq!(
+        compact(&log),
+        Compacted::default(),
+        "which is known after opening too"
+    );
     append(&log, &[keyed(Some(1), 200, false)]);
     assert_eq!(log.next_offset(), 201);
 }
@@ -132,7 +148,9 @@ fn the_last_record_of_each_key_stays_with_its_offset_and_the_older_ones_go() {
 fn records_without_a_key_and_those_of_the_last_segment_stay() {
     let files = memory();
     let log = open(&files, small());
-    let records: Vec<_> = (0..100).map(|number| keyed((number % 2 == 0).then_some(1), number, false)).collect();
+    let records: Vec<_> = (0..100)
+        .map(|number| keyed((number % 2 == 0).then_some(1), number, false))
+        .collect();
     let model = fill(&log, &records);
     compact(&log);
     let present = model.check(&log);
@@ -147,15 +165,24 @@ fn records_without_a_key_and_those_of_the_last_segment_stay() {
 fn a_tombstone_stays_for_its_time_after_what_it_deletes_is_gone() {
     let files = memory();
     let log = open(&files, small());
-    let mut records: Vec<_> = (0..50).map(|number| keyed(Some((number % 5) as u8), number, false)).collect();
+    let mut records: Vec<_> = (0..50)
+        .map(|number| keyed(Some((number % 5) as u8), number, false))
+        .collect();
     records.extend((50..55).map(|number| keyed(Some((number % 5) as u8), number, true)));
     records.extend((55..100).map(|number| keyed(None, number, false)));
     let mut model = fill(&log, &records);
     compact(&log);
     let present = model.check(&log);
-    assert_eq!(present.range(..55).map(|(offset, _)| *offset).collect::<Vec<_>>(), [50, 51, 52, 53, 54]);
+    assert_eq!(
+        present.range(..55).map(|(offset, _)| *offset).collect::<Vec<_>>(),
+        [50, 51, 52, 53, 54]
+    );
     compact_at(&log, NOW + DAY as i64 - 1, 1 << 20).unwrap();
-    assert_eq!(model.check(&log), present, "their time counts from when they were first seen");
+    assert_eq!(
+        model.check(&log),
+        present,
+        "their time counts from when they were first seen"
+    );
     model.tombstones_may_go = true;
     drop(log);
     let log = open(&files, small());
@@ -163,14 +190,19 @@ fn a_tombstone_stays_for_its_time_after_what_it_deletes_is_gone() {
     assert_eq!(done.removed, 5);
     assert_eq!(model.check(&log).range(..55).count(), 0);
     compact_at(&log, NOW + 2 * DAY as i64, 1 << 20).unwrap();
-    assert_eq!(compact_at(&log, NOW + 3 * DAY as i64, 1 << 20).unwrap(), Compacted::default());
+    assert_eq!(
+        compact_at(&log, NOW + 3 * DAY as i64, 1 << 20).unwrap(),
+        Compacted::default()
+    );
 }
 
 #[test]
 fn keys_that_do_not_fit_into_memory_take_several_passes() {
     let files = memory();
     let log = open(&files, small());
-    let records: Vec<_> = (0..300).map(|number| keyed(Some((number * 7 % 40) as u8), number, false)).collect();
+    let records: Vec<_> = (0..300)
+        .map(|number| keyed(Some((number * 7 % 40) as u8), number, false))
+        .collect();
     let model = fill(&log, &records);
     let done = compact_at(&log, NOW, 64 * 6).unwrap();
     assert!(done.passes > 5, "{done:?}");
@@ -188,7 +220,9 @@ fn keys_that_do_not_fit_into_memory_take_several_passes() {
 #[test]
 fn little_that_is_new_is_not_worth_a_pass() {
     let log = open(&memory(), small());
-    let records: Vec<_> = (0..200).map(|number| keyed(Some((number % 7) as u8), number, false)).collect();
+    let records: Vec<_> = (0..200)
+        .map(|number| keyed(Some((number % 7) as u8), number, false))
+        .collect();
     fill(&log, &records);
     compact(&log);
     for number in 200..230 {
@@ -212,7 +246,9 @@ fn little_that_is_new_is_not_worth_a_pass() {
 fn it_ends_when_it_is_told_to_and_goes_on_later() {
     let files = memory();
     let log = open(&files, small());
-    let records: Vec<_> = (0..200).map(|number| keyed(Some((number % 7) as u8), number, false)).collect();
+    let records: Vec<_> = (0..200)
+        .map(|number| keyed(Some((number % 7) as u8), number, false))
+        .collect();
     let model = fill(&log, &records);
     for most in (0..6_000).step_by(300) {
         let mut left = most as u64;
@@ -242,7 +278,9 @@ fn it_ends_when_it_is_told_to_and_goes_on_later() {
 fn readers_and_followers_go_on_while_segments_are_replaced() {
     let files = memory();
     let log = open(&files, small());
-    let records: Vec<_> = (0..200).map(|number| keyed(Some((number % 7) as u8), number, false)).collect();
+    let records: Vec<_> = (0..200)
+        .map(|number| keyed(Some((number % 7) as u8), number, false))
+        .collect();
     let model = fill(&log, &records);
     let follower = try_open(&files, read_only(small())).unwrap().0;
     model.check(&follower);
@@ -275,7 +313,9 @@ fn readers_and_followers_go_on_while_segments_are_replaced() {
 fn a_damaged_segment_stops_it_and_nothing_is_lost() {
     let files = memory();
     let log = open(&files, small());
-    let records: Vec<_> = (0..100).map(|number| keyed(Some((number % 7) as u8), number, false)).collect();
+    let records: Vec<_> = (0..100)
+        .map(|number| keyed(Some((number % 7) as u8), number, false))
+        .collect();
     fill(&log, &records);
     let name = segment_names(&*files).remove(2);
     let mut bytes = contents(&*files, &name);
@@ -291,7 +331,9 @@ fn a_damaged_segment_stops_it_and_nothing_is_lost() {
 fn retention_and_compaction_go_together() {
     let files = memory();
     let log = open(&files, small());
-    let records: Vec<_> = (0..200).map(|number| keyed(Some((number % 7) as u8), number, false)).collect();
+    let records: Vec<_> = (0..200)
+        .map(|number| keyed(Some((number % 7) as u8), number, false))
+        .collect();
     let model = fill(&log, &records);
     let policy = Retention {
         max_age_ms: None,

@@ -14,4 +14,6 @@ mod model;
 mod pool;
 mod reading;
 mod subsets;
+mod repairing;
 mod support;
+mod verifying;
