@@ -72,6 +72,16 @@ choice! {
 }
 
 choice! {
+    /// What goes from a destination as time passes.
+    Cleanup {
+        /// What is too old or too much.
+        Delete = "delete",
+        /// What a later message with the same key supersedes.
+        Compact = "compact",
+    }
+}
+
+choice! {
     /// What happens at start when a destination is missing.
     Create {
         /// It is created.

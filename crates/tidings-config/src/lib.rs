@@ -70,7 +70,7 @@ mod url;
 mod value;
 
 pub use builder::ConfigBuilder;
-pub use choice::{Create, Fsync, Order, Ordering};
+pub use choice::{Cleanup, Create, Fsync, Order, Ordering};
 pub use config::{Config, Effective, Section};
 pub use error::ConfigError;
 pub use origin::{Origin, Setting};

@@ -1,7 +1,7 @@
 //! Checked values under typed names, one field per record: [`SubscriptionConfig`], [`ChannelConfig`],
 //! [`BinderConfig`], [`AppConfig`].
 
-use crate::choice::{Create, Fsync, Order, Ordering};
+use crate::choice::{Cleanup, Create, Fsync, Order, Ordering};
 use crate::key::KeyPath;
 use crate::origin::Setting;
 use crate::redact::Secret;
@@ -108,6 +108,12 @@ settings! {
         retention_bytes: Option<u64> = "retention_bytes",
         /// Whether retention removes what a group has not finished.
         retention_drop_unread: bool = "retention_drop_unread",
+        /// How much memory compaction takes for the keys of a partition.
+        compaction_memory: usize = "compaction_memory",
+        /// How many bytes a second compaction reads and writes; `None` for no limit.
+        compaction_rate: Option<u64> = "compaction_rate",
+        /// How often compaction looks.
+        compaction_interval: Duration = "compaction_interval",
         /// How often progress is stored.
         commit_interval: Duration = "commit_interval",
     }
@@ -134,6 +140,10 @@ settings! {
         retention_time: Option<Duration> = "retention_time",
         /// How much of a partition is kept; `None` for all.
         retention_bytes: Option<u64> = "retention_bytes",
+        /// What goes besides.
+        cleanup: Cleanup = "cleanup",
+        /// How long a deletion stays in a destination that is compacted.
+        tombstone_retention: Duration = "tombstone_retention",
     }
 }
 

@@ -1,6 +1,6 @@
 //! Keys of a binder.
 
-use super::{CENTURY, HOUR, MINUTE, duration};
+use super::{CENTURY, DAY, HOUR, MINUTE, duration};
 use crate::record::{KeyRecord, Kind};
 
 pub(super) const RECORDS: &[KeyRecord] = &[
@@ -100,6 +100,34 @@ pub(super) const RECORDS: &[KeyRecord] = &[
         example: "true",
         doc: "Embedded: whether retention removes messages that a stored group has not finished. Without it retention \
               never does, and a group that stands still keeps its messages on disk.",
+    },
+    KeyRecord {
+        path: "binder.<name>.compaction_memory",
+        kind: Kind::Bytes {
+            min: 64 << 10,
+            max: 64 << 30,
+        },
+        default: "32MiB",
+        example: "\"128MiB\"",
+        doc: "Embedded: how much memory compaction takes for the keys of a partition, 64 bytes for each. With more keys \
+              it reads the partition several times.",
+    },
+    KeyRecord {
+        path: "binder.<name>.compaction_rate",
+        kind: Kind::OrNone(&Kind::Bytes {
+            min: 64 << 10,
+            max: u64::MAX,
+        }),
+        default: "32MiB",
+        example: "\"8MiB\"",
+        doc: "Embedded: how many bytes a second compaction reads and writes, so that it leaves the disk to others.",
+    },
+    KeyRecord {
+        path: "binder.<name>.compaction_interval",
+        kind: duration(100, DAY),
+        default: "60s",
+        example: "\"10m\"",
+        doc: "Embedded: how often compaction looks for partitions of which half is new.",
     },
     KeyRecord {
         path: "binder.<name>.commit_interval",

@@ -50,4 +50,22 @@ pub(super) const RECORDS: &[KeyRecord] = &[
         example: "\"1GiB\"",
         doc: "The oldest messages of a partition are removed while it is larger than this.",
     },
+    KeyRecord {
+        path: "channel.<name>.cleanup",
+        kind: Kind::Choice(&["delete", "compact"]),
+        default: "delete",
+        example: "\"compact\"",
+        doc: "Embedded: what goes as time passes. With `delete` what is too old or too much. With `compact` messages that \
+              a later one with the same key supersedes, also if a group has not read them yet: at least the last \
+              message of each key stays. Then `retention_time` and `retention_bytes` of the binder do not count, those \
+              of the channel do.",
+    },
+    KeyRecord {
+        path: "channel.<name>.tombstone_retention",
+        kind: duration(0, CENTURY),
+        default: "24h",
+        example: "\"7d\"",
+        doc: "Embedded, with `cleanup = \"compact\"`: how long a message with a key and no payload stays, which says that \
+              the key is deleted. Whoever reads for longer than this from the beginning may miss the deletion.",
+    },
 ];
