@@ -62,6 +62,7 @@ async fn open(options: EmbeddedOptions) -> Result<EmbeddedBroker, BenchError> {
         create: Create::IfMissing,
         retention_time: None,
         retention_bytes: None,
+        cleanup: None,
     };
     DynBinder::prepare(&broker, spec)
         .await

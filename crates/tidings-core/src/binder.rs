@@ -57,6 +57,24 @@ pub struct DestinationSpec {
     pub retention_time: Option<Duration>,
     /// The oldest messages may be deleted beyond this many bytes; none uses the binder's setting.
     pub retention_bytes: Option<u64>,
+    /// What goes besides what is too old or too much; none leaves it as it is, which is [`Cleanup::Delete`] at first.
+    pub cleanup: Option<Cleanup>,
+}
+
+/// What goes from a destination as time passes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Cleanup {
+    /// Only what is older or more than it keeps.
+    #[default]
+    Delete,
+    /// Messages that a later one with the same key supersedes, also if a group has not read them yet. The last one of
+    /// each key stays; the binder's age and size don't count, those of the destination itself do.
+    Compact {
+        /// How long a message with a key and no payload stays, which says that the key is deleted; none uses the
+        /// binder's setting.
+        tombstone_retention: Option<Duration>,
+    },
 }
 
 /// Whether a destination may be created.

@@ -37,8 +37,8 @@ mod trace;
 
 pub use ack::{Ack, AckDecision, AckWaiter};
 pub use binder::{
-    Binder, BinderError, BinderHealth, Capabilities, Create, DestinationInfo, DestinationSpec, DynBinder,
-    PartitionPosition,
+    Binder, BinderError, BinderHealth, Capabilities, Cleanup, Create, DestinationInfo, DestinationSpec,
+    DynBinder, PartitionPosition,
 };
 pub use clock::Clock;
 pub use codec::{BytesCodec, Codec, CodecError, Decode, Encode, JsonCodec, TextCodec};

@@ -103,6 +103,7 @@ async fn prepare(broker: &EmbeddedBroker) -> Anything {
         create: Create::IfMissing,
         retention_time: None,
         retention_bytes: None,
+        cleanup: None,
     };
     broker.prepare(orders).await?;
     Ok(())

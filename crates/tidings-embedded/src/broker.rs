@@ -8,7 +8,7 @@ use crate::signal::Signal;
 use crate::sink::{self, EmbeddedSink};
 use crate::source::EmbeddedSource;
 use crate::topics::{MAX_PARTITIONS, Topic};
-use crate::{lane, names, opening, retention, subscribing};
+use crate::{compaction, lane, names, opening, retention, subscribing};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -119,7 +119,7 @@ impl EmbeddedBroker {
         Ok(Self { handle })
     }
 
-    fn shared(&self) -> Result<&Arc<Shared>, BinderError> {
+    pub(crate) fn shared(&self) -> Result<&Arc<Shared>, BinderError> {
         if self.handle.is_closed() {
             return Err(BinderError::Closed);
         }
@@ -142,9 +142,21 @@ impl EmbeddedBroker {
         let retained = self.shared()?.blocking(retention::retain_all).await;
         retained.map_err(failed("delete old segments"))
     }
+
+    /// Compacts now what may be compacted, instead of at its next turn.
+    ///
+    /// # Errors
+    /// [`BinderError::Failed`]: what could not be compacted; the rest was.
+    pub async fn compact(&self) -> Result<(), BinderError> {
+        let compacted = self
+            .shared()?
+            .blocking(|shared| compaction::compact_all(shared, 0))
+            .await;
+        compacted.map_err(failed("compact destinations"))
+    }
 }
 
-fn failed(doing: impl Into<String>) -> impl FnOnce(String) -> BinderError {
+pub(crate) fn failed(doing: impl Into<String>) -> impl FnOnce(String) -> BinderError {
     let doing = doing.into();
     move |reason| BinderError::Failed { doing, reason }
 }
@@ -190,6 +202,7 @@ impl Binder for EmbeddedBroker {
         if let Some(topic) = shared.topic(&destination.name) {
             topic.set_retention(&destination);
             retention::start_if_wanted(shared, &topic);
+            compaction::start_if_wanted(shared, &topic);
             return Ok(info(&topic));
         }
         if destination.create == Create::Never || shared.is_read_only() {
@@ -218,6 +231,7 @@ impl Binder for EmbeddedBroker {
         let topic = created.map_err(failed(doing))?;
         topic.set_retention(&destination);
         retention::start_if_wanted(shared, &topic);
+        compaction::start_if_wanted(shared, &topic);
         Ok(info(&topic))
     }
 

@@ -41,6 +41,27 @@ impl DirectoryLock {
     }
 }
 
+/// Who has a directory.
+#[derive(Debug)]
+pub(crate) enum Owner {
+    /// The process with that pid.
+    Process(String),
+    /// Nobody, and nobody can take it while this is held, unless there is no lock file.
+    Nobody(#[allow(dead_code, reason = "closing it lets go")] Option<File>),
+}
+
+/// Looks who has the directory, without writing. A lock that others can share keeps owners out, and needs no right to
+/// write.
+pub(crate) fn owner(root: &Path) -> Owner {
+    let Ok(mut file) = File::open(root.join("LOCK")) else {
+        return Owner::Nobody(None);
+    };
+    match file.try_lock_shared() {
+        Ok(()) => Owner::Nobody(Some(file)),
+        Err(_) => Owner::Process(pid(&mut file)),
+    }
+}
+
 impl Drop for DirectoryLock {
     fn drop(&mut self) {
         // Closing the file would unlock it too, unless a child process inherited it.
@@ -48,15 +69,19 @@ impl Drop for DirectoryLock {
     }
 }
 
-fn owned(path: &Path, file: &mut File) -> String {
+fn pid(file: &mut File) -> String {
     let mut pid = String::new();
     let read = file
         .seek(SeekFrom::Start(0))
         .and_then(|_| file.take(32).read_to_string(&mut pid));
-    let pid = match (read, pid.trim()) {
+    match (read, pid.trim()) {
         (Ok(_), pid) if !pid.is_empty() => pid.to_owned(),
         _ => "unknown".to_owned(),
-    };
+    }
+}
+
+fn owned(path: &Path, file: &mut File) -> String {
+    let pid = pid(file);
     format!(
         "the process {pid} owns it (lock file {}): stop that process, or open the directory read-only",
         path.display()
@@ -88,6 +113,21 @@ pub(crate) fn prepare(root: &Path) -> Result<(), String> {
     if check(root)? {
         return Ok(());
     }
+    // The version comes first into a new directory, and last into a copy.
+    if let Some(part) = ["catalog", "topics", "state.redb"]
+        .iter()
+        .find(|name| root.join(name).exists())
+    {
+        return Err(format!(
+            "{} holds {part} but no file `format`: it is a snapshot that was not finished, or the file was deleted; make the snapshot again into an empty directory, or restore the file with the line `{FORMAT_WORD} {FORMAT}`",
+            root.display()
+        ));
+    }
+    write_format(root)
+}
+
+/// Writes the version, after which the directory counts as a broker's.
+pub(crate) fn write_format(root: &Path) -> Result<(), String> {
     let path = root.join("format");
     let failed = trouble::at(&path);
     let scratch = root.join("format.new");
@@ -99,6 +139,15 @@ pub(crate) fn prepare(root: &Path) -> Result<(), String> {
     File::open(root)
         .and_then(|directory| directory.sync_all())
         .map_err(failed)
+}
+
+/// Whether the version is one that this build does not know.
+pub(crate) fn is_newer(root: &Path) -> bool {
+    let text = read_start(&root.join("format")).unwrap_or_default();
+    let version = text
+        .strip_prefix(FORMAT_WORD)
+        .and_then(|rest| rest.trim().parse::<u32>().ok());
+    version.is_some_and(|version| version > FORMAT)
 }
 
 /// Whether there is a version, and that it is one that this build reads.

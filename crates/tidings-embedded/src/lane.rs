@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use tidings_core::{
     Assignment, Deaths, LaneId, LaneRole, Progress, Record, RecordBatch, SourceError, Span, Timestamp,
 };
-use tidings_log::{Chunk, LogError, PartitionLog};
+use tidings_log::{Chunk, LogError, Lost, PartitionLog};
 
 /// Farther behind the end than this a read may have to wait for the disk, so it goes to a thread for that.
 const NEAR_BYTES: u64 = 4 << 20;
@@ -230,12 +230,27 @@ impl Lane {
             Err(error) => return self.fail(shared, &error),
         };
         let next = chunk.next_offset();
+        self.tell_lost(chunk.lost());
         let batch = batch(lane, self.unit.epoch, self.next, chunk);
         if batch.is_empty() && next <= self.next {
             return Look::AtEnd;
         }
         self.next = next;
         Look::Batch(batch)
+    }
+
+    /// Records that an operator had taken out are nobody's to handle: the position passes them. It is said, once for each
+    /// reader, because this is the moment in which a message that was acknowledged is not handled.
+    fn tell_lost(&self, lost: &[Lost]) {
+        for lost in lost {
+            tracing::error!(
+                place = %self.partition.place(),
+                first = lost.offsets.start,
+                end = lost.offsets.end,
+                reason = lost.reason,
+                "records are gone since a repair; reading goes on behind them"
+            );
+        }
     }
 
     fn fail(&mut self, shared: &Shared, error: &LogError) -> Look {

@@ -16,6 +16,7 @@
 //!     create: Create::IfMissing,
 //!     retention_time: None,
 //!     retention_bytes: None,
+//!     cleanup: None,
 //! };
 //! broker.prepare(orders).await?;
 //! let message = Message::new("tea").with_key("ada");
@@ -54,6 +55,7 @@
 
 mod balance;
 mod broker;
+mod compaction;
 mod deaths;
 mod delayed;
 mod directory;
@@ -69,22 +71,32 @@ mod marks;
 mod names;
 mod opening;
 mod options;
+mod overlay;
 mod partition;
 mod progress;
 mod queue;
+mod repair;
 mod retention;
 mod shared;
 mod signal;
 mod sink;
+mod snapshot;
 mod source;
 mod state;
+mod state_check;
+mod state_copy;
 mod subscribing;
 mod syncer;
 mod timer;
 mod topics;
 mod trouble;
+mod verify;
 mod writing;
 
 pub use broker::EmbeddedBroker;
 pub use options::{Access, EmbeddedOptions, Fsync, Location, Unread};
+pub use repair::{PartitionRepair, RepairMode, RepairReport, repair_directory};
+pub use snapshot::{Sealed, SnapshotOptions, SnapshotProgress, SnapshotReport};
 pub use source::EmbeddedSource;
+pub use tidings_log::{Loss, Problem, RepairStep, Severity};
+pub use verify::{DirectoryReport, PartitionReport, StateReport, VerifyProgress, verify_directory};

@@ -68,6 +68,24 @@ pub(crate) fn directory(name: &str) -> String {
     escaped
 }
 
+/// The name that has this directory; none if it was cut, or is nobody's.
+pub(crate) fn of_directory(directory: &str) -> Option<String> {
+    let mut name = Vec::with_capacity(directory.len());
+    let mut bytes = directory.bytes();
+    while let Some(byte) = bytes.next() {
+        name.push(match byte {
+            b'+' => bytes.next()?.to_ascii_uppercase(),
+            b'%' => {
+                let digits = [bytes.next()?, bytes.next()?];
+                u8::from_str_radix(std::str::from_utf8(&digits).ok()?, 16).ok()?
+            }
+            byte => byte,
+        });
+    }
+    let name = String::from_utf8(name).ok()?;
+    (check(&name).is_ok() && self::directory(&name) == directory).then_some(name)
+}
+
 /// FNV-1a with 128 bits: names come from code and configuration, so nobody looks for collisions, and a collision is
 /// found by the name in the topic file.
 fn fnv(bytes: &[u8]) -> u128 {
@@ -121,6 +139,8 @@ mod tests {
                 let directory = directory(name);
                 prop_assert!(directory.len() <= 255);
                 prop_assert!(!directory.contains('/') && directory != "." && directory != "..");
+                let back = of_directory(&directory);
+                prop_assert_eq!(back.as_ref(), Some(name).filter(|_| !directory.contains('~')));
                 prop_assert_eq!(seen.insert(directory.to_lowercase(), name), None);
             }
         }

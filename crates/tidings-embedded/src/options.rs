@@ -81,6 +81,10 @@ pub struct EmbeddedOptions {
     pub(crate) retention_bytes: Option<u64>,
     pub(crate) retention_interval: Duration,
     pub(crate) unread: Unread,
+    pub(crate) tombstone_retention: Duration,
+    pub(crate) compaction_interval: Duration,
+    pub(crate) compaction_memory_bytes: usize,
+    pub(crate) compaction_bytes_per_second: Option<u64>,
     pub(crate) partitions: u32,
     pub(crate) clock: Clock,
     pub(crate) files: Option<Arc<dyn Files>>,
@@ -102,6 +106,10 @@ impl EmbeddedOptions {
             retention_bytes: None,
             retention_interval: Duration::from_secs(60),
             unread: Unread::default(),
+            tombstone_retention: Duration::from_secs(24 * 3_600),
+            compaction_interval: Duration::from_secs(60),
+            compaction_memory_bytes: 32 << 20,
+            compaction_bytes_per_second: Some(32 << 20),
             partitions: 4,
             clock: Clock::System,
             files: None,
@@ -216,6 +224,38 @@ impl EmbeddedOptions {
     #[must_use]
     pub fn unread(mut self, unread: Unread) -> Self {
         self.unread = unread;
+        self
+    }
+
+    /// How long a message with a key and no payload stays in a destination that is compacted, counted from when
+    /// compaction has first seen it; 24 h by default. A destination may set its own. Whoever reads for longer than this
+    /// may miss that a key was deleted.
+    #[must_use]
+    pub fn tombstone_retention(mut self, time: Duration) -> Self {
+        self.tombstone_retention = time;
+        self
+    }
+
+    /// How often compaction looks; 60 s by default. A partition is compacted when half of what could be is new.
+    #[must_use]
+    pub fn compaction_interval(mut self, interval: Duration) -> Self {
+        self.compaction_interval = interval.max(Duration::from_millis(1));
+        self
+    }
+
+    /// How much memory compaction may take for the keys of a partition, in bytes; 32 MiB by default, which is enough for
+    /// half a million keys. With more keys it reads the partition several times.
+    #[must_use]
+    pub fn compaction_memory_bytes(mut self, bytes: usize) -> Self {
+        self.compaction_memory_bytes = bytes;
+        self
+    }
+
+    /// How many bytes a second compaction may read and write; 32 MiB by default, none for no limit. In memory it is
+    /// never slowed down.
+    #[must_use]
+    pub fn compaction_bytes_per_second(mut self, bytes: Option<u64>) -> Self {
+        self.compaction_bytes_per_second = bytes;
         self
     }
 

@@ -6,6 +6,7 @@ use crate::topics::Topic;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
+use tidings_core::Cleanup;
 use tidings_log::Retention;
 
 /// Looks from time to time, if there is anything to look for. The task ends with the broker.
@@ -55,6 +56,10 @@ const RECORDER: &str = ".redrive";
 /// prepared with counts, unless unread messages may go anyway.
 fn limits(shared: &Shared, topic: &Topic) -> (Option<Duration>, Option<u64>) {
     let (age, bytes) = topic.retention();
+    if topic.cleanup() != Cleanup::Delete {
+        // The last message of a key is kept however old it is, unless the destination says otherwise.
+        return (age, bytes);
+    }
     let is_read = || {
         shared
             .progress

@@ -1,5 +1,6 @@
 //! What all handles of one broker share: [`Shared`].
 
+use crate::compaction::Compactor;
 use crate::delayed::Delayed;
 use crate::directory;
 use crate::directory::DirectoryLock;
@@ -55,6 +56,7 @@ pub(crate) struct Shared {
     pub(crate) openers: AtomicUsize,
     /// Whether retention looks from time to time.
     pub(crate) retaining: AtomicBool,
+    pub(crate) compactor: Compactor,
     runtime: Handle,
     epochs: AtomicU64,
     /// The last handle is about to end.
@@ -130,6 +132,7 @@ impl Shared {
             pending_bytes: AtomicUsize::new(0),
             openers: AtomicUsize::new(0),
             retaining: AtomicBool::new(false),
+            compactor: Compactor::default(),
             runtime,
             epochs: AtomicU64::new(0),
             closing: AtomicBool::new(false),
@@ -351,6 +354,8 @@ impl Shared {
     /// No more is taken or given; the directory is free for another owner.
     pub(crate) fn let_go(&self) {
         self.begin_to_close();
+        // Nobody else may own the directory while a segment is replaced.
+        self.compactor.settle();
         self.closed.store(true, Ordering::Release);
         self.keeper.close();
         if let Some(marks) = self.marks.get() {

@@ -44,6 +44,12 @@ impl DelayedTimer {
         drop(self.round.lock().await);
     }
 
+    /// Holds off the next round until the guard is dropped, on a thread that may block: what is due is then either still
+    /// stored or appended, and not both.
+    pub(crate) fn hold(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.round.blocking_lock()
+    }
+
     /// A message that is due then was stored: starts the task, or wakes it if it would sleep too long.
     pub(crate) fn stored(&self, shared: &Arc<Shared>, due: Timestamp) {
         let mut until = lock(&self.sleep.until);

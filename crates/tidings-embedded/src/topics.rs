@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
-use tidings_core::{DestinationSpec, partition_for_key};
+use tidings_core::{Cleanup, DestinationSpec, partition_for_key};
 use tidings_log::{Access, Files};
 
 /// The directory that has one file for each destination.
@@ -33,6 +33,7 @@ pub(crate) struct Topic {
     /// Where the next message without a key goes.
     cursor: AtomicU32,
     retention: Mutex<(Option<Duration>, Option<u64>)>,
+    cleanup: Mutex<Cleanup>,
 }
 
 impl Topic {
@@ -45,6 +46,7 @@ impl Topic {
             name,
             cursor: AtomicU32::new(0),
             retention: Mutex::default(),
+            cleanup: Mutex::default(),
         }
     }
 
@@ -73,11 +75,19 @@ impl Topic {
         *lock(&self.retention)
     }
 
+    /// What goes besides.
+    pub(crate) fn cleanup(&self) -> Cleanup {
+        *lock(&self.cleanup)
+    }
+
     /// Settings that are not stored: whoever prepares the destination says them each time.
     pub(crate) fn set_retention(&self, spec: &DestinationSpec) {
         let mut retention = lock(&self.retention);
         retention.0 = spec.retention_time.or(retention.0);
         retention.1 = spec.retention_bytes.or(retention.1);
+        if let Some(cleanup) = spec.cleanup {
+            *lock(&self.cleanup) = cleanup;
+        }
     }
 }
 
@@ -181,7 +191,12 @@ pub(crate) fn directory(root: &Path, name: &str) -> std::path::PathBuf {
     root.join("topics").join(names::directory(name))
 }
 
-fn create_files(files: &dyn Files, root: &Path, name: &str, partitions: u32) -> Result<(), String> {
+pub(crate) fn create_files(
+    files: &dyn Files,
+    root: &Path,
+    name: &str,
+    partitions: u32,
+) -> Result<(), String> {
     let own = directory(root, name);
     let catalog = root.join(CATALOG);
     let failed = trouble::at(&own);
@@ -215,7 +230,7 @@ fn create_files(files: &dyn Files, root: &Path, name: &str, partitions: u32) -> 
     files.sync_dir(&catalog).map_err(&failed)
 }
 
-fn read_file(files: &dyn Files, path: &Path) -> io::Result<String> {
+pub(crate) fn read_file(files: &dyn Files, path: &Path) -> io::Result<String> {
     let file = files.open(path, Access::ReadOnly)?;
     let mut bytes = vec![0; MAX_FILE_BYTES];
     let mut filled = 0;
@@ -229,6 +244,18 @@ fn read_file(files: &dyn Files, path: &Path) -> io::Result<String> {
     String::from_utf8(bytes).map_err(|_| io::ErrorKind::InvalidData.into())
 }
 
+/// Whether the file of a destination is of a version that this build does not know.
+pub(crate) fn is_newer(files: &dyn Files, path: &Path) -> bool {
+    let text = read_file(files, path).unwrap_or_default();
+    let version = text
+        .lines()
+        .next()
+        .and_then(|line| line.strip_prefix("tidings-topic "));
+    version
+        .and_then(|version| version.parse::<u32>().ok())
+        .is_some_and(|version| version > 1)
+}
+
 /// What such a file holds: for people, and a checksum, because one flipped bit in the number would send keys to other
 /// partitions.
 fn encode(name: &str, partitions: u32) -> String {
@@ -238,7 +265,7 @@ fn encode(name: &str, partitions: u32) -> String {
 }
 
 /// Name and number of partitions. A file that somebody wrote by hand has no checksum.
-fn parse(text: &str) -> Option<(&str, u32)> {
+pub(crate) fn parse(text: &str) -> Option<(&str, u32)> {
     let text = match text.rsplit_once(SUM) {
         Some((text, sum)) => {
             let expected = format!("{:08x}\n", crc32c::crc32c(text.as_bytes()));

@@ -71,7 +71,7 @@ pub use chunk::{Chunk, Lost, RecordView, Span};
 pub use compaction::{Compacted, Compaction, Throttle};
 pub use error::LogError;
 pub use files::{Access, DiskFiles, FileEntry, Files, LogFile, MemoryFiles, PooledFiles};
-pub use log::{Copied, Frozen, PartitionLog};
+pub use log::{Copied, Frozen, LinkSealed, PartitionLog};
 pub use options::{Cut, LogOptions, Recovery, Retention};
 pub use repair::{Loss, RepairPlan, RepairRequest, RepairStep, plan_repair};
 pub use verify::{LogReport, Neighbour, Problem, Severity, verify};

@@ -5,12 +5,13 @@
 //! rolled back by that; what a failed sync leaves open is written again.
 
 mod backend;
+pub(crate) mod rows;
 mod sealed;
 
-use crate::deaths;
 use crate::delayed::{Due, Row};
 use crate::lock::{read, write};
 use crate::progress::{self, Entry};
+use crate::state_copy::StateView;
 use crate::trouble;
 use backend::Backend;
 use redb::backends::InMemoryBackend;
@@ -24,13 +25,13 @@ use tidings_core::{Deaths, Progress, Timestamp};
 use tidings_log::Files;
 
 /// (destination, group, partition) → encoded progress, sealed.
-const PROGRESS: TableDefinition<(&str, &str, u32), &[u8]> = TableDefinition::new("progress");
+pub(crate) const PROGRESS: TableDefinition<(&str, &str, u32), &[u8]> = TableDefinition::new("progress");
 /// (due in milliseconds, sequence) → encoded row, sealed.
-const DELAYED: TableDefinition<(i64, u64), &[u8]> = TableDefinition::new("delayed");
+pub(crate) const DELAYED: TableDefinition<(i64, u64), &[u8]> = TableDefinition::new("delayed");
 /// (destination, group, partition) → encoded deaths of messages, sealed.
-const DEATHS: TableDefinition<(&str, &str, u32), &[u8]> = TableDefinition::new("deaths");
+pub(crate) const DEATHS: TableDefinition<(&str, &str, u32), &[u8]> = TableDefinition::new("deaths");
 /// Counters by name.
-const COUNTERS: TableDefinition<&str, u64> = TableDefinition::new("counters");
+pub(crate) const COUNTERS: TableDefinition<&str, u64> = TableDefinition::new("counters");
 /// The counter that keeps delayed messages of one due time in order and apart.
 const SEQUENCE: &str = "delayed";
 /// The counter that says which generation of marks was counted last.
@@ -44,7 +45,7 @@ const LARGE: u64 = 10_000;
 /// rows are, as they are read.
 const VERIFIED_BYTES: u64 = 16 << 20;
 /// What to do about a damaged file.
-const CURE: &str = "restore this file from a copy, or move it away to begin without stored positions and without the \
+pub(crate) const CURE: &str = "restore this file from a copy, or move it away to begin without stored positions and without the \
                     messages for later";
 
 /// The open state. Every call blocks.
@@ -227,6 +228,11 @@ impl State {
         }
     }
 
+    /// The state as it is now, for a copy.
+    pub(crate) fn view(&self) -> Result<StateView, String> {
+        self.with(|database| Ok(StateView(database.begin_read()?)))
+    }
+
     /// Every stored progress.
     pub(crate) fn progress(&self) -> Result<Vec<Stored>, String> {
         let rows = self.with(|database| {
@@ -234,7 +240,7 @@ impl State {
             let mut all = Vec::new();
             for row in table.iter()? {
                 let (key, value) = row?;
-                all.push(read_progress(key.value(), value.value()));
+                all.push(rows::read_progress(key.value(), value.value()));
             }
             // A row that cannot be reached is a position that is lost.
             let expected = table.len()?;
@@ -259,9 +265,7 @@ impl State {
             for row in table.iter()? {
                 let (key, value) = row?;
                 let (destination, group, partition) = key.value();
-                let partition_bytes = partition.to_le_bytes();
-                let sealing = progress_key(&(destination, group, partition), &partition_bytes);
-                match sealed::unseal(&sealing, value.value()).and_then(deaths::decode) {
+                match rows::read_deaths(key.value(), value.value()) {
                     Some(deaths) => all.push((destination.to_owned(), group.to_owned(), partition, deaths)),
                     None => tracing::warn!(
                         destination,
@@ -320,7 +324,7 @@ impl State {
                 size += value.value().len();
                 let (due, sequence) = key.value();
                 let due = Due { due, sequence };
-                let whole = sealed::unseal(&[&delayed_key(due)], value.value());
+                let whole = rows::read_delayed(due, value.value());
                 found.push(Row {
                     due,
                     bytes: whole.unwrap_or_default().to_vec().into(),
@@ -345,10 +349,7 @@ impl State {
             let mut table = writing.open_table(PROGRESS)?;
             for (destination, group, partition, progress) in &changes.progress {
                 let key = (*destination, *group, *partition);
-                let sealed = sealed::seal(
-                    &progress_key(&key, &partition.to_le_bytes()),
-                    progress::encode(progress),
-                );
+                let sealed = rows::seal_group(key, progress::encode(progress));
                 table.insert(key, sealed.as_slice())?;
             }
         }
@@ -359,8 +360,7 @@ impl State {
                 if deaths.is_empty() {
                     table.remove(key)?;
                 } else {
-                    let sealed = sealed::seal(&progress_key(&key, &partition.to_le_bytes()), deaths.clone());
-                    table.insert(key, sealed.as_slice())?;
+                    table.insert(key, rows::seal_group(key, deaths.clone()).as_slice())?;
                 }
             }
         }
@@ -390,41 +390,12 @@ impl State {
                 due: due.as_millis(),
                 sequence: self.sequence.fetch_add(1, Ordering::Relaxed),
             };
-            let sealed = sealed::seal(&[&delayed_key(due)], bytes.to_vec());
+            let sealed = rows::seal_delayed(due, bytes.to_vec());
             table.insert((due.due, due.sequence), sealed.as_slice())?;
         }
         let next = self.sequence.load(Ordering::Relaxed);
         writing.open_table(COUNTERS)?.insert(SEQUENCE, next)?;
         Ok(table.len()?)
-    }
-}
-
-fn progress_key<'k>((destination, group, _): &(&'k str, &'k str, u32), partition: &'k [u8; 4]) -> [&'k [u8]; 3] {
-    [destination.as_bytes(), group.as_bytes(), partition]
-}
-
-fn delayed_key(due: Due) -> [u8; 16] {
-    ((due.due as u128) << 64 | u128::from(due.sequence)).to_le_bytes()
-}
-
-fn read_progress(key: (&str, &str, u32), value: &[u8]) -> Result<Stored, String> {
-    let (destination, group, partition) = key;
-    let place = || {
-        format!(
-            "the progress of {} in {}/{partition}",
-            group.escape_debug(),
-            destination.escape_debug()
-        )
-    };
-    let Some(whole) = sealed::unseal(&progress_key(&key, &partition.to_le_bytes()), value) else {
-        return Err(format!("{} is damaged: {CURE}", place()));
-    };
-    match progress::decode(whole) {
-        Some(progress) => Ok((destination.to_owned(), group.to_owned(), partition, progress)),
-        None => Err(format!(
-            "{} was written by a newer version: use the release that wrote it, or a newer one",
-            place()
-        )),
     }
 }
 

@@ -6,6 +6,7 @@
 #![allow(clippy::single_range_in_vec_init, reason = "a list of ranges is meant")]
 
 mod clocks;
+mod compacting;
 mod crashes;
 mod deaths;
 mod delayed;
@@ -23,6 +24,8 @@ mod pressure;
 mod publishing;
 mod reading;
 mod real_disk;
+mod repairing;
 mod retention;
 mod scale;
+mod snapshots;
 mod support;

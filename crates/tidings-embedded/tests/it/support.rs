@@ -28,6 +28,7 @@ pub(crate) fn destination(name: &str, partitions: u32) -> DestinationSpec {
         create: Create::IfMissing,
         retention_time: None,
         retention_bytes: None,
+        cleanup: None,
     }
 }
 

@@ -23,6 +23,15 @@ pub struct Frozen<'l> {
     tail: Option<Tail>,
 }
 
+/// Whether a copy may share files with the original.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LinkSealed {
+    /// Segments that get no more records get a second name, where the files can do that.
+    WherePossible,
+    /// All bytes are copied.
+    Never,
+}
+
 /// What was copied of a log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Copied {
@@ -78,7 +87,7 @@ impl Frozen<'_> {
     /// Copies it into a directory of other files, which must not hold a log. All of it is on the disk when this
     /// returns, except for the directory's own name.
     ///
-    /// Segments that get no more records are linked, where `files` can do that, because nobody ever writes into them
+    /// Segments that get no more records may be linked, because nobody ever writes into them
     /// again: compaction gives a segment another file. The last one is copied up to the end.
     ///
     /// # Errors
@@ -87,6 +96,7 @@ impl Frozen<'_> {
         &self,
         files: &Arc<dyn Files>,
         dir: &Path,
+        link: LinkSealed,
         mut progress: impl FnMut(u64),
     ) -> Result<Copied, LogError> {
         let target = Place {
@@ -101,7 +111,7 @@ impl Frozen<'_> {
         };
         for sealed in &self.view.sealed {
             let (from, to) = (self.log.place.segment(sealed.base), target.segment(sealed.base));
-            if files.link(&from, &to).is_ok() {
+            if link == LinkSealed::WherePossible && files.link(&from, &to).is_ok() {
                 copied.linked += 1;
                 copied.bytes += sealed.bytes;
                 progress(sealed.bytes);

@@ -17,7 +17,7 @@ use crate::options::{LogOptions, Recovery};
 use crate::place::Place;
 use crate::recovery;
 use crate::segments::{OpenedCache, View};
-pub use freeze::{Copied, Frozen};
+pub use freeze::{Copied, Frozen, LinkSealed};
 use hints::Hints;
 use std::fmt;
 use std::path::Path;

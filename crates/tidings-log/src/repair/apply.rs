@@ -22,6 +22,9 @@ impl RepairPlan {
     /// [`LogError::Io`]: some of it was done. Plan again and go on: what was put aside stays there.
     pub fn apply(&self) -> Result<Vec<PathBuf>, LogError> {
         let mut aside = Vec::new();
+        if !self.steps.is_empty() {
+            self.place.create()?;
+        }
         for step in &self.steps {
             match step {
                 RepairStep::Cut { file, position, .. } => aside.push(self.cut(file, *position)?),

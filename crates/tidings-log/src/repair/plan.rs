@@ -29,7 +29,11 @@ pub fn plan_repair(
         files: Arc::clone(request.files),
         dir: request.dir.clone(),
     };
-    let listing = place.list()?;
+    let listing = match place.list() {
+        // Somebody deleted it; the floor may say that there was something.
+        Err(error) if error.is_not_found() => Listing::default(),
+        listing => listing?,
+    };
     let mut plan = RepairPlan {
         place,
         aside: request.aside.clone(),
@@ -182,6 +186,9 @@ impl RepairPlan {
 
     /// Indexes that lie, and those whose segment changes or is gone.
     fn indexes(&mut self, listing: &Listing) -> Result<(), LogError> {
+        if listing.indexes().is_empty() {
+            return Ok(());
+        }
         let report = verify(&self.place.files, &self.place.dir, Neighbour::None, &mut |_| {})?;
         let last = listing.segments.last().map(|(base, _)| *base);
         for base in listing.indexes() {

@@ -13,7 +13,7 @@ mod lookup;
 mod model;
 mod pool;
 mod reading;
-mod subsets;
 mod repairing;
+mod subsets;
 mod support;
 mod verifying;

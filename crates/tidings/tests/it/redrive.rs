@@ -109,6 +109,7 @@ fn wide(name: &str) -> DestinationSpec {
         create: tidings::Create::IfMissing,
         retention_time: None,
         retention_bytes: None,
+        cleanup: None,
     }
 }
 
