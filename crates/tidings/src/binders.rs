@@ -239,6 +239,15 @@ mod embedded {
         if let Some(bytes) = &config.retention_bytes {
             options = options.retention_bytes(bytes.value);
         }
+        if let Some(bytes) = &config.compaction_memory {
+            options = options.compaction_memory_bytes(bytes.value);
+        }
+        if let Some(bytes) = &config.compaction_rate {
+            options = options.compaction_bytes_per_second(bytes.value);
+        }
+        if let Some(interval) = &config.compaction_interval {
+            options = options.compaction_interval(interval.value);
+        }
         if config
             .retention_drop_unread
             .as_ref()

@@ -2,7 +2,7 @@
 
 use std::panic::Location;
 use std::time::Duration;
-use tidings_core::Create;
+use tidings_core::{Cleanup, Create};
 
 /// How a channel should be; everything that is not said has a default. Configuration (`[channel.NAME]`) overrides it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -14,6 +14,7 @@ pub struct Channel {
     pub(crate) create: Option<Create>,
     pub(crate) retention_time: Option<Duration>,
     pub(crate) retention_bytes: Option<u64>,
+    pub(crate) cleanup: Option<Cleanup>,
 }
 
 impl Channel {
@@ -50,6 +51,12 @@ impl Channel {
     /// The oldest messages may be deleted beyond this many bytes.
     pub fn retention_bytes(mut self, bytes: u64) -> Self {
         self.retention_bytes = Some(bytes);
+        self
+    }
+
+    /// What goes besides what is too old or too much; by default nothing.
+    pub fn cleanup(mut self, cleanup: Cleanup) -> Self {
+        self.cleanup = Some(cleanup);
         self
     }
 }

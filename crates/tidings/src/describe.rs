@@ -196,6 +196,13 @@ fn channel(channel: &PlannedChannel) -> ChannelDescription {
             .as_ref()
             .map(|bytes| Value::of("retention_bytes", bytes)),
     );
+    values.extend(channel.cleanup.as_ref().map(|cleanup| {
+        let text = match cleanup.value {
+            tidings_core::Cleanup::Compact { .. } => "compact",
+            _ => "delete",
+        };
+        Value::new("cleanup", text.to_owned(), cleanup.origin.clone())
+    }));
     ChannelDescription {
         name: channel.name.clone(),
         values,

@@ -84,8 +84,8 @@ pub use time::{hours, millis, mins, secs};
 pub use tidings_config::{BinderUrl, Config, ConfigBuilder, ConfigError, Origin, Secret, Section, Setting};
 pub use tidings_core::{
     Ack, Attempt, Backoff, Batch, BatchHandler, BatchItem, BatchOutcome, BatchPolicy, Binder, BinderError,
-    BinderHealth, BytesCodec, Capabilities, Channels, Clock, Codec, CodecError, Create, Decode, Delivery,
-    DestinationInfo, DestinationSpec, Diagnosis, DynBinder, Encode, EventKey, EventStream, Failure,
+    BinderHealth, BytesCodec, Capabilities, Channels, Cleanup, Clock, Codec, CodecError, Create, Decode,
+    Delivery, DestinationInfo, DestinationSpec, Diagnosis, DynBinder, Encode, EventKey, EventStream, Failure,
     FailureKind, FromContext, FromDelivery, Handler, HandlerContext, HandlerResult, Header, HeaderName,
     Headers, IntoBatchOutcome, IntoOutcome, IntoSubscription, Job, Json, JsonCodec, Key, LaneInfo, LaneRole,
     Message, Middleware, Needs, Next, OptionalFromDelivery, Ordering, Output, Outputs, PartitionPosition,

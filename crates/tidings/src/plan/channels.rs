@@ -6,7 +6,7 @@ use crate::service::Service;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tidings_config::{ChannelConfig, Config, Origin, Setting};
-use tidings_core::Create;
+use tidings_core::{Cleanup, Create};
 
 /// How many partitions a destination gets if nobody says anything.
 const DEFAULT_PARTITIONS: u32 = 4;
@@ -25,6 +25,8 @@ pub(crate) struct PlannedChannel {
     pub(crate) retention_time: Option<Setting<Duration>>,
     /// None leaves it to the binder.
     pub(crate) retention_bytes: Option<Setting<u64>>,
+    /// None is what the destination has been prepared with before, or that nothing goes besides.
+    pub(crate) cleanup: Option<Setting<Cleanup>>,
 }
 
 /// Every channel that the service speaks of, by name.
@@ -78,6 +80,7 @@ struct Said {
     create: Option<Setting<Create>>,
     retention_time: Option<Setting<Duration>>,
     retention_bytes: Option<Setting<u64>>,
+    cleanup: Option<Setting<Cleanup>>,
 }
 
 /// A channel may be declared in several merged apps; what they say must not differ.
@@ -92,6 +95,7 @@ fn merged<'a>(declared: impl Iterator<Item = &'a DeclaredChannel>, mistakes: &mu
             create,
             retention_time,
             retention_bytes,
+            cleanup,
         } = channel;
         let mut conflict = |what: &str, earlier: Origin| {
             mistakes.add(
@@ -120,6 +124,9 @@ fn merged<'a>(declared: impl Iterator<Item = &'a DeclaredChannel>, mistakes: &mu
         });
         add(&mut said.retention_bytes, retention_bytes, &place, |earlier| {
             conflict("retention", earlier)
+        });
+        add(&mut said.cleanup, cleanup, &place, |earlier| {
+            conflict("cleanup", earlier)
         });
     }
     said
@@ -154,7 +161,15 @@ fn planned(name: String, code: Said, config: ChannelConfig, mistakes: &mut Mista
     let bytes = config
         .retention_bytes
         .map(|setting| setting.map(|limit| limit.unwrap_or(u64::MAX)));
+    let cleanup = cleanup(
+        &name,
+        code.cleanup,
+        config.cleanup,
+        config.tombstone_retention,
+        mistakes,
+    );
     PlannedChannel {
+        cleanup,
         destination: layered(name.clone(), code.destination, config.destination),
         binder: layered("main".to_owned(), code.binder, config.binder),
         partitions,
@@ -166,6 +181,33 @@ fn planned(name: String, code: Said, config: ChannelConfig, mistakes: &mut Mista
         retention_time: time.or(code.retention_time),
         retention_bytes: bytes.or(code.retention_bytes),
         name,
+    }
+}
+
+/// What configuration says comes first; a time for tombstones needs something that is compacted.
+fn cleanup(
+    name: &str,
+    code: Option<Setting<Cleanup>>,
+    config: Option<Setting<tidings_config::Cleanup>>,
+    tombstone_retention: Option<Setting<Duration>>,
+    mistakes: &mut Mistakes,
+) -> Option<Setting<Cleanup>> {
+    let said = config.map(|setting| setting.map(convert::cleanup)).or(code);
+    let Some(retention) = tombstone_retention else {
+        return said;
+    };
+    match said {
+        Some(said) if matches!(said.value, Cleanup::Compact { .. }) => Some(said.map(|_| Cleanup::Compact {
+            tombstone_retention: Some(retention.value),
+        })),
+        said => {
+            mistakes.add(
+                place_in(&retention.origin),
+                format!("channel \"{name}\" has a tombstone_retention and is not compacted"),
+                "say cleanup = \"compact\" too, or leave it out",
+            );
+            said
+        }
     }
 }
 

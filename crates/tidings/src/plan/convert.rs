@@ -1,6 +1,6 @@
 //! Words of the configuration as the engine's.
 
-use tidings_core::{Create, Ordering, RetryOrder, Start};
+use tidings_core::{Cleanup, Create, Ordering, RetryOrder, Start};
 
 pub(super) fn start(start: tidings_config::Start) -> Start {
     match start {
@@ -24,6 +24,15 @@ pub(super) fn order(order: tidings_config::Order) -> RetryOrder {
     match order {
         tidings_config::Order::Kept => RetryOrder::Kept,
         tidings_config::Order::Relaxed => RetryOrder::Relaxed,
+    }
+}
+
+pub(super) fn cleanup(cleanup: tidings_config::Cleanup) -> Cleanup {
+    match cleanup {
+        tidings_config::Cleanup::Delete => Cleanup::Delete,
+        tidings_config::Cleanup::Compact => Cleanup::Compact {
+            tombstone_retention: None,
+        },
     }
 }
 

@@ -61,6 +61,7 @@ impl Destinations {
             create: channel.create.value,
             retention_time: channel.retention_time.as_ref().map(|time| time.value),
             retention_bytes: channel.retention_bytes.as_ref().map(|bytes| bytes.value),
+            cleanup: channel.cleanup.as_ref().map(|cleanup| cleanup.value),
         };
         let found = self.make(&channel.binder.value, spec, binders).await?;
         if found != wanted && channel.partitions.origin != Origin::Default {
@@ -150,5 +151,6 @@ fn belonging(name: &str, partitions: u32, create: Create) -> DestinationSpec {
         create,
         retention_time: None,
         retention_bytes: None,
+        cleanup: None,
     }
 }
