@@ -310,6 +310,59 @@ fn readers_and_followers_go_on_while_segments_are_replaced() {
 }
 
 #[test]
+fn where_a_reader_was_in_the_old_file_is_not_looked_for_in_the_new_one() {
+    let log = open(&memory(), small());
+    let records: Vec<_> = (0..100)
+        .map(|number| keyed(Some((number % 7) as u8), number, false))
+        .collect();
+    let model = fill(&log, &records);
+    for first in (0..70).step_by(10) {
+        // Each leaves the log knowing where the offset behind it stands.
+        let at = log.read(first, u64::MAX, 1).unwrap().next_offset();
+        let again = log.read(at, u64::MAX, 1).unwrap();
+        assert_eq!(again.records()[0].offset, at);
+    }
+    compact(&log);
+    model.check(&log);
+}
+
+#[test]
+fn a_deleted_value_does_not_come_back_wherever_an_earlier_compaction_was_ended() {
+    for most in 1..150 {
+        let files = memory();
+        let log = open(&files, small());
+        let mut records: Vec<_> = (0..60)
+            .map(|number| keyed(Some((number % 4) as u8), number, number % 8 > 3))
+            .collect();
+        records.extend((60..80).map(|number| keyed(None, number, false)));
+        let mut model = fill(&log, &records);
+        let mut left = most;
+        let mut throttle = |_| {
+            left -= 1_i32;
+            match left {
+                0 => ControlFlow::Break(()),
+                _ => ControlFlow::Continue(()),
+            }
+        };
+        let first = Compaction {
+            tombstone_retention_ms: DAY,
+            now_ms: NOW,
+            // One key.
+            max_key_bytes: 64,
+            min_dirty_percent: 0,
+            throttle: &mut throttle,
+        };
+        let ended = log.compact(first).unwrap().ended_early;
+        model.tombstones_may_go = true;
+        for day in [2, 4] {
+            compact_at(&log, NOW + day * DAY as i64, 1 << 20).unwrap();
+            model.check(&log);
+        }
+        assert_eq!(ended, left <= 0);
+    }
+}
+
+#[test]
 fn a_damaged_segment_stops_it_and_nothing_is_lost() {
     let files = memory();
     let log = open(&files, small());
