@@ -19,9 +19,12 @@ pub(super) enum Change {
         path: PathBuf,
         hidden: PathBuf,
     },
+    /// What had the name before stays under a hidden one as well. It is one change: a crash leaves the one file or the
+    /// other.
     Renamed {
         from: PathBuf,
         to: PathBuf,
+        replaced: Option<PathBuf>,
     },
 }
 
@@ -64,24 +67,27 @@ impl Names {
         if !inner.exists(path)? {
             return Err(io::ErrorKind::NotFound.into());
         }
-        self.hidden += 1;
-        let mut name = path.as_os_str().to_owned();
-        name.push(format!("{HIDDEN}{}", self.hidden));
-        let hidden = PathBuf::from(name);
-        self.relocate(inner, path, &hidden)?;
+        let hidden = self.hide(inner, path)?;
         let path = path.to_owned();
         self.note(&hidden.clone(), Change::Removed { path, hidden });
         Ok(())
     }
 
+    fn hide(&mut self, inner: &dyn Files, path: &Path) -> io::Result<PathBuf> {
+        self.hidden += 1;
+        let mut name = path.as_os_str().to_owned();
+        name.push(format!("{HIDDEN}{}", self.hidden));
+        let hidden = PathBuf::from(name);
+        self.relocate(inner, path, &hidden)?;
+        Ok(hidden)
+    }
+
     pub(super) fn rename(&mut self, inner: &dyn Files, from: &Path, to: &Path) -> io::Result<()> {
-        if inner.exists(to)? {
-            // What is replaced has to come back if a crash undoes the renaming.
-            self.remove(inner, to)?;
-        }
+        // What is replaced has to come back if a crash undoes the renaming.
+        let replaced = inner.exists(to)?.then(|| self.hide(inner, to)).transpose()?;
         self.relocate(inner, from, to)?;
         let (from, to) = (from.to_owned(), to.to_owned());
-        self.note(&to.clone(), Change::Renamed { from, to });
+        self.note(&to.clone(), Change::Renamed { from, to, replaced });
         Ok(())
     }
 
@@ -97,7 +103,12 @@ impl Names {
     /// The directory is synced: its changes can't be undone.
     pub(super) fn forget(&mut self, inner: &dyn Files, dir: &Path) -> io::Result<()> {
         for change in self.changes.remove(dir).unwrap_or_default() {
-            if let Change::Removed { hidden, .. } = change {
+            if let Change::Removed { hidden, .. }
+            | Change::Renamed {
+                replaced: Some(hidden),
+                ..
+            } = change
+            {
                 self.files.remove(&hidden);
                 inner.remove_file(&hidden)?;
             }
@@ -150,7 +161,10 @@ impl Names {
                 inner.remove_file(&path)
             }
             Change::Removed { path, hidden } => self.relocate(inner, &hidden, &path),
-            Change::Renamed { from, to } => self.relocate(inner, &to, &from),
+            Change::Renamed { from, to, replaced } => {
+                self.relocate(inner, &to, &from)?;
+                replaced.map_or(Ok(()), |hidden| self.relocate(inner, &hidden, &to))
+            }
             Change::CreatedDirectory(dir) => {
                 if !inner.exists(&dir)? {
                     return Ok(());

@@ -9,6 +9,7 @@ mod damage;
 mod faults;
 mod format;
 mod healing;
+mod freezing;
 mod lookup;
 mod model;
 mod pool;
