@@ -96,3 +96,40 @@ fn read_rows(database: &Database) -> Result<Read, redb::Error> {
     }
     Ok(found)
 }
+
+#[cfg(test)]
+#[allow(clippy::single_range_in_vec_init, reason = "a list of ranges is meant")]
+mod tests {
+    use super::*;
+    use crate::progress;
+    use tidings_core::{Message, Progress, Timestamp};
+
+    #[test]
+    fn the_rows_of_the_state_are_as_documented() {
+        let position = Progress {
+            watermark: 7,
+            finished: vec![9..11],
+            attempts: vec![(12, 2)],
+        };
+        let mut expected = vec![1];
+        expected.extend(7_u64.to_le_bytes());
+        expected.extend(1_u32.to_le_bytes());
+        expected.extend([9_u64, 11].map(u64::to_le_bytes).concat());
+        expected.extend(1_u32.to_le_bytes());
+        expected.extend(12_u64.to_le_bytes());
+        expected.extend(2_u32.to_le_bytes());
+        assert_eq!(progress::encode(&position), expected);
+
+        let message = Message::new("tea");
+        let row = delayed::encode("orders", 3, Timestamp::from_millis(-2), &message);
+        let mut expected = vec![1];
+        expected.extend(3_u32.to_le_bytes());
+        expected.extend((-2_i64).to_le_bytes());
+        expected.extend(b"\x06\0\0\0orders");
+        expected.extend((message.headers().as_block().len() as u32).to_le_bytes());
+        expected.extend(message.headers().as_block());
+        expected.extend(u32::MAX.to_le_bytes());
+        expected.extend(b"\x03\0\0\0tea");
+        assert_eq!(row, expected);
+    }
+}

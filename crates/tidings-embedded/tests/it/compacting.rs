@@ -2,9 +2,13 @@
 
 use crate::support::*;
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tidings_core::{Binder, Cleanup, Clock, DestinationSpec, Message, Outgoing, Source};
 use tidings_embedded::{EmbeddedBroker, EmbeddedOptions, verify_directory};
+use tidings_log::DiskFiles;
+use tidings_log::faults::FaultyFiles;
 
 fn compacted(name: &str) -> DestinationSpec {
     DestinationSpec {
@@ -170,4 +174,39 @@ async fn closing_does_not_wait_for_a_slow_compaction_and_leaves_the_directory_wh
     drop(broker);
     let broker = EmbeddedBroker::open(options).unwrap();
     assert_eq!(table(&broker, "orders").await.0, before);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_else_can_own_the_directory_while_a_segment_is_written_again() {
+    let root = tempfile::tempdir().unwrap();
+    let files = Arc::new(FaultyFiles::new(Arc::new(DiskFiles)));
+    let options = options(root.path())
+        .segment_bytes(4_096)
+        .compaction_bytes_per_second(None)
+        .files(files.clone());
+    let broker = EmbeddedBroker::open(options).unwrap();
+    broker.prepare(compacted("orders")).await.unwrap();
+    fill(&broker, "orders", 0, 100).await;
+    let writing = Arc::new(AtomicBool::new(false));
+    let (entered, wait) = std::sync::mpsc::channel();
+    let inside = writing.clone();
+    files.before_sync(move |path| {
+        if path.to_string_lossy().ends_with(".log.new") {
+            inside.store(true, Ordering::SeqCst);
+            let _ = entered.send(());
+            // A slow disk. Closing that does not wait for it is over long before.
+            std::thread::sleep(Duration::from_millis(300));
+            inside.store(false, Ordering::SeqCst);
+        }
+    });
+    let compacting = tokio::spawn({
+        let broker = broker.clone();
+        async move { broker.compact().await }
+    });
+    tokio::task::spawn_blocking(move || wait.recv().unwrap())
+        .await
+        .unwrap();
+    broker.close().await.unwrap();
+    assert!(!writing.load(Ordering::SeqCst));
+    let _ = compacting.await.unwrap();
 }

@@ -1,6 +1,7 @@
 //! The bytes themselves, pinned: a change here needs a new format version.
 
 use crate::support::*;
+use crate::verifying::compact;
 use tidings_log::LogError;
 
 #[test]
@@ -86,4 +87,49 @@ fn a_newer_format_is_refused_with_both_versions_and_the_cure() {
         bytes,
         "what is refused is left as it is"
     );
+}
+
+#[test]
+fn a_rewritten_segment_stands_in_the_file_as_documented() {
+    let files = memory();
+    let log = open(&files, small());
+    let keyed = |number: i64, payload: &[u8]| Rec {
+        time: 1_000 + number,
+        key: Some(b"k".to_vec()),
+        headers: Vec::new(),
+        payload: Some(payload.to_vec()),
+    };
+    append(
+        &log,
+        &[keyed(0, b"old"), rec(5), keyed(2, b"old"), keyed(3, b"new")],
+    );
+    append(
+        &log,
+        &[Rec {
+            time: 0,
+            ..keyed(4, &[0; 600])
+        }],
+    );
+    append(&log, &[rec(10)]);
+    compact(&log);
+    let bytes = contents(&*files, "00000000000000000000.log");
+    assert_eq!(&bytes[..12], b"TIDINGSL\x02\0\0\0");
+    assert_eq!(bytes[24..28], 1_700_000_001_u32.to_le_bytes(), "rounded up");
+    let seed = crc32c::crc32c(&bytes[..28]);
+    assert_eq!(bytes[28..32], seed.to_le_bytes());
+    let number = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap());
+    // It stands for four offsets from 0 on, and has the record of the second: the others have a later one.
+    assert_eq!(
+        (&bytes[48..56], number(56), number(60)),
+        ([0; 8].as_slice(), 4, 1)
+    );
+    assert_eq!(
+        &bytes[88..90],
+        [1, 1],
+        "one record, and an offset before it that has none"
+    );
+    let header = &bytes[40..88];
+    assert_eq!(bytes[36..40], crc32c::crc32c_append(seed, header).to_le_bytes());
+    assert_eq!(bytes[40..44], crc32c::crc32c(&bytes[88..]).to_le_bytes());
+    assert_eq!(bytes[80..88], 32_u64.to_le_bytes());
 }
