@@ -42,14 +42,17 @@ pub(super) fn run(setting: &Setting<'_>) -> Result<Vec<Line>, BenchError> {
     let directory = setting.directory()?;
     let runtime = topic::runtime()?;
     let place = |name: &str| directory.path().join(name);
-    let make = |name: &str, topics| runtime.block_on(w23::open(&place(name), topics, PARTITIONS));
+    let make = |name: &str, topics| w23::open(&runtime, &place(name), topics, PARTITIONS);
     let topics = setting.length.messages(u64::from(TOPICS)) as u32;
 
     close(&runtime, make("nothing", 0)?)?;
     let nothing = open(setting, &place("nothing"), "idle")?;
     close(&runtime, make("topics", topics)?)?;
     let unused = open(setting, &place("topics"), "idle")?;
-    let used = open(setting, &place("topics"), "use-all")?;
+    // The first use of a log syncs it twice, so these are fewer.
+    let few = (topics / 40).max(1);
+    close(&runtime, make("used", few)?)?;
+    let used = open(setting, &place("used"), "use-all")?;
 
     let delayed = setting.length.messages(DELAYED);
     let broker = make("delayed", 1)?;
@@ -61,8 +64,8 @@ pub(super) fn run(setting: &Setting<'_>) -> Result<Vec<Line>, BenchError> {
     lengthen(&place("long"))?;
     let long = open(setting, &place("long"), "use-all")?;
 
-    let partitions = f64::from(topics * PARTITIONS);
-    let per_partition = |opened: &Opened| {
+    let per_partition = |opened: &Opened, topics: u32| {
+        let partitions = f64::from(topics * PARTITIONS);
         let kib = |megabytes: f64| (megabytes - nothing.megabytes.median) * 1_024.0 / partitions;
         let spread = opened.megabytes;
         Spread {
@@ -71,9 +74,9 @@ pub(super) fn run(setting: &Setting<'_>) -> Result<Vec<Line>, BenchError> {
             high: kib(spread.high),
         }
     };
-    let memory = |what: &str, opened: &Opened| {
+    let memory = |what: &str, opened: &Opened, topics: u32| {
         let target = Target::AtMost(PARTITION_KIB);
-        Line::new(what, "", (Unit::Kibibytes, per_partition(opened)), target)
+        Line::new(what, "", (Unit::Kibibytes, per_partition(opened, topics)), target)
             .with("resident", Unit::Megabytes, opened.megabytes)
             .with("with nothing", Unit::Megabytes, nothing.megabytes)
     };
@@ -86,8 +89,12 @@ pub(super) fn run(setting: &Setting<'_>) -> Result<Vec<Line>, BenchError> {
         )
     };
     Ok(vec![
-        memory("memory of a partition that was not used since the start", &unused),
-        memory("memory of an idle partition that was used", &used),
+        memory(
+            "memory of a partition that was not used since the start",
+            &unused,
+            topics,
+        ),
+        memory("memory of an idle partition that was used", &used, few),
         opening(
             format!("exec to open: {topics} topics of {PARTITIONS} partitions"),
             &unused,
@@ -150,6 +157,7 @@ async fn delay(broker: &EmbeddedBroker, count: u64) -> Result<(), BenchError> {
 /// Puts segments before the only one, which hold what a hole in a file holds: only reading would find out.
 fn lengthen(directory: &Path) -> Result<(), BenchError> {
     let partition = directory.join("topics/topic-0/0");
+    std::fs::create_dir_all(&partition).map_err(BenchError::file(&partition))?;
     let segment = |base: u64| partition.join(format!("{base:020}.log"));
     let file = |base: u64| std::fs::File::create(segment(base)).map_err(BenchError::file(&partition));
     for number in 0..SEGMENTS {

@@ -102,14 +102,7 @@ impl Shared {
             true => Arc::new(MemoryFiles::new()),
             false => Arc::new(PooledFiles::new(Arc::new(DiskFiles), options.open_files())),
         });
-        let state = match (in_memory, writes) {
-            (true, _) => Some(State::in_memory().map_err(&refused)?),
-            (false, true) => {
-                let state = State::on_disk(files.clone(), &root.join("state.redb"));
-                Some(state.map_err(&refused)?)
-            }
-            (false, false) => None,
-        };
+        let state = open_state(&files, &root, (in_memory, writes)).map_err(&refused)?;
         if in_memory {
             let made = files
                 .create_dir_all(&root)
@@ -378,6 +371,19 @@ impl Shared {
         }
         self.keeper.finish(self);
         self.let_go();
+    }
+}
+
+/// What stores positions and messages for later; nobody may where nothing is written.
+fn open_state(
+    files: &Arc<dyn Files>,
+    root: &Path,
+    (in_memory, writes): (bool, bool),
+) -> Result<Option<State>, String> {
+    match (in_memory, writes) {
+        (true, _) => State::in_memory().map(Some),
+        (false, true) => State::on_disk(files.clone(), &root.join("state.redb")).map(Some),
+        (false, false) => Ok(None),
     }
 }
 

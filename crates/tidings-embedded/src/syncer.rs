@@ -2,6 +2,7 @@
 
 use crate::guard::Guard;
 use crate::lock::lock;
+use crate::opening;
 use crate::options::Fsync;
 use crate::partition::Partition;
 use crate::shared::Shared;
@@ -67,12 +68,12 @@ impl Syncer {
     pub(crate) fn sync(&self, shared: &Arc<Shared>) -> Result<(), String> {
         let mut failed = lock(&self.failed);
         let unsynced = std::mem::take(&mut lock(&self.work).unsynced);
-        for partition in unsynced {
+        for partition in &unsynced {
             // Before the sync: what is appended during it must be marked again.
             partition.unmark_unsynced();
-            if let Err(error) = partition.sync(shared) {
-                note(&mut failed, &partition, &error.to_string());
-            }
+        }
+        for (partition, error) in opening::sync_all(shared, &unsynced) {
+            note(&mut failed, &partition, &error.to_string());
         }
         failed.retain_mut(|one| !one.is_over(shared));
         let Some(first) = failed.first() else {

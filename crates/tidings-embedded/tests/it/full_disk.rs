@@ -135,7 +135,10 @@ async fn at_whatever_step_storing_fails_nothing_acknowledged_is_lost() {
         Operation::Truncate,
         Operation::Read,
     ] {
-        for (after, kind) in (0..12).flat_map(|after| kinds.map(|kind| (after, kind))) {
+        for (after, kind) in [0, 1, 2, 3, 4, 6, 8, 11]
+            .into_iter()
+            .flat_map(|after| kinds.map(|kind| (after, kind)))
+        {
             if matches!(kind, Effect::Short { .. }) && operation != Operation::Write {
                 continue;
             }
@@ -143,7 +146,7 @@ async fn at_whatever_step_storing_fails_nothing_acknowledged_is_lost() {
             failures += fail_once(operation, after, kind, &what).await;
         }
     }
-    assert!(failures > 60, "hardly anything failed: {failures}");
+    assert!(failures > 40, "hardly anything failed: {failures}");
 }
 
 /// How many messages were refused.
@@ -172,7 +175,7 @@ async fn fail_once(operation: Operation, after: u64, kind: Effect, what: &str) -
     done(&mut source, lane.lane, lane.epoch, 1);
     let stored_before = source.commit().await.is_ok();
     files.heal();
-    let loss = if after % 2 == 0 {
+    let loss = if after.is_multiple_of(2) {
         Loss::Unsynced
     } else {
         Loss::Some { seed: after }

@@ -3,6 +3,10 @@
     clippy::unwrap_used,
     reason = "the lint knows tests by their attribute, not the words that they share"
 )]
+#![allow(
+    clippy::print_stdout,
+    reason = "children talk to the test that started them, and a test that skips itself says so"
+)]
 #![allow(clippy::single_range_in_vec_init, reason = "a list of ranges is meant")]
 
 mod clocks;
