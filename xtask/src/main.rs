@@ -17,6 +17,7 @@ mod links;
 mod lint;
 mod programs;
 mod readme;
+mod reference;
 mod summary;
 mod test;
 mod tidy;
@@ -67,6 +68,12 @@ pub(crate) const COMMANDS: &[Command] = &[
         arguments: "",
         about: "does what the README tells a stranger to do, and checks the answers",
         run: readme::run,
+    },
+    Command {
+        name: "reference",
+        arguments: "",
+        about: "writes docs/configuration.md and the schema anew",
+        run: reference::run,
     },
     Command {
         name: "bench",

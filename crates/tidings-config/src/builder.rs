@@ -3,11 +3,12 @@
 use crate::config::Config;
 use crate::environment::Environment;
 use crate::error::ConfigError;
-use crate::files::check_profile;
+use crate::files::{Format, check_profile};
 use crate::key::{KeyPath, normal};
 use crate::layer::Layer;
 use crate::node::{Entry, Node, NodeValue};
 use crate::origin::Origin;
+use crate::placeholder::expand;
 use crate::schema::{Place, Schema};
 use crate::sources::{Source, read_all};
 use crate::store::Store;
@@ -15,8 +16,8 @@ use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
 
-/// Where a configuration is read from. Without any call it is `tidings.toml` in the current directory, if there is
-/// one, then `tidings.<profile>.toml`, then the environment of the process.
+/// Where a configuration is read from. Without any call it is `tidings.toml` (or `tidings.yaml`, `tidings.yml`) in the
+/// current directory, if there is one, then `tidings.<profile>.toml`, then the environment of the process.
 #[derive(Default)]
 #[must_use = "nothing is read until load() is called"]
 pub struct ConfigBuilder {
@@ -29,8 +30,8 @@ pub struct ConfigBuilder {
 }
 
 impl ConfigBuilder {
-    /// Reads this file instead of `tidings.toml`, and then the one of the profile beside it. It must exist. Of several
-    /// files later ones win.
+    /// Reads this file instead of `tidings.toml`, and then the one of the profile beside it. It must exist. A file that
+    /// ends in `.yaml` or `.yml` is YAML, any other TOML. Of several files later ones win.
     pub fn file(mut self, path: impl Into<PathBuf>) -> Self {
         self.sources.push(Source::File(path.into()));
         self
@@ -41,6 +42,25 @@ impl ConfigBuilder {
         self.sources.push(Source::Text {
             name: name.into(),
             text: text.into(),
+            format: Format::Toml,
+        });
+        self
+    }
+
+    /// Reads this YAML text, as [`toml`](Self::toml) reads TOML.
+    ///
+    /// ```
+    /// use tidings_config::Config;
+    /// let config = Config::builder().yaml("tidings.yaml", "subscription:\n  billing:\n    concurrency: 16\n").load()?;
+    /// let concurrency = config.subscription("billing").concurrency.expect("it is set");
+    /// assert_eq!((concurrency.value, concurrency.origin.to_string().as_str()), (16, "tidings.yaml:3"));
+    /// # Ok::<(), tidings_config::ConfigError>(())
+    /// ```
+    pub fn yaml(mut self, name: impl Into<String>, text: impl Into<String>) -> Self {
+        self.sources.push(Source::Text {
+            name: name.into(),
+            text: text.into(),
+            format: Format::Yaml,
         });
         self
     }
@@ -114,6 +134,13 @@ impl ConfigBuilder {
     /// # Errors
     /// [`ConfigError`], which names the place and the cure; [`ConfigError::Several`] if more than one thing is wrong.
     pub fn load(self) -> Result<Config, ConfigError> {
+        let (config, mistakes) = self.load_partly();
+        mistakes.map(|()| config)
+    }
+
+    /// Reads everything and keeps what is right: for a program that reports more mistakes than those of the
+    /// configuration before it stops. What is wrong is left out, as if nobody had said it.
+    pub fn load_partly(self) -> (Config, Result<(), ConfigError>) {
         let variables = self.environment.unwrap_or_else(|| std::env::vars_os().collect());
         let mut environment = Environment::new(variables);
         let profile = self.profile.or_else(|| environment.profile());
@@ -124,7 +151,10 @@ impl ConfigBuilder {
         } else {
             for document in read_all(&self.directory, self.sources, profile.as_deref()) {
                 match document {
-                    Ok(document) => errors.extend(store.add_file(Layer::document(&store.schema, document))),
+                    Ok(mut document) => {
+                        errors.extend(expand(&mut document, &environment.all));
+                        errors.extend(store.add_file(Layer::document(&store.schema, document)));
+                    }
                     Err(error) => errors.push(error),
                 }
             }
@@ -134,8 +164,9 @@ impl ConfigBuilder {
         let layer = arguments(&store.schema, self.arguments);
         errors.extend(store.add_outside(layer));
         errors.extend(store.ambiguous());
-        ConfigError::gather(errors)?;
-        Ok(Config::new(store, profile))
+        let config = Config::new(store, profile);
+        errors.extend(crate::rules::check(&config));
+        (config, ConfigError::gather(errors))
     }
 }
 

@@ -4,7 +4,6 @@ use crate::error::ConfigError;
 use crate::human::{parse_bytes, parse_duration, parse_rate, parse_time};
 use crate::key::KeyPath;
 use crate::node::{Node, NodeValue};
-use crate::origin::Origin;
 use crate::record::{KeyRecord, Kind};
 use crate::redact::Secret;
 use crate::start::Start;
@@ -27,7 +26,7 @@ pub(crate) fn check_property(record: &KeyRecord, path: &KeyPath, node: &Node) ->
         NodeValue::Integer(number) => number.to_string(),
         NodeValue::Number(number) => number.to_string(),
         NodeValue::Switch(on) => on.to_string(),
-        NodeValue::Time(_) | NodeValue::List(_) | NodeValue::Table(_) => {
+        NodeValue::Time(_) | NodeValue::Null | NodeValue::List(_) | NodeValue::Table(_) => {
             return Err(wrong(record, path, node));
         }
     };
@@ -40,9 +39,10 @@ pub(crate) fn wrong(record: &KeyRecord, path: &KeyPath, node: &Node) -> ConfigEr
     if record.last() == "dead_letter" {
         expected += "; to throw such messages away set lose_exhausted_messages = true";
     }
-    let example = match node.origin {
-        Origin::File { .. } => record.example_line(),
-        _ => record.example.trim_matches('"').to_owned(),
+    let example = if node.origin.is_file() {
+        record.example_line()
+    } else {
+        record.example.trim_matches('"').to_owned()
     };
     ConfigError::WrongValue {
         key: path.to_string(),
@@ -52,11 +52,19 @@ pub(crate) fn wrong(record: &KeyRecord, path: &KeyPath, node: &Node) -> ConfigEr
     }
 }
 
+/// Whether a value is one of that kind.
+pub(crate) fn fits(kind: &Kind, node: &Node) -> bool {
+    typed(kind, node).is_some()
+}
+
 fn typed(kind: &Kind, node: &Node) -> Option<Value> {
     match kind {
         Kind::Text => text(node).and_then(name).map(Value::Text),
         Kind::Template { placeholders } => template(text(node)?, placeholders).map(Value::Text),
-        Kind::Url => BinderUrl::parse(text(node)?.trim()).map(Value::Url),
+        Kind::Url => {
+            let url = BinderUrl::parse(text(node)?.trim())?;
+            Some(Value::Url(url.shown_as(node.origin.address_text())))
+        }
         Kind::Switch => switch(node).map(Value::Switch),
         Kind::Integer { min, max } => integer(node)
             .filter(|number| (*min..=*max).contains(number))

@@ -46,24 +46,13 @@ impl fmt::Display for Section {
     }
 }
 
-/// A value that somebody set, for people.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Effective {
-    /// The key.
-    pub key: String,
-    /// The value, without secrets.
-    pub value: String,
-    /// Where it came from.
-    pub origin: Origin,
-}
-
 impl Config {
     pub(crate) fn new(store: Store, profile: Option<String>) -> Self {
         Self { store, profile }
     }
 
-    /// Reads `tidings.toml` in the current directory, if there is one, then `tidings.<profile>.toml` for the profile in
-    /// `TIDINGS_PROFILE`, then the environment.
+    /// Reads `tidings.toml` (or `tidings.yaml`, `tidings.yml`) in the current directory, if there is one, then
+    /// `tidings.<profile>.toml` for the profile in `TIDINGS_PROFILE`, then the environment.
     ///
     /// # Errors
     /// [`ConfigError`], which names the place and the cure.
@@ -201,31 +190,8 @@ impl Config {
         ConfigError::gather(errors)
     }
 
-    /// Every value that somebody set, by key, without secrets.
-    pub fn describe(&self) -> Vec<Effective> {
-        let known = self.store.effective().into_iter().map(|(path, found)| Effective {
-            key: path.to_string(),
-            value: found.value.shown(path.last(), &found.origin),
-            origin: found.origin.clone(),
-        });
-        let mut all: Vec<_> = known.collect();
-        describe_section(self.store.sections(), &KeyPath::default(), &mut all);
-        all
-    }
-}
-
-fn describe_section(node: &Node, path: &KeyPath, all: &mut Vec<Effective>) {
-    match &node.value {
-        NodeValue::Table(entries) => {
-            for entry in entries {
-                describe_section(&entry.node, &path.child(&entry.key), all);
-            }
-        }
-        _ => all.push(Effective {
-            key: path.to_string(),
-            value: node.shown(path.last()),
-            origin: node.origin.clone(),
-        }),
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
     }
 }
 

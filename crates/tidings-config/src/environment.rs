@@ -6,6 +6,7 @@ use crate::key::{KeyPath, normal};
 use crate::layer::Layer;
 use crate::node::{Entry, Node, NodeValue};
 use crate::origin::Origin;
+use crate::placeholder::Variables;
 use crate::schema::{Place, Schema};
 use std::ffi::OsString;
 use std::path::Path;
@@ -22,12 +23,20 @@ const FILE_SUFFIX: &str = "_FILE";
 /// service, such as `TIDINGS_PORT`.
 pub(crate) struct Environment {
     variables: Vec<(String, String)>,
+    /// All of them, for the placeholders in files.
+    pub(crate) all: Variables,
     pub(crate) errors: Vec<ConfigError>,
 }
 
 impl Environment {
     pub(crate) fn new(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Self {
+        let variables: Vec<(OsString, OsString)> = variables.into_iter().collect();
+        let all = variables.iter().filter_map(|(name, value)| {
+            let value = value.to_str().map(str::to_owned);
+            Some((name.to_str()?.to_owned(), value))
+        });
         let mut environment = Self {
+            all: all.collect(),
             variables: Vec::new(),
             errors: Vec::new(),
         };

@@ -33,9 +33,17 @@ pub enum ConfigError {
         #[source]
         source: Option<io::Error>,
     },
-    /// A file is not TOML.
-    #[error("{file}:{line}:{column}: not valid TOML: {reason}")]
+    /// Two files of the same layer.
+    #[error("{} exist, and only one of them is read; put all into one and remove the other", .files.join(" and "))]
+    Competing {
+        /// The files.
+        files: Vec<String>,
+    },
+    /// A file is not TOML, or not YAML.
+    #[error("{file}:{line}:{column}: not valid {format}: {reason}")]
     Syntax {
+        /// `TOML` or `YAML`.
+        format: &'static str,
         /// The file.
         file: String,
         /// The line, from 1.
@@ -45,8 +53,57 @@ pub enum ConfigError {
         /// What the parser says.
         reason: String,
     },
+    /// A value asks for an environment variable that is not set, and has no default.
+    #[error(
+        "{origin}: {key} needs the environment variable {variable}, which is not set; set it, or write \
+         ${{{variable}:default}}"
+    )]
+    MissingVariable {
+        /// The key.
+        key: String,
+        /// Where it is.
+        origin: Origin,
+        /// The variable.
+        variable: String,
+    },
+    /// A `${` in a value that is not the start of `${VARIABLE}` or `${VARIABLE:default}`.
+    #[error("{origin}: {key}: {reason}; a literal ${{ is written $${{")]
+    Placeholder {
+        /// The key.
+        key: String,
+        /// Where it is.
+        origin: Origin,
+        /// What is wrong, and how it is written.
+        reason: String,
+    },
+    /// A value that may lose messages, without the key that says so in its name.
+    #[error("{origin}: {key} = {value} {danger}; choose another value, or also set {needs} = true")]
+    MayLoseMessages {
+        /// The key.
+        key: String,
+        /// Where it is.
+        origin: Origin,
+        /// The value.
+        value: String,
+        /// What it does.
+        danger: String,
+        /// The key that allows it.
+        needs: String,
+    },
+    /// A property of a client that Tidings decides itself, because another value would lose messages.
+    #[error("{origin}: {key} = {value} would lose messages: {cure}")]
+    ReservedProperty {
+        /// The key.
+        key: String,
+        /// Where it is.
+        origin: Origin,
+        /// The value.
+        value: String,
+        /// What to do.
+        cure: &'static str,
+    },
     /// A key that does not exist.
-    #[error("{origin}: unknown key {key}{}", hint(.nearest.as_deref(), .valid))]
+    #[error("{origin}: unknown key {key}{}{}", hint(.nearest.as_deref(), .valid), also(.cure.as_deref()))]
     UnknownKey {
         /// The key.
         key: String,
@@ -56,6 +113,8 @@ pub enum ConfigError {
         nearest: Option<String>,
         /// What would be valid there.
         valid: Vec<String>,
+        /// What else may be the cure.
+        cure: Option<String>,
     },
     /// A value of the wrong type or out of range.
     #[error("{origin}: {key} is {found}; expected {expected}")]
@@ -142,6 +201,14 @@ pub enum ConfigError {
 }
 
 impl ConfigError {
+    /// The mistakes one by one.
+    pub fn each(&self) -> &[Self] {
+        match self {
+            Self::Several { errors } => errors,
+            one => std::slice::from_ref(one),
+        }
+    }
+
     /// One error for a list; none for none.
     pub(crate) fn gather(mut errors: Vec<Self>) -> Result<(), Self> {
         match errors.len() {
@@ -162,6 +229,10 @@ fn hint(nearest: Option<&str>, valid: &[String]) -> String {
         format!(" (valid: {})", valid.join(", "))
     };
     nearest + &valid
+}
+
+fn also(cure: Option<&str>) -> String {
+    cure.map(|cure| format!("; {cure}")).unwrap_or_default()
 }
 
 fn lines(errors: &[ConfigError]) -> impl fmt::Display {

@@ -6,8 +6,54 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-/// The file that is looked for when none is named.
-pub(crate) const DEFAULT_FILE: &str = "tidings.toml";
+/// The name of the file that is looked for when none is named, before its extension.
+const DEFAULT_STEM: &str = "tidings";
+
+/// The languages in which a configuration is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Format {
+    Toml,
+    Yaml,
+}
+
+/// Every extension that is looked for, and what it means.
+const EXTENSIONS: [(&str, Format); 3] = [
+    ("toml", Format::Toml),
+    ("yaml", Format::Yaml),
+    ("yml", Format::Yaml),
+];
+
+impl Format {
+    /// What a file holds, by its extension; any other than those of YAML is TOML.
+    pub(crate) fn of(path: &Path) -> Self {
+        let extension = path.extension().map(|extension| extension.to_string_lossy());
+        EXTENSIONS
+            .into_iter()
+            .find(|(known, _)| {
+                extension
+                    .as_deref()
+                    .is_some_and(|it| it.eq_ignore_ascii_case(known))
+            })
+            .map_or(Self::Toml, |(_, format)| format)
+    }
+}
+
+/// The files that are looked for when none is named.
+pub(crate) fn defaults(directory: &Path) -> Vec<PathBuf> {
+    let names = EXTENSIONS.map(|(extension, _)| format!("{DEFAULT_STEM}.{extension}"));
+    names.into_iter().map(|name| directory.join(name)).collect()
+}
+
+/// Those that exist. More than one is a mistake: which of them counts would be a secret of ours.
+pub(crate) fn existing(files: Vec<PathBuf>) -> Result<Option<PathBuf>, ConfigError> {
+    let mut found: Vec<PathBuf> = files.into_iter().filter(|path| path.exists()).collect();
+    match found.len() {
+        0 | 1 => Ok(found.pop()),
+        _ => Err(ConfigError::Competing {
+            files: found.iter().map(|path| path.display().to_string()).collect(),
+        }),
+    }
+}
 
 /// The whole of a file, unless it is far too large: a device or a log may be named by mistake.
 pub(crate) fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
@@ -48,8 +94,30 @@ pub(crate) fn missing(path: &Path) -> ConfigError {
     }
 }
 
-/// The file of a profile: `tidings.toml` becomes `tidings.prod.toml`.
-pub(crate) fn with_profile(file: &Path, profile: &str) -> PathBuf {
+/// The file of a profile: `tidings.toml` becomes `tidings.prod.toml`, or one of the other extensions.
+pub(crate) fn with_profile(file: &Path, profile: &str) -> Vec<PathBuf> {
+    let same = beside(file, profile);
+    let is_known = |path: &Path| {
+        let extension = path.extension().map(|extension| extension.to_string_lossy());
+        EXTENSIONS
+            .iter()
+            .any(|(known, _)| extension.as_deref() == Some(*known))
+    };
+    if !is_known(file) {
+        return vec![same];
+    }
+    let others = EXTENSIONS.map(|(extension, _)| same.with_extension(extension));
+    let mut files = vec![same];
+    files.extend(
+        others
+            .into_iter()
+            .filter(|other| Some(other) != files.first())
+            .collect::<Vec<_>>(),
+    );
+    files
+}
+
+fn beside(file: &Path, profile: &str) -> PathBuf {
     let extension = file
         .extension()
         .map(|extension| extension.to_string_lossy().into_owned());

@@ -53,7 +53,7 @@ impl Layer {
             Place::Property(record) => self.property(record, path, entry.node),
             Place::Properties(record) => self.properties(record, &path, entry.node),
             Place::Section => self.section(path, entry),
-            Place::Unknown => self.errors.push(schema.unknown(&path, &entry.origin)),
+            Place::Unknown => self.errors.extend(schema.unknown_entry(&path, &entry)),
             Place::Table => {
                 if path.segments().len() == 2 {
                     self.names.push(FoundName {
@@ -136,6 +136,8 @@ impl Layer {
 fn into_table(node: Node) -> Result<Vec<Entry>, Node> {
     match node.value {
         NodeValue::Table(entries) => Ok(entries),
+        // In YAML, `billing:` with nothing below it.
+        NodeValue::Null => Ok(Vec::new()),
         NodeValue::Loose(ref text) => match read_value(text, &node.origin) {
             Some(Node {
                 value: NodeValue::Table(entries),

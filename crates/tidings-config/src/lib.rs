@@ -1,4 +1,4 @@
-//! Configuration of a Tidings program: layers of TOML files, profile and environment, checked against one record per
+//! Configuration of a Tidings program: layers of TOML or YAML files, profile and environment, checked against one record per
 //! key, where every value knows its place.
 //!
 //! ```
@@ -20,6 +20,12 @@
 //! crate reads what lies after the code; a value that nobody set is `None`, and whoever reads it adds code and
 //! default. Keys are laid over each other one by one, so a layer may change `retry.attempts` and keep `retry.max`.
 //!
+//! YAML is taken like TOML: `tidings.yaml` or `tidings.yml` in place of `tidings.toml`, with the same keys and errors.
+//!
+//! # Placeholders
+//! `${BANK_TOKEN}` inside a value of a file is replaced by the environment variable, `${PORT:8080}` by the variable or
+//! that default; `$${` is a literal `${`. What a variable holds is not looked at again.
+//!
 //! # Environment
 //! `TIDINGS__SUBSCRIPTION__BILLING__CONCURRENCY=8` sets `subscription.billing.concurrency`; `TIDINGS_URL` sets
 //! `binder.main.url`; a variable that ends in `_FILE` names a file that holds the value, and that value is never printed.
@@ -31,7 +37,11 @@
 //! say where, what was found, what is expected, and what was probably meant. All of them are reported at once.
 //!
 //! # Records
-//! [`records`] holds one record per key. The check, the hints and [`reference_markdown`] are made from it.
+//! [`records`] holds one record per key. The check, the hints, [`reference_markdown`], [`json_schema`] for editors and
+//! [`Config::effective`] are made from it.
+//!
+//! # Losing messages
+//! No configuration loses messages without a key whose name begins with `lose_`: see [`KeyRecord::loses_messages`].
 //!
 //! # What it is not
 //! It does not know which channels and subscriptions a program has ([`Config::check_names`] is told), and it does not
@@ -45,20 +55,25 @@ mod builder;
 mod check;
 mod choice;
 mod config;
+mod effective;
 mod environment;
 mod error;
 mod files;
+mod hint;
 mod human;
+mod json_schema;
 mod key;
 mod layer;
 mod mistake;
 mod nearest;
 mod node;
 mod origin;
+mod placeholder;
 mod record;
 mod records;
 mod redact;
 mod reference;
+mod rules;
 mod schema;
 mod section;
 mod settings;
@@ -68,11 +83,15 @@ mod store;
 mod toml_source;
 mod url;
 mod value;
+mod yaml_source;
 
 pub use builder::ConfigBuilder;
 pub use choice::{Cleanup, Create, Fsync, Order, Ordering};
-pub use config::{Config, Effective, Section};
+pub use config::{Config, Section};
+pub use effective::{Effective, EffectiveValues};
 pub use error::ConfigError;
+pub use json_schema::json_schema;
+pub use nearest::nearest;
 pub use origin::{Origin, Setting};
 pub use record::{KeyRecord, Kind};
 pub use records::records;

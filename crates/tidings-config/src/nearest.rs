@@ -1,8 +1,13 @@
 //! Which known word somebody meant: Damerau-Levenshtein distance, with a limit.
 
 /// The candidate that is nearest to `word`, if one is near enough to be what was meant: a third of its letters may
-/// be wrong, at least two and at most five.
-pub(crate) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+/// be wrong, at least two and at most five. Case and kinds of separators do not count.
+///
+/// ```
+/// assert_eq!(tidings_config::nearest("biling", ["audit", "billing"]), Some("billing"));
+/// assert_eq!(tidings_config::nearest("xyz", ["audit", "billing"]), None);
+/// ```
+pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let limit = word.chars().count().div_ceil(3).clamp(2, 5);
     candidates
         .into_iter()

@@ -19,6 +19,8 @@ pub(crate) enum NodeValue {
     Number(f64),
     Switch(bool),
     Time(String),
+    /// A key of YAML without a value.
+    Null,
     List(Vec<Node>),
     Table(Vec<Entry>),
 }
@@ -42,6 +44,7 @@ impl Node {
         let text = match &self.value {
             NodeValue::List(_) => return "a list".to_owned(),
             NodeValue::Table(_) => return "a table".to_owned(),
+            NodeValue::Null => return "empty".to_owned(),
             NodeValue::Loose(text) if text.is_empty() => return "empty".to_owned(),
             _ if self.origin.is_secret() => return HIDDEN.to_owned(),
             NodeValue::Text(text) => return format!("the text {:?}", show(key, text)),

@@ -1,6 +1,6 @@
 //! Where a value came from: [`Origin`], and a value with it: [`Setting`].
 
-use crate::redact::HIDDEN;
+use crate::redact::{HIDDEN, is_secret_key};
 use std::fmt;
 use std::sync::Arc;
 
@@ -21,6 +21,17 @@ pub enum Origin {
         file: Arc<str>,
         /// The line, from 1.
         line: u32,
+    },
+    /// A value in a file that comes from environment variables, written `${NAME}` there.
+    Placeholder {
+        /// The file as it was named.
+        file: Arc<str>,
+        /// The line, from 1.
+        line: u32,
+        /// The variables as the file writes them: `${BANK_TOKEN}`. One that is not set says so.
+        variables: Arc<str>,
+        /// The value as the file writes it, without what may be a secret there.
+        text: Arc<str>,
     },
     /// An environment variable.
     Environment {
@@ -49,7 +60,24 @@ impl Origin {
 
     /// Whether the value comes from a place that is made for secrets.
     pub(crate) fn is_secret(&self) -> bool {
-        matches!(self, Self::SecretFile { .. })
+        match self {
+            Self::SecretFile { .. } => true,
+            Self::Placeholder { variables, .. } => is_secret_key(variables),
+            _ => false,
+        }
+    }
+
+    /// What to show in place of an address that may hold a secret in any of its parts.
+    pub(crate) fn address_text(&self) -> Option<&str> {
+        match self {
+            Self::Placeholder { text, .. } if self.is_secret() => Some(text),
+            _ => None,
+        }
+    }
+
+    /// Whether it is a place in a file.
+    pub(crate) fn is_file(&self) -> bool {
+        matches!(self, Self::File { .. } | Self::Placeholder { .. })
     }
 }
 
@@ -59,6 +87,12 @@ impl fmt::Display for Origin {
             Self::Default => f.write_str("default"),
             Self::Code { place } => write!(f, "code {place}"),
             Self::File { file, line } => write!(f, "{file}:{line}"),
+            Self::Placeholder {
+                file,
+                line,
+                variables,
+                ..
+            } => write!(f, "{file}:{line} ({variables})"),
             Self::Environment { variable } => write!(f, "environment {variable}"),
             Self::SecretFile { variable, file } => write!(f, "environment {variable} ({file})"),
             Self::Argument { name } => write!(f, "argument {name}"),

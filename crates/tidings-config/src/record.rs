@@ -1,6 +1,8 @@
 //! One record per key: [`KeyRecord`] and the [`Kind`] of its value.
 
 use crate::human::{format_bytes, format_duration};
+use crate::key::KeyPath;
+use std::fmt;
 use std::time::Duration;
 
 /// All that is known of one key. The reference page, the check of every value, and the hint for a mistyped key are
@@ -90,20 +92,60 @@ impl Kind {
             Self::Number { min, max } => format!("a number from {min} to {max}"),
             Self::Duration { min, max } => {
                 format!(
-                    "a duration with its unit from {} to {}",
+                    "a duration with its unit (500ms, 1m30s, PT1.5S) from {} to {}",
                     format_duration(*min),
                     format_duration(*max)
                 )
             }
-            Self::Bytes { min, max: u64::MAX } => format!("a size from {}", format_bytes(*min)),
+            Self::Bytes { min, max: u64::MAX } => {
+                format!("a size (64MiB, 1MB, or bytes) from {}", format_bytes(*min))
+            }
             Self::Bytes { min, max } => {
-                format!("a size from {} to {}", format_bytes(*min), format_bytes(*max))
+                let (min, max) = (format_bytes(*min), format_bytes(*max));
+                format!("a size (64MiB, 1MB, or bytes) from {min} to {max}")
             }
             Self::Rate => "a rate above 0, per second, minute or hour".to_owned(),
             Self::Choice(words) => format!("one of {}", words.join(", ")),
             Self::Start => "earliest, latest, an offset, or a time with its offset from UTC".to_owned(),
             Self::OrNone(kind) => format!("{}, or \"none\"", kind.expected()),
             Self::Properties => "a table of the client's properties: text, numbers, true or false".to_owned(),
+        }
+    }
+
+    /// What may be said, without the type: `1 to 100000`, `always, interval, os`; none where any text may.
+    pub fn range(&self) -> Option<String> {
+        match self {
+            Self::Text | Self::Url | Self::Properties => None,
+            Self::Template { placeholders } => {
+                let known: Vec<_> = placeholders.iter().map(|name| format!("{{{name}}}")).collect();
+                Some(format!("may hold {}", known.join(", ")))
+            }
+            Self::Switch => Some("true, false".to_owned()),
+            Self::Integer { min, max } => Some(between(min, (*max < u64::MAX).then_some(max))),
+            Self::Number { min, max } => Some(between(min, Some(max))),
+            Self::Duration { min, max } => Some(between(format_duration(*min), Some(format_duration(*max)))),
+            Self::Bytes { min, max } => {
+                let max = (*max < u64::MAX).then(|| format_bytes(*max));
+                Some(between(format_bytes(*min), max))
+            }
+            Self::Rate => Some("above 0".to_owned()),
+            Self::Choice(words) => Some(words.join(", ")),
+            Self::Start => Some("earliest, latest, offset:N, time:T".to_owned()),
+            Self::OrNone(kind) => Some(match kind.range() {
+                Some(range) => format!("{range}, or none"),
+                None => "or none".to_owned(),
+            }),
+        }
+    }
+
+    /// What a bare number would count, or which units are written with it; none where there is no unit.
+    pub fn unit(&self) -> Option<&'static str> {
+        match self {
+            Self::Duration { .. } => Some("ms, s, m, h, d"),
+            Self::Bytes { .. } => Some("B, kB, KiB, MB, MiB, …"),
+            Self::Rate => Some("per s, m, h"),
+            Self::OrNone(kind) => kind.unit(),
+            _ => None,
         }
     }
 
@@ -126,7 +168,29 @@ impl Kind {
     }
 }
 
+fn between<T: fmt::Display>(min: T, max: Option<T>) -> String {
+    match max {
+        Some(max) => format!("{min} to {max}"),
+        None => format!("from {min}"),
+    }
+}
+
 impl KeyRecord {
+    /// Whether the key can lose messages: its name says so, and no other key can.
+    pub fn loses_messages(&self) -> bool {
+        self.last().starts_with("lose_")
+    }
+
+    /// The environment variable that sets it; `<NAME>` stands for the name of a binder, channel or subscription.
+    pub fn variable(&self) -> String {
+        KeyPath::new(self.segments()).variable()
+    }
+
+    /// What other systems call it; a hint for whoever writes that.
+    pub fn synonyms(&self) -> &'static [&'static str] {
+        crate::records::synonyms(self.path)
+    }
+
     /// The parts of the path.
     pub(crate) fn segments(&self) -> impl Iterator<Item = &'static str> + use<> {
         self.path.split('.')

@@ -1,53 +1,96 @@
-//! The reference page, made from the records.
+//! The reference page for users, made from the records.
 
 use crate::record::KeyRecord;
 use crate::records::records;
 use std::fmt::Write;
 
-/// The reference of every key, in Markdown: a table per section, with type, default, and what it means.
+/// What stands before the tables. Its own file, because it is prose and not code.
+const PREFACE: &str = include_str!("reference.md");
+
+/// The reference of every key, in Markdown, for users: how a configuration is written and which value wins, then a
+/// table per section with type, range, default, an example and what it means.
 pub fn reference_markdown() -> String {
-    let mut page = String::from(
-        "# Configuration\n\n\
-         Read in this order, later wins: defaults, the program's code, `tidings.toml`, `tidings.<profile>.toml` for the \
-         profile in `TIDINGS_PROFILE`, environment variables, command-line arguments.\n\n\
-         The variable of a key is its path in upper case: `subscription.billing.retry.attempts` is \
-         `TIDINGS__SUBSCRIPTION__BILLING__RETRY__ATTEMPTS`. With `_FILE` at its end it names a file that holds the \
-         value. `TIDINGS_URL` is `binder.main.url`. Durations are written `500ms`, `1h30m` or `PT1S`; sizes `64MiB`, \
-         `1MB` or a number of bytes.\n",
-    );
-    let mut section = None;
-    for record in records() {
-        if section != Some(heading(record)) {
-            section = Some(heading(record));
-            let _ = write!(
-                page,
-                "\n## {}\n\n| key | value | default | meaning |\n|---|---|---|---|\n",
-                heading(record)
-            );
+    let mut page = PREFACE.replace("{LOSING}", &losing());
+    for section in SECTIONS {
+        let _ = write!(
+            page,
+            "\n## {}\n\n{}\n\n| key | type | range | default | example | meaning |\n|---|---|---|---|---|---|\n",
+            section.heading, section.about
+        );
+        for record in records().iter().filter(|record| section.holds(record)) {
+            page.push_str(&row(record, section.prefix));
         }
-        page.push_str(&row(record));
     }
     page
 }
 
-fn heading(record: &KeyRecord) -> &'static str {
-    match record.segments().next() {
-        Some("binder") => "`[binder.<name>]`",
-        Some("channel") => "`[channel.<name>]`",
-        Some("subscription") => "`[subscription.<name>]`",
-        _ => "The program",
+struct Section {
+    heading: &'static str,
+    prefix: &'static str,
+    about: &'static str,
+}
+
+const SECTIONS: [Section; 5] = [
+    Section {
+        heading: "The top of the file",
+        prefix: "",
+        about: "Keys above the first table. As a variable: `TIDINGS__NAME=shop`.",
+    },
+    Section {
+        heading: "`[app]`",
+        prefix: "app.",
+        about: "The whole program. As a variable: `TIDINGS__APP__DRAIN_TIMEOUT=10s`.",
+    },
+    Section {
+        heading: "`[binder.<name>]`",
+        prefix: "binder.<name>.",
+        about: "A broker and how it is reached. The one that channels live on, unless they say otherwise, is `main`. As \
+                a variable: `TIDINGS__BINDER__MAIN__FSYNC=always`; `TIDINGS_URL` is `binder.main.url`.",
+    },
+    Section {
+        heading: "`[channel.<name>]`",
+        prefix: "channel.<name>.",
+        about: "A channel of the code: where it lives and how it is made. As a variable: \
+                `TIDINGS__CHANNEL__ORDERS__PARTITIONS=6`.",
+    },
+    Section {
+        heading: "`[subscription.<name>]`",
+        prefix: "subscription.<name>.",
+        about: "A subscription of the code, by the name that `.name(…)` gives it, or its group, or its handler. Each \
+                key overrides what the code says, alone: `retry.attempts` in a file keeps the code's `retry.initial`. \
+                As a variable: `TIDINGS__SUBSCRIPTION__BILLING__RETRY__ATTEMPTS=5`.",
+    },
+];
+
+impl Section {
+    fn holds(&self, record: &KeyRecord) -> bool {
+        match self.prefix {
+            "" => !record.path.contains('.'),
+            prefix => record.path.starts_with(prefix),
+        }
     }
 }
 
-fn row(record: &KeyRecord) -> String {
-    let skipped = if record.path.contains("<name>") { 2 } else { 0 };
-    let key: Vec<_> = record.segments().skip(skipped).collect();
+/// The keys that may lose messages.
+fn losing() -> String {
+    let keys = records().iter().filter(|record| record.loses_messages());
+    keys.map(|record| format!("- `{}`: {}\n", record.path, record.doc))
+        .collect()
+}
+
+fn row(record: &KeyRecord, prefix: &str) -> String {
+    let range = match (record.kind.range(), record.kind.unit()) {
+        (Some(range), Some(unit)) => format!("{range} ({unit})"),
+        (Some(range), None) => range,
+        (None, _) => String::new(),
+    };
     format!(
-        "| `{}` | {}; `{}` | {} | {} |\n",
-        key.join("."),
-        cell(&record.kind.expected()),
-        cell(record.example),
+        "| `{}` | {} | {} | {} | `{}` | {} |\n",
+        record.path.strip_prefix(prefix).unwrap_or(record.path),
+        record.kind.name(),
+        cell(&range),
         cell(record.default),
+        cell(record.example),
         cell(record.doc),
     )
 }

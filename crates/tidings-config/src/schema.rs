@@ -1,15 +1,14 @@
 //! What may stand where: paths matched against the records.
 
 use crate::error::ConfigError;
-use crate::key::{KeyPath, normal};
+use crate::hint::{ANY_NAME, known_elsewhere, meant, under};
+use crate::key::KeyPath;
 use crate::nearest::nearest;
+use crate::node::{Entry, NodeValue};
 use crate::origin::Origin;
 use crate::record::{KeyRecord, Kind};
 use crate::records::records;
 use std::collections::BTreeSet;
-
-/// Stands for any name in the path of a record.
-const ANY_NAME: &str = "<name>";
 
 /// Paths are not longer; trees are walked by recursion. Files are limited by their parser.
 const MAX_DEPTH: usize = 64;
@@ -68,22 +67,60 @@ impl Schema {
         }
     }
 
-    /// The error for a key that does not exist, with what was probably meant and what would be valid beside it.
-    pub(crate) fn unknown(&self, path: &KeyPath, origin: &Origin) -> ConfigError {
-        // The nearest table that exists is where the mistake begins: its keys are the ones to name.
+    /// The record of a key, or of the table of properties that it is one of.
+    pub(crate) fn record(&self, path: &KeyPath) -> Option<&'static KeyRecord> {
+        match self.place(path) {
+            Place::Key(record) | Place::Property(record) | Place::Properties(record) => Some(record),
+            _ => None,
+        }
+    }
+
+    /// The errors for something that does not exist. A table whose keys are known elsewhere (`batch.size` for
+    /// `batch_size`) is reported key by key, so that each gets its hint; any other one once.
+    pub(crate) fn unknown_entry(&self, path: &KeyPath, entry: &Entry) -> Vec<ConfigError> {
+        let NodeValue::Table(children) = &entry.node.value else {
+            return vec![self.unknown(path, &entry.origin)];
+        };
+        let (parent, rest) = self.split(path);
+        let is_meant = |child: &&Entry| {
+            let rest: Vec<_> = rest.iter().cloned().chain([child.key.clone()]).collect();
+            known_elsewhere(&parent, &rest).is_some()
+        };
+        let meant: Vec<_> = children.iter().filter(is_meant).collect();
+        if parent.segments().is_empty() || meant.is_empty() {
+            return vec![self.unknown(path, &entry.origin)];
+        }
+        let errors = children
+            .iter()
+            .map(|child| self.unknown(&path.child(&child.key), &child.origin));
+        errors.collect()
+    }
+
+    /// The nearest table that exists, where the mistake begins, and what was written inside it.
+    fn split<'a>(&self, path: &'a KeyPath) -> (KeyPath, &'a [String]) {
         let depth = (0..path.segments().len())
             .rev()
             .find(|depth| *depth == 0 || matches!(self.place(&path.first(*depth)), Place::Table))
             .unwrap_or(0);
-        let parent = path.first(depth);
-        let word = path.segments().get(depth).map_or("", String::as_str);
+        (
+            path.first(depth),
+            path.segments().get(depth..).unwrap_or_default(),
+        )
+    }
+
+    /// The error for a key that does not exist, with what was probably meant and what would be valid beside it.
+    pub(crate) fn unknown(&self, path: &KeyPath, origin: &Origin) -> ConfigError {
+        let (parent, rest) = self.split(path);
         let valid = self.children(&parent);
-        let meant = nearest(word, valid.iter().map(String::as_str)).map(str::to_owned);
+        let section = rest.first().filter(|_| parent.segments().is_empty());
         ConfigError::UnknownKey {
             key: path.to_string(),
             origin: origin.clone(),
-            nearest: meant.or_else(|| deeper(&parent, word)),
+            nearest: meant(&parent, rest, &valid),
             valid,
+            cure: section.map(|section| {
+                format!("for a section of the program's own, call allow_section({section:?}) on the builder")
+            }),
         }
     }
 
@@ -122,29 +159,11 @@ impl Schema {
     }
 }
 
-fn under(record: &KeyRecord, parent: &KeyPath) -> bool {
-    let parent = parent.segments();
-    record.segments().count() > parent.len()
-        && record
-            .segments()
-            .zip(parent)
-            .all(|(known, found)| known == ANY_NAME || known == found)
-}
-
-/// A key of that name further down: `attempts` was written where `retry.attempts` belongs.
-fn deeper(parent: &KeyPath, word: &str) -> Option<String> {
-    let depth = parent.segments().len();
-    let record = records()
-        .iter()
-        .find(|record| under(record, parent) && record.last() == normal(word))?;
-    Some(record.segments().skip(depth).collect::<Vec<_>>().join("."))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn meant(path: &[&str]) -> Option<String> {
+    fn hint(path: &[&str]) -> Option<String> {
         let schema = Schema {
             sections: ["shop".to_owned()].into(),
         };
@@ -166,9 +185,34 @@ mod tests {
             (&["subscriptions", "billing", "group"], Some("subscription")),
             (&["shoop", "http"], Some("shop")),
             (&["drain_timeout"], Some("app.drain_timeout")),
+            (
+                &["subscription", "billing", "max-attempts"],
+                Some("retry.attempts"),
+            ),
+            (
+                &["subscription", "billing", "retry", "maxAttempts"],
+                Some("attempts"),
+            ),
+            (&["subscription", "billing", "auto-offset-reset"], Some("start")),
+            (&["subscription", "billing", "batch", "size"], Some("batch_size")),
+            (&["subscription", "billing", "size"], Some("batch_size")),
+            (
+                &["subscription", "billing", "retryAttempts"],
+                Some("retry.attempts"),
+            ),
+            (&["channel", "orders", "retention"], Some("retention_time")),
+            (
+                &["channel", "orders", "retention", "bytes"],
+                Some("retention_bytes"),
+            ),
+            (
+                &["binder", "main", "retention_drop_unread"],
+                Some("lose_unread_messages"),
+            ),
+            (&["topics", "orders"], Some("channel")),
             (&["subscription", "billing", "xyzzy"], None),
         ] {
-            assert_eq!(meant(path).as_deref(), expected, "{path:?}");
+            assert_eq!(hint(path).as_deref(), expected, "{path:?}");
         }
     }
 

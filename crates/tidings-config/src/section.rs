@@ -4,7 +4,6 @@ use crate::error::ConfigError;
 use crate::key::{KeyPath, normal};
 use crate::mistake::Mistake;
 use crate::node::{Entry, Node, NodeValue};
-use crate::origin::Origin;
 use crate::toml_source::read_value;
 use serde::de::value::{MapAccessDeserializer, StrDeserializer};
 use serde::de::{
@@ -76,6 +75,7 @@ impl Reader<'_> {
             },
             NodeValue::Number(number) => visitor.visit_f64(*number),
             NodeValue::Switch(on) => visitor.visit_bool(*on),
+            NodeValue::Null => visitor.visit_unit(),
             NodeValue::List(items) => visitor.visit_seq(List {
                 items: items.iter(),
                 path: &self.path,
@@ -184,7 +184,10 @@ impl<'de> Deserializer<'de> for Reader<'_> {
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Mistake> {
-        visitor.visit_some(self)
+        match self.node.value {
+            NodeValue::Null => visitor.visit_none(),
+            _ => visitor.visit_some(self),
+        }
     }
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(
@@ -294,7 +297,7 @@ impl<'de> MapAccess<'de> for Table<'_> {
 
 /// The field that a key means. Variables cannot spell `max-orders` or `maxOrders.eu`, so theirs are compared loosely.
 fn field<'a>(entry: &'a Entry, fields: &'static [&'static str]) -> &'a str {
-    let outside = !matches!(entry.origin, Origin::File { .. });
+    let outside = !entry.origin.is_file();
     if !outside || fields.contains(&entry.key.as_str()) {
         return &entry.key;
     }

@@ -1,16 +1,20 @@
 //! From the files and texts that are named to documents: [`read_all`].
 
 use crate::error::ConfigError;
-use crate::files::{DEFAULT_FILE, missing, profile_without_file, read_text, with_profile};
+use crate::files::{Format, defaults, existing, missing, profile_without_file, read_text, with_profile};
 use crate::node::Node;
-use crate::toml_source::read_document;
+use crate::{toml_source, yaml_source};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 /// Something to read.
 pub(crate) enum Source {
     File(PathBuf),
-    Text { name: String, text: String },
+    Text {
+        name: String,
+        text: String,
+        format: Format,
+    },
 }
 
 impl fmt::Debug for Source {
@@ -29,44 +33,81 @@ pub(crate) fn read_all(
     sources: Vec<Source>,
     profile: Option<&str>,
 ) -> Vec<Result<Node, ConfigError>> {
-    let mut documents = Vec::new();
-    let named = !sources.is_empty();
-    let default = (!named).then(|| Source::File(DEFAULT_FILE.into()));
-    let mut without_profile = Vec::new();
-    let mut has_profile = false;
-    for source in sources.into_iter().chain(default) {
-        let path = match source {
-            Source::Text { name, text } => {
-                documents.push(read_document(&text, &name));
-                continue;
-            }
-            Source::File(path) => directory.join(path),
-        };
-        match read_file(&path) {
-            Some(document) => documents.push(document),
-            None if named => documents.push(Err(missing(&path))),
-            None => {}
-        }
-        let Some(profile) = profile else { continue };
-        let path = with_profile(&path, profile);
-        match read_file(&path) {
-            Some(document) => {
-                has_profile = true;
-                documents.push(document);
-            }
-            None => without_profile.push(path),
+    let mut reading = Reading {
+        profile,
+        documents: Vec::new(),
+        has_profile: false,
+        without_profile: Vec::new(),
+    };
+    if sources.is_empty() {
+        match existing(defaults(directory)) {
+            Ok(Some(path)) => reading.file(&path),
+            // The file of a profile may stand alone.
+            Ok(None) => reading.profile_of(&directory.join("tidings.toml")),
+            Err(error) => reading.documents.push(Err(error)),
         }
     }
-    if let Some(profile) = profile.filter(|_| !has_profile && !without_profile.is_empty()) {
-        documents.push(Err(profile_without_file(profile, &without_profile)));
+    for source in sources {
+        match source {
+            Source::Text { name, text, format } => reading.documents.push(parse(format, &text, &name)),
+            Source::File(path) => reading.file(&directory.join(path)),
+        }
     }
-    documents
+    reading.finish()
+}
+
+struct Reading<'a> {
+    profile: Option<&'a str>,
+    documents: Vec<Result<Node, ConfigError>>,
+    has_profile: bool,
+    without_profile: Vec<PathBuf>,
+}
+
+impl Reading<'_> {
+    fn file(&mut self, path: &Path) {
+        let document = read_file(path).unwrap_or_else(|| Err(missing(path)));
+        self.documents.push(document);
+        self.profile_of(path);
+    }
+
+    /// The file of the profile that belongs to a file.
+    fn profile_of(&mut self, path: &Path) {
+        let Some(profile) = self.profile else { return };
+        let candidates = with_profile(path, profile);
+        match existing(candidates.clone()) {
+            Err(error) => self.documents.push(Err(error)),
+            Ok(None) => self.without_profile.extend(candidates),
+            Ok(Some(path)) => {
+                let document = read_file(&path).unwrap_or_else(|| Err(missing(&path)));
+                self.documents.push(document);
+                self.has_profile = true;
+            }
+        }
+    }
+
+    fn finish(mut self) -> Vec<Result<Node, ConfigError>> {
+        if let Some(profile) = self
+            .profile
+            .filter(|_| !self.has_profile && !self.without_profile.is_empty())
+        {
+            self.documents
+                .push(Err(profile_without_file(profile, &self.without_profile)));
+        }
+        self.documents
+    }
+}
+
+fn parse(format: Format, text: &str, name: &str) -> Result<Node, ConfigError> {
+    match format {
+        Format::Toml => toml_source::read_document(text, name),
+        Format::Yaml => yaml_source::read_document(text, name),
+    }
 }
 
 /// None if there is no such file.
 fn read_file(path: &Path) -> Option<Result<Node, ConfigError>> {
     match read_text(path) {
-        Ok(text) => text.map(|text| read_document(&text, &path.display().to_string())),
+        Ok(text) => text.map(|text| parse(Format::of(path), &text, &path.display().to_string())),
         Err(error) => Some(Err(error)),
     }
 }

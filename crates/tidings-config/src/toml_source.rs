@@ -76,6 +76,7 @@ impl Places {
         let line = self.line(at);
         let start = self.lines.get(line.saturating_sub(1)).copied().unwrap_or(0);
         ConfigError::Syntax {
+            format: "TOML",
             file: match &self.place {
                 Place::File(file) => file.to_string(),
                 Place::Outside(origin) => origin.to_string(),

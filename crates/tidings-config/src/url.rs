@@ -9,6 +9,8 @@ use std::fmt;
 pub struct BinderUrl {
     text: String,
     scheme: usize,
+    /// What is shown in place of it, where a secret may be in any part.
+    shown: Option<String>,
 }
 
 impl BinderUrl {
@@ -26,7 +28,14 @@ impl BinderUrl {
         valid.then(|| Self {
             text: text.to_owned(),
             scheme: scheme.len(),
+            shown: None,
         })
+    }
+
+    /// This address, shown as that text.
+    pub(crate) fn shown_as(mut self, text: Option<&str>) -> Self {
+        self.shown = text.map(str::to_owned);
+        self
     }
 
     /// Names the driver: `embedded`, `memory`, `kafka`, `amqp`, …
@@ -51,7 +60,10 @@ impl BinderUrl {
 
 impl fmt::Display for BinderUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&redact_url(&self.text))
+        match &self.shown {
+            Some(shown) => f.write_str(shown),
+            None => f.write_str(&redact_url(&self.text)),
+        }
     }
 }
 

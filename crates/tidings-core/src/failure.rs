@@ -6,12 +6,32 @@ use std::time::Duration;
 
 /// A handling that did not succeed.
 ///
-/// Any error becomes a *transient* failure by `?`: the message is tried again as the subscription's retry policy says.
-/// Write [`.permanent()?`](ResultExt::permanent) where trying again cannot help: the message goes to the dead letters
-/// at once. [`Failure::later`] is not a failure of the message: it is delivered again after that time and the attempt
-/// is not counted.
+/// Every type that implements [`std::error::Error`] becomes a *transient* failure by `?`: the message is tried again as
+/// the subscription's retry policy says. Write [`.permanent()?`](ResultExt::permanent) where trying again cannot help:
+/// the message goes to the dead letters at once. [`Failure::later`] is not a failure of the message: it is delivered
+/// again after that time and the attempt is not counted.
 ///
-/// `Failure` does not implement [`std::error::Error`], so that every error can be converted into it.
+/// `anyhow::Error`, `Box<dyn Error + Send + Sync>`, `String` and `&str` do not implement that trait, so `?` alone does
+/// not take them where a `Failure` is returned. They pass by [`.transient()?`](ResultExt::transient) and
+/// [`.permanent()?`](ResultExt::permanent); and a handler may return `Result<T, anyhow::Error>`, or any other of them,
+/// in place of `Result<T, Failure>`.
+///
+/// ```
+/// use tidings_core::{Failure, FailureKind, ResultExt};
+/// # type AnyError = Box<dyn std::error::Error + Send + Sync>;
+/// fn lookup(order: &str) -> Result<u64, AnyError> {
+///     Ok(order.parse()?)
+/// }
+/// fn charge(order: &str) -> Result<u64, Failure> {
+///     let found = lookup(order).transient()?;     // `?` alone does not take a boxed error
+///     let cents: u64 = order.parse()?;            // any type that is an error: transient
+///     Some(found + cents).ok_or("nothing to pay").permanent()
+/// }
+/// assert_eq!(charge("x").unwrap_err().kind(), FailureKind::Transient);
+/// ```
+///
+/// `Failure` does not implement [`std::error::Error`] itself, so that every error can be converted into it; boxed, it
+/// is one, and keeps its kind when it becomes a `Failure` again.
 pub struct Failure {
     inner: Box<Inner>,
 }
@@ -78,11 +98,19 @@ impl Error for Text {}
 impl Failure {
     /// A failure of that kind with that cause.
     pub fn new(kind: FailureKind, error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self {
-            inner: Box::new(Inner {
-                kind,
-                error: error.into(),
-            }),
+        Self::from_boxed(error.into()).with_kind(kind)
+    }
+
+    /// A transient failure with that cause; a failure that was boxed comes back as it was.
+    pub fn from_boxed(error: Box<dyn Error + Send + Sync>) -> Self {
+        match error.downcast::<Boxed>() {
+            Ok(boxed) => boxed.0,
+            Err(error) => Self {
+                inner: Box::new(Inner {
+                    kind: FailureKind::Transient,
+                    error,
+                }),
+            },
         }
     }
 
@@ -143,6 +171,28 @@ impl<E: Error + Send + Sync + 'static> From<E> for Failure {
     }
 }
 
+/// A failure where an error is needed.
+#[derive(Debug)]
+struct Boxed(Failure);
+
+impl fmt::Display for Boxed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0.inner.error, f)
+    }
+}
+
+impl Error for Boxed {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.0.inner.error.source()
+    }
+}
+
+impl From<Failure> for Box<dyn Error + Send + Sync> {
+    fn from(failure: Failure) -> Self {
+        Box::new(Boxed(failure))
+    }
+}
+
 impl fmt::Debug for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Failure({}: {self})", self.inner.kind.as_str())
@@ -166,7 +216,9 @@ impl fmt::Display for Failure {
     }
 }
 
-/// Classifies an error where it happens: `card.parse().permanent()?`.
+/// Classifies an error where it happens: `card.parse().permanent()?`. For every type that can be boxed as an error: those
+/// that implement [`std::error::Error`], `anyhow::Error`, `Box<dyn Error + Send + Sync>`, `String` and `&str`, and
+/// [`Failure`] itself.
 pub trait ResultExt<T> {
     /// Trying again cannot help.
     ///
@@ -187,17 +239,17 @@ pub trait ResultExt<T> {
     fn retry_after(self, wait: Duration) -> Result<T, Failure>;
 }
 
-impl<T, E: Into<Failure>> ResultExt<T> for Result<T, E> {
+impl<T, E: Into<Box<dyn Error + Send + Sync>>> ResultExt<T> for Result<T, E> {
     fn permanent(self) -> Result<T, Failure> {
-        self.map_err(|error| error.into().with_kind(FailureKind::Permanent))
+        self.map_err(|error| Failure::new(FailureKind::Permanent, error))
     }
 
     fn transient(self) -> Result<T, Failure> {
-        self.map_err(|error| error.into().with_kind(FailureKind::Transient))
+        self.map_err(|error| Failure::new(FailureKind::Transient, error))
     }
 
     fn retry_after(self, wait: Duration) -> Result<T, Failure> {
-        self.map_err(|error| error.into().with_kind(FailureKind::RetryAfter(wait)))
+        self.map_err(|error| Failure::new(FailureKind::RetryAfter(wait), error))
     }
 }
 
@@ -219,6 +271,44 @@ mod tests {
         assert_eq!(failure.kind(), FailureKind::Transient);
         assert_eq!(failure.to_string(), "the bank is closed: no route");
         assert!(failure.downcast_ref::<Closed>().is_some());
+    }
+
+    #[test]
+    fn what_can_be_boxed_as_an_error_can_be_a_failure() {
+        type AnyError = Box<dyn Error + Send + Sync>;
+        fn lost() -> Result<(), AnyError> {
+            Err("lost".into())
+        }
+        let said = |result: Result<(), Failure>| {
+            let failure = result.unwrap_err();
+            (failure.kind(), failure.to_string())
+        };
+        let expected = |kind| (kind, "lost".to_owned());
+        assert_eq!(said(lost().transient()), expected(FailureKind::Transient));
+        assert_eq!(said(Err("lost").permanent()), expected(FailureKind::Permanent));
+        assert_eq!(
+            said(Err("lost".to_owned()).permanent()),
+            expected(FailureKind::Permanent)
+        );
+    }
+
+    #[test]
+    fn a_failure_that_was_boxed_keeps_its_kind_and_its_cause() {
+        fn through_a_box() -> Result<(), Box<dyn Error + Send + Sync>> {
+            charge().permanent()?;
+            Ok(())
+        }
+        let failure = Failure::from_boxed(through_a_box().unwrap_err());
+        assert_eq!(failure.kind(), FailureKind::Permanent);
+        assert_eq!(failure.to_string(), "the bank is closed: no route");
+        assert!(failure.downcast_ref::<Closed>().is_some());
+        assert!(
+            through_a_box()
+                .transient()
+                .unwrap_err()
+                .downcast_ref::<Closed>()
+                .is_some()
+        );
     }
 
     #[test]

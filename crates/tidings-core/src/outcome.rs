@@ -7,6 +7,7 @@ use crate::headers::HeaderWriter;
 use crate::message::Message;
 use crate::publisher::encode_event;
 use std::borrow::Cow;
+use std::error::Error;
 use std::time::Duration;
 
 /// What a handler's return type can publish; known before any message is handled, so that a missing `.to(…)` is found
@@ -214,11 +215,14 @@ impl<T: IntoOutcome> IntoOutcome for Vec<T> {
     }
 }
 
-impl<T: IntoOutcome> IntoOutcome for Result<T, Failure> {
+/// The error is a [`Failure`], or anything that can be boxed as an error and is transient then: `anyhow::Error`,
+/// `Box<dyn Error + Send + Sync>`, a type of the program's own.
+impl<T: IntoOutcome, E: Into<Box<dyn Error + Send + Sync>>> IntoOutcome for Result<T, E> {
     const PUBLISHES: Publishes = T::PUBLISHES;
 
     fn into_outcome(self) -> Result<Outputs, Failure> {
-        self?.into_outcome()
+        self.map_err(|error| Failure::from_boxed(error.into()))?
+            .into_outcome()
     }
 }
 
@@ -361,10 +365,10 @@ impl IntoBatchOutcome for BatchOutcome {
     }
 }
 
-impl IntoBatchOutcome for Result<BatchOutcome, Failure> {
+impl<E: Into<Box<dyn Error + Send + Sync>>> IntoBatchOutcome for Result<BatchOutcome, E> {
     const PUBLISHES: Publishes = Publishes::Addressed;
 
     fn into_batch_outcome(self) -> BatchOutcome {
-        self.unwrap_or_else(BatchOutcome::all_failed)
+        self.unwrap_or_else(|error| BatchOutcome::all_failed(Failure::from_boxed(error.into())))
     }
 }

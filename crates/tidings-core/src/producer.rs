@@ -71,7 +71,9 @@ jobs!(A1, A2);
 jobs!(A1, A2, A3);
 jobs!(A1, A2, A3, A4);
 
-/// Calls a function every so often and publishes what it returns.
+/// Calls a function every so often and publishes what it returns. The first call is at once, when the app starts; each
+/// further one `interval` after the one before, or as soon as that one is done if it takes longer. Calls never overlap,
+/// and none is made up for.
 #[track_caller]
 pub fn every<Args: 'static, S: Send + Sync + 'static>(
     interval: Duration,

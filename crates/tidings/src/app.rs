@@ -1,9 +1,10 @@
 //! A service as a value: [`App`], a list of parts.
 
 use crate::channel::{Channel, DeclaredChannel};
+use crate::configuration::IntoConfig;
 use crate::part::{DeclaredProducer, DeclaredSubscription, Part};
 use crate::service::Service;
-use crate::{Config, Error, Running};
+use crate::{Error, Running};
 use std::fmt;
 use std::panic::Location;
 use std::sync::Arc;
@@ -159,22 +160,46 @@ impl<S: Send + Sync + 'static> App<S> {
     }
 }
 
-impl App<()> {
-    /// Runs an app that has no state: see [`Service::run`].
+impl<S: Send + Sync + 'static> App<S> {
+    /// Runs an app that has no state: see [`Service::run`]. One with a state becomes a service first, by
+    /// [`with_state`](Self::with_state).
     ///
     /// # Errors
     /// See [`Service::run`].
-    pub async fn run(self, config: Config) -> Result<(), Error> {
-        self.with_state(()).run(config).await
+    pub async fn run(self, config: impl IntoConfig) -> Result<(), Error>
+    where
+        (): Stateless<S>,
+    {
+        self.with_state(<() as Stateless<S>>::state()).run(config).await
     }
 
-    /// Starts an app that has no state: see [`Service::start`].
+    /// Starts an app that has no state: see [`Service::start`]. One with a state becomes a service first, by
+    /// [`with_state`](Self::with_state).
     ///
     /// # Errors
     /// See [`Service::start`].
-    pub async fn start(self, config: Config) -> Result<Running, Error> {
-        self.with_state(()).start(config).await
+    pub async fn start(self, config: impl IntoConfig) -> Result<Running, Error>
+    where
+        (): Stateless<S>,
+    {
+        self.with_state(<() as Stateless<S>>::state()).start(config).await
     }
+}
+
+/// Says that an app with the state `S` has none: it holds for `()`, and for nothing else. Its compile error names the
+/// cure. (The other way round, as a trait of `S`, the compiler could not find out that `S` is `()`.)
+#[diagnostic::on_unimplemented(
+    message = "the app still needs its state of the type `{S}`",
+    label = "call `.with_state(…)` before this",
+    note = "`.with_state(state)` makes a service of the app, and a service is run: `app.with_state(state).run(config)`"
+)]
+pub trait Stateless<S> {
+    #[doc(hidden)]
+    fn state() -> S;
+}
+
+impl Stateless<()> for () {
+    fn state() {}
 }
 
 impl<S> fmt::Debug for App<S> {

@@ -185,8 +185,6 @@ fn unknown_scheme(binder: &PlannedBinder) -> BinderError {
     let scheme = binder.url.value.scheme();
     let feature = match scheme {
         "embedded" | "memory" => Some("embedded"),
-        "kafka" => Some("kafka"),
-        "amqp" | "amqps" => Some("rabbitmq"),
         _ => None,
     };
     let has = if SCHEMES.is_empty() {
@@ -194,11 +192,17 @@ fn unknown_scheme(binder: &PlannedBinder) -> BinderError {
     } else {
         SCHEMES.join(", ")
     };
-    let cure = match feature {
-        Some(feature) => {
-            format!("enable the feature \"{feature}\" of the crate tidings, if this version has it")
-        }
-        None => "correct the address".to_owned(),
+    let cure = match (feature, scheme) {
+        (Some(feature), _) => format!("enable the feature \"{feature}\" of the crate tidings"),
+        (None, "kafka" | "amqp" | "amqps") => format!(
+            "tidings {} has no driver for it: take embedded:DIRECTORY, or open a broker of your own and give it to \
+             Service::start_on",
+            env!("CARGO_PKG_VERSION")
+        ),
+        (None, _) => match tidings_config::nearest(scheme, SCHEMES.iter().copied()) {
+            Some(nearest) => format!("did you mean {nearest}:?"),
+            None => "take embedded:DIRECTORY, or memory: in tests".to_owned(),
+        },
     };
     BinderError::Open {
         url: binder.url.value.to_string(),
@@ -249,7 +253,7 @@ mod embedded {
             options = options.compaction_interval(interval.value);
         }
         if config
-            .retention_drop_unread
+            .lose_unread_messages
             .as_ref()
             .is_some_and(|drop| drop.value)
         {

@@ -18,6 +18,14 @@ pub enum Error {
     /// Parts of the app do not fit together, or do not fit the configuration: all mistakes at once.
     #[error("{}", wiring(.0))]
     Wiring(Vec<WiringMistake>),
+    /// Both of the above: every mistake in the configuration and in the wiring.
+    #[error("{}", both(.configuration, .wiring))]
+    Mistakes {
+        /// What is wrong with the configuration.
+        configuration: ConfigError,
+        /// What is wrong with the app, as far as the rest of the configuration tells.
+        wiring: Vec<WiringMistake>,
+    },
     /// A broker cannot be opened or does not do what is needed.
     #[error("binder {binder}: {error}")]
     Binder {
@@ -86,7 +94,7 @@ impl Error {
     /// The mistakes in the wiring, if it is about those.
     pub fn wiring_mistakes(&self) -> &[WiringMistake] {
         match self {
-            Self::Wiring(mistakes) => mistakes,
+            Self::Wiring(mistakes) | Self::Mistakes { wiring: mistakes, .. } => mistakes,
             _ => &[],
         }
     }
@@ -103,6 +111,17 @@ fn wiring(mistakes: &[WiringMistake]) -> String {
         [one] => one.to_string(),
         several => format!("{} mistakes in the wiring:{}", several.len(), lines(several)),
     }
+}
+
+fn both(configuration: &ConfigError, wiring: &[WiringMistake]) -> String {
+    let configuration = configuration.each();
+    format!(
+        "{} mistakes in the configuration:{}\n{} in the wiring:{}",
+        configuration.len(),
+        lines(configuration),
+        wiring.len(),
+        lines(wiring)
+    )
 }
 
 fn lines<T: fmt::Display>(items: &[T]) -> String {

@@ -39,8 +39,37 @@
 //!
 //! #[tokio::main]
 //! async fn main() -> Result<(), tidings::Error> {
-//!     app().run(Config::load()?).await // until SIGTERM or ctrl-C; then it drains
+//!     app().run(Config::builder()).await // reads tidings.toml; until SIGTERM or ctrl-C; then it drains
 //! }
+//! ```
+//!
+//! What is not a handler's answer to a message goes through a [`Publisher`]: an extractor in handlers and producers,
+//! `Running::publisher` outside of them. The receipt resolves when the broker keeps the message.
+//!
+//! ```
+//! use tidings::prelude::*;
+//! # #[derive(Event, serde::Serialize, serde::Deserialize)]
+//! # #[event(name = "order.placed", key = "order")]
+//! # struct OrderPlaced { order: String }
+//! # #[derive(Event, serde::Serialize, serde::Deserialize)]
+//! # #[event(name = "reminder", key = "order")]
+//! # struct Reminder { order: String }
+//!
+//! async fn remind(Json(placed): Json<OrderPlaced>, publisher: Publisher) -> Result<(), Failure> {
+//!     let reminder = Reminder { order: placed.order };
+//!     publisher.publish("reminders", &reminder).await?; // acknowledged: it survives the handler's failure
+//!     publisher.to("reminders").delay(hours(24)).event(&reminder).await?; // and once more tomorrow
+//!     Ok(())
+//! }
+//!
+//! let app: App = App::new("shop")
+//!     .publishes("reminders") // a channel that only a publisher writes is named here
+//!     .add(on("orders", remind).group("reminder"));
+//!
+//! # async fn outside(app: App) -> Result<(), tidings::Error> {
+//! let running = app.start(Config::builder()).await?;
+//! running.publisher().publish("orders", &OrderPlaced { order: "o-1".into() }).await?;
+//! # Ok(()) }
 //! ```
 //!
 //! The same app in a test, with virtual time and a broker in memory: `tidings::test::TestApp`, with the feature `test`.
@@ -54,6 +83,7 @@
 mod app;
 mod binders;
 mod channel;
+mod configuration;
 mod describe;
 mod error;
 mod health;
@@ -68,8 +98,9 @@ mod start;
 pub mod test;
 mod time;
 
-pub use app::App;
+pub use app::{App, Stateless};
 pub use channel::Channel;
+pub use configuration::IntoConfig;
 pub use describe::{
     BinderDescription, ChannelDescription, Description, ProducerDescription, SubscriptionDescription, Value,
 };
@@ -105,10 +136,10 @@ pub use tidings_runtime::{
 /// What most services use.
 pub mod prelude {
     pub use crate::{
-        Ack, App, Attempt, Batch, BatchOutcome, Config, Delivery, Diagnosis, Event, Failure, FromRef,
-        HandlerResult, Header, HeaderName, Headers, Json, Key, Message, Next, Ordering, Output, Outputs,
-        Payload, Position, Publisher, Raw, ResultExt, Retry, Start, State, Text, To, dead_letter, every,
-        from_stream, hours, millis, mins, on, secs,
+        Ack, App, Attempt, Batch, BatchOutcome, Config, Delivery, Diagnosis, Event, Failure, FailureKind,
+        FromRef, HandlerResult, Header, HeaderName, Headers, Json, Key, Message, Next, Ordering, Output,
+        Outputs, Payload, Position, Publisher, Raw, ResultExt, Retry, Start, State, Text, To, dead_letter,
+        every, from_stream, hours, millis, mins, on, secs,
     };
 }
 

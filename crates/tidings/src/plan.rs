@@ -34,6 +34,15 @@ pub(crate) struct Plan {
     pub(crate) subscriptions: Vec<PlannedSubscription>,
 }
 
+/// How much of the configuration could be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Knowledge {
+    /// All of it.
+    Whole,
+    /// Parts are missing, so that nothing follows from what is not there.
+    Partial,
+}
+
 /// A broker to be opened.
 #[derive(Debug)]
 pub(crate) struct PlannedBinder {
@@ -93,12 +102,12 @@ impl Plan {
     ///
     /// # Errors
     /// [`Error::Wiring`] with every mistake.
-    pub(crate) fn new(service: &Service, config: &Config) -> Result<Self, Error> {
+    pub(crate) fn new(service: &Service, config: &Config, knowledge: Knowledge) -> Result<Self, Error> {
         let mut mistakes = Mistakes::default();
         let names = names::of_subscriptions(service, &mut mistakes);
         names::of_producers(service, &mut mistakes);
         let channels = channels::plan(service, config, &mut mistakes);
-        let binders = plan_binders(&channels, config, &mut mistakes);
+        let binders = plan_binders(&channels, config, knowledge, &mut mistakes);
         names::in_configuration(config, &names, &channels, &mut mistakes);
         check_handlers(service, &mut mistakes);
         let planner = subscriptions::Planner {
@@ -143,6 +152,7 @@ impl Plan {
 fn plan_binders(
     channels: &BTreeMap<String, PlannedChannel>,
     config: &Config,
+    knowledge: Knowledge,
     mistakes: &mut Mistakes,
 ) -> Vec<PlannedBinder> {
     let mut named: BTreeMap<&str, &PlannedChannel> = BTreeMap::new();
@@ -159,6 +169,8 @@ fn plan_binders(
                 BinderUrl::parse(DEFAULT_URL).expect("the default is valid"),
                 Origin::Default,
             ),
+            // Its address may stand in what could not be read.
+            None if knowledge == Knowledge::Partial => continue,
             None => {
                 mistakes.add(
                     place_in(&channel.binder.origin),

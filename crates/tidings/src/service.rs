@@ -2,10 +2,11 @@
 
 use crate::binders::{Brokers, Ground};
 use crate::channel::DeclaredChannel;
+use crate::configuration::IntoConfig;
 use crate::describe::Description;
 use crate::error::Error;
 use crate::part::{BoundProducer, BoundSubscription};
-use crate::plan::Plan;
+use crate::plan::{Knowledge, Plan};
 use crate::running::Running;
 use crate::signal::{listen, shutdown_signal};
 use crate::start::start;
@@ -30,7 +31,10 @@ impl Service {
     /// # Errors
     /// [`Error::Wiring`] with every mistake, each with its place and its cure.
     pub fn describe(&self, config: &Config) -> Result<Description, Error> {
-        Ok(Description::new(self, &Plan::new(self, config)?))
+        Ok(Description::new(
+            self,
+            &Plan::new(self, config, Knowledge::Whole)?,
+        ))
     }
 
     /// Runs until SIGTERM or ctrl-C, then drains: nothing new starts, what runs is finished and stored, within
@@ -41,7 +45,7 @@ impl Service {
     ///
     /// # Errors
     /// As [`start`](Self::start); what could not be kept when the brokers were closed.
-    pub async fn run(self, config: Config) -> Result<(), Error> {
+    pub async fn run(self, config: impl IntoConfig) -> Result<(), Error> {
         // Before anything runs, so that no signal finds the process without an ear for it.
         listen().await?;
         let running = tokio::select! {
@@ -61,15 +65,17 @@ impl Service {
     /// Starts everything on the current tokio runtime and returns what controls it.
     ///
     /// # Errors
-    /// [`Error::Wiring`] with every mistake; [`Error::Binder`] if a broker cannot be opened or a destination not be
+    /// [`Error::Wiring`] with every mistake, [`Error::Config`] or [`Error::Mistakes`] with those of a configuration that
+    /// is read here; [`Error::Binder`] if a broker cannot be opened or a destination not be
     /// prepared. Nothing runs then.
-    pub async fn start(self, config: Config) -> Result<Running, Error> {
+    pub async fn start(self, config: impl IntoConfig) -> Result<Running, Error> {
         let ground = Ground {
             brokers: Brokers::Configured,
             clock: Clock::System,
             wrap: None,
         };
-        start(self, &config, ground).await
+        let plan = config.into_loaded().plan(&self)?;
+        start(self, plan, ground).await
     }
 
     /// Starts everything on a broker that is open already, in place of every one that the configuration names. The
@@ -80,7 +86,7 @@ impl Service {
     /// As [`start`](Self::start).
     pub async fn start_on(
         self,
-        config: Config,
+        config: impl IntoConfig,
         broker: Arc<dyn DynBinder>,
         clock: Clock,
     ) -> Result<Running, Error> {
@@ -89,7 +95,8 @@ impl Service {
             clock,
             wrap: None,
         };
-        start(self, &config, ground).await
+        let plan = config.into_loaded().plan(&self)?;
+        start(self, plan, ground).await
     }
 }
 

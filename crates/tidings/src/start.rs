@@ -11,15 +11,13 @@ use crate::service::Service;
 use destinations::Destinations;
 use std::sync::Arc;
 use std::time::Duration;
-use tidings_config::Config;
 use tidings_core::{
     Capabilities, Clock, HandlerContext, Invoke, Publisher, Route, Routes, Start, retry_destination,
 };
 use tidings_runtime::{DeadLetterTarget, Input, ProducerSpec, SubscriptionSpec, start_producer};
 
 /// Starts everything, or nothing.
-pub(crate) async fn start(service: Service, config: &Config, ground: Ground) -> Result<Running, Error> {
-    let mut plan = Plan::new(&service, config)?;
+pub(crate) async fn start(service: Service, mut plan: Plan, ground: Ground) -> Result<Running, Error> {
     ground.choose(&mut plan);
     let binders = ground.open(&plan).await?;
     let prepared = match check_capabilities(&plan, &binders) {

@@ -8,6 +8,7 @@ use watched::Watch;
 
 use crate::binders::{Brokers, Ground, Wrap};
 use crate::error::Error;
+use crate::plan::{Knowledge, Plan};
 use crate::running::{Drained, Running};
 use crate::service::Service;
 use crate::start::start;
@@ -104,7 +105,8 @@ impl TestApp {
             clock,
             wrap: Some(wrap),
         };
-        let running = start(service, &config, ground).await?;
+        let plan = Plan::new(&service, &config, Knowledge::Whole)?;
+        let running = start(service, plan, ground).await?;
         settle::connected(&running).await;
         Ok(Self { running, watch })
     }

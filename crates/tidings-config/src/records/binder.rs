@@ -9,8 +9,8 @@ pub(super) const RECORDS: &[KeyRecord] = &[
         kind: Kind::Url,
         default: "embedded:./data for main; others have none",
         example: "\"embedded:./data\"",
-        doc: "The address of the broker: `embedded:DIRECTORY`, `memory:`, `kafka://host:port,host:port`, \
-              `amqp://user@host/vhost`. The variable `TIDINGS_URL` sets the one of `main`. A password in it is never \
+        doc: "The address of the broker: `embedded:DIRECTORY`, `memory:` (forgotten when the process ends), and, where the program has their \
+              driver, `kafka://host:port,host:port` and `amqp://user@host/vhost`. The variable `TIDINGS_URL` sets the one of `main`. A password in it is never \
               printed.",
     },
     KeyRecord {
@@ -26,14 +26,24 @@ pub(super) const RECORDS: &[KeyRecord] = &[
         default: "interval",
         example: "\"always\"",
         doc: "Embedded: what an acknowledged publish survives. `always`: a power cut. `interval`: a crash of the \
-              process, and a power cut except for the last `fsync_interval`. `os`: a crash of the process only.",
+              process, and a power cut except for the last `fsync_interval`. `os`: a crash of the process only; it \
+              needs `lose_on_power_cut`.",
     },
     KeyRecord {
         path: "binder.<name>.fsync_interval",
         kind: duration(1, MINUTE),
         default: "10ms",
         example: "\"10ms\"",
-        doc: "Embedded: how often files are synced when `fsync` is `interval`.",
+        doc: "Embedded: how often files are synced when `fsync` is `interval`. Above 10ms it needs \
+              `lose_on_power_cut`.",
+    },
+    KeyRecord {
+        path: "binder.<name>.lose_on_power_cut",
+        kind: Kind::Switch,
+        default: "false",
+        example: "true",
+        doc: "Embedded: allows `fsync = \"os\"` and an `fsync_interval` above 10ms, with which a power cut takes \
+              acknowledged messages that were not synced yet. A crash of the process never does.",
     },
     KeyRecord {
         path: "binder.<name>.segment_bytes",
@@ -94,12 +104,13 @@ pub(super) const RECORDS: &[KeyRecord] = &[
               say otherwise.",
     },
     KeyRecord {
-        path: "binder.<name>.retention_drop_unread",
+        path: "binder.<name>.lose_unread_messages",
         kind: Kind::Switch,
         default: "false",
         example: "true",
-        doc: "Embedded: whether retention removes messages that a stored group has not finished. Without it retention \
-              never does, and a group that stands still keeps its messages on disk.",
+        doc: "Embedded: lets retention remove messages that a stored group has not finished, and dead letters that \
+              nobody has read. Those messages are lost. Without it retention never does, and a group that stands \
+              still keeps its messages on disk.",
     },
     KeyRecord {
         path: "binder.<name>.compaction_memory",

@@ -4,6 +4,9 @@ mod app;
 mod binder;
 mod channel;
 mod subscription;
+mod synonyms;
+
+pub(crate) use synonyms::{SECTIONS, synonyms};
 
 use crate::record::{KeyRecord, Kind};
 use std::sync::LazyLock;

@@ -1,12 +1,18 @@
 //! What a configuration promises, tried through its public interface.
 
+mod effective;
 mod environment;
 mod files;
+mod fuzz;
 mod hostile;
+mod loss;
 mod mistakes;
 mod names;
+mod placeholders;
 mod reference;
+mod schema;
 mod sections;
+mod yaml;
 
 use tidings_config::{Config, ConfigError};
 

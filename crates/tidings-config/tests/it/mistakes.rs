@@ -49,7 +49,7 @@ fn a_wrong_value_is_named_with_what_is_expected_and_an_example() {
         (
             "timeout",
             "30",
-            "is 30; expected a duration with its unit from 1ms to 1d, or \"none\", for example timeout = \"30s\"",
+            "is 30; expected a duration with its unit (500ms, 1m30s, PT1.5S) from 1ms to 1d, or \"none\", for example timeout = \"30s\"",
         ),
         ("timeout", "\"0s\"", "expected a duration"),
         (
@@ -92,7 +92,11 @@ fn a_wrong_value_of_a_binder_is_named_likewise() {
             "\"./data\"",
             "expected the address of a broker with its scheme, for example url = \"embedded:./data\"",
         ),
-        ("segment_bytes", "\"64M\"", "expected a size from 4KiB to 4GiB"),
+        (
+            "segment_bytes",
+            "\"64M\"",
+            "expected a size (64MiB, 1MB, or bytes) from 4KiB to 4GiB",
+        ),
         ("segment_bytes", "-1", "is -1; expected a size"),
         ("kafka", "3", "is 3; expected a table"),
         (

@@ -3,10 +3,10 @@
 use super::{Mistakes, convert, layered, place_in, place_of};
 use crate::channel::{Channel, DeclaredChannel};
 use crate::service::Service;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
-use tidings_config::{ChannelConfig, Config, Origin, Setting};
-use tidings_core::{Cleanup, Create};
+use tidings_config::{ChannelConfig, Config, Origin, Section, Setting, nearest};
+use tidings_core::{Cleanup, Create, Reads};
 
 /// How many partitions a destination gets if nobody says anything.
 const DEFAULT_PARTITIONS: u32 = 4;
@@ -44,7 +44,59 @@ pub(super) fn plan(
         channels.insert(name, channel);
     }
     check_shared_destinations(&channels, mistakes);
+    check_dead_letters(service, config, mistakes);
     channels
+}
+
+/// A handler of dead letters names a channel that something else must speak of too: alone it is most likely mistyped,
+/// and would wait for ever for letters that nobody writes.
+fn check_dead_letters(service: &Service, config: &Config, mistakes: &mut Mistakes) {
+    let facts = || {
+        service
+            .subscriptions
+            .iter()
+            .map(|subscription| &subscription.facts)
+    };
+    let read = facts()
+        .filter(|facts| facts.reads == Reads::Messages)
+        .flat_map(|facts| &facts.channels);
+    let written = facts().flat_map(|facts| &facts.output);
+    let produced = service
+        .producers
+        .iter()
+        .flat_map(|producer| &producer.facts.output);
+    let declared = service.channels.iter().map(|declared| &declared.name);
+    let known: BTreeSet<&str> = read
+        .chain(written)
+        .chain(produced)
+        .chain(declared)
+        .map(String::as_str)
+        .collect();
+    let configured = config.names(Section::Channel);
+    for facts in facts().filter(|facts| facts.reads == Reads::DeadLetters) {
+        for name in &facts.channels {
+            // A variable spells names in its own way.
+            let is_configured = || configured.iter().any(|known| alike(&known.value, name));
+            if known.contains(name.as_str()) || is_configured() {
+                continue;
+            }
+            let meant = nearest(name, known.iter().copied())
+                .map(|nearest| format!("did you mean \"{nearest}\"? Otherwise "))
+                .unwrap_or_default();
+            mistakes.add(
+                place_of(facts.place),
+                format!(
+                    "the dead letters of \"{name}\" are read, and nothing here reads, writes or configures that channel"
+                ),
+                format!("{meant}name it by .publishes({name:?})"),
+            );
+        }
+    }
+}
+
+fn alike(one: &str, other: &str) -> bool {
+    let plain = |name: &str| name.to_lowercase().replace(['-', '.'], "_");
+    plain(one) == plain(other)
 }
 
 /// Every name with the place where it is first spoken of.

@@ -53,6 +53,35 @@ fn configuration_counts_before_code_and_code_before_the_default() {
 }
 
 #[test]
+fn of_a_retry_only_what_was_written_is_said_by_code() {
+    let app = App::new("shop").add(
+        on("orders", look)
+            .group("g")
+            .retry(Retry::exponential(5, millis(100), 3.0).jitter(0.5)),
+    );
+    let description = described(app, Config::default());
+    let g = description.subscription("g").unwrap();
+    for (key, in_code) in [
+        ("retry.attempts", true),
+        ("retry.initial", true),
+        ("retry.multiplier", true),
+        ("retry.jitter", true),
+        ("retry.max", false),
+        ("retry.durable_after", false),
+        ("retry.budget", false),
+        ("retry.budget_floor", false),
+    ] {
+        let is_code = g.value(key).unwrap().origin != Origin::Default;
+        assert_eq!(is_code, in_code, "{key}");
+    }
+    let screen = description.to_string();
+    assert!(
+        screen.contains("retry.attempts 5, retry.initial 100ms, retry.multiplier 3, retry.jitter 0.5 (code)"),
+        "{screen}"
+    );
+}
+
+#[test]
 fn a_first_wait_that_configuration_makes_longer_raises_the_longest() {
     let app = App::new("shop").add(on("orders", look).group("g").retry(Retry::fixed(3, secs(1))));
     let config = Config::from_toml("[subscription.g]\nretry.initial = \"30s\"", "t.toml").unwrap();

@@ -2,6 +2,7 @@
 
 mod compose;
 mod describe;
+mod errors;
 mod events;
 mod flow;
 mod given;

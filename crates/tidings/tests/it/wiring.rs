@@ -245,8 +245,96 @@ async fn an_address_that_this_build_cannot_open_is_refused_with_what_it_can() {
     let config =
         Config::from_toml("[binder.main]\nurl = \"kafka://ada:secret@host\"", "tidings.toml").unwrap();
     let error = app.start(config).await.unwrap_err().to_string();
-    for part in ["binder main", "embedded, memory", "\"kafka\"", "tidings.toml:2"] {
+    for part in [
+        "binder main",
+        "embedded, memory",
+        "\"kafka:\"",
+        "tidings.toml:2",
+        "no driver",
+        "start_on",
+    ] {
         assert!(error.contains(part), "{part}: {error}");
     }
     assert!(!error.contains("secret"), "{error}");
+}
+
+#[test]
+fn dead_letters_of_a_channel_that_nobody_has_are_a_mistake_that_names_the_nearest() {
+    let app = || App::new("shop").add(dead_letter("ordres", ignore).name("letters"));
+    let typo = app().add(on("orders", ignore).group("billing"));
+    expect(
+        typo,
+        "",
+        file!(),
+        "dead letters of \"ordres\"",
+        "did you mean \"orders\"?",
+    );
+    expect(
+        app(),
+        "",
+        file!(),
+        "nothing here reads, writes or configures",
+        ".publishes(\"ordres\")",
+    );
+    // Whoever only looks after the dead letters of another app says so, in code or in configuration.
+    let fits = |app: App, config: &Config| app.with_state(()).describe(config).is_ok();
+    assert!(fits(app().publishes("ordres"), &Config::default()));
+    let config = Config::from_toml("[channel.ordres]\n", "tidings.toml").unwrap();
+    assert!(fits(app(), &config));
+    let variables = Config::builder()
+        .toml("t.toml", "")
+        .env([("TIDINGS__CHANNEL__ORDRES__PARTITIONS", "2")]);
+    assert!(fits(app(), &variables.load().unwrap()));
+    assert!(fits(app().add(on("x", charge).to("ordres")), &Config::default()));
+}
+
+#[tokio::test]
+async fn mistakes_in_the_configuration_and_in_the_wiring_are_reported_together() {
+    let app = || {
+        App::new("shop")
+            .channel("orders", |channel| channel.binder("disk"))
+            .add(on("orders", charge).group("billing"))
+    };
+    let toml =
+        "[binder.disk]\nurll = \"memory:\"\n[subscription.billing]\nconcurency = 2\n[subscription.biling]\n";
+    let builder = || Config::builder().toml("tidings.toml", toml).env::<&str, &str>([]);
+    let error = app().start(builder()).await.unwrap_err();
+    let Error::Mistakes {
+        configuration,
+        wiring,
+    } = &error
+    else {
+        panic!("{error}")
+    };
+    assert_eq!(configuration.each().len(), 2, "{configuration}");
+    // That the binder has no address is no mistake of its own: its address could not be read.
+    assert_eq!(wiring.len(), 2, "{wiring:#?}");
+    assert_eq!(error.wiring_mistakes(), &wiring[..]);
+    let text = format!("{error:?}");
+    assert!(
+        text.starts_with("2 mistakes in the configuration:\n  tidings.toml:2: "),
+        "{text}"
+    );
+    assert!(text.contains("\n2 in the wiring:\n  "), "{text}");
+    assert!(
+        text.contains("returns an event") && text.contains("did you mean billing?"),
+        "{text}"
+    );
+    // One kind alone is reported as itself.
+    let right = App::new("shop").add(on("orders", ignore).group("billing"));
+    let wrong = Config::builder()
+        .toml("tidings.toml", "nam = 1")
+        .env::<&str, &str>([]);
+    assert!(matches!(right.start(wrong).await, Err(Error::Config(_))));
+    let empty = Config::builder().toml("tidings.toml", "").env::<&str, &str>([]);
+    let wrong = App::new("shop").add(on("orders", charge).group("billing"));
+    assert!(matches!(wrong.start(empty).await, Err(Error::Wiring(_))));
+}
+
+#[tokio::test]
+async fn an_address_that_is_mistyped_names_the_nearest() {
+    let app = App::new("shop").add(on("orders", ignore));
+    let config = Config::from_toml("[binder.main]\nurl = \"embeded:./data\"", "tidings.toml").unwrap();
+    let error = app.start(config).await.unwrap_err().to_string();
+    assert!(error.contains("did you mean embedded:?"), "{error}");
 }

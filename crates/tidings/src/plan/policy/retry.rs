@@ -9,6 +9,8 @@ use tidings_core::{Backoff, Retry, RetryBudget};
 impl Merge {
     pub(super) fn retry(&mut self, code: Option<&Retry>, config: &RetryConfig) -> Retry {
         let base = Retry::default();
+        // `Retry::exponential(5, …)` says attempts and waits and leaves the rest as it is for everybody.
+        let said = |is_said: fn(&Retry, &Retry) -> bool| code.filter(|retry| is_said(retry, &base));
         let attempts = self.number(
             "retry.attempts",
             base.attempts,
@@ -20,25 +22,27 @@ impl Merge {
         let jitter = self.number(
             "retry.jitter",
             base.jitter,
-            code.map(|retry| retry.jitter),
+            said(|retry, base| differs(retry.jitter, base.jitter)).map(|retry| retry.jitter),
             &config.jitter,
         );
         let durable_after = self.duration(
             "retry.durable_after",
             base.durable_after,
-            code.map(|retry| retry.durable_after),
+            said(|retry, base| retry.durable_after != base.durable_after).map(|retry| retry.durable_after),
             &config.durable_after,
         );
         let ratio = self.number(
             "retry.budget",
             base.budget.ratio,
-            code.map(|retry| retry.budget.ratio),
+            said(|retry, base| differs(retry.budget.ratio, base.budget.ratio))
+                .map(|retry| retry.budget.ratio),
             &config.budget,
         );
         let floor = self.pick(
             "retry.budget_floor",
             base.budget.per_second,
-            code.map(|retry| retry.budget.per_second),
+            said(|retry, base| differs(retry.budget.per_second, base.budget.per_second))
+                .map(|retry| retry.budget.per_second),
             mapped(&config.budget_floor, |floor| floor.unwrap_or(0.0)),
             |floor| format!("{floor}/s"),
         );
@@ -96,6 +100,12 @@ impl Merge {
         let said = code.map_or(base.max, |retry| retry.max);
         let raised = config.initial.clone().filter(|initial| initial.value > said);
         let max = config.max.clone().or(raised);
-        self.duration("retry.max", base.max, code.map(|retry| retry.max), &max)
+        let code = code.map(|retry| retry.max).filter(|max| *max != base.max);
+        self.duration("retry.max", base.max, code, &max)
     }
+}
+
+/// Whether two numbers that code writes are not the same one.
+fn differs(one: f64, other: f64) -> bool {
+    one.total_cmp(&other).is_ne()
 }

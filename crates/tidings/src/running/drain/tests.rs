@@ -3,6 +3,7 @@
 use super::TAIL;
 use super::hanging::{Hang, Hanging};
 use crate::binders::{Brokers, Ground};
+use crate::plan::{Knowledge, Plan};
 use crate::prelude::*;
 use crate::running::{Drained, Running};
 use crate::start::start;
@@ -31,9 +32,9 @@ async fn running(hang: Option<Hang>) -> Running {
     };
     let toml = "[app]\ndrain_timeout = \"5s\"\n[binder.other]\nurl = \"memory:\"";
     let config = Config::from_toml(toml, "tidings.toml").expect("it is valid");
-    start(app.with_state(()), &config, ground)
-        .await
-        .expect("it can start")
+    let service = app.with_state(());
+    let plan = Plan::new(&service, &config, Knowledge::Whole).expect("no mistakes");
+    start(service, plan, ground).await.expect("it can start")
 }
 
 async fn drain(hang: Option<Hang>) -> (Drained, Duration) {

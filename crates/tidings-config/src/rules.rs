@@ -1,0 +1,109 @@
+//! No value makes a policy that loses messages without a key that says so in its name: [`check`].
+//!
+//! Most keys cannot lose anything. Those that can are called `lose_…`; a few others do so only with some values, and
+//! those values are refused unless the `lose_…` key beside them allows it.
+
+use crate::choice::Fsync;
+use crate::config::{Config, Section};
+use crate::error::ConfigError;
+use crate::human::format_duration;
+use crate::key::KeyPath;
+use crate::settings::{BinderConfig, Properties};
+use std::time::Duration;
+
+/// What a power cut may take unless somebody allows more; the default of `fsync_interval`.
+const USUAL_LOSS: Duration = Duration::from_millis(10);
+
+/// Properties of Kafka's client that decide whether messages are lost, the values that do not, and what to write
+/// instead.
+const KAFKA: &[(&str, &[&str], &str)] = &[
+    (
+        "acks",
+        &["all", "-1"],
+        "leave it out; every publish waits for all replicas",
+    ),
+    (
+        "request.required.acks",
+        &["all", "-1"],
+        "leave it out; every publish waits for all replicas",
+    ),
+    ("enable.idempotence", &["true"], "leave it out"),
+    (
+        "enable.auto.commit",
+        &["false"],
+        "leave it out; progress is stored when the work is done",
+    ),
+    (
+        "enable.auto.offset.store",
+        &["false"],
+        "leave it out; progress is stored when the work is done",
+    ),
+    (
+        "auto.offset.reset",
+        &[],
+        "write start in the subscription instead",
+    ),
+];
+
+/// The values that would lose messages and are not allowed to.
+pub(crate) fn check(config: &Config) -> Vec<ConfigError> {
+    let names = config.names(Section::Binder);
+    names
+        .iter()
+        .flat_map(|name| binder(&name.value, &config.binder(&name.value)))
+        .collect()
+}
+
+fn binder(name: &str, binder: &BinderConfig) -> Vec<ConfigError> {
+    let table = KeyPath::new([Section::Binder.as_str(), name]);
+    let mut errors = properties(&table, &binder.kafka);
+    if binder
+        .lose_on_power_cut
+        .as_ref()
+        .is_some_and(|allowed| allowed.value)
+    {
+        return errors;
+    }
+    let mut refuse = |key: &str, origin, value: String, danger: &str| {
+        errors.push(ConfigError::MayLoseMessages {
+            key: table.child(key).to_string(),
+            origin,
+            value,
+            danger: danger.to_owned(),
+            needs: table.child("lose_on_power_cut").to_string(),
+        });
+    };
+    if let Some(fsync) = binder.fsync.as_ref().filter(|fsync| fsync.value == Fsync::Os) {
+        let danger = "loses in a power cut what the operating system has not written, up to half a minute";
+        refuse("fsync", fsync.origin.clone(), "\"os\"".to_owned(), danger);
+    }
+    if let Some(interval) = binder
+        .fsync_interval
+        .as_ref()
+        .filter(|interval| interval.value > USUAL_LOSS)
+    {
+        let value = format!("\"{}\"", format_duration(interval.value));
+        let danger = "loses in a power cut what was acknowledged in that time, and more than 10ms are not taken as given";
+        refuse("fsync_interval", interval.origin.clone(), value, danger);
+    }
+    errors
+}
+
+fn properties(table: &KeyPath, kafka: &Properties) -> Vec<ConfigError> {
+    let refused = KAFKA.iter().filter_map(|(name, harmless, cure)| {
+        let found = kafka.get(*name)?;
+        let value = found.value.expose().trim();
+        (!harmless.contains(&value.to_ascii_lowercase().as_str())).then(|| ConfigError::ReservedProperty {
+            key: table.child("kafka").child(name).to_string(),
+            origin: found.origin.clone(),
+            // Of these properties none is a secret, but whatever was written there by mistake may be one.
+            value: if found.origin.is_secret() || value.len() > 16 {
+                crate::redact::HIDDEN.to_owned()
+            } else {
+                format!("{value:?}")
+            },
+            cure,
+        })
+    });
+    refused.collect()
+}

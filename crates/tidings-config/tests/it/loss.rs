@@ -1,0 +1,189 @@
+//! No configuration loses messages without a key that says so in its name.
+
+use crate::with_env;
+use tidings_config::{Config, ConfigError, records};
+
+/// Every key that there is, and whether it can lose messages. A new key is put into one of the two lists by somebody
+/// who has thought about it; one that can lose messages is called `lose_…`.
+const LOSES: &[&str] = &[
+    "binder.<name>.lose_unread_messages",
+    "binder.<name>.lose_on_power_cut",
+    "subscription.<name>.lose_exhausted_messages",
+];
+
+const KEEPS: &[&str] = &[
+    "name",
+    // Work that is cut off is delivered again; what is refused fails at its publisher.
+    "app.drain_timeout",
+    "app.publish_timeout",
+    "app.max_payload_bytes",
+    "binder.<name>.max_message_bytes",
+    "binder.<name>.session_drain",
+    // An address. That `memory:` is forgotten with the process is what the word says.
+    "binder.<name>.url",
+    // Both need `lose_on_power_cut` where they lose more than what is usual.
+    "binder.<name>.fsync",
+    "binder.<name>.fsync_interval",
+    "binder.<name>.segment_bytes",
+    // Retention leaves what a group has not finished, and dead letters that nobody reads.
+    "binder.<name>.retention_time",
+    "binder.<name>.retention_bytes",
+    "channel.<name>.retention_time",
+    "channel.<name>.retention_bytes",
+    // How often progress is stored: what is not stored is delivered again.
+    "binder.<name>.commit_interval",
+    "subscription.<name>.commit_interval",
+    "subscription.<name>.commit_every",
+    // Properties that would lose messages are refused.
+    "binder.<name>.kafka",
+    "binder.<name>.rabbitmq",
+    "channel.<name>.binder",
+    "channel.<name>.destination",
+    "channel.<name>.partitions",
+    "channel.<name>.create",
+    "subscription.<name>.group",
+    // Where a new group begins. Its place is stored before the first message, so a later start skips nothing; what
+    // lies before it stays in the log.
+    "subscription.<name>.start",
+    "subscription.<name>.ordering",
+    "subscription.<name>.concurrency",
+    "subscription.<name>.max_in_flight",
+    "subscription.<name>.max_in_flight_bytes",
+    "subscription.<name>.batch_size",
+    "subscription.<name>.batch_linger",
+    "subscription.<name>.timeout",
+    "subscription.<name>.rate",
+    // What has no attempts left goes to the dead letters, and those cannot be switched off.
+    "subscription.<name>.retry.attempts",
+    "subscription.<name>.retry.initial",
+    "subscription.<name>.retry.multiplier",
+    "subscription.<name>.retry.max",
+    "subscription.<name>.retry.jitter",
+    "subscription.<name>.retry.durable_after",
+    "subscription.<name>.retry.budget",
+    "subscription.<name>.retry.budget_floor",
+    "subscription.<name>.order",
+    "subscription.<name>.max_parked",
+    "subscription.<name>.dead_letter",
+    "subscription.<name>.paused",
+    "subscription.<name>.spawn",
+];
+
+#[test]
+fn every_key_was_asked_whether_it_can_lose_messages() {
+    for record in records() {
+        let loses = LOSES.contains(&record.path);
+        let keeps = KEEPS.contains(&record.path);
+        assert!(
+            loses != keeps,
+            "put {} into exactly one of the lists",
+            record.path
+        );
+        assert_eq!(
+            loses,
+            record.loses_messages(),
+            "{}: a key that can lose messages is called lose_…, and no other",
+            record.path
+        );
+        if loses {
+            assert_eq!(record.default, "false", "{}", record.path);
+            assert!(
+                record.doc.contains("lost") || record.doc.contains("takes"),
+                "{}",
+                record.path
+            );
+        }
+    }
+}
+
+#[test]
+fn what_a_power_cut_takes_beyond_the_usual_needs_a_key_that_says_so() {
+    for (value, key) in [
+        ("fsync = \"os\"", "fsync"),
+        ("fsync_interval = \"1s\"", "fsync_interval"),
+    ] {
+        let error = with_env(&format!("[binder.main]\n{value}\n"), &[]).unwrap_err();
+        let ConfigError::MayLoseMessages { needs, .. } = &error else {
+            panic!("{error}")
+        };
+        assert_eq!(needs, "binder.main.lose_on_power_cut");
+        let text = error.to_string();
+        assert!(
+            text.starts_with(&format!("tidings.toml:2: binder.main.{key} = \"")),
+            "{text}"
+        );
+        let allowed = format!("[binder.main]\n{value}\nlose_on_power_cut = true\n");
+        with_env(&allowed, &[]).unwrap();
+        // Also where the two come from different layers, and from variables alone.
+        with_env(
+            &format!("[binder.main]\n{value}\n"),
+            &[("TIDINGS__BINDER__MAIN__LOSE_ON_POWER_CUT", "true")],
+        )
+        .unwrap();
+    }
+    let error = with_env("", &[("TIDINGS__BINDER__MY_DISK__FSYNC", "os")]).unwrap_err();
+    assert!(matches!(error, ConfigError::MayLoseMessages { .. }), "{error}");
+    with_env(
+        "[binder.main]\nfsync = \"interval\"\nfsync_interval = \"10ms\"\n",
+        &[],
+    )
+    .unwrap();
+    with_env("[binder.main]\nfsync = \"always\"\n", &[]).unwrap();
+}
+
+#[test]
+fn properties_of_a_client_that_would_lose_messages_are_refused() {
+    for property in [
+        "acks = 1",
+        "acks = \"0\"",
+        "\"enable.auto.commit\" = true",
+        "enable.auto.commit = \"true\"",
+        "\"auto.offset.reset\" = \"latest\"",
+        "\"enable.idempotence\" = false",
+    ] {
+        let error = with_env(&format!("[binder.main.kafka]\n{property}\n"), &[]).unwrap_err();
+        assert!(
+            matches!(error, ConfigError::ReservedProperty { .. }),
+            "{property}: {error}"
+        );
+        assert!(
+            error
+                .to_string()
+                .starts_with("tidings.toml:2: binder.main.kafka."),
+            "{error}"
+        );
+    }
+    let error = with_env(
+        "",
+        &[("TIDINGS__BINDER__MAIN__KAFKA__ENABLE_AUTO_COMMIT", "true")],
+    )
+    .unwrap_err();
+    assert!(matches!(error, ConfigError::ReservedProperty { .. }), "{error}");
+    with_env(
+        "[binder.main.kafka]\nacks = \"all\"\n\"client.id\" = \"shop\"\n",
+        &[],
+    )
+    .unwrap();
+}
+
+#[test]
+fn dead_letters_cannot_be_switched_off_by_another_name() {
+    for value in ["false", "\"\"", "\"none\"", "\"off\"", "\"null\"", "\"  \""] {
+        let error = with_env(&format!("[subscription.a]\ndead_letter = {value}\n"), &[]).unwrap_err();
+        assert!(
+            error.to_string().contains("lose_exhausted_messages = true"),
+            "{error}"
+        );
+    }
+    let error = with_env("[subscription.a.retry]\nattempts = 0\n", &[]).unwrap_err();
+    assert!(error.to_string().contains("from 1 to"), "{error}");
+}
+
+#[test]
+fn what_was_called_otherwise_names_the_new_key() {
+    let error = Config::from_toml("[binder.main]\nretention_drop_unread = true\n", "t.toml").unwrap_err();
+    assert!(
+        error.to_string().contains("did you mean lose_unread_messages?"),
+        "{error}"
+    );
+}
