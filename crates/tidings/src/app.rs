@@ -8,7 +8,7 @@ use crate::{Error, Running};
 use std::fmt;
 use std::panic::Location;
 use std::sync::Arc;
-use tidings_core::{FromRef, Middleware};
+use tidings_core::{BoxFuture, FromRef, Middleware};
 
 /// A service as a value: handlers with their groups and policies, producers, channels, middleware. `S` is the state
 /// that its handlers share.
@@ -166,11 +166,12 @@ impl<S: Send + Sync + 'static> App<S> {
     ///
     /// # Errors
     /// See [`Service::run`].
-    pub async fn run(self, config: impl IntoConfig) -> Result<(), Error>
+    pub fn run(self, config: impl IntoConfig + 'static) -> BoxFuture<'static, Result<(), Error>>
     where
         (): Stateless<S>,
     {
-        self.with_state(<() as Stateless<S>>::state()).run(config).await
+        // Boxed, because a missing state would be reported again for every use of a future that names it.
+        Box::pin(self.with_state(<() as Stateless<S>>::state()).run(config))
     }
 
     /// Starts an app that has no state: see [`Service::start`]. One with a state becomes a service first, by
@@ -178,11 +179,11 @@ impl<S: Send + Sync + 'static> App<S> {
     ///
     /// # Errors
     /// See [`Service::start`].
-    pub async fn start(self, config: impl IntoConfig) -> Result<Running, Error>
+    pub fn start(self, config: impl IntoConfig + 'static) -> BoxFuture<'static, Result<Running, Error>>
     where
         (): Stateless<S>,
     {
-        self.with_state(<() as Stateless<S>>::state()).start(config).await
+        Box::pin(self.with_state(<() as Stateless<S>>::state()).start(config))
     }
 }
 

@@ -38,7 +38,7 @@ pub(super) const RECORDS: &[KeyRecord] = &[
         kind: Kind::OrNone(&duration(1_000, CENTURY)),
         default: "that of the binder",
         example: "\"7d\"",
-        doc: "Messages older than this are removed.",
+        doc: "Messages older than this are removed, but none that a stored group has not finished.",
     },
     KeyRecord {
         path: "channel.<name>.retention_bytes",
@@ -48,7 +48,8 @@ pub(super) const RECORDS: &[KeyRecord] = &[
         }),
         default: "that of the binder",
         example: "\"1GiB\"",
-        doc: "The oldest messages of a partition are removed while it is larger than this.",
+        doc: "The oldest messages of a partition are removed while it is larger than this, but none that a stored \
+              group has not finished.",
     },
     KeyRecord {
         path: "channel.<name>.cleanup",

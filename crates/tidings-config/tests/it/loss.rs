@@ -25,7 +25,8 @@ const KEEPS: &[&str] = &[
     "binder.<name>.fsync",
     "binder.<name>.fsync_interval",
     "binder.<name>.segment_bytes",
-    // Retention leaves what a group has not finished, and dead letters that nobody reads.
+    // Retention leaves what a group has not finished. A binder's leaves all of a destination that no group reads, as
+    // dead letters; a channel's own is said of that channel alone, whoever reads it.
     "binder.<name>.retention_time",
     "binder.<name>.retention_bytes",
     "channel.<name>.retention_time",

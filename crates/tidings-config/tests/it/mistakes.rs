@@ -1,6 +1,6 @@
 //! What people get wrong, and what they are told.
 
-use crate::mistake;
+use crate::{mistake, with_env};
 use tidings_config::{Config, ConfigError};
 
 #[test]
@@ -160,5 +160,54 @@ fn a_wrong_value_never_shows_a_password() {
         "[channel.a]\ndestination = \"amqp://ada:hunter2@h\"\npartitions = \"amqp://ada:hunter2@h\"\n",
     ] {
         assert!(!mistake(text).contains("hunter2"), "{}", mistake(text));
+    }
+}
+
+#[test]
+fn a_section_of_the_program_that_was_not_allowed_names_the_call_that_allows_it() {
+    let found = mistake("[shop]\nhttp = 1\n");
+    assert!(
+        found.starts_with("tidings.toml:1: unknown key shop")
+            && found.contains("call allow_section(\"shop\")"),
+        "{found}"
+    );
+    let found = with_env("", &[("TIDINGS__SHOP__HTTP", "1")])
+        .unwrap_err()
+        .to_string();
+    assert!(found.contains("call allow_section(\"shop\")"), "{found}");
+    // Deeper down it is a key of ours that is mistyped.
+    let found = mistake("[subscription.a]\nshop = 1\n");
+    assert!(!found.contains("allow_section"), "{found}");
+}
+
+#[test]
+fn what_other_systems_call_a_key_is_answered_with_our_name_for_it() {
+    for (text, line, meant) in [
+        ("[subscription.a]\nmax-attempts = 3\n", 2, "retry.attempts"),
+        ("[subscription.a]\nauto-offset-reset = \"latest\"\n", 2, "start"),
+        ("[subscription.a]\ngroup-id = \"x\"\n", 2, "group"),
+        ("[subscription.a.retry]\nbackOffMultiplier = 2\n", 2, "multiplier"),
+        ("[subscription.a]\nenable-dlq = true\n", 2, "dead_letter"),
+        ("[channel.a]\ntopic = \"x\"\n", 2, "destination"),
+        ("[channel.a]\nretention = \"1d\"\n", 2, "retention_time"),
+        ("[channel.a.retention]\ntime = \"1d\"\n", 2, "retention_time"),
+        ("[binder.main]\nbrokers = \"x\"\n", 2, "url"),
+        ("[bindings.a]\ngroup = \"x\"\n", 1, "subscription"),
+    ] {
+        let found = mistake(text);
+        assert!(
+            found.starts_with(&format!("tidings.toml:{line}: unknown key "))
+                && found.contains(&format!("; did you mean {meant}?")),
+            "{text}: {found}"
+        );
+    }
+    // A table whose keys we know by other names is answered key by key.
+    let found = mistake("[subscription.a.batch]\nsize = 10\nlinger = \"1s\"\n");
+    for part in [
+        "2 mistakes",
+        "tidings.toml:2: unknown key subscription.a.batch.size; did you mean batch_size?",
+        "tidings.toml:3: unknown key subscription.a.batch.linger; did you mean batch_linger?",
+    ] {
+        assert!(found.contains(part), "{found}");
     }
 }
