@@ -77,7 +77,10 @@ pub enum ConfigError {
         reason: String,
     },
     /// A value that may lose messages, without the key that says so in its name.
-    #[error("{origin}: {key} = {value} {danger}; choose another value, or also set {needs} = true")]
+    #[error(
+        "{origin}: {key} = {value} may lose messages that were acknowledged; choose another value, or write \
+         {needs} = true beside it"
+    )]
     MayLoseMessages {
         /// The key.
         key: String,
@@ -85,10 +88,8 @@ pub enum ConfigError {
         origin: Origin,
         /// The value.
         value: String,
-        /// What it does.
-        danger: String,
-        /// The key that allows it.
-        needs: String,
+        /// The key beside it that allows it.
+        needs: &'static str,
     },
     /// A property of a client that Tidings decides itself, because another value would lose messages.
     #[error("{origin}: {key} = {value} would lose messages: {cure}")]
@@ -103,7 +104,7 @@ pub enum ConfigError {
         cure: &'static str,
     },
     /// A key that does not exist.
-    #[error("{origin}: unknown key {key}{}{}", hint(.nearest.as_deref(), .valid), also(.cure.as_deref()))]
+    #[error("{origin}: unknown key {key}{}{}", hint(.nearest.as_deref(), .valid), allow(.key, .valid))]
     UnknownKey {
         /// The key.
         key: String,
@@ -113,8 +114,6 @@ pub enum ConfigError {
         nearest: Option<String>,
         /// What would be valid there.
         valid: Vec<String>,
-        /// What else may be the cure.
-        cure: Option<String>,
     },
     /// A value of the wrong type or out of range.
     #[error("{origin}: {key} is {found}; expected {expected}")]
@@ -231,8 +230,14 @@ fn hint(nearest: Option<&str>, valid: &[String]) -> String {
     nearest + &valid
 }
 
-fn also(cure: Option<&str>) -> String {
-    cure.map(|cure| format!("; {cure}")).unwrap_or_default()
+/// At the top, the only place where `subscription` would be valid, it may be a section of the program's own.
+fn allow(key: &str, valid: &[String]) -> String {
+    let section = key.split('.').next().unwrap_or(key);
+    if valid.iter().any(|word| word == "subscription") {
+        format!("; for a section of the program's own, call allow_section({section:?}) on the builder")
+    } else {
+        String::new()
+    }
 }
 
 fn lines(errors: &[ConfigError]) -> impl fmt::Display {

@@ -92,7 +92,7 @@ pub use effective::{Effective, EffectiveValues};
 pub use error::ConfigError;
 pub use json_schema::json_schema;
 pub use nearest::nearest;
-pub use origin::{Origin, Setting};
+pub use origin::{Origin, Setting, Written};
 pub use record::{KeyRecord, Kind};
 pub use records::records;
 pub use redact::Secret;

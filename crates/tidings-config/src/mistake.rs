@@ -71,7 +71,6 @@ fn unknown(node: &Node, path: &KeyPath, valid: &'static [&'static str]) -> Confi
         origin: node.origin.clone(),
         nearest: nearest(path.last(), valid.iter().copied()).map(str::to_owned),
         valid: valid.iter().map(|key| (*key).to_owned()).collect(),
-        cure: None,
     }
 }
 

@@ -28,10 +28,8 @@ pub enum Origin {
         file: Arc<str>,
         /// The line, from 1.
         line: u32,
-        /// The variables as the file writes them: `${BANK_TOKEN}`. One that is not set says so.
-        variables: Arc<str>,
-        /// The value as the file writes it, without what may be a secret there.
-        text: Arc<str>,
+        /// What stands there.
+        written: Arc<Written>,
     },
     /// An environment variable.
     Environment {
@@ -52,6 +50,16 @@ pub enum Origin {
     },
 }
 
+/// What a file writes where variables are put in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Written {
+    /// The variables: `${BANK_TOKEN}`. One that is not set says so.
+    pub variables: String,
+    /// The value as the file writes it, without what may be a secret there.
+    pub text: String,
+}
+
 impl Origin {
     /// The program's code at that place.
     pub fn code(place: impl Into<Arc<str>>) -> Self {
@@ -62,7 +70,7 @@ impl Origin {
     pub(crate) fn is_secret(&self) -> bool {
         match self {
             Self::SecretFile { .. } => true,
-            Self::Placeholder { variables, .. } => is_secret_key(variables),
+            Self::Placeholder { written, .. } => is_secret_key(&written.variables),
             _ => false,
         }
     }
@@ -70,7 +78,7 @@ impl Origin {
     /// What to show in place of an address that may hold a secret in any of its parts.
     pub(crate) fn address_text(&self) -> Option<&str> {
         match self {
-            Self::Placeholder { text, .. } if self.is_secret() => Some(text),
+            Self::Placeholder { written, .. } if self.is_secret() => Some(&written.text),
             _ => None,
         }
     }
@@ -87,12 +95,9 @@ impl fmt::Display for Origin {
             Self::Default => f.write_str("default"),
             Self::Code { place } => write!(f, "code {place}"),
             Self::File { file, line } => write!(f, "{file}:{line}"),
-            Self::Placeholder {
-                file,
-                line,
-                variables,
-                ..
-            } => write!(f, "{file}:{line} ({variables})"),
+            Self::Placeholder { file, line, written } => {
+                write!(f, "{file}:{line} ({})", written.variables)
+            }
             Self::Environment { variable } => write!(f, "environment {variable}"),
             Self::SecretFile { variable, file } => write!(f, "environment {variable} ({file})"),
             Self::Argument { name } => write!(f, "argument {name}"),

@@ -4,10 +4,11 @@
 use crate::error::ConfigError;
 use crate::key::KeyPath;
 use crate::node::{Node, NodeValue};
-use crate::origin::Origin;
+use crate::origin::{Origin, Written};
 use crate::redact::{shorten, show};
 use crate::toml_source::MAX_TEXT_BYTES;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// The environment as placeholders see it; a value that is not UTF-8 is none.
 #[derive(Default)]
@@ -177,8 +178,10 @@ fn with_variables(origin: &Origin, variables: &str, text: &str) -> Origin {
         Origin::File { file, line } => Origin::Placeholder {
             file: file.clone(),
             line: *line,
-            variables: variables.into(),
-            text: text.into(),
+            written: Arc::new(Written {
+                variables: variables.to_owned(),
+                text: text.to_owned(),
+            }),
         },
         other => other.clone(),
     }

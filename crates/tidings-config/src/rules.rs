@@ -64,27 +64,22 @@ fn binder(name: &str, binder: &BinderConfig) -> Vec<ConfigError> {
     {
         return errors;
     }
-    let mut refuse = |key: &str, origin, value: String, danger: &str| {
+    let mut refuse = |key: &str, origin, value: String| {
         errors.push(ConfigError::MayLoseMessages {
             key: table.child(key).to_string(),
             origin,
             value,
-            danger: danger.to_owned(),
-            needs: table.child("lose_on_power_cut").to_string(),
+            needs: "lose_on_power_cut",
         });
     };
+    // The operating system takes up to half a minute to write by itself.
     if let Some(fsync) = binder.fsync.as_ref().filter(|fsync| fsync.value == Fsync::Os) {
-        let danger = "loses in a power cut what the operating system has not written, up to half a minute";
-        refuse("fsync", fsync.origin.clone(), "\"os\"".to_owned(), danger);
+        refuse("fsync", fsync.origin.clone(), "\"os\"".to_owned());
     }
-    if let Some(interval) = binder
-        .fsync_interval
-        .as_ref()
-        .filter(|interval| interval.value > USUAL_LOSS)
-    {
+    let interval = binder.fsync_interval.as_ref();
+    if let Some(interval) = interval.filter(|interval| interval.value > USUAL_LOSS) {
         let value = format!("\"{}\"", format_duration(interval.value));
-        let danger = "loses in a power cut what was acknowledged in that time, and more than 10ms are not taken as given";
-        refuse("fsync_interval", interval.origin.clone(), value, danger);
+        refuse("fsync_interval", interval.origin.clone(), value);
     }
     errors
 }

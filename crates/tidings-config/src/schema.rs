@@ -112,15 +112,11 @@ impl Schema {
     pub(crate) fn unknown(&self, path: &KeyPath, origin: &Origin) -> ConfigError {
         let (parent, rest) = self.split(path);
         let valid = self.children(&parent);
-        let section = rest.first().filter(|_| parent.segments().is_empty());
         ConfigError::UnknownKey {
             key: path.to_string(),
             origin: origin.clone(),
             nearest: meant(&parent, rest, &valid),
             valid,
-            cure: section.map(|section| {
-                format!("for a section of the program's own, call allow_section({section:?}) on the builder")
-            }),
         }
     }
 

@@ -59,7 +59,7 @@ impl Loaded {
         match Plan::new(service, &self.config, Knowledge::Partial) {
             Ok(_) => Err(Error::Config(configuration)),
             Err(Error::Wiring(wiring)) => Err(Error::Mistakes {
-                configuration,
+                configuration: Box::new(configuration),
                 wiring,
             }),
             Err(other) => Err(other),

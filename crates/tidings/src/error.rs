@@ -22,7 +22,7 @@ pub enum Error {
     #[error("{}", both(.configuration, .wiring))]
     Mistakes {
         /// What is wrong with the configuration.
-        configuration: ConfigError,
+        configuration: Box<ConfigError>,
         /// What is wrong with the app, as far as the rest of the configuration tells.
         wiring: Vec<WiringMistake>,
     },

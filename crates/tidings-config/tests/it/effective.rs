@@ -16,7 +16,7 @@ fn config() -> Config {
         ])
         .allow_section("shop")
         .load()
-        .unwrap()
+        .expect("it is valid")
 }
 
 #[test]

@@ -14,9 +14,13 @@ static CORPUS: LazyLock<Vec<(String, Vec<u8>)>> = LazyLock::new(|| {
     let entries = std::fs::read_dir(directory).expect("the corpus belongs to the repository");
     let mut corpus: Vec<_> = entries
         .map(|entry| {
-            let path = entry.unwrap().path();
-            let name = path.file_name().unwrap().to_string_lossy().into_owned();
-            (name, std::fs::read(path).unwrap())
+            let path = entry.expect("it can be listed").path();
+            let name = path
+                .file_name()
+                .expect("a file has a name")
+                .to_string_lossy()
+                .into_owned();
+            (name, std::fs::read(path).expect("it can be read"))
         })
         .collect();
     corpus.sort();

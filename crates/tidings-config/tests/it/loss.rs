@@ -107,7 +107,7 @@ fn what_a_power_cut_takes_beyond_the_usual_needs_a_key_that_says_so() {
         let ConfigError::MayLoseMessages { needs, .. } = &error else {
             panic!("{error}")
         };
-        assert_eq!(needs, "binder.main.lose_on_power_cut");
+        assert_eq!(*needs, "lose_on_power_cut");
         let text = error.to_string();
         assert!(
             text.starts_with(&format!("tidings.toml:2: binder.main.{key} = \"")),

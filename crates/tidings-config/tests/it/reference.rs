@@ -14,8 +14,9 @@ fn in_repository(file: &str) -> PathBuf {
 fn check_generated(file: &str, wanted: &str, is_same: impl Fn(&str) -> bool) {
     let path = in_repository(file);
     if std::env::var_os(REWRITE).is_some() {
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(&path, wanted).unwrap();
+        let directory = path.parent().expect("it lies in a directory");
+        std::fs::create_dir_all(directory).expect("the repository can be written");
+        std::fs::write(&path, wanted).expect("the repository can be written");
     }
     let found = std::fs::read_to_string(&path).unwrap_or_default();
     assert!(

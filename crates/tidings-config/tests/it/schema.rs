@@ -4,13 +4,13 @@ use serde_json::Value;
 use tidings_config::{Config, json_schema, records};
 
 fn validator() -> jsonschema::Validator {
-    let schema: Value = serde_json::from_str(&json_schema()).unwrap();
+    let schema: Value = serde_json::from_str(&json_schema()).expect("JSON");
     jsonschema::draft202012::new(&schema).expect("a valid schema")
 }
 
 fn as_json(toml: &str) -> Value {
-    let value: toml::Value = toml::from_str(toml).unwrap();
-    serde_json::to_value(value).unwrap()
+    let value: toml::Value = toml::from_str(toml).expect(toml);
+    serde_json::to_value(value).expect("TOML of these tests is JSON too")
 }
 
 #[test]

@@ -13,9 +13,9 @@ fn mistake(text: &str) -> String {
 }
 
 fn directory(files: &[(&str, &str)]) -> tempfile::TempDir {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = tempfile::tempdir().expect("a scratch directory");
     for (name, text) in files {
-        std::fs::write(directory.path().join(name), text).unwrap();
+        std::fs::write(directory.path().join(name), text).expect("it can be written");
     }
     directory
 }
