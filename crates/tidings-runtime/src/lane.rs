@@ -277,7 +277,22 @@ impl Lane {
     /// Whether bounded progress leaves something out.
     pub(crate) fn has_more_to_tell(&self) -> bool {
         self.attempts.len() > REPORTED_ATTEMPTS
-            || self.ledger.finished_ranges(REPORTED_RANGES + 1).len() > REPORTED_RANGES
+            || self.finished_ranges(REPORTED_RANGES + 1).len() > REPORTED_RANGES
+    }
+
+    /// Ranges of finished offsets above the watermark, at most `limit`, lowest first. What was finished before the
+    /// lane was assigned and is still to be received is among them: a report replaces the one before, and without them
+    /// the next owner would handle those messages again.
+    fn finished_ranges(&self, limit: usize) -> Vec<Range<u64>> {
+        let mut ranges = self.ledger.finished_ranges(limit);
+        let received = self.ledger.next_offset();
+        let to_come = self
+            .finished_before
+            .iter()
+            .map(|range| range.start.max(received)..range.end);
+        let room = limit.saturating_sub(ranges.len());
+        ranges.extend(to_come.filter(|range| !range.is_empty()).take(room));
+        ranges
     }
 
     /// What is finished.
@@ -291,7 +306,7 @@ impl Lane {
         self.deaths = self.deaths.split_off(&watermark);
         Progress {
             watermark,
-            finished: self.ledger.finished_ranges(ranges),
+            finished: self.finished_ranges(ranges),
             attempts: self
                 .attempts
                 .iter()
@@ -299,5 +314,52 @@ impl Lane {
                 .map(|(offset, used)| (*offset, *used))
                 .collect(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tidings_core::{Clock, Message, Publisher, Routes};
+
+    fn context() -> Arc<HandlerContext> {
+        Arc::new(HandlerContext {
+            app: "shop".into(),
+            subscription: "billing".into(),
+            group: Some("billing".into()),
+            publisher: Publisher::new(Arc::new(Routes::default()), Clock::System),
+            clock: Clock::System,
+        })
+    }
+
+    #[test]
+    fn what_was_finished_before_and_is_not_received_yet_stays_in_every_report() {
+        let mut lane = Lane::new(
+            Assignment {
+                lane: LaneId(0),
+                epoch: Epoch(1),
+                destination: "orders".into(),
+                partition: 0,
+                role: LaneRole::Main,
+                partner: None,
+                next: 10,
+                end: 30,
+                finished: vec![11..12, 14..16, 20..21],
+                attempts: Vec::new(),
+            },
+            0,
+        );
+        let told = |lane: &mut Lane| lane.progress(Extent::All).finished;
+        assert_eq!(told(&mut lane), [11..12, 14..16, 20..21]);
+        let messages = vec![Message::new("tea"); 5];
+        lane.receive(
+            RecordBatch::from_messages(LaneId(0), Epoch(1), 10, &messages),
+            &context(),
+        );
+        assert_eq!(
+            told(&mut lane),
+            [11..12, 14..15, 15..16, 20..21],
+            "in the middle of a range the batch ends"
+        );
     }
 }
