@@ -39,6 +39,7 @@ const FLOORS: &[(&str, Floor)] = &[
     ("tidings-conformance", Floor::Suites),
     ("shop", Floor::Programs),
     ("bench", Floor::Programs),
+    ("chaos", Floor::Programs),
     ("xtask", Floor::Outside),
 ];
 

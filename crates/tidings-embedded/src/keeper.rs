@@ -225,7 +225,12 @@ impl Keeper {
         let nothing = nothing && !shared.health.is_reported(PLACE);
         let stored = match nothing {
             true => Ok(()),
-            false => self.state().and_then(|state| state.store(&changes)),
+            false => {
+                failpoint("store-before");
+                let stored = self.state().and_then(|state| state.store(&changes));
+                failpoint("store-after");
+                stored
+            }
         };
         drop(changes);
         let first_due = work.puts.iter().map(|put| put.due).min();
@@ -268,6 +273,15 @@ struct Outcome {
     /// Nothing has to be tried again.
     is_complete: bool,
 }
+
+/// Where the crash campaign kills the process, around what no layer reaches.
+#[cfg(feature = "failpoints")]
+fn failpoint(name: &'static str) {
+    fail::fail_point!(name);
+}
+
+#[cfg(not(feature = "failpoints"))]
+fn failpoint(_: &'static str) {}
 
 /// The offset in the receipt of a delayed message: it has none before it is due.
 pub(crate) const DELAYED_OFFSET: u64 = u64::MAX;

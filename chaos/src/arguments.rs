@@ -1,0 +1,172 @@
+//! The command line of the program.
+
+use crate::error::ChaosError;
+use crate::history::{Disk, Fsync};
+use crate::plant::Plant;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// What is asked for.
+#[derive(Debug, Clone)]
+pub enum Command {
+    /// Help.
+    Help,
+    /// Campaigns.
+    Run(RunArguments),
+    /// Judging histories.
+    Check(Vec<PathBuf>),
+    /// Being killed.
+    Child(String),
+}
+
+/// Which campaigns.
+#[derive(Debug, Clone)]
+pub struct RunArguments {
+    /// How long new ones are begun; none for exactly one.
+    pub time: Option<Duration>,
+    /// The first seed; each further campaign has the next one.
+    pub seed: u64,
+    /// Where everything is kept; a temporary directory otherwise.
+    pub directory: Option<PathBuf>,
+    /// What a kill takes away; otherwise each in turn.
+    pub disk: Option<Disk>,
+    /// When an acknowledged message is on the disk; otherwise each in turn.
+    pub fsync: Option<Fsync>,
+    /// How many processes a campaign kills.
+    pub kills: u32,
+    /// The bug.
+    pub plant: Option<Plant>,
+}
+
+/// What the program can do.
+pub const USAGE: &str = "\
+usage: chaos run [OPTIONS]      kill processes while they work, and judge what they wrote
+       chaos check HISTORY...   judge histories: files, or directories of *.jsonl
+
+options of run
+  --minutes N   begin campaigns for so long; without it one campaign is run
+  --seed S      what happens; printed, so that it can happen again
+  --dir DIR     where everything is kept; a temporary directory otherwise
+  --disk D      kept | power-loss | torn: what a kill takes away; each in turn otherwise
+  --fsync F     always | interval: when the disk has what is acknowledged; each in turn otherwise
+  --kills K     how many processes a campaign kills; 60
+  --plant P     plant a bug, to see it found
+";
+
+/// Reads the command line.
+///
+/// # Errors
+/// What was not understood.
+pub fn parse(arguments: &[String]) -> Result<Command, ChaosError> {
+    let Some((command, rest)) = arguments.split_first() else {
+        return Ok(Command::Help);
+    };
+    match command.as_str() {
+        "help" | "-h" | "--help" => Ok(Command::Help),
+        "check" if !rest.is_empty() => Ok(Command::Check(rest.iter().map(PathBuf::from).collect())),
+        "check" => Err(usage("check what? name a history or a directory of histories")),
+        "run" => run(rest).map(Command::Run),
+        crate::campaign::CHILD => rest
+            .first()
+            .map(|order| Command::Child(order.clone()))
+            .ok_or_else(|| usage("a child is started by a campaign")),
+        other => Err(usage(&format!("there is no command \"{other}\""))),
+    }
+}
+
+fn run(arguments: &[String]) -> Result<RunArguments, ChaosError> {
+    let mut run = RunArguments {
+        time: None,
+        seed: fastrand::u64(1..1_000_000_000),
+        directory: None,
+        disk: None,
+        fsync: None,
+        kills: 60,
+        plant: None,
+    };
+    let mut rest = arguments.iter();
+    while let Some(option) = rest.next() {
+        let value = rest
+            .next()
+            .ok_or_else(|| usage(&format!("{option} needs a value")))?;
+        let refused = || usage(&format!("{option} cannot be \"{value}\""));
+        match option.as_str() {
+            "--minutes" => {
+                let minutes: f64 = value.parse().map_err(|_| refused())?;
+                let time = Duration::try_from_secs_f64(minutes * 60.0).map_err(|_| refused())?;
+                run.time = Some(time);
+            }
+            "--seed" => run.seed = value.parse().map_err(|_| refused())?,
+            "--dir" => run.directory = Some(value.into()),
+            "--kills" => run.kills = value.parse().map_err(|_| refused())?,
+            "--disk" => run.disk = Some(disk(value).ok_or_else(refused)?),
+            "--fsync" => run.fsync = Some(fsync(value).ok_or_else(refused)?),
+            "--plant" => run.plant = Some(Plant::named(value).ok_or_else(refused)?),
+            _ => return Err(usage(&format!("there is no option \"{option}\""))),
+        }
+    }
+    Ok(run)
+}
+
+fn disk(name: &str) -> Option<Disk> {
+    [Disk::Kept, Disk::PowerLoss, Disk::Torn]
+        .into_iter()
+        .find(|disk| disk_name(*disk) == name)
+}
+
+fn fsync(name: &str) -> Option<Fsync> {
+    [Fsync::Always, Fsync::Interval]
+        .into_iter()
+        .find(|fsync| fsync_name(*fsync) == name)
+}
+
+/// The word for it on the command line.
+pub fn disk_name(disk: Disk) -> &'static str {
+    match disk {
+        Disk::Kept => "kept",
+        Disk::PowerLoss => "power-loss",
+        Disk::Torn => "torn",
+    }
+}
+
+/// The word for it on the command line.
+pub fn fsync_name(fsync: Fsync) -> &'static str {
+    match fsync {
+        Fsync::Always => "always",
+        Fsync::Interval => "interval",
+    }
+}
+
+fn usage(what: &str) -> ChaosError {
+    ChaosError::Usage(format!("{what}\n\n{USAGE}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse_line(line: &str) -> Result<Command, ChaosError> {
+        parse(&line.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn options_are_read_and_what_is_not_understood_is_named() {
+        let Ok(Command::Run(run)) = parse_line("run --minutes 0.5 --seed 7 --disk torn --plant invent")
+        else {
+            panic!("not understood")
+        };
+        assert_eq!((run.seed, run.time), (7, Some(Duration::from_secs(30))));
+        assert_eq!((run.disk, run.plant), (Some(Disk::Torn), Some(Plant::Invent)));
+        for (line, named) in [
+            ("run --minutes", "--minutes"),
+            ("run --minutes -1", "\"-1\""),
+            ("run --disk wet", "wet"),
+            ("run --sead 7", "--sead"),
+            ("check", "history"),
+            ("attack", "attack"),
+        ] {
+            let error = parse_line(line).unwrap_err().to_string();
+            assert!(error.contains(named), "{line}: {error}");
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! What happens to the next incarnation: [`Plan`].
+
+use crate::points::Point;
+use std::time::Duration;
+
+/// The life of an incarnation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Life {
+    /// It kills itself when it passes a place for the n-th time.
+    Die {
+        /// The place.
+        point: Point,
+        /// The time, from 1.
+        nth: u64,
+    },
+    /// It is killed, wherever it is.
+    Killed {
+        /// When.
+        after: Duration,
+    },
+    /// It drains.
+    Stop {
+        /// When.
+        after: Duration,
+    },
+    /// It finishes everything, at the latest after that time, and drains.
+    Settle(Duration),
+}
+
+/// Chooses lives from a seed.
+#[derive(Debug)]
+pub struct Plan {
+    dice: fastrand::Rng,
+    /// Places still to come before all come again.
+    points: Vec<Point>,
+    first: bool,
+}
+
+impl Plan {
+    /// The lives of that seed.
+    pub fn new(seed: u64) -> Self {
+        Self {
+            dice: fastrand::Rng::with_seed(seed),
+            points: Vec::new(),
+            first: true,
+        }
+    }
+
+    /// The next life: most end at a place, many at any time, some in peace.
+    #[expect(clippy::should_implement_trait, reason = "it never ends")]
+    pub fn next(&mut self) -> Life {
+        let dice = &mut self.dice;
+        if std::mem::take(&mut self.first) {
+            // Something to lose.
+            let after = Duration::from_millis(250);
+            return Life::Killed { after };
+        }
+        match dice.u8(..20) {
+            0..12 => self.die(),
+            12..18 => Life::Killed {
+                after: Duration::from_millis(dice.u64(15..300)),
+            },
+            _ => Life::Stop {
+                after: Duration::from_millis(dice.u64(10..200)),
+            },
+        }
+    }
+
+    fn die(&mut self) -> Life {
+        if self.points.is_empty() {
+            self.points = Point::ALL.to_vec();
+            self.dice.shuffle(&mut self.points);
+        }
+        let point = self.points.pop().expect("it was just filled");
+        let nth = self.dice.u64(1..=point.often());
+        Life::Die { point, nth }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn a_seed_chooses_the_same_lives_and_every_place() {
+        let lives = |seed| {
+            let mut plan = Plan::new(seed);
+            (0..60).map(move |_| plan.next()).collect::<Vec<_>>()
+        };
+        assert_eq!(lives(1), lives(1));
+        assert_ne!(lives(1), lives(2));
+        let places: BTreeSet<_> = lives(1)
+            .into_iter()
+            .filter_map(|life| match life {
+                Life::Die { point, .. } => Some(point),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(places.len(), Point::ALL.len());
+    }
+}

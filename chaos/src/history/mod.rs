@@ -1,0 +1,12 @@
+//! JSONL histories: what processes under attack write, and what the checker reads.
+
+mod event;
+mod reader;
+mod writer;
+
+pub use event::{
+    Acked, Commit, DeadLetter, Disk, Event, Fault, Fsync, GroupFacts, Handle, Lifecycle, Line, Phase, Seen,
+    Send, Settings, Stage,
+};
+pub use reader::{read_all, read_text};
+pub use writer::History;

@@ -1,0 +1,149 @@
+//! Named places at which a process is killed: [`Point`], [`Points`].
+
+use crate::history::{Event, Fault, History};
+use rustix::process::{Signal, getpid, kill_process};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+macro_rules! points {
+    ($($(#[$doc:meta])* $point:ident = $name:literal, within $most:literal;)*) => {
+        /// A place at which a process can be killed.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Point {
+            $($(#[$doc])* $point,)*
+        }
+
+        impl Point {
+            /// All of them.
+            pub const ALL: &[Self] = &[$(Self::$point),*];
+
+            /// Its name in histories and on the command line.
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Self::$point => $name,)*
+                }
+            }
+
+            /// It is passed at least so often within a short life.
+            pub fn often(self) -> u64 {
+                match self {
+                    $(Self::$point => $most,)*
+                }
+            }
+        }
+    };
+}
+
+points! {
+    /// Before a handler is called.
+    HandleBefore = "handle-before", within 60;
+    /// After a handler has ended, before the engine knows.
+    HandleAfter = "handle-after", within 60;
+    /// Before a message is given to the broker.
+    PublishBefore = "publish-before", within 40;
+    /// After the broker acknowledged a message, before the publisher knows.
+    PublishAfter = "publish-after", within 40;
+    /// Before progress is stored, after everything that it stands for was synced.
+    StoreBefore = "store-before", within 4;
+    /// After progress was stored.
+    StoreAfter = "store-after", within 4;
+    /// Before progress is reported to the source.
+    ReportBefore = "report-before", within 20;
+    /// Before everything that was reported is stored at once, as on a revoke.
+    CommitBefore = "commit-before", within 1;
+    /// After it was.
+    CommitAfter = "commit-after", within 1;
+    /// Before a dead letter is given to the broker.
+    DeadLetterBefore = "dead-letter-before", within 3;
+    /// After the broker acknowledged a dead letter, before the engine knows.
+    DeadLetterAfter = "dead-letter-after", within 3;
+    /// Before a message is parked in the retry lane.
+    ParkBefore = "park-before", within 2;
+    /// After it was, before the engine knows.
+    ParkAfter = "park-after", within 2;
+    /// Before a write to a segment.
+    LogWriteBefore = "log-write-before", within 30;
+    /// In the middle of a write to a segment.
+    LogWriteTorn = "log-write-torn", within 30;
+    /// After a write to a segment.
+    LogWriteAfter = "log-write-after", within 30;
+    /// Before a sync of a segment.
+    FsyncBefore = "fsync-before", within 6;
+    /// After a sync of a segment.
+    FsyncAfter = "fsync-after", within 6;
+    /// Before a file gets its final name.
+    RenameBefore = "rename-before", within 1;
+    /// After it got it.
+    RenameAfter = "rename-after", within 1;
+    /// Before a segment is begun.
+    RollBefore = "segment-roll-before", within 1;
+    /// After its file was created, before its header is in it.
+    RollAfter = "segment-roll-after", within 1;
+    /// Before an old segment is deleted.
+    RetentionBefore = "retention-before", within 1;
+    /// After it was.
+    RetentionAfter = "retention-after", within 1;
+}
+
+impl Point {
+    /// The place of that name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|point| point.name() == name)
+    }
+}
+
+/// Counts how often a place is passed, and kills the process at the n-th time. Clones count together.
+#[derive(Debug, Clone)]
+pub struct Points {
+    armed: Option<(Point, u64)>,
+    passed: Arc<AtomicU64>,
+    history: Arc<History>,
+}
+
+impl Points {
+    /// Kills at the n-th time that the place is passed; never without one.
+    pub fn new(armed: Option<(Point, u64)>, history: Arc<History>) -> Self {
+        Self {
+            armed,
+            passed: Arc::default(),
+            history,
+        }
+    }
+
+    /// Whether the process is to die here and now.
+    fn is_due(&self, point: Point) -> bool {
+        self.armed.is_some_and(|(armed, nth)| {
+            armed == point && self.passed.fetch_add(1, Ordering::Relaxed) + 1 == nth
+        })
+    }
+
+    /// The place is passed.
+    pub fn pass(&self, point: Point) {
+        self.pass_after(point, || {});
+    }
+
+    /// The place is passed; this is done first if it is the end.
+    pub fn pass_after(&self, point: Point, last_act: impl FnOnce()) {
+        if self.is_due(point) {
+            last_act();
+            self.die(point);
+        }
+    }
+
+    fn die(&self, point: Point) -> ! {
+        let point = Some(point.name().to_owned());
+        self.history.write(Event::Fault(Fault { point }));
+        // Nobody catches SIGKILL; the abort is for a system that forbids it.
+        let _ = kill_process(getpid(), Signal::KILL);
+        std::process::abort()
+    }
+
+    /// Lets the broker's own places count too.
+    pub fn arm_broker(&self) -> Result<(), String> {
+        for point in [Point::StoreBefore, Point::StoreAfter] {
+            let points = self.clone();
+            fail::cfg_callback(point.name(), move || points.pass(point))?;
+        }
+        Ok(())
+    }
+}
