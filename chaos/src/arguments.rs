@@ -40,7 +40,7 @@ pub struct RunArguments {
 
 /// What the program can do.
 pub const USAGE: &str = "\
-usage: chaos run [OPTIONS]      kill processes while they work, and judge what they wrote
+usage: chaos run [OPTIONS]      (or `cargo xtask chaos`) kill processes while they work, and judge what they wrote
        chaos check HISTORY...   judge histories: files, or directories of *.jsonl
 
 options of run

@@ -136,7 +136,7 @@ fn explain(campaign: &Campaign, outcome: &Outcome) {
     }
     let plant = campaign.plant.map(|plant| format!(" --plant {}", plant.name()));
     eprintln!(
-        "histories and data are in {}\njudge them again: chaos check {}\nrepeat: chaos run --seed {} --disk {} --fsync {} --kills {}{}",
+        "histories and data are in {}\njudge them again: cargo run -p chaos -- check {}\nrepeat: cargo xtask chaos --seed {} --disk {} --fsync {} --kills {}{}",
         campaign.directory.display(),
         campaign.directory.display(),
         campaign.seed,

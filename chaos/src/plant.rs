@@ -48,7 +48,7 @@ plants! {
     DeadLetterOfHandled = "dead-letter-of-handled", caught as PhantomDeadLetter;
     /// A dead letter has another payload than its message.
     DeadLetterMangled = "dead-letter-mangled", caught as PhantomDeadLetter;
-    /// Progress is never stored, so a clean stop is followed by everything once more.
+    /// A process stores no progress, so its clean stop is followed by everything once more.
     ForgetProgress = "forget-progress", caught as Duplicate;
     /// A retried message lets later ones of its key pass.
     ReorderKey = "reorder-key", caught as KeyReorder;

@@ -10,6 +10,7 @@
 
 mod bench;
 mod cargo;
+mod chaos;
 mod error;
 mod floors;
 mod http;
@@ -86,6 +87,12 @@ pub(crate) const COMMANDS: &[Command] = &[
         arguments: "[--record]",
         about: "instructions and allocations a message, held to recorded figures",
         run: bench::gates,
+    },
+    Command {
+        name: "chaos",
+        arguments: "[--minutes N] [--seed S] [...]",
+        about: "kills processes while they work and checks what is left",
+        run: chaos::run,
     },
 ];
 

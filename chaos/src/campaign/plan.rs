@@ -27,13 +27,16 @@ pub enum Life {
     Settle(Duration),
 }
 
+/// Long enough for everything to be at work.
+const LONG: Duration = Duration::from_millis(250);
+
 /// Chooses lives from a seed.
 #[derive(Debug)]
 pub struct Plan {
     dice: fastrand::Rng,
     /// Places still to come before all come again.
     points: Vec<Point>,
-    first: bool,
+    lives: u32,
 }
 
 impl Plan {
@@ -42,7 +45,7 @@ impl Plan {
         Self {
             dice: fastrand::Rng::with_seed(seed),
             points: Vec::new(),
-            first: true,
+            lives: 0,
         }
     }
 
@@ -50,10 +53,13 @@ impl Plan {
     #[expect(clippy::should_implement_trait, reason = "it never ends")]
     pub fn next(&mut self) -> Life {
         let dice = &mut self.dice;
-        if std::mem::take(&mut self.first) {
+        self.lives += 1;
+        match self.lives {
             // Something to lose.
-            let after = Duration::from_millis(250);
-            return Life::Killed { after };
+            1 => return Life::Killed { after: LONG },
+            // In every campaign a clean stop that has something to store.
+            2 => return Life::Stop { after: LONG },
+            _ => {}
         }
         match dice.u8(..20) {
             0..12 => self.die(),

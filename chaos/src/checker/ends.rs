@@ -43,7 +43,11 @@ fn judge_message(
 ) {
     let of = (facts.group.clone(), id.to_owned());
     let settled = known.handled.contains_key(&of) || letters.contains(&of);
-    if settled || !known.is_acked(&facts.topic, id) || known.may_be_lost(&facts.topic, id) {
+    if settled || !known.is_acked(&facts.topic, id) {
+        return;
+    }
+    if known.may_be_lost(&facts.topic, id) {
+        report.excused += 1;
         return;
     }
     let last = known.ends.keys().max().copied().unwrap_or_default();

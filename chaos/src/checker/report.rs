@@ -92,6 +92,8 @@ pub struct Report {
     /// Successful handlings beyond the first of each message in each group; a crash explains them, or there is a
     /// violation.
     pub repeated: u64,
+    /// Messages that a power cut took within the interval in which it may.
+    pub excused: u64,
     /// Everything that is wrong.
     pub violations: Vec<Violation>,
 }
@@ -133,6 +135,7 @@ impl Report {
         self.handled += other.handled;
         self.letters += other.letters;
         self.repeated += other.repeated;
+        self.excused += other.excused;
         self.violations.extend(other.violations);
         self
     }
@@ -143,11 +146,12 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} kills at {} places, {} messages, lost {}, duplicated {} ({} repeated after crashes), reordered {}, {} dead letters (seed {})",
+            "{} kills at {} places, {} messages, lost {} ({} more within fsync_interval), duplicated {} ({} repeated after crashes), reordered {}, {} dead letters (seed {})",
             self.kills,
             self.places.len(),
             self.messages,
             self.count(Rule::LostWrite),
+            self.excused,
             self.count(Rule::Duplicate),
             self.repeated,
             self.count(Rule::KeyReorder),

@@ -8,6 +8,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use tidings_core::{Assignment, DynSource, Epoch, LaneId, Progress, Source, SourceError, SourceEvent};
 
+/// The incarnation that forgets with [`Plant::ForgetProgress`]: it ends cleanly.
+const FORGETFUL: u32 = 1;
+
 /// Another source, watched.
 #[derive(Debug)]
 pub struct SeamSource {
@@ -111,7 +114,8 @@ impl SeamSource {
             }));
             lane.reported = Some(progress.clone());
         }
-        if !self.world.has(Plant::ForgetProgress) {
+        // Once it has run for a while, so that the end of the campaign is still quiet.
+        if !self.world.has(Plant::ForgetProgress) || self.world.history.incarnation() != FORGETFUL {
             self.inner.progress(id, epoch, progress);
         }
     }

@@ -128,7 +128,7 @@ mod tests {
             let found = described
                 .subscriptions
                 .iter()
-                .filter(|one| one.group.as_deref() == Some(&facts.group));
+                .filter(|one| one.group.as_ref().is_some_and(|group| group.value == facts.group));
             assert!(found.count() > 0, "{}", facts.group);
         }
     }
