@@ -1,6 +1,6 @@
 //! Named places at which a process is killed: [`Point`], [`Points`].
 
-use crate::history::{Event, Fault, History};
+use crate::history::{Disk, Event, Fault, History};
 use rustix::process::{Signal, getpid, kill_process};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -49,6 +49,12 @@ points! {
     StoreAfter = "store-after", within 4;
     /// Before progress is reported to the source.
     ReportBefore = "report-before", within 20;
+    /// In the middle of a write to the small state.
+    StateWriteTorn = "state-write-torn", within 12;
+    /// Before a sync of the small state.
+    StateFsyncBefore = "state-fsync-before", within 3;
+    /// After a sync of the small state.
+    StateFsyncAfter = "state-fsync-after", within 3;
     /// Before everything that was reported is stored at once, as on a revoke.
     CommitBefore = "commit-before", within 1;
     /// After it was.
@@ -86,6 +92,16 @@ points! {
 }
 
 impl Point {
+    /// Whether a process passes it. Where a kill takes nothing away, the small state is in its own file, as in
+    /// production, and no layer sees it.
+    pub fn is_reachable(self, disk: Disk) -> bool {
+        let in_state = matches!(
+            self,
+            Self::StateWriteTorn | Self::StateFsyncBefore | Self::StateFsyncAfter
+        );
+        disk != Disk::Kept || !in_state
+    }
+
     /// The place of that name.
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|point| point.name() == name)

@@ -66,7 +66,7 @@ impl Campaign {
         std::fs::create_dir_all(self.data()).map_err(ChaosError::io("create", &self.directory))?;
         let faults = History::open(&self.directory.join("campaign.jsonl"), 0)?;
         let mut failures = Vec::new();
-        let mut plan = Plan::new(self.seed);
+        let mut plan = Plan::new(self.seed, self.disk);
         let (mut incarnation, mut kills) = (0, 0);
         // A process that can't start would never be killed.
         while kills < self.kills && failures.is_empty() {

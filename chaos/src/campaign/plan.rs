@@ -1,5 +1,6 @@
 //! What happens to the next incarnation: [`Plan`].
 
+use crate::history::Disk;
 use crate::points::Point;
 use std::time::Duration;
 
@@ -34,16 +35,22 @@ const LONG: Duration = Duration::from_millis(250);
 #[derive(Debug)]
 pub struct Plan {
     dice: fastrand::Rng,
+    reachable: Vec<Point>,
     /// Places still to come before all come again.
     points: Vec<Point>,
     lives: u32,
 }
 
 impl Plan {
-    /// The lives of that seed.
-    pub fn new(seed: u64) -> Self {
+    /// The lives of that seed on such a disk.
+    pub fn new(seed: u64, disk: Disk) -> Self {
+        let reachable = Point::ALL
+            .iter()
+            .copied()
+            .filter(|point| point.is_reachable(disk));
         Self {
             dice: fastrand::Rng::with_seed(seed),
+            reachable: reachable.collect(),
             points: Vec::new(),
             lives: 0,
         }
@@ -74,7 +81,7 @@ impl Plan {
 
     fn die(&mut self) -> Life {
         if self.points.is_empty() {
-            self.points = Point::ALL.to_vec();
+            self.points.clone_from(&self.reachable);
             self.dice.shuffle(&mut self.points);
         }
         let point = self.points.pop().expect("it was just filled");
@@ -90,19 +97,20 @@ mod tests {
 
     #[test]
     fn a_seed_chooses_the_same_lives_and_every_place() {
-        let lives = |seed| {
-            let mut plan = Plan::new(seed);
+        let lives = |seed, disk| {
+            let mut plan = Plan::new(seed, disk);
             (0..60).map(move |_| plan.next()).collect::<Vec<_>>()
         };
-        assert_eq!(lives(1), lives(1));
-        assert_ne!(lives(1), lives(2));
-        let places: BTreeSet<_> = lives(1)
-            .into_iter()
-            .filter_map(|life| match life {
+        let places = |disk| -> BTreeSet<Point> {
+            let dying = lives(1, disk).into_iter().filter_map(|life| match life {
                 Life::Die { point, .. } => Some(point),
                 _ => None,
-            })
-            .collect();
-        assert_eq!(places.len(), Point::ALL.len());
+            });
+            dying.collect()
+        };
+        assert_eq!(lives(1, Disk::Torn), lives(1, Disk::Torn));
+        assert_ne!(lives(1, Disk::Torn), lives(2, Disk::Torn));
+        assert_eq!(places(Disk::Torn).len(), Point::ALL.len());
+        assert!(!places(Disk::Kept).contains(&Point::StateWriteTorn));
     }
 }

@@ -3,7 +3,7 @@
 use super::knowledge::{End, Knowledge};
 use super::report::{Report, Rule};
 use crate::history::{Commit, Event, GroupFacts, Handle, Line, Phase, Send, Stage};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// Group, lane, partition.
 type Lane = (String, String, u32);
@@ -17,7 +17,9 @@ pub(super) struct Duplicates {
     stored: HashMap<Lane, Commit>,
     /// How often a message was sent.
     copies: HashMap<(String, String), u64>,
-    /// The same within one incarnation.
+    /// Where a message was delivered from: a delayed one may be there twice after a kill.
+    arrivals: HashMap<(String, String), BTreeSet<(u32, u64)>>,
+    /// The same as `copies` within one incarnation.
     copies_now: HashMap<(String, String), (u32, u64)>,
 }
 
@@ -29,6 +31,11 @@ impl Duplicates {
                 self.stored.insert(lane, commit.clone());
             }
             Event::Handle(handle) if handle.phase == Phase::Start => {
+                if handle.lane == handle.topic {
+                    let of = (handle.topic.clone(), handle.id.clone());
+                    let places = self.arrivals.entry(of).or_default();
+                    places.insert((handle.partition, handle.offset));
+                }
                 self.judge_origin(line, handle, known, report);
                 self.judge_delivery(line, handle, known, report);
             }
@@ -105,8 +112,12 @@ impl Duplicates {
     /// How often a parked message is in the destination that it came from.
     fn arrivals(&self, send: &Send, known: &Knowledge) -> u64 {
         let facts = known.groups().iter().find(|facts| facts.retry() == send.topic);
-        let topic = facts.map(|facts| facts.topic.clone()).unwrap_or_default();
-        self.copies.get(&(topic, send.id.clone())).copied().unwrap_or(1)
+        let of = (
+            facts.map(|facts| facts.topic.clone()).unwrap_or_default(),
+            send.id.clone(),
+        );
+        let seen = self.arrivals.get(&of).map_or(0, |places| places.len() as u64);
+        seen.max(self.copies.get(&of).copied().unwrap_or(1))
     }
 }
 

@@ -48,6 +48,7 @@ fn judge_message(
     }
     if known.may_be_lost(&facts.topic, id) {
         report.excused += 1;
+        report.excused_age_ms = report.excused_age_ms.max(known.age_at_cut(&facts.topic, id));
         return;
     }
     let last = known.ends.keys().max().copied().unwrap_or_default();

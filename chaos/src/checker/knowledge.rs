@@ -23,6 +23,8 @@ pub(super) struct Knowledge {
     pub(super) dead: HashSet<Of>,
     /// Power cuts, and the window before each in which acknowledged messages may be lost.
     pub(super) cuts: Vec<(u64, u64)>,
+    /// When the incarnation that lives began, and when it could work.
+    beats: Vec<u64>,
     /// How each incarnation ended.
     pub(super) ends: HashMap<u32, End>,
     /// Whether the run came to its end.
@@ -76,7 +78,11 @@ impl Knowledge {
 
     fn live(&mut self, line: &Line, lifecycle: &Lifecycle) {
         match lifecycle {
-            Lifecycle::Started(settings) => self.settings = Some(settings.clone()),
+            Lifecycle::Started(settings) => {
+                self.settings = Some(settings.clone());
+                self.beats = vec![line.t];
+            }
+            Lifecycle::Beat => self.beats.push(line.t),
             Lifecycle::Drained { problems, .. } if problems.is_empty() => {
                 self.ends.insert(line.n, End::Clean);
             }
@@ -134,8 +140,8 @@ impl Knowledge {
         let Some(settings) = self.settings.as_ref().filter(|settings| settings.may_lose()) else {
             return;
         };
-        self.cuts
-            .push((t.saturating_sub(settings.window_ms * 1_000_000), t));
+        let window = self.beats.iter().rev().take(settings.window_beats);
+        self.cuts.push((window.last().copied().unwrap_or(t), t));
         self.places.clear();
     }
 
@@ -162,6 +168,16 @@ impl Knowledge {
         let in_window = |t: &u64| self.cuts.iter().any(|(from, to)| (from..=to).contains(&t));
         self.find(topic, id)
             .is_some_and(|sent| sent.acked.iter().all(in_window))
+    }
+
+    /// How long before a power cut it was acknowledged, in milliseconds.
+    pub(super) fn age_at_cut(&self, topic: &str, id: &str) -> u64 {
+        let acked = self
+            .find(topic, id)
+            .and_then(|sent| sent.acked.iter().max().copied());
+        let next_cut = |t: u64| self.cuts.iter().map(|(_, cut)| *cut).find(|cut| *cut >= t);
+        let age = acked.and_then(|t| Some(next_cut(t)? - t));
+        age.unwrap_or_default() / 1_000_000
     }
 
     pub(super) fn is_handled(&self, group: &str, id: &str) -> bool {

@@ -94,6 +94,8 @@ pub struct Report {
     pub repeated: u64,
     /// Messages that a power cut took within the interval in which it may.
     pub excused: u64,
+    /// How long before the power cut the oldest of them was acknowledged, in milliseconds.
+    pub excused_age_ms: u64,
     /// Everything that is wrong.
     pub violations: Vec<Violation>,
 }
@@ -126,6 +128,17 @@ impl Report {
         self.counts().get(&rule).copied().unwrap_or_default()
     }
 
+    /// What may be lost, and was.
+    fn excuse(&self) -> String {
+        match self.excused {
+            0 => String::new(),
+            excused => format!(
+                " ({excused} more within fsync_interval, at most {} ms old)",
+                self.excused_age_ms
+            ),
+        }
+    }
+
     /// This and another run as one.
     #[must_use]
     pub fn and(mut self, other: Self) -> Self {
@@ -136,6 +149,7 @@ impl Report {
         self.letters += other.letters;
         self.repeated += other.repeated;
         self.excused += other.excused;
+        self.excused_age_ms = self.excused_age_ms.max(other.excused_age_ms);
         self.violations.extend(other.violations);
         self
     }
@@ -146,12 +160,12 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} kills at {} places, {} messages, lost {} ({} more within fsync_interval), duplicated {} ({} repeated after crashes), reordered {}, {} dead letters (seed {})",
+            "{} kills at {} places, {} messages, lost {}{}, duplicated {} ({} repeated after crashes), reordered {}, {} dead letters (seed {})",
             self.kills,
             self.places.len(),
             self.messages,
             self.count(Rule::LostWrite),
-            self.excused,
+            self.excuse(),
             self.count(Rule::Duplicate),
             self.repeated,
             self.count(Rule::KeyReorder),

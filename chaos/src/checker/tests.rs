@@ -54,7 +54,7 @@ impl Story {
             seed: 7,
             fsync: Fsync::Interval,
             disk: self.disk,
-            window_ms: 20,
+            window_beats: 2,
             grace_ms: 100,
             rss_budget: 1_000,
             groups: vec![GroupFacts {
@@ -222,13 +222,25 @@ fn lost_write_is_what_was_acknowledged_and_never_handled() {
 
 #[test]
 fn lost_write_is_excused_only_within_the_interval_before_a_power_cut() {
-    let report = story_on(Disk::PowerLoss).published(1).killed().is(&[]);
-    assert_eq!(report.excused, 1);
-    story_on(Disk::PowerLoss)
+    let beat = || Event::Lifecycle(Lifecycle::Beat);
+    let report = story_on(Disk::PowerLoss)
+        .tell(beat())
         .published(1)
-        .wait(30)
+        .tell(beat())
+        .killed()
+        .is(&[]);
+    assert_eq!((report.excused, report.excused_age_ms), (1, 2));
+    let mut told = story_on(Disk::PowerLoss);
+    told.published(1)
+        .tell(beat())
+        .tell(beat())
         .killed()
         .is(&[Rule::LostWrite]);
+    story_on(Disk::PowerLoss)
+        .published(1)
+        .wait(9_000)
+        .killed()
+        .is(&[]);
     story_on(Disk::PowerLoss)
         .killed()
         .published(1)

@@ -9,6 +9,8 @@ use std::sync::{Arc, Mutex};
 
 /// Where files live whose names are not on the disk yet; after a power cut nobody can reach them.
 const LIMBO: &str = "limbo";
+/// The small state beside the logs.
+const STATE: &str = "state.redb";
 
 /// A change of a directory that was not synced.
 #[derive(Debug)]
@@ -62,8 +64,8 @@ impl Names {
             if path.is_dir() {
                 self.load_directory(&path)?;
                 self.directories.insert(path);
-            } else if dir != self.root {
-                // The root itself holds the lock and the small state, which do not pass through this layer.
+            } else if dir != self.root || path.file_name().is_some_and(|name| name == STATE) {
+                // What else is in the root does not pass through this layer: the lock and the version.
                 let disk = File::options().read(true).write(true).open(&path)?;
                 self.files.insert(path, Arc::new(Mutex::new(Inode::new(disk)?)));
             }

@@ -20,13 +20,17 @@ impl PointFiles {
     }
 
     fn file(&self, path: &Path, inner: Arc<dyn LogFile>) -> Arc<dyn LogFile> {
-        match is_segment(path) {
-            true => Arc::new(PointFile {
-                inner,
-                points: self.points.clone(),
-            }),
-            false => inner,
-        }
+        let extension = path.extension().and_then(|extension| extension.to_str());
+        let places = match extension {
+            Some("log") => SEGMENT,
+            Some("redb") => STATE,
+            _ => return inner,
+        };
+        Arc::new(PointFile {
+            inner,
+            points: self.points.clone(),
+            places,
+        })
     }
 
     fn around<T>(
@@ -93,11 +97,34 @@ impl Files for PointFiles {
     }
 }
 
-/// A segment.
+/// The places of a kind of file.
+#[derive(Debug, Clone, Copy)]
+struct Places {
+    write_before: Option<Point>,
+    write_torn: Point,
+    write_after: Option<Point>,
+    fsync: (Point, Point),
+}
+
+const SEGMENT: Places = Places {
+    write_before: Some(Point::LogWriteBefore),
+    write_torn: Point::LogWriteTorn,
+    write_after: Some(Point::LogWriteAfter),
+    fsync: (Point::FsyncBefore, Point::FsyncAfter),
+};
+const STATE: Places = Places {
+    write_before: None,
+    write_torn: Point::StateWriteTorn,
+    write_after: None,
+    fsync: (Point::StateFsyncBefore, Point::StateFsyncAfter),
+};
+
+/// A segment, or the small state.
 #[derive(Debug)]
 struct PointFile {
     inner: Arc<dyn LogFile>,
     points: Points,
+    places: Places,
 }
 
 impl LogFile for PointFile {
@@ -106,21 +133,21 @@ impl LogFile for PointFile {
     }
 
     fn write_at(&self, bytes: &[u8], position: u64) -> io::Result<usize> {
-        self.points.pass(Point::LogWriteBefore);
+        self.places.write_before.inspect(|point| self.points.pass(*point));
         let half = bytes.get(..bytes.len() / 2).unwrap_or(bytes);
-        self.points.pass_after(Point::LogWriteTorn, || {
+        self.points.pass_after(self.places.write_torn, || {
             // The process dies at once, so nobody can be told how far it came.
             let _ = self.inner.write_at(half, position);
         });
         let written = self.inner.write_at(bytes, position)?;
-        self.points.pass(Point::LogWriteAfter);
+        self.places.write_after.inspect(|point| self.points.pass(*point));
         Ok(written)
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.points.pass(Point::FsyncBefore);
+        self.points.pass(self.places.fsync.0);
         self.inner.sync_data()?;
-        self.points.pass(Point::FsyncAfter);
+        self.points.pass(self.places.fsync.1);
         Ok(())
     }
 

@@ -49,6 +49,9 @@ pub enum Lifecycle {
         /// In bytes.
         rss: u64,
     },
+    /// An interval has passed in which the process could work: it has slept for that long, and then written this where
+    /// it may block, just as it syncs. A process that a busy machine lets wait has no beats, and no syncs.
+    Beat,
     /// It was told to end.
     Draining {
         /// How long it may take, in milliseconds.
@@ -81,8 +84,9 @@ pub struct Settings {
     pub fsync: Fsync,
     /// What a kill takes away.
     pub disk: Disk,
-    /// With [`Fsync::Interval`] on a disk that loses: what was acknowledged so long before a kill may be lost.
-    pub window_ms: u64,
+    /// With [`Fsync::Interval`] on a disk that loses: what was acknowledged within so many beats before a kill may be
+    /// lost.
+    pub window_beats: usize,
     /// How much later than its deadline a drain may end.
     pub grace_ms: u64,
     /// How much memory the configured buffers may take beside the base.

@@ -70,7 +70,15 @@ impl Run {
             key: format!("k{key}"),
             sequence: u64::from(self.incarnation) * 1_000_000 + own,
         };
-        let filling = self.dice.usize(10..700);
-        self.publisher.send(ORDERS, parcel.message(filling))
+        let message = parcel.message(self.dice.usize(10..700));
+        match self.dice.u8(..20) {
+            // A key of its own: what is published before it is delivered before it, or not.
+            0 => {
+                let delay = Duration::from_millis(self.dice.u64(5..80));
+                let key = format!("later-{}", parcel.id);
+                self.publisher.to(ORDERS).key(key).delay(delay).message(message)
+            }
+            _ => self.publisher.send(ORDERS, message),
+        }
     }
 }

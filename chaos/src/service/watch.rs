@@ -12,6 +12,10 @@ use tokio::time::Instant;
 /// How much of a destination is read at once.
 const READ_BYTES: usize = 1 << 20;
 
+/// How often in a row nothing is left to do when it is quiet: together much longer than any message is delayed.
+const QUIET_LOOKS: u32 = 25;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
+
 /// Every destination that a group has positions in, with the group.
 fn lanes(groups: &[GroupFacts]) -> impl Iterator<Item = (String, &str)> {
     groups.iter().flat_map(|facts| {
@@ -110,9 +114,9 @@ pub async fn settle(
     let mut quiet = 0;
     loop {
         let behind = lag(binder, groups).await?;
-        // Twice, since what one group finished may be news for another that was asked before.
+        // What one group finished may be news for another that was asked before, and a delayed message for all.
         quiet = if behind.is_empty() { quiet + 1 } else { 0 };
-        if quiet == 2 {
+        if quiet == QUIET_LOOKS {
             history.write(Event::Lifecycle(Lifecycle::Quiet));
             return Ok(());
         }
@@ -121,7 +125,7 @@ pub async fn settle(
             history.write(Event::Lifecycle(Lifecycle::Restless { reason }));
             return Ok(());
         }
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        tokio::time::sleep(BETWEEN_LOOKS).await;
     }
 }
 
