@@ -6,7 +6,7 @@ use crate::history::{Disk, Event, Fsync, History, Lifecycle, Settings};
 use crate::plant::Plant;
 use crate::points::{Point, Points};
 use crate::seam::Seam;
-use crate::service::{self, DRAIN, GRACE, World};
+use crate::service::{self, DRAIN, GRACE, Policies, World};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -163,8 +163,9 @@ async fn live(order: &Order) -> Result<(), ChaosError> {
     let mut known = BTreeSet::new();
     service::note_positions(&*bare, &service::groups(), &world.history, &mut known).await?;
     let seam = Arc::new(Seam::new(bare.clone(), world.clone()));
+    let policies = Policies::of(order.seed, order.incarnation, world.plant);
     let config = service::config().map_err(ChaosError::service)?;
-    let started = service::service(world.clone())
+    let started = service::service(world.clone(), policies)
         .start_on(config, seam, Clock::System)
         .await;
     let running = started.map_err(ChaosError::service)?;

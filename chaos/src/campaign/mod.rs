@@ -137,7 +137,7 @@ impl Campaign {
 }
 
 /// A process that was to die at a place where it did not come by is killed then.
-const DIE_WITHIN: Duration = Duration::from_millis(700);
+const DIE_WITHIN: Duration = Duration::from_secs(3);
 /// A drain may take its deadline and its grace; beyond this the process hangs.
 const STOP_WITHIN: Duration = Duration::from_secs(15);
 

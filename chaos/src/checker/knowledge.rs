@@ -140,8 +140,8 @@ impl Knowledge {
         let Some(settings) = self.settings.as_ref().filter(|settings| settings.may_lose()) else {
             return;
         };
-        let window = self.beats.iter().rev().take(settings.window_beats);
-        self.cuts.push((window.last().copied().unwrap_or(t), t));
+        let mut window = self.beats.iter().rev().take(settings.window_beats);
+        self.cuts.push((window.next_back().copied().unwrap_or(t), t));
         self.places.clear();
     }
 

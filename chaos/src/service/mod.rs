@@ -3,18 +3,19 @@
 mod fate;
 mod handlers;
 mod parcel;
+mod policies;
 mod publishing;
 mod watch;
 mod world;
 
 pub use fate::{Fate, Odds};
 pub use parcel::{Parcel, digest};
+pub use policies::Policies;
 pub use publishing::publish;
 pub use watch::{letter, letters, note_positions, note_rss, resident, settle};
 pub use world::{Handling, World};
 
 use crate::history::GroupFacts;
-use crate::plant::Plant;
 use std::time::Duration;
 use tidings::{App, Config, ConfigError, Ordering, Retry, Service, millis, on};
 
@@ -55,18 +56,19 @@ pub fn config() -> Result<Config, ConfigError> {
 }
 
 /// The service, with the bugs that belong to policies.
-pub fn service(world: World) -> Service {
+pub fn service(world: World, policies: Policies) -> Service {
     // The second member joins a moment later, so that every start moves lanes from one to the other.
     let billing = |name: &str| {
         on(ORDERS, handlers::charge)
             .group("billing")
             .name(name)
             .to(PAYMENTS)
-            .concurrency(if world.has(Plant::ReorderKey) { 1 } else { 8 })
-            .ordering(ordering(&world))
+            .concurrency(policies.concurrency)
+            .ordering(policies.ordering)
             .retry(retry(3, Duration::from_millis(30)))
             .commit(millis(20), 200)
-            .max_in_flight(200)
+            .max_in_flight(policies.max_in_flight)
+            .max_parked(policies.max_parked)
     };
     let audit = on(ORDERS, handlers::audit)
         .group("audit")
@@ -80,9 +82,10 @@ pub fn service(world: World) -> Service {
         .commit(millis(25), 100);
     let ledger = on(PAYMENTS, handlers::book)
         .group("ledger")
-        .concurrency(4)
+        .concurrency(policies.bookings)
         .retry(retry(3, Duration::from_millis(30)))
         .commit(millis(20), 50);
+    let ledger = if policies.spawn { ledger.spawn() } else { ledger };
     App::new("chaos")
         .channel(ORDERS, |channel| channel.partitions(3))
         .channel(PAYMENTS, |channel| channel.partitions(2))
@@ -92,13 +95,6 @@ pub fn service(world: World) -> Service {
         .add(statistics)
         .add(ledger)
         .with_state(world.clone())
-}
-
-fn ordering(world: &World) -> Ordering {
-    match world.plant {
-        Some(Plant::ReorderKey | Plant::OverlapKey) => Ordering::None,
-        _ => Ordering::Key,
-    }
 }
 
 /// The second attempt comes at once, further ones after `later`; what waits longer than 10 ms is parked.
@@ -123,7 +119,9 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let history = Arc::new(History::open(&directory.path().join("h.jsonl"), 0).unwrap());
         let world = World::new(history.clone(), Points::new(None, history), None);
-        let described = service(world).describe(&config().unwrap()).unwrap();
+        let described = service(world, Policies::of(1, 0, None))
+            .describe(&config().unwrap())
+            .unwrap();
         for facts in groups() {
             let found = described
                 .subscriptions
