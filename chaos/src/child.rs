@@ -130,17 +130,12 @@ fn options(order: &Order, world: &World) -> Result<EmbeddedOptions, ChaosError> 
         Fsync::Interval => tidings::embedded::Fsync::Interval(FSYNC_INTERVAL),
     };
     let files = Arc::new(PointFiles::new(files(order)?, world.points.clone()));
-    let options = EmbeddedOptions::new(Location::Directory(order.directory.clone()))
+    Ok(EmbeddedOptions::new(Location::Directory(order.directory.clone()))
         .fsync(fsync)
         .segment_bytes(8 << 10)
         .retention_bytes(Some(12 << 10))
         .retention_interval(Duration::from_millis(25))
-        .files(files.clone());
-    Ok(match order.disk {
-        // As in production: the small state's own file.
-        Disk::Kept => options,
-        Disk::PowerLoss | Disk::Torn => options.state_files(files),
-    })
+        .files(files))
 }
 
 fn files(order: &Order) -> Result<Arc<dyn Files>, ChaosError> {

@@ -91,6 +91,29 @@ pub(crate) type Stored = (String, String, u32, Progress);
 pub(crate) type StoredDeaths = (String, String, u32, Vec<Deaths>);
 
 impl Place {
+    /// Makes the file if there is none. It gets its name when it is complete: one that a crash left half made is no
+    /// database, and would keep the broker from ever starting again.
+    fn make(&self) -> Result<(), String> {
+        let at =
+            |error: std::io::Error| format!("{}: {error}: {}", self.path.display(), trouble::cure(&error));
+        if self.files.exists(&self.path).map_err(at)? {
+            return Ok(());
+        }
+        let draft = Self {
+            files: self.files.clone(),
+            path: self.path.with_extension("redb.new"),
+            doubtful: Arc::default(),
+        };
+        match self.files.remove_file(&draft.path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(at(error)),
+            _ => {}
+        }
+        drop(draft.open()?);
+        self.files.rename(&draft.path, &self.path).map_err(at)?;
+        let directory = self.path.parent().unwrap_or(Path::new(""));
+        self.files.sync_dir(directory).map_err(at)
+    }
+
     fn open(&self) -> Result<Database, String> {
         let at = |error: String| format!("{}: {error}", self.path.display());
         let opened = guarded(|| {
@@ -155,6 +178,7 @@ impl State {
             path: path.to_owned(),
             doubtful: Arc::default(),
         };
+        place.make()?;
         let database = place.open()?;
         Self::new(Some(place), database)
     }

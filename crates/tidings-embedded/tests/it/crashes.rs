@@ -202,3 +202,64 @@ async fn what_is_published_after_a_latest_group_has_joined_survives_a_kill() {
         assert_eq!(drain(&mut source).await, ["after"]);
     }
 }
+
+#[tokio::test]
+async fn what_was_stored_outlives_a_power_cut_that_the_small_state_suffers_too() {
+    for seed in 0..12 {
+        let root = tempfile::tempdir().unwrap();
+        let files = on_disk();
+        let open = || {
+            let options = options(root.path()).fsync(Fsync::Always);
+            EmbeddedBroker::open(options.files(files.clone())).unwrap()
+        };
+        let broker = open();
+        prepare(&broker, "orders", 1).await;
+        for number in 0..11 {
+            publish(&broker, "orders", 0, format!("old {number}"))
+                .await
+                .unwrap();
+        }
+        handle_all_but_one(&broker).await;
+        files.crash(Loss::Some { seed }).unwrap();
+        drop(broker);
+
+        let broker = open();
+        let mut source = join(&broker, "billing", "orders").await;
+        let lane = assigned(&mut source).await.remove(0);
+        assert_eq!(
+            (lane.next, &*lane.finished),
+            (1, [2..11].as_slice()),
+            "seed {seed}"
+        );
+        assert!(files.count(Operation::Sync) > 0);
+    }
+}
+
+#[tokio::test]
+async fn a_first_start_that_a_crash_ended_anywhere_is_followed_by_a_second() {
+    let faults = [
+        (Operation::Write, 8),
+        (Operation::Sync, 4),
+        (Operation::Rename, 1),
+    ];
+    let all = faults.map(|(operation, calls)| (0..calls).map(move |call| (operation, call)));
+    for loss in [Loss::Nothing, Loss::Unsynced, Loss::Some { seed: 5 }] {
+        let mut failed = 0;
+        for (operation, calls) in all.clone().into_iter().flatten() {
+            let root = tempfile::tempdir().unwrap();
+            let files = on_disk();
+            let open = || {
+                let options = options(root.path()).files(files.clone());
+                EmbeddedBroker::open(options)
+            };
+            files.inject(Fault::fail(operation, EIO).after(calls).forever());
+            failed += u32::from(open().is_err());
+            files.heal();
+            files.crash(loss).unwrap();
+            let broker = open().unwrap();
+            prepare(&broker, "orders", 1).await;
+            publish(&broker, "orders", 0, "tea").await.unwrap();
+        }
+        assert!(failed > 4, "the faults came too late");
+    }
+}
