@@ -35,6 +35,7 @@ const LONG: Duration = Duration::from_millis(250);
 #[derive(Debug)]
 pub struct Plan {
     dice: fastrand::Rng,
+    seed: u64,
     reachable: Vec<Point>,
     /// Places still to come before all come again.
     points: Vec<Point>,
@@ -50,6 +51,7 @@ impl Plan {
             .filter(|point| point.is_reachable(disk));
         Self {
             dice: fastrand::Rng::with_seed(seed),
+            seed,
             reachable: reachable.collect(),
             points: Vec::new(),
             lives: 0,
@@ -62,8 +64,7 @@ impl Plan {
         let dice = &mut self.dice;
         self.lives += 1;
         match self.lives {
-            // Something to lose.
-            1 => return Life::Killed { after: LONG },
+            1 => return self.first(),
             // In every campaign a clean stop that has something to store.
             2 => return Life::Stop { after: LONG },
             _ => {}
@@ -75,6 +76,29 @@ impl Plan {
             },
             _ => Life::Stop {
                 after: Duration::from_millis(dice.u64(10..200)),
+            },
+        }
+    }
+
+    /// The first life begins with nothing. It has something to lose, or it does not even get there.
+    fn first(&mut self) -> Life {
+        let dice = &mut self.dice;
+        let in_state = [
+            Point::StateWriteTorn,
+            Point::StateFsyncBefore,
+            Point::StateFsyncAfter,
+        ];
+        match dice
+            .choice(in_state)
+            .filter(|point| self.reachable.contains(point))
+        {
+            _ if self.seed.is_multiple_of(2) => Life::Killed { after: LONG },
+            Some(point) if dice.bool() => Life::Die {
+                point,
+                nth: dice.u64(1..=8),
+            },
+            _ => Life::Killed {
+                after: Duration::from_millis(dice.u64(2..60)),
             },
         }
     }

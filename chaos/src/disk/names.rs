@@ -12,6 +12,12 @@ const LIMBO: &str = "limbo";
 /// The small state beside the logs.
 const STATE: &str = "state.redb";
 
+/// Whether it is the small state, or a draft of it.
+fn is_state(path: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str());
+    name.is_some_and(|name| name.starts_with(STATE))
+}
+
 /// A change of a directory that was not synced.
 #[derive(Debug)]
 enum Change {
@@ -64,7 +70,7 @@ impl Names {
             if path.is_dir() {
                 self.load_directory(&path)?;
                 self.directories.insert(path);
-            } else if dir != self.root || path.file_name().is_some_and(|name| name == STATE) {
+            } else if dir != self.root || is_state(&path) {
                 // What else is in the root does not pass through this layer: the lock and the version.
                 let disk = File::options().read(true).write(true).open(&path)?;
                 self.files.insert(path, Arc::new(Mutex::new(Inode::new(disk)?)));

@@ -24,6 +24,8 @@ impl PointFiles {
         let places = match extension {
             Some("log") => SEGMENT,
             Some("redb") => STATE,
+            // The state's own draft, which becomes the state while it is open.
+            Some("new") if path.file_stem().is_some_and(|stem| stem == "state.redb") => STATE,
             _ => return inner,
         };
         Arc::new(PointFile {

@@ -105,3 +105,31 @@ fn three_hundred_processes_are_killed_everywhere_and_nothing_is_lost() {
         );
     }
 }
+
+#[test]
+fn a_first_start_that_is_killed_is_followed_by_one_that_works() {
+    let modes = (0..)
+        .zip(MODES.into_iter().cycle().take(18))
+        .map(|(number, (disk, fsync))| Mode {
+            // Odd seeds: the first process dies while it makes its files.
+            seed: 5_001 + 2 * number,
+            disk,
+            fsync,
+            kills: 1,
+            plant: None,
+        });
+    for (mode, outcome) in run_all(modes.collect()) {
+        assert!(
+            outcome.failures.is_empty(),
+            "{:?}: {}",
+            mode.disk,
+            outcome.failures.join("\n")
+        );
+        assert!(
+            outcome.report.violations.is_empty(),
+            "{:?}: {}",
+            mode.disk,
+            outcome.report
+        );
+    }
+}
