@@ -14,7 +14,7 @@ fn every_planted_bug_is_caught_by_its_name() {
             _ => Disk::Kept,
         },
         fsync: Fsync::Always,
-        kills: 3,
+        kills: 5,
         plant: Some(*plant),
     });
     let outcomes = run_all(modes.collect());
