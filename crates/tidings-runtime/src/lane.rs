@@ -112,6 +112,8 @@ pub(crate) struct Lane {
     pub(crate) looked_to: u64,
     /// Offsets above the first that were finished before it was assigned.
     finished_before: Vec<Range<u64>>,
+    /// The last position that was received and had been finished before.
+    finished_through: Option<Ticket>,
     /// Attempts that failed, of messages that wait in place.
     attempts: BTreeMap<u64, u32>,
     /// Messages that processes died of, or beside.
@@ -159,6 +161,7 @@ impl Lane {
             parked_end: assignment.end,
             looked_to: assignment.next,
             finished_before: assignment.finished,
+            finished_through: None,
             attempts: assignment.attempts.into_iter().collect(),
             deaths: assignment
                 .deaths
@@ -199,6 +202,7 @@ impl Lane {
                 .any(|range| range.contains(&record.offset))
             {
                 self.ledger.finish(ticket);
+                self.finished_through = Some(ticket);
                 self.changed = true;
             }
         }
@@ -269,9 +273,14 @@ impl Lane {
         }
     }
 
-    /// Whether each record can be handled without looking for earlier attempts, deaths or earlier success.
-    pub(crate) fn is_plain(&self) -> bool {
-        self.attempts.is_empty() && self.deaths.is_empty() && self.ledger.finished_count() == 0
+    /// Whether each record from `next` on can be handled without looking for earlier attempts, deaths or earlier success. That
+    /// nothing above the watermark is finished does not say it: the watermark runs ahead of `next` over what was
+    /// finished before the lane was assigned.
+    pub(crate) fn is_plain(&self, next: Ticket) -> bool {
+        self.attempts.is_empty()
+            && self.deaths.is_empty()
+            && self.ledger.finished_count() == 0
+            && self.finished_through.is_none_or(|last| last < next)
     }
 
     /// Whether bounded progress leaves something out.
@@ -332,30 +341,46 @@ mod tests {
         })
     }
 
+    fn lane(finished: Vec<Range<u64>>) -> Lane {
+        let assignment = Assignment {
+            lane: LaneId(0),
+            epoch: Epoch(1),
+            destination: "orders".into(),
+            partition: 0,
+            role: LaneRole::Main,
+            partner: None,
+            next: 10,
+            end: 30,
+            finished,
+            attempts: Vec::new(),
+        };
+        Lane::new(assignment, 0)
+    }
+
+    fn receive_five(lane: &mut Lane) {
+        let messages = vec![Message::new("tea"); 5];
+        let batch = RecordBatch::from_messages(LaneId(0), Epoch(1), 10, &messages);
+        lane.receive(batch, &context());
+    }
+
+    #[test]
+    fn what_was_finished_before_is_not_handled_in_turn_when_the_watermark_has_run_over_it() {
+        let mut lane = lane(vec![11..13]);
+        receive_five(&mut lane);
+        let ticket = |index| lane.backlog.front().unwrap().ticket(index);
+        let tickets: Vec<_> = (0..5).map(ticket).collect();
+        lane.finish(tickets[0]);
+        assert_eq!((lane.ledger.watermark(), lane.ledger.finished_count()), (13, 0));
+        let plain: Vec<_> = tickets.iter().map(|next| lane.is_plain(*next)).collect();
+        assert_eq!(plain, [false, false, false, true, true]);
+    }
+
     #[test]
     fn what_was_finished_before_and_is_not_received_yet_stays_in_every_report() {
-        let mut lane = Lane::new(
-            Assignment {
-                lane: LaneId(0),
-                epoch: Epoch(1),
-                destination: "orders".into(),
-                partition: 0,
-                role: LaneRole::Main,
-                partner: None,
-                next: 10,
-                end: 30,
-                finished: vec![11..12, 14..16, 20..21],
-                attempts: Vec::new(),
-            },
-            0,
-        );
+        let mut lane = lane(vec![11..12, 14..16, 20..21]);
         let told = |lane: &mut Lane| lane.progress(Extent::All).finished;
         assert_eq!(told(&mut lane), [11..12, 14..16, 20..21]);
-        let messages = vec![Message::new("tea"); 5];
-        lane.receive(
-            RecordBatch::from_messages(LaneId(0), Epoch(1), 10, &messages),
-            &context(),
-        );
+        receive_five(&mut lane);
         assert_eq!(
             told(&mut lane),
             [11..12, 14..15, 15..16, 20..21],

@@ -95,7 +95,7 @@ impl Dispatcher {
             if *left == 0 {
                 return false;
             }
-            if self.may_take_turns(index) {
+            if self.may_take_turns(index, stretch.ticket(stretch.cursor)) {
                 if !self.take_turn(index, stretch, now, left) {
                     return false;
                 }

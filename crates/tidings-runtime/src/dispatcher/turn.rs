@@ -39,14 +39,14 @@ impl Turn {
 }
 
 impl Dispatcher {
-    /// Whether the next records of a lane may be handled in turn.
-    pub(super) fn may_take_turns(&self, index: usize) -> bool {
+    /// Whether the records of a lane from `next` on may be handled in turn.
+    pub(super) fn may_take_turns(&self, index: usize, next: Ticket) -> bool {
         let (policy, handler) = (&self.spec.policy, &self.spec.handler);
         let Some(lane) = self.lane(index) else {
             return false;
         };
         if lane.is_retry()
-            || !lane.is_plain()
+            || !lane.is_plain(next)
             || policy.spawn
             || self.spec.filter.is_some()
             || !handler.has_sequence()
