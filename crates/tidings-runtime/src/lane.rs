@@ -365,7 +365,7 @@ mod tests {
 
     #[test]
     fn what_was_finished_before_is_not_handled_in_turn_when_the_watermark_has_run_over_it() {
-        let mut lane = lane(vec![11..13]);
+        let mut lane = lane(vec![11..12, 12..13]);
         receive_five(&mut lane);
         let ticket = |index| lane.backlog.front().unwrap().ticket(index);
         let tickets: Vec<_> = (0..5).map(ticket).collect();
