@@ -102,6 +102,18 @@ struct Slot<W> {
 }
 
 impl<W> Slot<W> {
+    /// The handler waits.
+    fn begin_to_wait(&mut self) {
+        self.handler = Handler::Waiting;
+        self.marks().for_each(Mark::wait);
+    }
+
+    /// The handler executes again.
+    fn go_on(&mut self) {
+        self.handler = Handler::Here;
+        self.marks().for_each(Mark::go_on);
+    }
+
     fn marks(&self) -> impl Iterator<Item = &Mark> {
         self.mark.iter().chain(&self.others)
     }
@@ -163,16 +175,15 @@ impl<W> Slots<W> {
     }
 
     /// Polls something with the slot's waker.
+    #[inline]
     pub(crate) fn poll<T>(&mut self, slot: usize, poll: impl FnOnce(&mut Context<'_>) -> Poll<T>) -> Poll<T> {
         let state = &mut self.slots[slot];
         if state.handler == Handler::Waiting {
-            state.handler = Handler::Here;
-            state.marks().for_each(Mark::go_on);
+            state.go_on();
         }
         let polled = poll(&mut Context::from_waker(&state.waker));
         if polled.is_pending() && state.handler == Handler::Here {
-            state.handler = Handler::Waiting;
-            state.marks().for_each(Mark::wait);
+            state.begin_to_wait();
         }
         polled
     }
@@ -189,6 +200,7 @@ impl<W> Slots<W> {
     }
 
     /// Gives a slot back; work in it is dropped.
+    #[inline]
     pub(crate) fn give_back(&mut self, slot: usize) {
         self.end(slot);
         let state = &mut self.slots[slot];

@@ -48,6 +48,7 @@ impl MarkCell {
     }
 
     /// Removes the mark.
+    #[inline]
     pub fn clear(&self) {
         self.state.store(0, Ordering::Relaxed);
     }
@@ -58,14 +59,17 @@ impl MarkCell {
         self.state.store(encoded(offset), Ordering::Relaxed);
     }
 
+    #[inline]
     pub(super) fn set(&self, tag: u64, offset: u64, company: Company) -> MarkStamp {
         let alone = match company {
             Company::Nobody => ALONE,
             Company::Others => 0,
         };
-        // A process that dies in between leaves no mark, never one with the tag of another lane.
-        self.state.store(0, Ordering::Relaxed);
-        self.tag.store(tag, Ordering::Release);
+        if self.tag.load(Ordering::Relaxed) != tag {
+            // A process that dies in between leaves no mark, never one with the tag of another lane.
+            self.state.store(0, Ordering::Relaxed);
+            self.tag.store(tag, Ordering::Release);
+        }
         let state = match encoded(offset) {
             0 => 0,
             offset => offset | alone,
@@ -125,6 +129,7 @@ impl MarkStamp {
 }
 
 /// An offset as a cell holds it. One that does not fit is not marked; no log gets that far.
+#[inline]
 fn encoded(offset: u64) -> u64 {
     if offset < OFFSET { offset + 1 } else { 0 }
 }

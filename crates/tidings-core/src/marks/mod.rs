@@ -116,11 +116,13 @@ pub struct Mark {
 
 impl Mark {
     /// The cell, to move the mark along a stretch of messages.
+    #[inline]
     pub fn cell(&self) -> Option<&MarkCell> {
         self.line.board.memory.cells().get(self.cell)
     }
 
     /// A handler begins to execute. What is returned names this handling in [`wait_in`](Self::wait_in).
+    #[inline]
     pub fn set(&self, tag: u64, offset: u64, company: Company) -> MarkStamp {
         self.cell()
             .map_or(MarkStamp::NONE, |cell| cell.set(tag, offset, company))
@@ -148,6 +150,7 @@ impl Mark {
     }
 
     /// The handler has returned.
+    #[inline]
     pub fn clear(&self) {
         if let Some(cell) = self.cell() {
             cell.clear();

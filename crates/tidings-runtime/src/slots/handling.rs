@@ -62,7 +62,13 @@ impl<W> Slots<W> {
         if let Some(mark) = &state.mark {
             mark.clear();
         }
-        for mark in state.others.drain(..) {
+        if !state.others.is_empty() {
+            self.put_back_others(slot);
+        }
+    }
+
+    fn put_back_others(&mut self, slot: usize) {
+        for mark in self.slots[slot].others.drain(..) {
             self.marking.put_back(mark);
         }
     }
