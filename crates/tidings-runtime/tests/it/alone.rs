@@ -104,6 +104,8 @@ async fn a_suspect_is_handled_while_nothing_else_is_in_any_subscription_of_the_b
         for (id, attempt) in [(3, 3), (11, 6)] {
             let alone = all.iter().find(|handling| handling.id == id).unwrap();
             assert_eq!(alone.attempt, attempt);
+            let held_back = beside.iter().any(|other| other.began > alone.began);
+            assert!(held_back, "it does not wait until the others have nothing to do");
             let others = all.iter().filter(|handling| handling.id != id).chain(&beside);
             let company: Vec<_> = others.filter(|other| overlaps(alone, other)).collect();
             assert_eq!(company, Vec::<&Handling>::new(), "{ordering:?}");
@@ -190,7 +192,8 @@ async fn deaths_and_failures_add_up_to_the_attempts() {
 async fn a_suspect_has_a_batch_of_its_own() {
     let (board, cells) = board();
     let broker = broker_on(&board, 30);
-    broker.died("orders", 0, [executing(7, 2), executing(8, 2), proven(12)]);
+    let died = [executing(7, 2), executing(8, 2), proven(12), executing(22, 2)];
+    broker.died("orders", 0, died);
     let calls: Arc<Mutex<Vec<Vec<u64>>>> = Arc::default();
     let marks: Arc<Mutex<Vec<Vec<u64>>>> = Arc::default();
     let (seen, seen_marks, looked) = (calls.clone(), marks.clone(), cells.clone());
@@ -201,10 +204,12 @@ async fn a_suspect_has_a_batch_of_its_own() {
         seen.lock().unwrap().push(ids);
         async move { sleep(ms(5)).await }
     };
-    let handle = run(&broker, on("orders", handler).batch(10, ms(20)).concurrency(4));
+    let handle = run(&broker, on("orders", handler).batch(30, ms(20)).concurrency(4));
     finished(&broker, &handle).await;
     let calls = calls.lock().unwrap().clone();
-    assert!(calls.contains(&vec![7]) && calls.contains(&vec![8]), "{calls:?}");
+    for own in [7, 8, 22] {
+        assert!(calls.contains(&vec![own]), "{calls:?}");
+    }
     let mut all = calls.concat();
     all.sort_unstable();
     assert_eq!(all, (0..30).filter(|id| *id != 12).collect::<Vec<_>>());
