@@ -371,6 +371,30 @@ mod tests {
     }
 
     #[test]
+    fn deaths_are_forgotten_with_the_progress_that_says_finished_and_with_lost_records() {
+        let table = ProgressTable::default();
+        let entry = table.entry(&"orders".into(), &"billing".into(), 0);
+        entry.set_deaths([3, 5, 9].map(Deaths::of).into());
+        assert_eq!(entry.deaths_beside(&at(3)), None, "nothing changes");
+        let progress = Progress {
+            watermark: 4,
+            finished: vec![5..6],
+            ..Progress::default()
+        };
+        let rows = entry.deaths_beside(&progress).unwrap();
+        assert_eq!(deaths::decode(&rows), Some(vec![Deaths::of(9)]));
+        entry.keep(progress.clone());
+        assert_eq!(entry.deaths_beside(&progress), None);
+        table.load(&entry.destination, &entry.group, 0, progress);
+        assert_eq!(table.clip("orders", 0, 9).len(), 1);
+        assert_eq!(
+            entry.deaths_beside(&at(4)),
+            Some(Vec::new()),
+            "no bytes remove the row"
+        );
+    }
+
+    #[test]
     fn the_start_applies_only_without_a_position() {
         let table = ProgressTable::default();
         let entry = table.entry(&"orders".into(), &"billing".into(), 0);

@@ -353,6 +353,8 @@ mod tests {
             end: 30,
             finished,
             attempts: Vec::new(),
+            deaths: Vec::new(),
+            marks: None,
         };
         Lane::new(assignment, 0)
     }
