@@ -378,7 +378,7 @@ mod tests {
         assert_eq!(entry.deaths_beside(&at(3)), None, "nothing changes");
         let progress = Progress {
             watermark: 4,
-            finished: vec![5..6],
+            finished: vec![5..6, 7..8],
             ..Progress::default()
         };
         let rows = entry.deaths_beside(&progress).unwrap();

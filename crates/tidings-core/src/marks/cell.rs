@@ -137,7 +137,7 @@ fn encoded(offset: u64) -> u64 {
 /// What a mark says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Marked {
-    /// The lane, as [`LaneMarks::tag`] names it.
+    /// The lane, as [`LaneMarks::tag`](crate::LaneMarks::tag) names it.
     pub tag: u64,
     /// The message.
     pub offset: u64,
