@@ -46,6 +46,7 @@ macro_rules! __each_case {
                     lanes_take_turns,
                     a_batch_keeps_its_memory_while_others_come,
                     anybody_can_read_without_a_group,
+                    a_time_leads_to_the_first_message_of_that_time,
                     positions_say_what_is_there,
                     several_destinations_are_read_by_one_member;
                 groups:
@@ -57,7 +58,9 @@ macro_rules! __each_case {
                     a_partition_and_its_retry_partition_always_move_together,
                     a_retry_destination_of_another_shape_is_refused,
                     members_that_come_and_go_never_share_a_partition_and_miss_nothing,
-                    a_position_is_set_from_outside_only_while_nobody_reads;
+                    a_position_is_set_from_outside_only_while_nobody_reads,
+                    groups_are_listed_with_their_positions_and_their_members,
+                    a_position_that_is_deleted_makes_the_group_begin_anew;
                 progress:
                     finished_ranges_and_attempts_come_back_with_the_next_member,
                     progress_of_another_epoch_is_ignored,

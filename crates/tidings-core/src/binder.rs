@@ -1,6 +1,7 @@
 //! The driver for one broker: [`Binder`].
 
 use crate::BoxFuture;
+use crate::message::Timestamp;
 use crate::records::RecordBatch;
 use crate::sink::Sink;
 use crate::source::{DynSource, Progress, Source, SourceError, SourceSpec};
@@ -107,6 +108,29 @@ pub struct PartitionPosition {
     pub end: u64,
     /// The group's progress; none if it has none stored.
     pub progress: Option<Progress>,
+}
+
+/// A group as the broker knows it: it has stored progress, or members of this process read for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupInfo {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Where it stands, sorted by destination and partition.
+    pub positions: Vec<GroupPosition>,
+}
+
+/// Where a group stands in one partition. How much is left is the partition's end without what is finished, see
+/// [`PartitionPosition::end`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupPosition {
+    /// The destination.
+    pub destination: Arc<str>,
+    /// The partition.
+    pub partition: u32,
+    /// What is stored; none if a member reads and nothing was stored yet.
+    pub progress: Option<Progress>,
+    /// The subscription whose member reads the partition now; none if nobody does.
+    pub member: Option<Arc<str>>,
 }
 
 /// Why a broker could not do something.
@@ -242,6 +266,44 @@ pub trait Binder: Send + Sync + fmt::Debug + 'static {
     /// Why they cannot be listed.
     fn destinations(&self) -> impl Future<Output = Result<Vec<DestinationInfo>, BinderError>> + Send;
 
+    /// The groups that there are, sorted by name.
+    ///
+    /// # Errors
+    /// [`BinderError::Unsupported`] where the broker keeps no list of them, which is the default.
+    fn groups(&self) -> impl Future<Output = Result<Vec<GroupInfo>, BinderError>> + Send {
+        std::future::ready(Err(no_groups(self.kind())))
+    }
+
+    /// The first offset in a partition with a message of that time or a later one; the end if there is none.
+    ///
+    /// # Errors
+    /// [`BinderError::UnknownDestination`]; [`BinderError::Unsupported`] where the broker has no index of times, which
+    /// is the default.
+    fn offset_at(
+        &self,
+        destination: &str,
+        partition: u32,
+        time: Timestamp,
+    ) -> impl Future<Output = Result<u64, BinderError>> + Send {
+        let _ = (destination, partition, time);
+        std::future::ready(Err(no_times(self.kind())))
+    }
+
+    /// Forgets how far a group is in a destination, in all partitions; it begins there as a new group does. Refused
+    /// while a member of the group reads it. A group that has none there is no error.
+    ///
+    /// # Errors
+    /// [`BinderError::UnknownDestination`], why it could not be forgotten; [`BinderError::Unsupported`] where
+    /// positions cannot be deleted, which is the default.
+    fn delete_progress(
+        &self,
+        destination: &str,
+        group: &str,
+    ) -> impl Future<Output = Result<(), BinderError>> + Send {
+        let _ = (destination, group);
+        std::future::ready(Err(no_deleting(self.kind())))
+    }
+
     /// Whether it works.
     fn health(&self) -> BinderHealth;
 
@@ -288,6 +350,27 @@ pub trait DynBinder: Send + Sync + fmt::Debug {
     ) -> BoxFuture<'a, Result<RecordBatch, BinderError>>;
     /// See [`Binder::destinations`].
     fn destinations(&self) -> BoxFuture<'_, Result<Vec<DestinationInfo>, BinderError>>;
+    /// See [`Binder::groups`].
+    fn groups(&self) -> BoxFuture<'_, Result<Vec<GroupInfo>, BinderError>> {
+        Box::pin(std::future::ready(Err(no_groups(self.kind()))))
+    }
+    /// See [`Binder::offset_at`].
+    fn offset_at<'a>(
+        &'a self,
+        _destination: &'a str,
+        _partition: u32,
+        _time: Timestamp,
+    ) -> BoxFuture<'a, Result<u64, BinderError>> {
+        Box::pin(std::future::ready(Err(no_times(self.kind()))))
+    }
+    /// See [`Binder::delete_progress`].
+    fn delete_progress<'a>(
+        &'a self,
+        _destination: &'a str,
+        _group: &'a str,
+    ) -> BoxFuture<'a, Result<(), BinderError>> {
+        Box::pin(std::future::ready(Err(no_deleting(self.kind()))))
+    }
     /// See [`Binder::health`].
     fn health(&self) -> BinderHealth;
     /// See [`Binder::close`].
@@ -356,11 +439,56 @@ impl<T: Binder> DynBinder for T {
         Box::pin(Binder::destinations(self))
     }
 
+    fn groups(&self) -> BoxFuture<'_, Result<Vec<GroupInfo>, BinderError>> {
+        Box::pin(Binder::groups(self))
+    }
+
+    fn offset_at<'a>(
+        &'a self,
+        destination: &'a str,
+        partition: u32,
+        time: Timestamp,
+    ) -> BoxFuture<'a, Result<u64, BinderError>> {
+        Box::pin(Binder::offset_at(self, destination, partition, time))
+    }
+
+    fn delete_progress<'a>(
+        &'a self,
+        destination: &'a str,
+        group: &'a str,
+    ) -> BoxFuture<'a, Result<(), BinderError>> {
+        Box::pin(Binder::delete_progress(self, destination, group))
+    }
+
     fn health(&self) -> BinderHealth {
         Binder::health(self)
     }
 
     fn close(&self) -> BoxFuture<'_, Result<(), BinderError>> {
         Box::pin(Binder::close(self))
+    }
+}
+
+fn no_groups(broker: &'static str) -> BinderError {
+    BinderError::Unsupported {
+        broker,
+        feature: "list of groups",
+        cure: "ask for the positions of a group by its name",
+    }
+}
+
+fn no_times(broker: &'static str) -> BinderError {
+    BinderError::Unsupported {
+        broker,
+        feature: "index of times",
+        cure: "begin at earliest, at latest or at an offset",
+    }
+}
+
+fn no_deleting(broker: &'static str) -> BinderError {
+    BinderError::Unsupported {
+        broker,
+        feature: "deleting of positions",
+        cure: "set the group's position to where it should begin",
     }
 }

@@ -18,6 +18,7 @@ mod failure;
 mod gate;
 mod handler;
 pub mod headers;
+mod layer;
 mod marks;
 mod message;
 mod middleware;
@@ -38,7 +39,7 @@ mod trace;
 pub use ack::{Ack, AckDecision, AckWaiter};
 pub use binder::{
     Binder, BinderError, BinderHealth, Capabilities, Cleanup, Create, DestinationInfo, DestinationSpec,
-    DynBinder, PartitionPosition,
+    DynBinder, GroupInfo, GroupPosition, PartitionPosition,
 };
 pub use clock::Clock;
 pub use codec::{BytesCodec, Codec, CodecError, Decode, Encode, JsonCodec, TextCodec};
@@ -55,6 +56,7 @@ pub use handler::{
     BatchHandler, ErasedHandler, Filter, Handler, HandlerKind, HandlerResult, Sequence, SequenceControl,
     SequenceEnd,
 };
+pub use layer::{BinderLayer, Layered};
 pub use marks::{
     Activity, Company, Deaths, LaneMarks, Mark, MarkBoard, MarkCell, MarkMemory, MarkStamp, Marked,
 };

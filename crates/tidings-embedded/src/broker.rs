@@ -2,20 +2,22 @@
 
 use crate::lock::lock;
 use crate::options::{EmbeddedOptions, Location};
+use crate::partition::Partition;
 use crate::progress::clip;
 use crate::shared::Shared;
 use crate::signal::Signal;
 use crate::sink::{self, EmbeddedSink};
 use crate::source::EmbeddedSource;
 use crate::topics::{MAX_PARTITIONS, Topic};
-use crate::{compaction, lane, names, opening, retention, subscribing};
+use crate::{compaction, directory, lane, names, opening, operate, retention, subscribing};
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use tidings_core::{
-    Binder, BinderError, BinderHealth, Capabilities, Create, DestinationInfo, DestinationSpec, Epoch, LaneId,
-    PartitionPosition, Progress, RecordBatch, Sink, SourceSpec,
+    Binder, BinderError, BinderHealth, Capabilities, Create, DestinationInfo, DestinationSpec, Epoch,
+    GroupInfo, LaneId, PartitionPosition, Progress, RecordBatch, Sink, SourceSpec, Timestamp,
 };
 
 /// The brokers in memory that have a name.
@@ -168,6 +170,25 @@ fn info(topic: &Topic) -> DestinationInfo {
     }
 }
 
+fn partition_of(topic: &Topic, index: u32) -> Result<Arc<Partition>, BinderError> {
+    topic.partition(index).cloned().ok_or_else(|| {
+        let reason = format!("there is no partition {index}, there are {}", topic.count());
+        failed(format!("read \"{}\"", topic.name))(reason)
+    })
+}
+
+/// Whether a process owns a broker's directory now: only that one can write, others can look. Nothing is changed.
+///
+/// # Errors
+/// [`BinderError::Open`]: the lock file cannot be read.
+pub fn is_owned(directory: impl AsRef<Path>) -> Result<bool, BinderError> {
+    let directory = directory.as_ref();
+    directory::is_owned(directory).map_err(|reason| BinderError::Open {
+        url: format!("embedded:{}", directory.display()),
+        reason,
+    })
+}
+
 impl Binder for EmbeddedBroker {
     type Source = EmbeddedSource;
 
@@ -247,6 +268,9 @@ impl Binder for EmbeddedBroker {
     ) -> Result<Vec<PartitionPosition>, BinderError> {
         let topic = self.topic(destination)?;
         let group: Option<Arc<str>> = group.map(Into::into);
+        if group.is_some() {
+            operate::check_known(self.shared()?)?;
+        }
         let doing = format!("look at \"{destination}\"");
         let found = self.shared()?.blocking(move |shared| {
             opening::open_all(shared, &topic.partitions);
@@ -282,13 +306,7 @@ impl Binder for EmbeddedBroker {
         let topic = self.topic(destination)?;
         let shared = self.shared()?.clone();
         let doing = format!("store the position of the group \"{group}\" in {destination}/{partition}");
-        if shared.is_read_only() {
-            return Err(BinderError::Unsupported {
-                broker: "embedded, opened read-only,",
-                feature: "storing of positions",
-                cure: "stop the process that owns the directory and open for writing",
-            });
-        }
+        operate::check_writable(&shared)?;
         let end = self
             .positions(destination, None)
             .await?
@@ -321,10 +339,7 @@ impl Binder for EmbeddedBroker {
         max_bytes: usize,
     ) -> Result<RecordBatch, BinderError> {
         let topic = self.topic(destination)?;
-        let Some(partition) = topic.partition(partition).cloned() else {
-            let reason = format!("there is no partition {partition}, there are {}", topic.count());
-            return Err(failed(format!("read \"{destination}\""))(reason));
-        };
+        let partition = partition_of(&topic, partition)?;
         let read = self.shared()?.blocking(move |shared| {
             let unreadable = |error: &tidings_log::LogError| partition.unreadable(shared, error, from);
             let read = || {
@@ -360,6 +375,35 @@ impl Binder for EmbeddedBroker {
             looked.map_err(failed("list the destinations"))?;
         }
         Ok(shared.topics.all().iter().map(|topic| info(topic)).collect())
+    }
+
+    async fn groups(&self) -> Result<Vec<GroupInfo>, BinderError> {
+        operate::groups(self.shared()?)
+    }
+
+    async fn offset_at(
+        &self,
+        destination: &str,
+        partition: u32,
+        time: Timestamp,
+    ) -> Result<u64, BinderError> {
+        let partition = partition_of(&*self.topic(destination)?, partition)?;
+        let found = self.shared()?.blocking(move |shared| {
+            partition.refresh(shared);
+            let found = partition.log(shared).and_then(|log| {
+                let offset = log.offset_for_time(time.as_millis())?;
+                Ok(offset.min(partition.end(shared, log)))
+            });
+            Ok(found.map_err(|error| BinderError::Source(partition.unreadable(shared, &error, 0))))
+        });
+        found
+            .await
+            .map_err(failed(format!("look for a time in \"{destination}\"")))?
+    }
+
+    async fn delete_progress(&self, destination: &str, group: &str) -> Result<(), BinderError> {
+        let topic = self.topic(destination)?;
+        operate::delete_progress(self.shared()?, &topic.name, group).await
     }
 
     fn health(&self) -> BinderHealth {

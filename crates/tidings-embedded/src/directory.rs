@@ -4,11 +4,16 @@ use crate::trouble;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// The version of the directory's layout that this build writes.
 const FORMAT: u32 = 1;
 /// What the file `format` begins with.
 const FORMAT_WORD: &str = "tidings-directory";
+
+/// How often a lock that is taken is tried again, and how long each wait is.
+const LOOKS: u32 = 5;
+const LOOK: Duration = Duration::from_millis(2);
 
 /// Holds a directory for this process. The operating system lets go of it when the process ends, however it ends.
 #[derive(Debug)]
@@ -28,10 +33,18 @@ impl DirectoryLock {
             .truncate(false)
             .open(&path)
             .map_err(&failed)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(owned(&path, &mut file)),
-            Err(TryLockError::Error(error)) => return Err(failed(error)),
+        let mut tries = 0;
+        loop {
+            match file.try_lock() {
+                Ok(()) => break,
+                // Whoever looks whether there is an owner has the lock for a moment.
+                Err(TryLockError::WouldBlock) if tries < LOOKS => {
+                    tries += 1;
+                    std::thread::sleep(LOOK);
+                }
+                Err(TryLockError::WouldBlock) => return Err(owned(&path, &mut file)),
+                Err(TryLockError::Error(error)) => return Err(failed(error)),
+            }
         }
         // The pid is for people; the lock itself is the operating system's. A disk that is full after a crash must not
         // keep anybody from what is on it.
@@ -66,6 +79,25 @@ impl Drop for DirectoryLock {
     fn drop(&mut self) {
         // Closing the file would unlock it too, unless a child process inherited it.
         drop(self.file.unlock());
+    }
+}
+
+/// Whether a process owns the directory now. Nothing is changed.
+pub(crate) fn is_owned(root: &Path) -> Result<bool, String> {
+    let path = root.join("LOCK");
+    let failed = |error: std::io::Error| format!("{}: {error}", path.display());
+    let file = match File::open(&path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(failed(error)),
+    };
+    match file.try_lock_shared() {
+        Ok(()) => {
+            drop(file.unlock());
+            Ok(false)
+        }
+        Err(TryLockError::WouldBlock) => Ok(true),
+        Err(TryLockError::Error(error)) => Err(failed(error)),
     }
 }
 

@@ -21,6 +21,8 @@ pub(crate) type Share = (Arc<str>, Arc<str>);
 /// One source of a group.
 #[derive(Debug)]
 pub(crate) struct Member {
+    /// Whose it is.
+    pub(crate) subscription: Arc<str>,
     pub(crate) signal: Arc<Signal>,
     pub(crate) inbox: Mutex<VecDeque<Command>>,
     pub(crate) revoke_timeout: Duration,
@@ -159,6 +161,20 @@ impl Groups {
             membership.free(unit);
             membership.rebalance(shared, share);
         }
+    }
+
+    /// Who reads for which group now, by the group's entry for the partition.
+    pub(crate) fn readers(&self) -> Vec<(Arc<Entry>, Arc<str>)> {
+        let shares = lock(&self.shares);
+        let mut readers = Vec::new();
+        for owner in shares.values().flat_map(|membership| &membership.owners) {
+            if let Owner::Held(holding) | Owner::Leaving(holding) = owner {
+                let entries = [Some(&holding.main), holding.retry.as_ref()];
+                let entries = entries.into_iter().flatten().cloned();
+                readers.extend(entries.map(|entry| (entry, holding.member.subscription.clone())));
+            }
+        }
+        readers
     }
 
     /// The deadline of a revocation has passed.

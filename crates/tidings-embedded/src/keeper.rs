@@ -33,6 +33,7 @@ struct Work {
     puts: Vec<Put>,
     put_bytes: usize,
     removed: Vec<Due>,
+    forgotten: Vec<Arc<Entry>>,
     waiting: Vec<oneshot::Sender<Result<(), String>>>,
     /// Somebody wants it stored now.
     wanted: bool,
@@ -110,6 +111,20 @@ impl Keeper {
         answer(waiting).await
     }
 
+    /// Removes progress that was forgotten.
+    pub(crate) async fn forget(
+        &self,
+        shared: &Arc<Shared>,
+        forgotten: Vec<Arc<Entry>>,
+    ) -> Result<(), String> {
+        let waiting = {
+            let mut work = lock(&self.work);
+            work.forgotten.extend(forgotten);
+            wait(&mut work, shared)
+        };
+        answer(waiting).await
+    }
+
     /// Stores a delayed message.
     pub(crate) fn put(
         &self,
@@ -148,7 +163,10 @@ impl Keeper {
     /// Stores everything on this thread: for the last handle's end.
     pub(crate) fn finish(&self, shared: &Arc<Shared>) {
         let work = std::mem::take(&mut *lock(&self.work));
-        let nothing = work.entries.is_empty() && work.puts.is_empty() && work.removed.is_empty();
+        let nothing = work.entries.is_empty()
+            && work.puts.is_empty()
+            && work.removed.is_empty()
+            && work.forgotten.is_empty();
         if !nothing && self.state().is_ok() {
             // Nobody is left who would wait for the first of them.
             let _ = self.store(shared, work);
@@ -218,11 +236,11 @@ impl Keeper {
                 .map(|put| (put.due, put.bytes.as_slice()))
                 .collect(),
             removed: work.removed,
+            forgotten: work.forgotten.iter().filter_map(forgotten_row).collect(),
             deaths: deaths(&entries),
             counted_marks: None,
         };
-        let nothing = changes.progress.is_empty() && changes.puts.is_empty() && changes.removed.is_empty();
-        let nothing = nothing && !shared.health.is_reported(PLACE);
+        let nothing = changes.is_empty() && !shared.health.is_reported(PLACE);
         let stored = match nothing {
             true => Ok(()),
             false => {
@@ -300,6 +318,12 @@ fn deaths(entries: &[(Arc<Entry>, Progress)]) -> Vec<(&str, &str, u32, Vec<u8>)>
         Some(state::row(entry, deaths))
     });
     changed.collect()
+}
+
+/// The row of an entry that is to stay forgotten.
+fn forgotten_row(entry: &Arc<Entry>) -> Option<(&str, &str, u32)> {
+    let stays = entry.stays_forgotten();
+    stays.then_some((&*entry.destination, &*entry.group, entry.partition))
 }
 
 /// What each entry has to store, and why some of it must not be stored: progress never gets ahead of what is on the

@@ -70,6 +70,7 @@ mod mapped;
 mod marks;
 mod names;
 mod opening;
+mod operate;
 mod options;
 mod overlay;
 mod partition;
@@ -93,7 +94,7 @@ mod trouble;
 mod verify;
 mod writing;
 
-pub use broker::EmbeddedBroker;
+pub use broker::{EmbeddedBroker, is_owned};
 pub use options::{Access, EmbeddedOptions, Fsync, Location, Unread};
 pub use repair::{PartitionRepair, RepairMode, RepairReport, repair_directory};
 pub use snapshot::{Sealed, SnapshotOptions, SnapshotProgress, SnapshotReport};

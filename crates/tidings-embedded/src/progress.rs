@@ -162,6 +162,28 @@ impl Entry {
         (state.deaths_clipped || open.len() < state.deaths.len()).then(|| deaths::encode(&open))
     }
 
+    /// Forgets everything, unless a member reads the partition: whether it did.
+    pub(crate) fn forget(&self) -> bool {
+        let mut state = lock(&self.state);
+        if state.owner.is_some() {
+            return false;
+        }
+        state.reported = None;
+        state.stored = None;
+        state.deaths = Vec::new();
+        true
+    }
+
+    /// Whether it is to stay forgotten: a group that began again in between has a position. What a transaction that
+    /// ran meanwhile took for stored is forgotten once more.
+    pub(crate) fn stays_forgotten(&self) -> bool {
+        let mut state = lock(&self.state);
+        if state.reported.is_none() {
+            state.stored = None;
+        }
+        state.reported.is_none()
+    }
+
     /// It could not be stored: whether the entry goes back on the list.
     pub(crate) fn put_back(&self) -> Reported {
         lock(&self.state).mark()
@@ -215,6 +237,17 @@ impl ProgressTable {
         let entries = read(&self.entries);
         let of_partition = entries.get(destination)?.get(&partition)?;
         of_partition.iter().find(|entry| entry.group == *group).cloned()
+    }
+
+    /// All entries of one group in a destination.
+    pub(crate) fn of_group(&self, destination: &str, group: &str) -> Vec<Arc<Entry>> {
+        let entries = read(&self.entries);
+        let of_destination = entries.get(destination).into_iter().flat_map(HashMap::values);
+        of_destination
+            .flatten()
+            .filter(|entry| &*entry.group == group)
+            .cloned()
+            .collect()
     }
 
     /// Takes over what was stored before.

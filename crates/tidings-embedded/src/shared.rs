@@ -54,6 +54,8 @@ pub(crate) struct Shared {
     pub(crate) pending_bytes: AtomicUsize,
     /// How many have opened it and not closed it; more than one for a broker in memory that has a name.
     pub(crate) openers: AtomicUsize,
+    /// Whether the positions of groups are known: not to a reader beside the owner.
+    knows_groups: AtomicBool,
     /// Whether retention looks from time to time.
     pub(crate) retaining: AtomicBool,
     pub(crate) compactor: Compactor,
@@ -124,6 +126,7 @@ impl Shared {
             health: Health::default(),
             pending_bytes: AtomicUsize::new(0),
             openers: AtomicUsize::new(0),
+            knows_groups: AtomicBool::new(false),
             retaining: AtomicBool::new(false),
             compactor: Compactor::default(),
             runtime,
@@ -139,10 +142,13 @@ impl Shared {
 
     fn load(&self) -> Result<(), String> {
         self.topics.load(&*self.files, &self.root)?;
-        if self.is_read_only() {
-            return Ok(());
-        }
-        for (destination, group, partition, progress) in self.keeper.state()?.progress()? {
+        let stored = match self.is_read_only() {
+            true => self.look_at_progress()?,
+            false => Some(self.keeper.state()?.progress()?),
+        };
+        let Some(stored) = stored else { return Ok(()) };
+        self.knows_groups.store(true, Ordering::Release);
+        for (destination, group, partition, progress) in stored {
             self.progress
                 .load(&destination.into(), &group.into(), partition, progress);
         }
@@ -163,6 +169,29 @@ impl Shared {
         self.marks
             .get_or_init(|| Marks::open(&self.root, &state, &self.progress));
         Ok(())
+    }
+
+    /// The positions as they are stored, for who may only look; none while a process owns the directory, because it
+    /// may be writing them.
+    fn look_at_progress(&self) -> Result<Option<Vec<crate::state::Stored>>, String> {
+        let path = self.root.join("state.redb");
+        if directory::is_owned(&self.root)? {
+            return Ok(None);
+        }
+        if !path.exists() {
+            return Ok(Some(Vec::new()));
+        }
+        let read = State::copy_of(&path).and_then(|state| state.progress());
+        // An owner that came in the meantime may have been writing what was read.
+        match directory::is_owned(&self.root)? {
+            true => Ok(None),
+            false => read.map(Some),
+        }
+    }
+
+    /// Whether the positions of groups are known.
+    pub(crate) fn knows_groups(&self) -> bool {
+        self.knows_groups.load(Ordering::Acquire)
     }
 
     /// Starts what goes on in the background.

@@ -34,6 +34,7 @@ pub(crate) async fn subscribe(handle: &Arc<Handle>, spec: SourceSpec) -> Result<
     let signal = Arc::new(Signal::default());
     handle.watch(&signal);
     let member = Arc::new(Member {
+        subscription: spec.subscription.clone(),
         signal,
         inbox: Mutex::new(VecDeque::new()),
         revoke_timeout: spec.revoke_timeout,

@@ -10,7 +10,7 @@ use binder::Faulty;
 use plan::Plan;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tidings_core::{Assignment, Progress};
+use tidings_core::{Assignment, Layered, Progress};
 use tokio::sync::Notify;
 
 /// What happens to a publish.
@@ -53,10 +53,10 @@ impl Faults {
     /// The same broker with faults in between; none until they are asked for.
     pub(crate) fn over(broker: &Broker) -> (Broker, Self) {
         let faults = Self::default();
-        let faulty = Faulty {
+        let faulty = Layered(Faulty {
             inner: broker.0.clone(),
             faults: faults.clone(),
-        };
+        });
         (Broker(Arc::new(faulty)), faults)
     }
 

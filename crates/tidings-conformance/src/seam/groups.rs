@@ -1,5 +1,6 @@
 //! Members that share the work of a group.
 
+use crate::faulty::Faults;
 use crate::features::Feature;
 use crate::member::{Manners, Worker, partitions};
 use crate::stage::{Broker, Stage, Verdict, numbers, spec, watermark};
@@ -359,5 +360,116 @@ pub(crate) async fn a_position_is_set_from_outside_only_while_nobody_reads(stage
     );
     let mut member = broker.join("billing", "orders").await;
     assert_eq!(member.drain().await, ["3", "4"]);
+    Ok(())
+}
+
+/// Group, destination, partition, watermark, member.
+type Row = (String, String, u32, Option<u64>, Option<String>);
+
+async fn listed(broker: &Broker) -> Vec<Row> {
+    let groups = broker.groups().await.expect("groups can be listed");
+    let rows = groups.iter().flat_map(|group| {
+        group.positions.iter().map(|at| {
+            let watermark = at.progress.as_ref().map(|progress| progress.watermark);
+            let member = at.member.as_ref().map(ToString::to_string);
+            let name = group.name.to_string();
+            (name, at.destination.to_string(), at.partition, watermark, member)
+        })
+    });
+    rows.collect()
+}
+
+pub(crate) async fn groups_are_listed_with_their_positions_and_their_members(stage: Stage) -> Verdict {
+    stage.needs(&[Feature::StoredPositions, Feature::Replay, Feature::Partitions])?;
+    let broker = stage.open().await;
+    assert_eq!(listed(&broker).await, []);
+    broker.has("orders", 2).await;
+    broker.has("audits", 1).await;
+    broker.count_up("orders", 1, 5).await;
+    let mut member = broker.join("billing", "orders").await;
+    let lanes = member.assigned(2).await;
+    member.take(5).await;
+    let second = lanes
+        .iter()
+        .find(|lane| lane.partition == 1)
+        .expect("it has both");
+    member.done(second.lane, second.epoch, 3);
+    member.commit().await;
+    broker
+        .store_progress("audits", 0, "audit", watermark(0))
+        .await
+        .expect("nobody reads it");
+    let row = |group: &str, destination: &str, partition, watermark, member: Option<&str>| {
+        let member = member.map(str::to_owned);
+        (
+            group.to_owned(),
+            destination.to_owned(),
+            partition,
+            Some(watermark),
+            member,
+        )
+    };
+    let expected = [
+        row("audit", "audits", 0, 0, None),
+        row("billing", "orders", 0, 0, Some("case")),
+        row("billing", "orders", 1, 3, Some("case")),
+    ];
+    assert_eq!(listed(&broker).await, expected);
+    let (layered, _) = Faults::over(&broker);
+    assert_eq!(
+        listed(&layered).await,
+        expected,
+        "also through what stands in front"
+    );
+    member.close().await;
+    let expected = [
+        row("audit", "audits", 0, 0, None),
+        row("billing", "orders", 0, 0, None),
+        row("billing", "orders", 1, 3, None),
+    ];
+    assert_eq!(listed(&broker).await, expected);
+    broker.close().await.expect("it can be closed");
+    assert!(broker.groups().await.is_err(), "a closed broker knows nothing");
+    Ok(())
+}
+
+pub(crate) async fn a_position_that_is_deleted_makes_the_group_begin_anew(stage: Stage) -> Verdict {
+    stage.needs(&[Feature::StoredPositions, Feature::Replay])?;
+    let mut broker = stage.open().await;
+    broker.has("orders", 1).await;
+    broker.count_up("orders", 0, 5).await;
+    let mut member = broker.join("billing", "orders").await;
+    let lane = member.assigned(1).await.remove(0);
+    member.take(5).await;
+    member.done(lane.lane, lane.epoch, 4);
+    member.commit().await;
+    let refused = broker.delete_progress("orders", "billing").await;
+    assert!(refused.is_err(), "a member reads it");
+    member.close().await;
+    broker
+        .delete_progress("orders", "billing")
+        .await
+        .expect("nobody reads it");
+    assert_eq!(broker.stored("orders", "billing").await, [None]);
+    assert_eq!(listed(&broker).await, []);
+    broker
+        .delete_progress("orders", "nobody")
+        .await
+        .expect("there is nothing to delete");
+    assert!(broker.delete_progress("nowhere", "billing").await.is_err());
+    if stage.needs(&[Feature::Durable]).is_ok() {
+        broker = stage.crash(broker).await;
+        assert_eq!(
+            broker.stored("orders", "billing").await,
+            [None],
+            "nor after a crash"
+        );
+    }
+    let mut member = broker.join("billing", "orders").await;
+    assert_eq!(
+        member.drain().await,
+        numbers(0..5),
+        "from the earliest, as a new group"
+    );
     Ok(())
 }

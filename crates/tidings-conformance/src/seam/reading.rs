@@ -313,3 +313,22 @@ pub(crate) async fn several_destinations_are_read_by_one_member(stage: Stage) ->
     }
     Ok(())
 }
+
+pub(crate) async fn a_time_leads_to_the_first_message_of_that_time(stage: Stage) -> Verdict {
+    stage.needs(&[Feature::Replay])?;
+    let broker = stage.open().await;
+    broker.has("orders", 1).await;
+    for time in [1_000, 2_000, 2_000, 5_000] {
+        let mut outgoing = to("orders", 0, &time.to_string());
+        outgoing.message = outgoing.message.with_timestamp(Timestamp::from_millis(time));
+        broker.send(outgoing).await.expect("it is kept");
+    }
+    for (time, offset) in [(0, 0), (1_000, 0), (1_001, 1), (2_000, 1), (2_001, 3), (5_001, 4)] {
+        let found = broker.offset_at("orders", 0, Timestamp::from_millis(time)).await;
+        assert_eq!(found.expect("times lead to offsets"), offset, "{time}");
+    }
+    let nowhere = Timestamp::from_millis(0);
+    assert!(broker.offset_at("orders", 7, nowhere).await.is_err());
+    assert!(broker.offset_at("nowhere", 0, nowhere).await.is_err());
+    Ok(())
+}

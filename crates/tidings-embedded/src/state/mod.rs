@@ -10,6 +10,7 @@ mod sealed;
 
 use crate::delayed::{Due, Row};
 use crate::lock::{read, write};
+use crate::overlay::Overlay;
 use crate::progress::{self, Entry};
 use crate::state_copy::StateView;
 use crate::trouble;
@@ -75,9 +76,22 @@ pub(crate) struct Changes<'a> {
     pub(crate) progress: Vec<(&'a str, &'a str, u32, &'a Progress)>,
     pub(crate) puts: Vec<(Timestamp, &'a [u8])>,
     pub(crate) removed: Vec<Due>,
+    /// Progress that is forgotten: destination, group, partition.
+    pub(crate) forgotten: Vec<(&'a str, &'a str, u32)>,
     /// Rows without bytes are removed.
     pub(crate) deaths: Vec<(&'a str, &'a str, u32, Vec<u8>)>,
     pub(crate) counted_marks: Option<u64>,
+}
+
+impl Changes<'_> {
+    /// Whether there is nothing to store.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.progress.is_empty()
+            && self.puts.is_empty()
+            && self.removed.is_empty()
+            && self.forgotten.is_empty()
+            && self.deaths.is_empty()
+    }
 }
 
 /// A row of deaths.
@@ -190,6 +204,19 @@ impl State {
             .create_with_backend(InMemoryBackend::new())
             .map_err(|error| error.to_string())?;
         Self::new(None, database)
+    }
+
+    /// A copy of the file in memory, for who may only look: what a crash left unfinished is repaired in the copy.
+    /// Only right while nobody owns the file.
+    pub(crate) fn copy_of(path: &Path) -> Result<Self, String> {
+        let opened = guarded(|| {
+            let overlay = Overlay::open(path)?;
+            Ok(Builder::new()
+                .set_cache_size(CACHE_BYTES)
+                .create_with_backend(overlay)?)
+        });
+        let database = opened.map_err(|refused| format!("{}: {}", path.display(), explain(&refused)))?;
+        Self::new(None, database).map_err(|error| format!("{}: {error}", path.display()))
     }
 
     fn new(place: Option<Place>, database: Database) -> Result<Self, String> {
@@ -376,9 +403,15 @@ impl State {
                 let sealed = rows::seal_group(key, progress::encode(progress));
                 table.insert(key, sealed.as_slice())?;
             }
+            for key in &changes.forgotten {
+                table.remove(key)?;
+            }
         }
-        if !changes.deaths.is_empty() {
+        if !changes.deaths.is_empty() || !changes.forgotten.is_empty() {
             let mut table = writing.open_table(DEATHS)?;
+            for key in &changes.forgotten {
+                table.remove(key)?;
+            }
             for (destination, group, partition, deaths) in &changes.deaths {
                 let key = (*destination, *group, *partition);
                 if deaths.is_empty() {

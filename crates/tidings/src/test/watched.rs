@@ -2,9 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 use tidings_core::{
-    BinderError, BinderHealth, BoxFuture, Capabilities, DestinationInfo, DestinationSpec, DynBinder,
-    DynSource, Outgoing, PartitionPosition, Progress, PublishError, Receipt, RecordBatch, Sink, SourceSpec,
-    Timestamp,
+    BinderLayer, BoxFuture, DynBinder, Layered, Outgoing, PublishError, Receipt, Sink, Timestamp,
 };
 
 /// When the last delayed message is due that was published to any broker of an app.
@@ -16,10 +14,10 @@ pub(crate) struct Watch {
 impl Watch {
     /// The same broker, watched.
     pub(crate) fn over(&self, inner: Arc<dyn DynBinder>) -> Arc<dyn DynBinder> {
-        Arc::new(Watched {
+        Arc::new(Layered(Watched {
             inner,
             watch: self.clone(),
-        })
+        }))
     }
 
     pub(super) fn latest_due(&self) -> Option<Timestamp> {
@@ -62,13 +60,9 @@ impl Sink for WatchedSink {
     }
 }
 
-impl DynBinder for Watched {
-    fn kind(&self) -> &'static str {
-        self.inner.kind()
-    }
-
-    fn capabilities(&self) -> Capabilities {
-        self.inner.capabilities()
+impl BinderLayer for Watched {
+    fn inner(&self) -> &Arc<dyn DynBinder> {
+        &self.inner
     }
 
     fn sink(&self) -> Arc<dyn Sink> {
@@ -76,53 +70,5 @@ impl DynBinder for Watched {
             inner: self.inner.sink(),
             watch: self.watch.clone(),
         })
-    }
-
-    fn prepare(&self, destination: DestinationSpec) -> BoxFuture<'_, Result<DestinationInfo, BinderError>> {
-        self.inner.prepare(destination)
-    }
-
-    fn subscribe(&self, spec: SourceSpec) -> BoxFuture<'_, Result<Box<dyn DynSource>, BinderError>> {
-        self.inner.subscribe(spec)
-    }
-
-    fn positions<'a>(
-        &'a self,
-        destination: &'a str,
-        group: Option<&'a str>,
-    ) -> BoxFuture<'a, Result<Vec<PartitionPosition>, BinderError>> {
-        self.inner.positions(destination, group)
-    }
-
-    fn store_progress<'a>(
-        &'a self,
-        destination: &'a str,
-        partition: u32,
-        group: &'a str,
-        progress: Progress,
-    ) -> BoxFuture<'a, Result<(), BinderError>> {
-        self.inner.store_progress(destination, partition, group, progress)
-    }
-
-    fn read<'a>(
-        &'a self,
-        destination: &'a str,
-        partition: u32,
-        from: u64,
-        max_bytes: usize,
-    ) -> BoxFuture<'a, Result<RecordBatch, BinderError>> {
-        self.inner.read(destination, partition, from, max_bytes)
-    }
-
-    fn destinations(&self) -> BoxFuture<'_, Result<Vec<DestinationInfo>, BinderError>> {
-        self.inner.destinations()
-    }
-
-    fn health(&self) -> BinderHealth {
-        self.inner.health()
-    }
-
-    fn close(&self) -> BoxFuture<'_, Result<(), BinderError>> {
-        self.inner.close()
     }
 }

@@ -3,9 +3,8 @@
 use std::future::pending;
 use std::sync::Arc;
 use tidings_core::{
-    BinderError, BinderHealth, BoxFuture, Capabilities, DestinationInfo, DestinationSpec, DynBinder,
-    DynSource, Epoch, LaneId, Outgoing, PartitionPosition, Progress, PublishError, Receipt, RecordBatch,
-    Sink, SourceError, SourceEvent, SourceSpec,
+    BinderError, BinderLayer, BoxFuture, DynBinder, DynSource, Epoch, LaneId, Outgoing, Progress,
+    PublishError, Receipt, Sink, SourceError, SourceEvent, SourceSpec,
 };
 
 /// What is never answered.
@@ -26,22 +25,14 @@ pub(super) struct Hanging<T> {
     pub(super) at: Hang,
 }
 
-impl DynBinder for Hanging<Arc<dyn DynBinder>> {
-    fn kind(&self) -> &'static str {
-        self.inner.kind()
-    }
-
-    fn capabilities(&self) -> Capabilities {
-        self.inner.capabilities()
+impl BinderLayer for Hanging<Arc<dyn DynBinder>> {
+    fn inner(&self) -> &Arc<dyn DynBinder> {
+        &self.inner
     }
 
     fn sink(&self) -> Arc<dyn Sink> {
         let (inner, at) = (self.inner.sink(), self.at);
         Arc::new(Hanging { inner, at })
-    }
-
-    fn prepare(&self, destination: DestinationSpec) -> BoxFuture<'_, Result<DestinationInfo, BinderError>> {
-        self.inner.prepare(destination)
     }
 
     fn subscribe(&self, spec: SourceSpec) -> BoxFuture<'_, Result<Box<dyn DynSource>, BinderError>> {
@@ -52,42 +43,6 @@ impl DynBinder for Hanging<Arc<dyn DynBinder>> {
             let (inner, at) = (self.inner.subscribe(spec).await?, self.at);
             Ok(Box::new(Hanging { inner, at }) as Box<dyn DynSource>)
         })
-    }
-
-    fn positions<'a>(
-        &'a self,
-        destination: &'a str,
-        group: Option<&'a str>,
-    ) -> BoxFuture<'a, Result<Vec<PartitionPosition>, BinderError>> {
-        self.inner.positions(destination, group)
-    }
-
-    fn store_progress<'a>(
-        &'a self,
-        destination: &'a str,
-        partition: u32,
-        group: &'a str,
-        progress: Progress,
-    ) -> BoxFuture<'a, Result<(), BinderError>> {
-        self.inner.store_progress(destination, partition, group, progress)
-    }
-
-    fn read<'a>(
-        &'a self,
-        destination: &'a str,
-        partition: u32,
-        from: u64,
-        max_bytes: usize,
-    ) -> BoxFuture<'a, Result<RecordBatch, BinderError>> {
-        self.inner.read(destination, partition, from, max_bytes)
-    }
-
-    fn destinations(&self) -> BoxFuture<'_, Result<Vec<DestinationInfo>, BinderError>> {
-        self.inner.destinations()
-    }
-
-    fn health(&self) -> BinderHealth {
-        self.inner.health()
     }
 
     fn close(&self) -> BoxFuture<'_, Result<(), BinderError>> {

@@ -9,7 +9,7 @@ use crate::running::{Drained, Running};
 use crate::start::start;
 use std::sync::Arc;
 use std::time::Duration;
-use tidings_core::{Clock, DynBinder};
+use tidings_core::{Clock, DynBinder, Layered};
 use tokio::time::Instant;
 
 const LIMIT: Duration = Duration::from_secs(5);
@@ -22,7 +22,7 @@ async fn running(hang: Option<Hang>) -> Running {
         .publishes("receipts")
         .channel("audit", |audit| audit.binder("other"));
     let wrap = move |inner: Arc<dyn DynBinder>| match hang {
-        Some(at) => Arc::new(Hanging { inner, at }) as Arc<dyn DynBinder>,
+        Some(at) => Arc::new(Layered(Hanging { inner, at })) as Arc<dyn DynBinder>,
         None => inner,
     };
     let ground = Ground {
