@@ -1,0 +1,2 @@
+//! Tests of the management address.
+#![allow(clippy::unwrap_used, reason = "what only tests use")]
