@@ -1,0 +1,175 @@
+//! The broker that a verb works on: [`Broker`].
+
+mod open;
+
+use crate::args::Global;
+use crate::configuration::{ChannelPlace, Project, parse_url};
+use crate::error::CliError;
+use crate::names::unknown;
+use std::sync::Arc;
+use tidings_core::{
+    BinderError, DestinationInfo, DynBinder, GroupInfo, PartitionPosition, RecordBatch, Timestamp,
+};
+
+/// What a verb will do to the broker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Intent {
+    /// Read messages. Needs nobody's place: an app can start meanwhile.
+    Read,
+    /// Read or write what groups have done, or publish.
+    Work,
+    /// As `Work`, and what is not there yet may be made.
+    Create,
+}
+
+/// An open broker with the names that the project has for its topics.
+#[derive(Debug)]
+pub(crate) struct Broker {
+    binder: Arc<dyn DynBinder>,
+    /// Its address without a password.
+    url: String,
+    channels: Vec<ChannelPlace>,
+    dead_letters: Vec<String>,
+}
+
+impl Broker {
+    /// Opens the broker that the command line or the configuration names. `name` is the channel or topic that it is
+    /// opened for.
+    pub(crate) async fn open(global: &Global, intent: Intent, name: Option<&str>) -> Result<Self, CliError> {
+        let (url, origin, channels, dead_letters) = match &global.url {
+            Some(url) => (parse_url(url)?, "--url".to_owned(), Vec::new(), Vec::new()),
+            None => {
+                let project = Project::load(global)?;
+                let binder = global.binder.clone().unwrap_or_else(|| project.binder_of(name));
+                let (url, origin) = project.url(&binder)?;
+                let channels = project
+                    .channels()
+                    .into_iter()
+                    .filter(|channel| channel.binder == binder);
+                (url, origin, channels.collect(), project.dead_letters())
+            }
+        };
+        let binder = open::open(&url, &origin, intent).await?;
+        Ok(Self {
+            binder,
+            url: url.to_string(),
+            channels,
+            dead_letters,
+        })
+    }
+
+    /// The broker itself.
+    pub(crate) fn binder(&self) -> &Arc<dyn DynBinder> {
+        &self.binder
+    }
+
+    /// Its address without a password.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Where the project's subscriptions put dead letters, if it says so.
+    pub(crate) fn dead_letter_templates(&self) -> &[String] {
+        &self.dead_letters
+    }
+
+    /// Keeps what was accepted and lets go.
+    pub(crate) async fn close(self) -> Result<(), CliError> {
+        let closed = self.binder.close().await;
+        closed.map_err(|error| self.failed(error))
+    }
+
+    /// The topics, sorted by name.
+    pub(crate) async fn topics(&self) -> Result<Vec<DestinationInfo>, CliError> {
+        self.binder
+            .destinations()
+            .await
+            .map_err(|error| self.failed(error))
+    }
+
+    /// The topic that a name means: a channel's destination, or a destination.
+    pub(crate) async fn topic(&self, name: &str) -> Result<DestinationInfo, CliError> {
+        let wanted = self.destination(name);
+        let topics = self.topics().await?;
+        match topics.iter().find(|topic| *topic.name == *wanted) {
+            Some(topic) => Ok(topic.clone()),
+            None => {
+                let topics = topics.iter().map(|topic| &*topic.name);
+                let known = self
+                    .channels
+                    .iter()
+                    .map(|channel| channel.channel.as_str())
+                    .chain(topics);
+                Err(unknown(
+                    "topic",
+                    name,
+                    format!("in {}", self.url),
+                    known.filter(|known| *known != name),
+                ))
+            }
+        }
+    }
+
+    /// The destination that a name means, whether it exists or not.
+    pub(crate) fn destination<'a>(&'a self, name: &'a str) -> &'a str {
+        let channel = self.channels.iter().find(|channel| channel.channel == name);
+        channel.map_or(name, |channel| &channel.destination)
+    }
+
+    /// The channels that lead to a topic.
+    pub(crate) fn channels_of(&self, topic: &str) -> Vec<String> {
+        let leading = self
+            .channels
+            .iter()
+            .filter(|channel| channel.destination == topic);
+        leading.map(|channel| channel.channel.clone()).collect()
+    }
+
+    /// What each partition holds, and how far a group is.
+    pub(crate) async fn positions(
+        &self,
+        topic: &str,
+        group: Option<&str>,
+    ) -> Result<Vec<PartitionPosition>, CliError> {
+        self.binder
+            .positions(topic, group)
+            .await
+            .map_err(|error| self.failed(error))
+    }
+
+    /// The first offset of a time.
+    pub(crate) async fn offset_at(
+        &self,
+        topic: &str,
+        partition: u32,
+        time: Timestamp,
+    ) -> Result<u64, CliError> {
+        let found = self.binder.offset_at(topic, partition, time).await;
+        found.map_err(|error| self.failed(error))
+    }
+
+    /// The groups, sorted by name.
+    pub(crate) async fn groups(&self) -> Result<Vec<GroupInfo>, CliError> {
+        self.binder.groups().await.map_err(|error| self.failed(error))
+    }
+
+    /// Records of a partition from an offset on.
+    pub(crate) async fn read(
+        &self,
+        topic: &str,
+        partition: u32,
+        from: u64,
+        max_bytes: usize,
+    ) -> Result<RecordBatch, CliError> {
+        let read = self.binder.read(topic, partition, from, max_bytes).await;
+        read.map_err(|error| self.failed(error))
+    }
+
+    /// What the broker said, with its address.
+    pub(crate) fn failed(&self, error: BinderError) -> CliError {
+        CliError::Broker {
+            url: self.url.clone(),
+            error,
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! `tidings dlq discard`.
+
+use super::LetterArgs;
+use super::gate::{Gate, Passage};
+use super::letters::Chosen;
+use super::redrive::pass;
+use crate::args::Global;
+use crate::broker::{Broker, Intent};
+use crate::confirm::confirm;
+use crate::error::CliError;
+use crate::exit::Exit;
+use crate::out::{Column, Out, Row};
+use clap::Args;
+use serde::Serialize;
+
+/// What `dlq discard` understands.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Discarded letters are remembered as those that were sent back are: they are not listed and not sent back any more. The \
+messages stay in the dead-letter topic until its retention removes them; tidings tail still shows them there.
+
+Example:
+  tidings dlq discard orders --group billing --error-contains \"card expired\" --dry-run")]
+pub(super) struct DiscardArgs {
+    #[command(flatten)]
+    letters: LetterArgs,
+    /// Only count what would be discarded
+    #[arg(long)]
+    dry_run: bool,
+    /// Do not ask
+    #[arg(long, short)]
+    yes: bool,
+}
+
+/// What was done with the letters of a group.
+#[derive(Debug, Serialize)]
+struct DiscardRow {
+    group: String,
+    selected: usize,
+    discarded: usize,
+    dry_run: bool,
+}
+
+impl Row for DiscardRow {
+    const COLUMNS: &'static [Column] = &[
+        Column::left("GROUP"),
+        Column::right("SELECTED"),
+        Column::right("DISCARDED"),
+    ];
+
+    fn cells(&self) -> Vec<String> {
+        vec![
+            self.group.clone(),
+            self.selected.to_string(),
+            self.discarded.to_string(),
+        ]
+    }
+}
+
+/// Takes dead letters off the list.
+pub(super) async fn run(global: &Global, args: &DiscardArgs, out: &mut Out) -> Result<Exit, CliError> {
+    let intent = if args.dry_run { Intent::Read } else { Intent::Work };
+    let name = args.letters.from.first().map(String::as_str);
+    let broker = Broker::open(global, intent, name).await?;
+    let done = all(&broker, args, out).await;
+    let closed = broker.close().await;
+    done.and(closed)?;
+    Ok(Exit::Done)
+}
+
+async fn all(broker: &Broker, args: &DiscardArgs, out: &mut Out) -> Result<(), CliError> {
+    let chosen = Chosen::new(broker, &args.letters, out).await?;
+    if chosen.without_group > 0 {
+        out.remark(&format!(
+            "{} are left out: somebody else put them there, and what is remembered is remembered by group",
+            chosen.without_group
+        ))?;
+    }
+    if chosen.count() == 0 {
+        return out.remark("no dead letter is meant by that; tidings dlq ls lists them");
+    }
+    if !args.dry_run {
+        confirm(
+            args.yes.into(),
+            &format!("discard {} dead letters for good", chosen.count()),
+        )?;
+    }
+    let mut rows: Vec<DiscardRow> = Vec::new();
+    for (group, letters) in &chosen.groups {
+        let mut row = DiscardRow {
+            group: group.clone(),
+            selected: letters.positions.len(),
+            discarded: 0,
+            dry_run: args.dry_run,
+        };
+        if !args.dry_run {
+            let progress = out.progress("discarding", Some(row.selected as u64));
+            let gate = Gate::new(broker.binder(), Passage::Discard, None, progress);
+            let before = rows.iter().map(|row| row.discarded).sum();
+            row.discarded = pass(&gate, letters, group, broker, before).await?.redriven;
+        }
+        rows.push(row);
+    }
+    out.rows(&rows)?;
+    if args.dry_run {
+        out.remark("dry run: nothing was discarded")?;
+    }
+    Ok(())
+}

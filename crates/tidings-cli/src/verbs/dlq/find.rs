@@ -1,0 +1,228 @@
+//! Finding dead letters: in which topics they lie, and which are meant.
+
+use super::LetterArgs;
+use crate::broker::Broker;
+use crate::error::CliError;
+use crate::names::unknown;
+use std::collections::BTreeSet;
+use std::ops::ControlFlow;
+use tidings_core::{BinderError, DestinationInfo, Position};
+use tidings_runtime::{DeadLetter, pending_dead_letters};
+
+/// What dead-letter topics end with if nobody says otherwise.
+const SUFFIX: &str = ".DLT";
+/// How many are looked at in one go.
+const PAGE: usize = 500;
+
+/// Where dead letters are looked for.
+#[derive(Debug, Default)]
+pub(super) struct Search {
+    /// Whole topics.
+    topics: BTreeSet<String>,
+    /// Single letters.
+    positions: BTreeSet<Position>,
+}
+
+impl Search {
+    /// What the arguments name: everything if they name nothing.
+    pub(super) async fn new(broker: &Broker, from: &[String]) -> Result<Self, CliError> {
+        let topics = broker.topics().await?;
+        let mut search = Self::default();
+        for name in from {
+            match parse_position(name) {
+                Some(position) => search.add_position(broker, &topics, position)?,
+                None => search.add_topic(broker, &topics, name)?,
+            }
+        }
+        if from.is_empty() {
+            search.topics = all(broker, &topics);
+        }
+        Ok(search)
+    }
+
+    fn add_position(
+        &mut self,
+        broker: &Broker,
+        topics: &[DestinationInfo],
+        at: Position,
+    ) -> Result<(), CliError> {
+        if !topics.iter().any(|topic| *topic.name == *at.destination()) {
+            let known = topics.iter().map(|topic| &*topic.name);
+            return Err(unknown(
+                "topic",
+                at.destination(),
+                format!("in {}", broker.url()),
+                known,
+            ));
+        }
+        self.positions.insert(at);
+        Ok(())
+    }
+
+    /// A dead-letter topic itself, or those of a channel or topic.
+    fn add_topic(&mut self, broker: &Broker, topics: &[DestinationInfo], name: &str) -> Result<(), CliError> {
+        let letters = all(broker, topics);
+        let destination = broker.destination(name);
+        if letters.contains(destination) {
+            self.topics.insert(destination.to_owned());
+            return Ok(());
+        }
+        if !topics.iter().any(|topic| *topic.name == *destination) {
+            let known = topics.iter().map(|topic| &*topic.name);
+            return Err(unknown("topic", name, format!("in {}", broker.url()), known));
+        }
+        // A topic without any: nobody has failed yet.
+        let own = format!("{destination}{SUFFIX}");
+        let set = broker
+            .dead_letter_templates()
+            .iter()
+            .map(|text| text.replace("{destination}", destination));
+        let wanted: Vec<_> = set.chain([own]).collect();
+        let found = letters
+            .iter()
+            .filter(|letters| wanted.iter().any(|wanted| fits(letters, wanted)));
+        self.topics.extend(found.cloned());
+        Ok(())
+    }
+}
+
+/// Every topic that holds dead letters, by the usual name or by what the configuration says.
+fn all(broker: &Broker, topics: &[DestinationInfo]) -> BTreeSet<String> {
+    let is_dead = |name: &str| {
+        name.ends_with(SUFFIX)
+            || broker
+                .dead_letter_templates()
+                .iter()
+                .any(|template| fits(name, template))
+    };
+    topics
+        .iter()
+        .map(|topic| topic.name.to_string())
+        .filter(|name| is_dead(name))
+        .collect()
+}
+
+/// Whether a name can be what a template with `{destination}` and `{group}` stands for.
+fn fits(name: &str, template: &str) -> bool {
+    let Some(start) = template.find('{') else {
+        return name == template;
+    };
+    let end = template.rfind('}').map_or(template.len(), |end| end + 1);
+    let (before, after) = (
+        template.get(..start).unwrap_or_default(),
+        template.get(end..).unwrap_or_default(),
+    );
+    // A template of nothing but names fits everything, and says nothing.
+    !(before.is_empty() && after.is_empty())
+        && name.len() > before.len() + after.len()
+        && name.starts_with(before)
+        && name.ends_with(after)
+}
+
+/// Looks at every dead letter that is meant, in the order of their positions, until `each` has had enough.
+pub(super) async fn each<F>(
+    broker: &Broker,
+    search: &Search,
+    args: &LetterArgs,
+    mut each: F,
+) -> Result<(), CliError>
+where
+    F: FnMut(DeadLetter) -> Result<ControlFlow<()>, CliError>,
+{
+    let mut left = args.limit.unwrap_or(usize::MAX);
+    let only = search.positions.iter().map(|at| at.destination().to_owned());
+    let topics: BTreeSet<String> = search.topics.iter().cloned().chain(only).collect();
+    for topic in topics {
+        let whole = search.topics.contains(&topic);
+        let mut after: Option<Position> = None;
+        while left > 0 {
+            let page = page(broker, &topic, after.as_ref()).await?;
+            let Some(last) = page.last() else { break };
+            after = Some(last.position.clone());
+            for letter in page {
+                let named = whole || search.positions.contains(&letter.position);
+                if left > 0 && named && is_meant(&letter, args) {
+                    left -= 1;
+                    if each(letter)?.is_break() {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn page(broker: &Broker, topic: &str, after: Option<&Position>) -> Result<Vec<DeadLetter>, CliError> {
+    match pending_dead_letters(&**broker.binder(), topic, after, PAGE).await {
+        // It was listed a moment ago, and is gone: so are its letters.
+        Err(BinderError::UnknownDestination { .. }) => Ok(Vec::new()),
+        found => found.map_err(|error| broker.failed(error)),
+    }
+}
+
+fn is_meant(letter: &DeadLetter, args: &LetterArgs) -> bool {
+    let diagnosis = &letter.diagnosis;
+    let failed = diagnosis.last_failure.or_else(|| letter.message.timestamp());
+    let key = letter.message.key();
+    args.group
+        .as_ref()
+        .is_none_or(|group| diagnosis.group.as_ref() == Some(group))
+        && args
+            .key
+            .as_ref()
+            .is_none_or(|wanted| key.is_some_and(|key| key[..] == *wanted.as_bytes()))
+        && (args.id.is_empty()
+            || letter
+                .message_id()
+                .is_some_and(|id| args.id.iter().any(|wanted| wanted == id)))
+        && args.error_contains.as_ref().is_none_or(|text| {
+            diagnosis
+                .error
+                .as_ref()
+                .is_some_and(|error| error.contains(text.as_str()))
+        })
+        && args
+            .since
+            .is_none_or(|since| failed.is_some_and(|failed| failed >= since))
+        && args
+            .until
+            .is_none_or(|until| failed.is_some_and(|failed| failed < until))
+}
+
+/// A position as everything here writes it: `orders.DLT/0@5`.
+pub(super) fn parse_position(text: &str) -> Option<Position> {
+    let (topic, place) = text.rsplit_once('/')?;
+    let (partition, offset) = place.split_once('@')?;
+    let position = Position::new(topic, partition.parse().ok()?, offset.parse().ok()?);
+    (!topic.is_empty()).then_some(position)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_position_is_read_as_it_is_written() {
+        let position = Position::new("orders.DLT", 3, 5);
+        assert_eq!(parse_position(&position.to_string()), Some(position));
+        for wrong in ["orders", "orders.DLT/0", "/0@1", "a/x@1", "a/0@-1"] {
+            assert_eq!(parse_position(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_template_stands_for_the_names_that_it_can_become() {
+        for (name, template, expected) in [
+            ("orders.DLT", "{destination}.DLT", true),
+            ("orders.billing.dead", "{destination}.{group}.dead", true),
+            ("dead-orders", "dead-{destination}", true),
+            ("graveyard", "graveyard", true),
+            ("orders", "{destination}.DLT", false),
+            (".DLT", "{destination}.DLT", false),
+            ("orders", "{destination}", false),
+        ] {
+            assert_eq!(fits(name, template), expected, "{name} {template}");
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! `tidings dlq`.
+
+mod discard;
+mod edit;
+mod find;
+mod gate;
+mod letters;
+mod list;
+mod redrive;
+mod show;
+
+use crate::args::Global;
+use crate::error::CliError;
+use crate::exit::Exit;
+use crate::out::Out;
+use crate::time::parse_time;
+use clap::{Args, Subcommand};
+use tidings_core::Timestamp;
+
+/// What `dlq` understands.
+#[derive(Debug, Args)]
+#[command(arg_required_else_help = true)]
+pub(crate) struct DlqArgs {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// List dead letters that were neither sent back nor discarded
+    Ls(list::LsArgs),
+    /// Show one with its diagnosis, headers and payload
+    Show(show::ShowArgs),
+    /// Send dead letters back to the group that gave up on them, and to no other
+    Redrive(redrive::RedriveArgs),
+    /// Take dead letters off the list for good; the messages stay where they lie
+    Discard(discard::DiscardArgs),
+}
+
+/// Which dead letters are meant: all conditions must hold.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Which dead letters")]
+pub(crate) struct LetterArgs {
+    /// Those of this channel, topic or dead-letter topic, or one at a position like orders.DLT/0@5; all without it
+    #[arg(value_name = "CHANNEL|POSITION")]
+    from: Vec<String>,
+    /// Those that this group gave up on
+    #[arg(long, short, value_name = "GROUP")]
+    group: Option<String>,
+    /// Those with this key
+    #[arg(long, short, value_name = "KEY")]
+    key: Option<String>,
+    /// Those with this message id; may be said several times
+    #[arg(long, value_name = "ID")]
+    id: Vec<String>,
+    /// Those whose chain of errors contains this text
+    #[arg(long, value_name = "TEXT")]
+    error_contains: Option<String>,
+    /// Those that failed at that time or later: a span like 2h (ago), or 2026-11-21T08:00:00Z
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    since: Option<Timestamp>,
+    /// Those that failed before that time
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    until: Option<Timestamp>,
+    /// At most so many, the oldest first
+    #[arg(long, value_name = "NUMBER")]
+    limit: Option<usize>,
+}
+
+/// Looks at dead letters or does something with them.
+pub(crate) async fn run(global: &Global, args: DlqArgs, out: &mut Out) -> Result<Exit, CliError> {
+    match args.what {
+        What::Ls(args) => list::run(global, &args, out).await,
+        What::Show(args) => show::run(global, &args, out).await,
+        What::Redrive(args) => redrive::run(global, &args, out).await,
+        What::Discard(args) => discard::run(global, &args, out).await,
+    }
+}

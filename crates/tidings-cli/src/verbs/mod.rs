@@ -1,0 +1,44 @@
+//! The verbs, one file each.
+
+pub(crate) mod completions;
+pub(crate) mod config;
+pub(crate) mod dlq;
+pub(crate) mod groups;
+pub(crate) mod man;
+pub(crate) mod new;
+pub(crate) mod publish;
+pub(crate) mod tail;
+pub(crate) mod topics;
+
+use crate::args::{Cli, Verb};
+use crate::error::CliError;
+use crate::exit::Exit;
+use crate::out::Out;
+
+/// Does what the command line says.
+pub(crate) fn run(cli: Cli, out: &mut Out) -> Result<Exit, CliError> {
+    let Cli { global, verb } = cli;
+    // Verbs that need no broker.
+    match verb {
+        Verb::New(args) => return new::run(&args, out),
+        Verb::Completions(args) => return completions::run(&args, out),
+        Verb::Man(args) => return man::run(&args, out),
+        Verb::Config(args) => return config::run(&global, &args, out),
+        _ => {}
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|error| CliError::io("start", error))?;
+    runtime.block_on(async {
+        match verb {
+            Verb::Publish(args) => publish::run(&global, args, out).await,
+            Verb::Tail(args) => tail::run(&global, args, out).await,
+            Verb::Topics(args) => topics::run(&global, args, out).await,
+            Verb::Groups(args) => groups::run(&global, args, out).await,
+            Verb::Dlq(args) => dlq::run(&global, args, out).await,
+            Verb::New(_) | Verb::Completions(_) | Verb::Man(_) | Verb::Config(_) => Ok(Exit::Done),
+        }
+    })
+}
