@@ -6,7 +6,7 @@ use crate::key::{KeyPath, normal};
 use crate::nearest::nearest;
 use crate::node::{Node, NodeValue};
 use crate::origin::{Origin, Setting};
-use crate::settings::{AppConfig, BinderConfig, ChannelConfig, SubscriptionConfig};
+use crate::settings::{AppConfig, BinderConfig, ChannelConfig, ManageConfig, SubscriptionConfig};
 use crate::store::{NameKind, Store};
 use serde::de::DeserializeOwned;
 use std::fmt;
@@ -89,6 +89,11 @@ impl Config {
     /// What it says about the whole program.
     pub fn app(&self) -> AppConfig {
         AppConfig::read(&self.store, &KeyPath::new(["app"]))
+    }
+
+    /// What it says about the management address.
+    pub fn manage(&self) -> ManageConfig {
+        ManageConfig::read(&self.store, &KeyPath::new(["manage"]))
     }
 
     /// What it says about a binder.

@@ -97,6 +97,8 @@ pub use record::{KeyRecord, Kind};
 pub use records::records;
 pub use redact::Secret;
 pub use reference::reference_markdown;
-pub use settings::{AppConfig, BinderConfig, ChannelConfig, Properties, RetryConfig, SubscriptionConfig};
+pub use settings::{
+    AppConfig, BinderConfig, ChannelConfig, ManageConfig, Properties, RetryConfig, SubscriptionConfig,
+};
 pub use start::Start;
 pub use url::BinderUrl;

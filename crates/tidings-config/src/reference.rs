@@ -30,7 +30,7 @@ struct Section {
     about: &'static str,
 }
 
-const SECTIONS: [Section; 5] = [
+const SECTIONS: [Section; 6] = [
     Section {
         heading: "The top of the file",
         prefix: "",
@@ -59,6 +59,12 @@ const SECTIONS: [Section; 5] = [
         about: "A subscription of the code, by the name that `.name(…)` gives it, or its group, or its handler. Each \
                 key overrides what the code says, alone: `retry.attempts` in a file keeps the code's `retry.initial`. \
                 As a variable: `TIDINGS__SUBSCRIPTION__BILLING__RETRY__ATTEMPTS=5`.",
+    },
+    Section {
+        heading: "`[manage]`",
+        prefix: "manage.",
+        about: "The local address at which the command `tidings` reaches a running service. As a variable: \
+                `TIDINGS__MANAGE__ENABLED=false`.",
     },
 ];
 

@@ -1,5 +1,5 @@
 //! Checked values under typed names, one field per record: [`SubscriptionConfig`], [`ChannelConfig`],
-//! [`BinderConfig`], [`AppConfig`].
+//! [`BinderConfig`], [`AppConfig`], [`ManageConfig`].
 
 use crate::choice::{Cleanup, Create, Fsync, Order, Ordering};
 use crate::key::KeyPath;
@@ -80,6 +80,26 @@ settings! {
     {
         /// The name of the app: the key `name`.
         name: Option<Setting<String>> = |store: &Store, _: &KeyPath| setting(store, &KeyPath::default(), "name"),
+    }
+}
+
+settings! {
+    /// What configuration says about the management address.
+    ManageConfig {
+        /// Whether there is one.
+        enabled: bool = "enabled",
+        /// Where it listens.
+        address: String = "address",
+        /// How many connections there may be at once.
+        connections: usize = "connections",
+        /// The largest request.
+        request_bytes: usize = "request_bytes",
+        /// How many bytes of messages one answer holds.
+        read_bytes: usize = "read_bytes",
+        /// How many entries of a list one answer holds.
+        page_size: usize = "page_size",
+        /// How long a request may take.
+        request_timeout: Duration = "request_timeout",
     }
 }
 
@@ -238,6 +258,7 @@ mod tests {
     fn fields(config: &Config, record: &KeyRecord) -> Vec<(&'static str, bool)> {
         match record.segments().next() {
             Some("app") => config.app().fields(),
+            Some("manage") => config.manage().fields(),
             Some("binder") => config.binder("x").fields(),
             Some("channel") => config.channel("x").fields(),
             Some("subscription") => {
@@ -294,6 +315,7 @@ mod tests {
         let subscription = config.subscription("x");
         for (section, fields) in [
             ("app", config.app().fields()),
+            ("manage", config.manage().fields()),
             ("binder.<name>", config.binder("x").fields()),
             ("channel.<name>", config.channel("x").fields()),
             ("subscription.<name>", subscription.fields()),

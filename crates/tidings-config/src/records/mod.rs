@@ -3,6 +3,7 @@
 mod app;
 mod binder;
 mod channel;
+mod manage;
 mod subscription;
 mod synonyms;
 
@@ -20,6 +21,7 @@ pub fn records() -> &'static [KeyRecord] {
             binder::RECORDS,
             channel::RECORDS,
             subscription::RECORDS,
+            manage::RECORDS,
         ]
         .concat()
     });

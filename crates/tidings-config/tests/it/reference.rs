@@ -61,6 +61,7 @@ fn the_reference_page_tells_of_every_key() {
         "## `[binder.<name>]`",
         "## `[channel.<name>]`",
         "## `[subscription.<name>]`",
+        "## The management address",
     ] {
         assert_eq!(page.matches(heading).count(), 1, "{heading}");
     }
