@@ -25,7 +25,7 @@ mod verdict;
 
 pub use producer::{Call, Open, ProducerHandle, ProducerSpec, ProducerStatus, Work, start_producer};
 pub use redrive::{
-    DeadLetter, RedriveError, RedriveInput, RedriveMode, RedriveReport, RedriveSpec, Selection,
+    DeadLetter, RedriveError, RedriveInput, RedriveMode, RedriveReport, RedriveSpec, RedriveWatch, Selection,
     pending_dead_letters, redrive,
 };
 pub use spec::{DeadLetterTarget, Input, SubscriptionSpec};

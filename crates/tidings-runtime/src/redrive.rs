@@ -5,17 +5,22 @@ mod marks;
 mod revive;
 mod run;
 mod selection;
+mod turns;
 
 pub use letters::{DeadLetter, pending_dead_letters};
 pub use selection::Selection;
 
+use bytes::Bytes;
 use run::Run;
+use std::collections::HashMap;
+use std::fmt;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
-use tidings_core::{BinderError, Clock, DynBinder, PublishError};
+use tidings_core::{BinderError, Clock, DynBinder, Position, PublishError, Rate};
 
 /// What a redrive is asked to do.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct RedriveSpec {
     /// The group that gave up on the messages, and the only one that gets them again.
     pub group: Arc<str>,
@@ -31,6 +36,68 @@ pub struct RedriveSpec {
     pub clock: Clock,
     /// How long one publish may take.
     pub publish_timeout: Duration,
+    /// How many are sent in a second at the most; none is as fast as it goes.
+    pub rate: Option<Rate>,
+    /// Payloads that replace those of the letters at these positions.
+    pub payloads: HashMap<Position, Bytes>,
+    /// Is told from time to time what was done, and says whether to go on.
+    pub watch: Option<RedriveWatch>,
+}
+
+impl RedriveSpec {
+    /// Sends all letters of a group back, as fast as it goes, on the system's clock.
+    pub fn new(group: impl Into<Arc<str>>, inputs: Vec<RedriveInput>) -> Self {
+        Self {
+            group: group.into(),
+            inputs,
+            selection: Selection::All,
+            limit: usize::MAX,
+            mode: RedriveMode::Send,
+            clock: Clock::System,
+            publish_timeout: Duration::from_secs(30),
+            rate: None,
+            payloads: HashMap::new(),
+            watch: None,
+        }
+    }
+}
+
+/// Is told what a redrive has done so far, and says whether it goes on. What was done is recorded in any case.
+#[derive(Clone)]
+pub struct RedriveWatch(Arc<Watching>);
+
+type Watching = dyn Fn(&RedriveReport) -> ControlFlow<()> + Send + Sync;
+
+impl RedriveWatch {
+    /// Calls this after every few letters.
+    pub fn new(watch: impl Fn(&RedriveReport) -> ControlFlow<()> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(watch))
+    }
+
+    /// What was done so far; whether it goes on.
+    pub fn tell(&self, report: &RedriveReport) -> ControlFlow<()> {
+        (self.0)(report)
+    }
+}
+
+impl fmt::Debug for RedriveWatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RedriveWatch")
+    }
+}
+
+impl fmt::Debug for RedriveSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedriveSpec")
+            .field("group", &self.group)
+            .field("inputs", &self.inputs)
+            .field("selection", &self.selection)
+            .field("limit", &self.limit)
+            .field("mode", &self.mode)
+            .field("rate", &self.rate)
+            .field("payloads", &self.payloads.len())
+            .finish_non_exhaustive()
+    }
 }
 
 /// Whether a redrive sends messages.
@@ -41,6 +108,9 @@ pub enum RedriveMode {
     Send,
     /// It only counts what it would send.
     DryRun,
+    /// It takes them off the list and sends nothing: they count as sent back, and lie where they are until retention
+    /// takes them.
+    Discard,
 }
 
 /// A destination that a group reads, with the two that belong to it.
@@ -64,6 +134,8 @@ pub struct RedriveReport {
     pub selected: usize,
     /// Those that were sent back; none in a dry run.
     pub redriven: usize,
+    /// Those that were discarded.
+    pub discarded: usize,
     /// Those that can never go back as they are: too large, or not allowed there. They stay among the dead letters,
     /// the others went on without them; the log says why, one line each.
     pub refused: usize,
@@ -114,7 +186,9 @@ pub async fn redrive(binder: &dyn DynBinder, spec: RedriveSpec) -> Result<Redriv
             .positions(&destination, Some(&recorder(&spec.group)))
             .await?
         {
-            run.partition(&destination, partition).await?;
+            if run.partition(&destination, partition).await?.is_break() {
+                return Ok(run.report());
+            }
         }
     }
     Ok(run.report())

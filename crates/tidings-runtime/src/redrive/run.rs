@@ -3,8 +3,10 @@
 use super::letters::{DeadLetter, Scan};
 use super::marks::Marks;
 use super::revive::revived;
+use super::turns::Turns;
 use super::{RedriveError, RedriveInput, RedriveMode, RedriveReport, RedriveSpec, recorder};
 use std::collections::{HashMap, VecDeque};
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use tidings_core::{BinderError, DynBinder, Outgoing, PartitionPosition, PublishError, Receipt};
 
@@ -15,6 +17,7 @@ pub(super) struct Run<'a> {
     /// The partitions of each retry destination: how far a letter's own word can be followed.
     partitions: HashMap<Arc<str>, Vec<u32>>,
     report: RedriveReport,
+    turns: Turns,
 }
 
 /// A message on its way back.
@@ -45,6 +48,7 @@ impl<'a> Run<'a> {
             recorder: recorder(&spec.group),
             partitions,
             report: RedriveReport::default(),
+            turns: Turns::default(),
         })
     }
 
@@ -56,22 +60,41 @@ impl<'a> Run<'a> {
         &mut self,
         destination: &Arc<str>,
         at: PartitionPosition,
-    ) -> Result<(), RedriveError> {
+    ) -> Result<ControlFlow<()>, RedriveError> {
         let mut marks = Marks::new(at.first, at.progress.as_ref());
         let first = marks.watermark();
         let mut scan = Scan::new(self.binder, destination.clone(), at.partition, first, at.end);
         while let Some(letters) = scan.next().await? {
-            let pending = self.pending(letters, &mut marks);
-            let sent = self.send_all(pending, &mut marks).await;
-            if marks.take_changed() {
-                let store =
-                    self.binder
-                        .store_progress(destination, at.partition, &self.recorder, marks.progress());
-                store.await?;
+            let mut pending = self.pending(letters, &mut marks);
+            loop {
+                let sent = self.send_some(&mut pending, &mut marks).await;
+                // A dry run changes nothing, not even what is known of others' letters.
+                if marks.take_changed() && self.spec.mode != RedriveMode::DryRun {
+                    let store = self.binder.store_progress(
+                        destination,
+                        at.partition,
+                        &self.recorder,
+                        marks.progress(),
+                    );
+                    store.await?;
+                }
+                sent?;
+                if self.tell().is_break() {
+                    return Ok(ControlFlow::Break(()));
+                }
+                if pending.is_empty() || self.room() == 0 {
+                    break;
+                }
             }
-            sent?;
         }
-        Ok(())
+        Ok(ControlFlow::Continue(()))
+    }
+
+    fn tell(&self) -> ControlFlow<()> {
+        match &self.spec.watch {
+            Some(watch) => watch.tell(&self.report),
+            None => ControlFlow::Continue(()),
+        }
     }
 
     /// The selected ones among the group's letters that were not sent back before.
@@ -102,23 +125,42 @@ impl<'a> Run<'a> {
         self.spec.limit.saturating_sub(taken)
     }
 
-    async fn send_all(
+    /// The next letters, as many as the limit and the rate allow.
+    async fn send_some(
         &mut self,
-        mut letters: VecDeque<DeadLetter>,
+        letters: &mut VecDeque<DeadLetter>,
         marks: &mut Marks,
     ) -> Result<(), RedriveError> {
-        while !letters.is_empty() && self.room() > 0 {
-            let round: Vec<_> = letters.drain(..letters.len().min(self.room())).collect();
-            self.report.selected += round.len();
-            if self.spec.mode == RedriveMode::Send {
-                let sending = round.into_iter().map(|letter| self.send(letter)).collect();
-                self.confirm(sending, marks).await?;
-            }
+        let count = letters.len().min(self.room());
+        if count == 0 {
+            return Ok(());
         }
-        Ok(())
+        let count = match (&self.spec.rate, self.spec.mode) {
+            (Some(rate), RedriveMode::Send) => self.turns.wait(rate, count).await,
+            _ => count,
+        };
+        let round: Vec<_> = letters.drain(..count).collect();
+        self.report.selected += round.len();
+        match self.spec.mode {
+            RedriveMode::Send => {
+                let sending = round.into_iter().map(|letter| self.send(letter)).collect();
+                self.confirm(sending, marks).await
+            }
+            RedriveMode::Discard => {
+                self.report.discarded += round.len();
+                round
+                    .iter()
+                    .for_each(|letter| marks.finish(letter.position.offset()));
+                Ok(())
+            }
+            RedriveMode::DryRun => Ok(()),
+        }
     }
 
-    fn send(&self, letter: DeadLetter) -> Sent {
+    fn send(&self, mut letter: DeadLetter) -> Sent {
+        if let Some(payload) = self.spec.payloads.get(&letter.position) {
+            letter.message = letter.message.with_payload(Some(payload.clone()));
+        }
         let origin = letter.diagnosis.position.as_ref();
         let same_letters = |input: &&RedriveInput| *input.dead_letter == *letter.position.destination();
         let inputs = || self.spec.inputs.iter().filter(same_letters);
