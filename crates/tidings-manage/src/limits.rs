@@ -72,6 +72,14 @@ impl ServerOptions {
         self
     }
 
+    /// Whether it can be started with these, as far as that is known before.
+    ///
+    /// # Errors
+    /// [`ManageError::Address`].
+    pub fn check(&self) -> Result<(), ManageError> {
+        self.checked_address().map(|_| ())
+    }
+
     /// The address, if it is one that may be listened on.
     pub(crate) fn checked_address(&self) -> Result<SocketAddr, ManageError> {
         let refused = |reason: &'static str| ManageError::Address {

@@ -18,6 +18,9 @@ use std::sync::Arc;
 /// The body of a request, if it is not too large and came to its end.
 pub(super) type Received = Result<Bytes, BytesRejection>;
 
+pub(super) const TOO_LARGE: &str =
+    "the request is larger than manage.request_bytes; send less at once, or raise it";
+
 /// A call: JSON in, JSON out.
 pub(super) fn call<Q, A, W, F>(work: W) -> MethodRouter<Arc<Shared>>
 where
@@ -59,10 +62,7 @@ pub(super) fn whole(body: Received) -> Result<Bytes, Response> {
     body.map_err(|rejected| {
         let status = rejected.status();
         match status {
-            StatusCode::PAYLOAD_TOO_LARGE => refuse(
-                status,
-                "the request is larger than manage.request_bytes; send less at once, or raise it",
-            ),
+            StatusCode::PAYLOAD_TOO_LARGE => refuse(status, TOO_LARGE),
             _ => refuse(status, "the request ended before it was complete"),
         }
     })

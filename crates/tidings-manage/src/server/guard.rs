@@ -1,9 +1,9 @@
 //! Who may ask: [`guard`] lets a request through that comes from this machine, from no browser, with the token.
 
 use super::Shared;
-use super::calls::refuse;
+use super::calls::{TOO_LARGE, refuse};
 use axum::extract::{Request, State};
-use axum::http::header::{AUTHORIZATION, HOST, HeaderMap, ORIGIN};
+use axum::http::header::{AUTHORIZATION, CONTENT_LENGTH, HOST, HeaderMap, ORIGIN};
 use axum::http::{StatusCode, Uri};
 use axum::middleware::Next;
 use axum::response::Response;
@@ -15,6 +15,9 @@ pub(super) async fn guard(State(shared): State<Arc<Shared>>, request: Request, n
     if let Err(refused) = check(&shared, request.uri(), request.headers()) {
         tracing::debug!("refused a management request: {}", refused.1);
         return refuse(refused.0, refused.1);
+    }
+    if announced(request.headers()) > shared.options.request_bytes as u64 {
+        return refuse(StatusCode::PAYLOAD_TOO_LARGE, TOO_LARGE);
     }
     let timeout = shared.options.request_timeout;
     match tokio::time::timeout(timeout, next.run(request)).await {
@@ -43,6 +46,14 @@ fn check(shared: &Shared, uri: &Uri, headers: &HeaderMap) -> Result<(), (StatusC
             "the token is not that of this process; read manage.json again",
         )),
     }
+}
+
+/// How long the body is said to be; one that does not say so is counted while it comes.
+fn announced(headers: &HeaderMap) -> u64 {
+    let length = headers
+        .get(CONTENT_LENGTH)
+        .and_then(|length| length.to_str().ok());
+    length.and_then(|length| length.parse().ok()).unwrap_or(0)
 }
 
 /// A web page can make a name of its own lead here, but it cannot make a browser say another host than that name.
