@@ -1,6 +1,11 @@
 //! A service as data: [`Description`].
 
+#[cfg(feature = "manage")]
+mod json;
 mod screen;
+
+#[cfg(feature = "manage")]
+pub(crate) use json::to_json;
 
 use crate::plan::{Plan, PlannedChannel, PlannedSubscription, place_of};
 use crate::service::Service;

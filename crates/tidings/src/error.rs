@@ -54,6 +54,12 @@ pub enum Error {
         /// What there is.
         known: Vec<String>,
     },
+    /// The management address cannot be used.
+    #[error("{reason} (manage.enabled = false starts without it)")]
+    Manage {
+        /// Where, why, and what to do.
+        reason: String,
+    },
     /// The operating system does not let this process wait for signals.
     #[error("cannot wait for signals: {0}")]
     Signal(#[source] io::Error),

@@ -2,6 +2,8 @@
 
 mod channels;
 mod convert;
+#[cfg(feature = "manage")]
+mod manage;
 mod names;
 mod policy;
 mod retry_lanes;
@@ -28,6 +30,9 @@ pub(crate) struct Plan {
     pub(crate) app: String,
     pub(crate) drain_timeout: Setting<Duration>,
     pub(crate) publish_timeout: Setting<Duration>,
+    /// None if operators must not ask.
+    #[cfg(feature = "manage")]
+    pub(crate) manage: Option<tidings_manage::ServerOptions>,
     pub(crate) binders: Vec<PlannedBinder>,
     pub(crate) channels: BTreeMap<String, PlannedChannel>,
     /// In the order of the service's subscriptions.
@@ -117,6 +122,8 @@ impl Plan {
         };
         let subscriptions = planner.plan(service, &names);
         retry_lanes::check(&channels, &subscriptions, &mut mistakes);
+        #[cfg(feature = "manage")]
+        let manage = manage::plan(&config.manage(), &mut mistakes);
         mistakes.finish()?;
         let app = config.app();
         let thirty = Duration::from_secs(30);
@@ -124,6 +131,8 @@ impl Plan {
             app: app.name.map_or_else(|| service.name.clone(), |name| name.value),
             drain_timeout: layered(thirty, None, app.drain_timeout),
             publish_timeout: layered(thirty, None, app.publish_timeout),
+            #[cfg(feature = "manage")]
+            manage,
             binders,
             channels,
             subscriptions,

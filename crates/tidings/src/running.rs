@@ -2,6 +2,11 @@
 
 mod drain;
 mod letters;
+#[cfg(feature = "manage")]
+mod manage;
+
+#[cfg(feature = "manage")]
+pub(crate) use manage::Management;
 
 use crate::binders::Binders;
 use crate::describe::Description;
@@ -43,6 +48,9 @@ pub(crate) struct Inner {
     /// Whether it is being drained, or was: what ends now ends as it should.
     pub(crate) draining: AtomicBool,
     pub(crate) drained: OnceCell<Drained>,
+    /// Where operators ask; empty if they cannot.
+    #[cfg(feature = "manage")]
+    pub(crate) manage: std::sync::OnceLock<tidings_manage::Server>,
 }
 
 #[derive(Debug)]

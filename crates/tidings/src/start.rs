@@ -25,7 +25,19 @@ pub(crate) async fn start(service: Service, mut plan: Plan, ground: Ground) -> R
         Err(error) => Err(error),
     };
     match prepared {
-        Ok(destinations) => Ok(launch(service, plan, binders, &destinations, ground.clock)),
+        Ok(destinations) => {
+            #[cfg(feature = "manage")]
+            let manage = crate::running::Management::of(&plan, &ground, &binders);
+            let running = launch(service, plan, binders, &destinations, ground.clock);
+            #[cfg(feature = "manage")]
+            if let Some(manage) = manage
+                && let Err(error) = running.answer(manage)
+            {
+                running.drain().await;
+                return Err(error);
+            }
+            Ok(running)
+        }
         Err(error) => {
             binders.give_up().await;
             Err(error)
@@ -141,6 +153,8 @@ fn launch(
         redriving: tokio::sync::Mutex::new(()),
         draining: false.into(),
         drained: tokio::sync::OnceCell::new(),
+        #[cfg(feature = "manage")]
+        manage: std::sync::OnceLock::new(),
     })
 }
 

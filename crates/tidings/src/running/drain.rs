@@ -24,12 +24,20 @@ impl Inner {
         self.draining.store(true, Ordering::Relaxed);
         let deadline = Instant::now() + self.drain_timeout;
         let mut drained = self.drain_parts(deadline).await;
-        // Publishes of the program itself may be under way.
-        let flushed = self.binders.flush(deadline + 2 * TAIL).await;
+        // Publishes of the program itself may be under way; operators that ask get a moment at the same time.
+        let (flushed, ()) = tokio::join!(self.binders.flush(deadline + 2 * TAIL), self.stop_answering());
         drained.problems.extend(flushed);
         let closed = self.binders.close(deadline + 3 * TAIL).await;
         drained.problems.extend(closed);
         drained
+    }
+
+    /// Operators are not answered any more.
+    async fn stop_answering(&self) {
+        #[cfg(feature = "manage")]
+        if let Some(server) = self.manage.get() {
+            server.close().await;
+        }
     }
 
     /// Ends producers and subscriptions, at the same time. Those that do not even end after the deadline are stopped

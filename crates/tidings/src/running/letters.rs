@@ -2,11 +2,14 @@
 
 use super::{Inner, Running};
 use crate::error::Error;
-use std::collections::BTreeMap;
-use tidings_core::{BinderError, Position};
+use bytes::Bytes;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use tidings_core::{BinderError, Position, Rate};
 use tidings_runtime::{
-    DeadLetter, RedriveInput, RedriveMode, RedriveReport, RedriveSpec, Selection, pending_dead_letters,
-    redrive,
+    DeadLetter, RedriveInput, RedriveMode, RedriveReport, RedriveSpec, RedriveWatch, Selection,
+    pending_dead_letters, redrive,
 };
 
 /// How many dead letters are listed at once if nobody says.
@@ -45,25 +48,13 @@ impl Running {
         limit: usize,
         mode: RedriveMode,
     ) -> Result<RedriveReport, Error> {
-        let _one_at_a_time = self.inner.redriving.lock().await;
-        let mut total = RedriveReport::default();
-        for (binder, inputs) in self.inner.redrive_inputs(group)? {
-            let spec = RedriveSpec {
-                group: group.into(),
-                inputs,
-                selection: selection.clone(),
-                limit: limit.saturating_sub(total.selected - total.refused),
-                mode,
-                clock: self.inner.clock,
-                publish_timeout: self.inner.publish_timeout,
-            };
-            let report = redrive(&**self.binder(binder)?, spec).await?;
-            total.pending += report.pending;
-            total.selected += report.selected;
-            total.redriven += report.redriven;
-            total.refused += report.refused;
-        }
-        Ok(total)
+        let order = RedriveOrder {
+            selection,
+            limit,
+            mode,
+            ..RedriveOrder::default()
+        };
+        self.inner.redrive(group, order).await
     }
 
     /// The oldest dead letters of a channel that were not sent back yet, at most 1,000.
@@ -108,7 +99,79 @@ impl Running {
     }
 }
 
+/// What is asked of a redrive.
+#[derive(Debug)]
+pub(crate) struct RedriveOrder {
+    pub(crate) selection: Selection,
+    pub(crate) limit: usize,
+    pub(crate) mode: RedriveMode,
+    pub(crate) rate: Option<Rate>,
+    pub(crate) payloads: HashMap<Position, Bytes>,
+    pub(crate) watch: Option<RedriveWatch>,
+}
+
+impl Default for RedriveOrder {
+    fn default() -> Self {
+        Self {
+            selection: Selection::All,
+            limit: usize::MAX,
+            mode: RedriveMode::Send,
+            rate: None,
+            payloads: HashMap::new(),
+            watch: None,
+        }
+    }
+}
+
+fn add(total: &mut RedriveReport, more: RedriveReport) {
+    total.pending += more.pending;
+    total.selected += more.selected;
+    total.redriven += more.redriven;
+    total.discarded += more.discarded;
+    total.refused += more.refused;
+}
+
+/// Tells of one broker's letters together with those of the brokers before.
+fn on_top_of(before: RedriveReport, watch: RedriveWatch, stopped: Arc<AtomicBool>) -> RedriveWatch {
+    RedriveWatch::new(move |report| {
+        let mut total = before;
+        add(&mut total, *report);
+        let told = watch.tell(&total);
+        if told.is_break() {
+            stopped.store(true, Ordering::Relaxed);
+        }
+        told
+    })
+}
+
 impl Inner {
+    /// Sends back or discards what is asked for: one redrive after the other, whoever asks.
+    pub(crate) async fn redrive(&self, group: &str, order: RedriveOrder) -> Result<RedriveReport, Error> {
+        let _one_at_a_time = self.redriving.lock().await;
+        let stopped = Arc::new(AtomicBool::new(false));
+        let mut total = RedriveReport::default();
+        for (binder, inputs) in self.redrive_inputs(group)? {
+            let watch = order.watch.as_ref();
+            let spec = RedriveSpec {
+                selection: order.selection.clone(),
+                limit: order.limit.saturating_sub(total.selected - total.refused),
+                mode: order.mode,
+                clock: self.clock,
+                publish_timeout: self.publish_timeout,
+                rate: order.rate,
+                payloads: order.payloads.clone(),
+                watch: watch.map(|watch| on_top_of(total, watch.clone(), stopped.clone())),
+                ..RedriveSpec::new(group, inputs)
+            };
+            let opened = self.binders.planned(binder);
+            add(&mut total, redrive(&**opened, spec).await?);
+            if stopped.load(Ordering::Relaxed) {
+                break;
+            }
+        }
+        Ok(total)
+    }
+
     /// What a group reads, by binder, with its dead letters and its retry destination.
     fn redrive_inputs(&self, group: &str) -> Result<BTreeMap<&str, Vec<RedriveInput>>, Error> {
         let mut by_binder: BTreeMap<&str, Vec<RedriveInput>> = BTreeMap::new();
