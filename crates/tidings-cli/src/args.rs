@@ -1,7 +1,7 @@
 //! What can be written on the command line: [`Cli`].
 
 use crate::out::{Form, Remarks};
-use crate::verbs::{completions, config, dlq, groups, man, new, publish, tail, topics};
+use crate::verbs::{completions, config, describe, dlq, groups, man, new, publish, tail, topics};
 use clap::{ArgAction, Args, Parser, Subcommand};
 use std::path::PathBuf;
 
@@ -11,7 +11,6 @@ use std::path::PathBuf;
     name = "tidings",
     bin_name = "tidings",
     version,
-    propagate_version = true,
     disable_help_subcommand = true,
     infer_long_args = false,
     max_term_width = 100,
@@ -92,6 +91,8 @@ pub(crate) enum Verb {
     Dlq(dlq::DlqArgs),
     /// Show the effective configuration and where each value comes from
     Config(config::ConfigArgs),
+    /// Show what the running app is made of
+    Describe(describe::DescribeArgs),
     /// Print completions for a shell
     Completions(completions::CompletionsArgs),
     /// Write the manual pages into a directory

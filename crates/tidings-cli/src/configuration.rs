@@ -129,9 +129,12 @@ impl Project {
                     .iter()
                     .any(|one| one.changed && (one.key == key || one.key.starts_with(&below)));
                 if !known {
+                    // The record speaks of all binders at once.
+                    let is_main_url = key == format!("binder.{MAIN}.url");
+                    let value = if is_main_url { DEFAULT_URL } else { record.default };
                     all.push(EffectiveKey {
                         key,
-                        value: record.default.to_owned(),
+                        value: value.to_owned(),
                         origin: "default".to_owned(),
                         changed: false,
                     });

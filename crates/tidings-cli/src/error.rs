@@ -4,6 +4,7 @@ use crate::exit::Exit;
 use std::io;
 use tidings_config::ConfigError;
 use tidings_core::{BinderError, PublishError, SourceError};
+use tidings_manage::ManageError;
 
 /// Why a verb could not do what it was asked, where, and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -48,7 +49,7 @@ pub(crate) enum CliError {
         cure: String,
     },
     /// The broker said no.
-    #[error("{error} ({url})")]
+    #[error("{error}{}", place(.error, .url))]
     Broker {
         /// The broker, without its password.
         url: String,
@@ -64,6 +65,17 @@ pub(crate) enum CliError {
         published: usize,
         /// Why.
         error: PublishError,
+    },
+    /// The running app cannot be asked, or could not do it.
+    #[error(transparent)]
+    Manage(#[from] ManageError),
+    /// Somebody who has to be there is not.
+    #[error("{what}; {cure}")]
+    Away {
+        /// Who is not there.
+        what: String,
+        /// What to do.
+        cure: String,
     },
     /// The project's configuration is wrong.
     #[error(transparent)]
@@ -134,7 +146,9 @@ impl CliError {
             Self::Usage { .. } | Self::Config(_) => Exit::Usage,
             Self::Unknown { .. } | Self::Missing { .. } => Exit::NotFound,
             Self::Refused { .. } => Exit::Refused,
-            Self::Broker { error, .. } => broker_exit(error),
+            Self::Broker { error, .. } | Self::Manage(ManageError::Broker(error)) => broker_exit(error),
+            Self::Manage(error) => manage_exit(error),
+            Self::Away { .. } => Exit::Away,
             Self::Publish { error, .. } => publish_exit(error),
             Self::ClosedPipe => Exit::Done,
             Self::Io { .. } | Self::Failed { .. } => Exit::Failed,
@@ -163,6 +177,23 @@ fn broker_exit(error: &BinderError) -> Exit {
         BinderError::Source(SourceError::Refused { .. }) => Exit::Refused,
         BinderError::Source(_) => Exit::Away,
         _ => Exit::Failed,
+    }
+}
+
+fn manage_exit(error: &ManageError) -> Exit {
+    match error {
+        ManageError::Unknown { .. } => Exit::NotFound,
+        ManageError::Refused { .. } => Exit::Refused,
+        ManageError::Unreachable { .. } | ManageError::Protocol { .. } => Exit::Away,
+        _ => Exit::Failed,
+    }
+}
+
+/// Where it happened, unless the broker says so itself.
+fn place(error: &BinderError, url: &str) -> String {
+    match error {
+        BinderError::Open { .. } => String::new(),
+        _ => format!(" (in {url})"),
     }
 }
 

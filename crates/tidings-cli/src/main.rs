@@ -20,7 +20,7 @@ use args::Cli;
 use clap::Parser;
 use error::CliError;
 use exit::Exit;
-use out::{Colour, Out, Style};
+use out::{Colour, Out, Remarks, Style};
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -29,7 +29,11 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(answer) => return refused_or_helped(&answer),
     };
-    let mut out = Out::new(cli.global.form(), cli.global.remarks());
+    let remarks = cli.global.remarks();
+    if remarks == Remarks::Shown {
+        show_warnings();
+    }
+    let mut out = Out::new(cli.global.form(), remarks);
     let done = verbs::run(cli, &mut out).and_then(|exit| out.flush().map(|()| exit));
     match done {
         Ok(exit) => exit.into(),
@@ -45,6 +49,17 @@ fn main() -> ExitCode {
             error.exit().into()
         }
     }
+}
+
+/// What the broker and the engine warn of, as remarks: a repaired log, a letter that cannot go back.
+fn show_warnings() {
+    let warnings = tracing_subscriber::fmt()
+        .with_max_level(tracing_subscriber::filter::LevelFilter::WARN)
+        .with_writer(std::io::stderr)
+        .with_ansi(Colour::of(&std::io::stderr()) == Colour::On)
+        .with_target(false)
+        .without_time();
+    warnings.init();
 }
 
 /// Help and the version are answers and no mistakes.

@@ -6,26 +6,28 @@ use crate::args::Global;
 use crate::configuration::{ChannelPlace, Project, parse_url};
 use crate::error::CliError;
 use crate::names::unknown;
+use crate::out::Out;
 use std::sync::Arc;
 use tidings_core::{
     BinderError, DestinationInfo, DynBinder, GroupInfo, PartitionPosition, RecordBatch, Timestamp,
 };
+use tidings_manage::{Client, Connection, Way};
 
 /// What a verb will do to the broker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Intent {
-    /// Read messages. Needs nobody's place: an app can start meanwhile.
+    /// Look. Takes nobody's place: an app can start meanwhile.
     Read,
-    /// Read or write what groups have done, or publish.
-    Work,
-    /// As `Work`, and what is not there yet may be made.
+    /// Publish, move groups, send dead letters back.
+    Change,
+    /// As `Change`, and what is not there yet may be made.
     Create,
 }
 
 /// An open broker with the names that the project has for its topics.
 #[derive(Debug)]
 pub(crate) struct Broker {
-    binder: Arc<dyn DynBinder>,
+    connection: Connection,
     /// Its address without a password.
     url: String,
     channels: Vec<ChannelPlace>,
@@ -35,7 +37,12 @@ pub(crate) struct Broker {
 impl Broker {
     /// Opens the broker that the command line or the configuration names. `name` is the channel or topic that it is
     /// opened for.
-    pub(crate) async fn open(global: &Global, intent: Intent, name: Option<&str>) -> Result<Self, CliError> {
+    pub(crate) async fn open(
+        global: &Global,
+        intent: Intent,
+        name: Option<&str>,
+        out: &mut Out,
+    ) -> Result<Self, CliError> {
         let (url, origin, channels, dead_letters) = match &global.url {
             Some(url) => (parse_url(url)?, "--url".to_owned(), Vec::new(), Vec::new()),
             None => {
@@ -49,9 +56,14 @@ impl Broker {
                 (url, origin, channels.collect(), project.dead_letters())
             }
         };
-        let binder = open::open(&url, &origin, intent).await?;
+        let connection = open::open(&url, &origin, intent).await?;
+        if let Way::BesideOwner { reason } = connection.way() {
+            out.remark(&format!(
+                "the app that owns {url} cannot be asked ({reason}); messages are read beside it, groups are not seen"
+            ))?;
+        }
         Ok(Self {
-            binder,
+            connection,
             url: url.to_string(),
             channels,
             dead_letters,
@@ -60,7 +72,12 @@ impl Broker {
 
     /// The broker itself.
     pub(crate) fn binder(&self) -> &Arc<dyn DynBinder> {
-        &self.binder
+        self.connection.binder()
+    }
+
+    /// The running app, if there is one that can be asked.
+    pub(crate) fn service(&self) -> Option<&Client> {
+        self.connection.service()
     }
 
     /// Its address without a password.
@@ -75,13 +92,14 @@ impl Broker {
 
     /// Keeps what was accepted and lets go.
     pub(crate) async fn close(self) -> Result<(), CliError> {
-        let closed = self.binder.close().await;
-        closed.map_err(|error| self.failed(error))
+        let Self { connection, url, .. } = self;
+        let closed = connection.close().await;
+        closed.map_err(|error| CliError::Broker { url, error })
     }
 
     /// The topics, sorted by name.
     pub(crate) async fn topics(&self) -> Result<Vec<DestinationInfo>, CliError> {
-        self.binder
+        self.binder()
             .destinations()
             .await
             .map_err(|error| self.failed(error))
@@ -131,7 +149,7 @@ impl Broker {
         topic: &str,
         group: Option<&str>,
     ) -> Result<Vec<PartitionPosition>, CliError> {
-        self.binder
+        self.binder()
             .positions(topic, group)
             .await
             .map_err(|error| self.failed(error))
@@ -144,13 +162,13 @@ impl Broker {
         partition: u32,
         time: Timestamp,
     ) -> Result<u64, CliError> {
-        let found = self.binder.offset_at(topic, partition, time).await;
+        let found = self.binder().offset_at(topic, partition, time).await;
         found.map_err(|error| self.failed(error))
     }
 
     /// The groups, sorted by name.
     pub(crate) async fn groups(&self) -> Result<Vec<GroupInfo>, CliError> {
-        self.binder.groups().await.map_err(|error| self.failed(error))
+        self.binder().groups().await.map_err(|error| self.failed(error))
     }
 
     /// Records of a partition from an offset on.
@@ -161,7 +179,7 @@ impl Broker {
         from: u64,
         max_bytes: usize,
     ) -> Result<RecordBatch, CliError> {
-        let read = self.binder.read(topic, partition, from, max_bytes).await;
+        let read = self.binder().read(topic, partition, from, max_bytes).await;
         read.map_err(|error| self.failed(error))
     }
 

@@ -10,7 +10,7 @@ pub(crate) use message::{MessageJson, message_block};
 pub(crate) use progress::Progress;
 pub(crate) use style::{Colour, Style};
 pub(crate) use table::{Column, Row};
-pub(crate) use text::{compact_json, escape, is_json, pretty_json, shorten};
+pub(crate) use text::{compact_json, escape, escape_lines, is_json, pretty_json, shorten};
 
 use crate::error::CliError;
 use clap::ValueEnum;

@@ -2,6 +2,7 @@
 
 pub(crate) mod completions;
 pub(crate) mod config;
+pub(crate) mod describe;
 pub(crate) mod dlq;
 pub(crate) mod groups;
 pub(crate) mod man;
@@ -38,6 +39,7 @@ pub(crate) fn run(cli: Cli, out: &mut Out) -> Result<Exit, CliError> {
             Verb::Topics(args) => topics::run(&global, args, out).await,
             Verb::Groups(args) => groups::run(&global, args, out).await,
             Verb::Dlq(args) => dlq::run(&global, args, out).await,
+            Verb::Describe(args) => describe::run(&global, &args, out).await,
             Verb::New(_) | Verb::Completions(_) | Verb::Man(_) | Verb::Config(_) => Ok(Exit::Done),
         }
     })

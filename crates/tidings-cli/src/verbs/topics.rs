@@ -71,7 +71,7 @@ impl Row for PartitionRow {
 
 /// Lists topics or partitions.
 pub(crate) async fn run(global: &Global, args: TopicsArgs, out: &mut Out) -> Result<Exit, CliError> {
-    let broker = Broker::open(global, Intent::Read, args.name.as_deref()).await?;
+    let broker = Broker::open(global, Intent::Read, args.name.as_deref(), out).await?;
     match &args.name {
         Some(name) => one(&broker, name, out).await?,
         None => all(&broker, out).await?,

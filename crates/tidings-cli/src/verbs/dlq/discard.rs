@@ -1,9 +1,8 @@
 //! `tidings dlq discard`.
 
 use super::LetterArgs;
-use super::gate::{Gate, Passage};
 use super::letters::Chosen;
-use super::redrive::pass;
+use super::pass::{Passage, Way, pass};
 use crate::args::Global;
 use crate::broker::{Broker, Intent};
 use crate::confirm::confirm;
@@ -59,9 +58,13 @@ impl Row for DiscardRow {
 
 /// Takes dead letters off the list.
 pub(super) async fn run(global: &Global, args: &DiscardArgs, out: &mut Out) -> Result<Exit, CliError> {
-    let intent = if args.dry_run { Intent::Read } else { Intent::Work };
+    let intent = if args.dry_run {
+        Intent::Read
+    } else {
+        Intent::Change
+    };
     let name = args.letters.from.first().map(String::as_str);
-    let broker = Broker::open(global, intent, name).await?;
+    let broker = Broker::open(global, intent, name, out).await?;
     let done = all(&broker, args, out).await;
     let closed = broker.close().await;
     done.and(closed)?;
@@ -94,10 +97,12 @@ async fn all(broker: &Broker, args: &DiscardArgs, out: &mut Out) -> Result<(), C
             dry_run: args.dry_run,
         };
         if !args.dry_run {
-            let progress = out.progress("discarding", Some(row.selected as u64));
-            let gate = Gate::new(broker.binder(), Passage::Discard, None, progress);
-            let before = rows.iter().map(|row| row.discarded).sum();
-            row.discarded = pass(&gate, letters, group, broker, before).await?.redriven;
+            let way = Way {
+                passage: Passage::Discard,
+                rate: None,
+                done_before: rows.iter().map(|row| row.discarded).sum(),
+            };
+            row.discarded = pass(broker, group, letters, way, out).await?.done;
         }
         rows.push(row);
     }

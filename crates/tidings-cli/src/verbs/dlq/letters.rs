@@ -7,17 +7,11 @@ use crate::error::CliError;
 use crate::out::Out;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
-use std::sync::Arc;
-use std::time::Duration;
-use tidings_core::{Clock, DynBinder, Position, retry_destination};
-use tidings_runtime::{
-    RedriveError, RedriveInput, RedriveMode, RedriveReport, RedriveSpec, Selection, redrive,
-};
+use tidings_core::{Position, retry_destination};
+use tidings_runtime::RedriveInput;
 
 /// What dead-letter topics end with if nobody says otherwise.
 const SUFFIX: &str = ".DLT";
-/// How long one publish may take.
-const PUBLISH_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The chosen letters of one group.
 #[derive(Debug, Default)]
@@ -92,26 +86,13 @@ impl Chosen {
 }
 
 impl OfGroup {
-    /// Passes each letter to the broker, which sends it where it goes, and records it as done.
-    pub(super) async fn pass(
-        &self,
-        binder: &dyn DynBinder,
-        group: &str,
-    ) -> Result<RedriveReport, RedriveError> {
+    /// Where the letters come from, where they lie and where they go.
+    pub(super) fn inputs(&self, group: &str) -> Vec<RedriveInput> {
         let inputs = self.inputs.iter().map(|(origin, lies)| RedriveInput {
             destination: origin.as_str().into(),
             dead_letter: lies.as_str().into(),
             retry: retry_destination(origin, group).into(),
         });
-        let spec = RedriveSpec {
-            group: Arc::from(group),
-            inputs: inputs.collect(),
-            selection: Selection::positions(self.positions.iter().cloned()),
-            limit: usize::MAX,
-            mode: RedriveMode::Send,
-            clock: Clock::System,
-            publish_timeout: PUBLISH_TIMEOUT,
-        };
-        redrive(binder, spec).await
+        inputs.collect()
     }
 }

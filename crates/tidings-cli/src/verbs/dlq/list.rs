@@ -88,7 +88,7 @@ impl Row for LetterRow {
 /// Lists dead letters.
 pub(super) async fn run(global: &Global, args: &LsArgs, out: &mut Out) -> Result<Exit, CliError> {
     let name = args.letters.from.first().map(String::as_str);
-    let broker = Broker::open(global, Intent::Read, name).await?;
+    let broker = Broker::open(global, Intent::Read, name, out).await?;
     let search = Search::new(&broker, &args.letters.from).await?;
     let mut rows: Vec<LetterRow> = Vec::new();
     let mut more: usize = 0;

@@ -3,9 +3,9 @@
 mod discard;
 mod edit;
 mod find;
-mod gate;
 mod letters;
 mod list;
+mod pass;
 mod redrive;
 mod show;
 
@@ -37,33 +37,35 @@ enum What {
     Discard(discard::DiscardArgs),
 }
 
+/// Where the options that choose letters stand in the help.
+const HEADING: &str = "Which dead letters";
+
 /// Which dead letters are meant: all conditions must hold.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Which dead letters")]
 pub(crate) struct LetterArgs {
     /// Those of this channel, topic or dead-letter topic, or one at a position like orders.DLT/0@5; all without it
     #[arg(value_name = "CHANNEL|POSITION")]
     from: Vec<String>,
     /// Those that this group gave up on
-    #[arg(long, short, value_name = "GROUP")]
+    #[arg(long, short, value_name = "GROUP", help_heading = HEADING)]
     group: Option<String>,
     /// Those with this key
-    #[arg(long, short, value_name = "KEY")]
+    #[arg(long, short, value_name = "KEY", help_heading = HEADING)]
     key: Option<String>,
     /// Those with this message id; may be said several times
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", help_heading = HEADING)]
     id: Vec<String>,
     /// Those whose chain of errors contains this text
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", help_heading = HEADING)]
     error_contains: Option<String>,
     /// Those that failed at that time or later: a span like 2h (ago), or 2026-11-21T08:00:00Z
-    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    #[arg(long, value_name = "TIME", value_parser = parse_time, help_heading = HEADING)]
     since: Option<Timestamp>,
     /// Those that failed before that time
-    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    #[arg(long, value_name = "TIME", value_parser = parse_time, help_heading = HEADING)]
     until: Option<Timestamp>,
     /// At most so many, the oldest first
-    #[arg(long, value_name = "NUMBER")]
+    #[arg(long, value_name = "NUMBER", help_heading = HEADING)]
     limit: Option<usize>,
 }
 

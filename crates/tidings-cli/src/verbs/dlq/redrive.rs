@@ -2,8 +2,8 @@
 
 use super::LetterArgs;
 use super::edit::{Edited, edit};
-use super::gate::{Gate, Passage};
-use super::letters::{Chosen, OfGroup};
+use super::letters::Chosen;
+use super::pass::{Passage, Way, pass};
 use super::show::find;
 use crate::args::Global;
 use crate::broker::{Broker, Intent};
@@ -13,7 +13,6 @@ use crate::out::{Column, Out, Row};
 use crate::time::parse_rate;
 use clap::Args;
 use serde::Serialize;
-use tidings_runtime::RedriveError;
 
 /// What `dlq redrive` understands.
 #[derive(Debug, Args)]
@@ -67,9 +66,13 @@ impl Row for RedriveRow {
 
 /// Sends dead letters back.
 pub(super) async fn run(global: &Global, args: &RedriveArgs, out: &mut Out) -> Result<Exit, CliError> {
-    let intent = if args.dry_run { Intent::Read } else { Intent::Work };
+    let intent = if args.dry_run {
+        Intent::Read
+    } else {
+        Intent::Change
+    };
     let name = args.letters.from.first().map(String::as_str);
-    let broker = Broker::open(global, intent, name).await?;
+    let broker = Broker::open(global, intent, name, out).await?;
     let done = all(&broker, args, out).await;
     let closed = broker.close().await;
     let exit = done?;
@@ -91,53 +94,42 @@ async fn all(broker: &Broker, args: &RedriveArgs, out: &mut Out) -> Result<Exit,
     }
     chosen.check_retry_topics(broker).await?;
     let mut rows = Vec::new();
-    let mut problems = Vec::new();
+    let mut remarks = Vec::new();
     for (group, letters) in &chosen.groups {
-        let selected = letters.positions.len();
         let mut row = RedriveRow {
             group: group.clone(),
-            selected,
+            selected: letters.positions.len(),
             sent: 0,
             refused: 0,
             dry_run: args.dry_run,
         };
         if !args.dry_run {
-            let passage = if args.edit {
-                edited(broker, &chosen, out).await?
-            } else {
-                Passage::Send
+            let way = Way {
+                passage: if args.edit {
+                    edited(broker, &chosen, out).await?
+                } else {
+                    Passage::Send
+                },
+                rate: args.rate,
+                done_before: rows.iter().map(|row: &RedriveRow| row.sent).sum(),
             };
-            let progress = out.progress("sending back", Some(selected as u64));
-            let gate = Gate::new(broker.binder(), passage, args.rate, progress);
-            let report = pass(
-                &gate,
-                letters,
-                group,
-                broker,
-                rows.iter().map(|row: &RedriveRow| row.sent).sum(),
-            )
-            .await?;
-            row.sent = report.redriven;
-            row.refused = report.refused;
-            problems.extend(gate.refused());
+            let passed = pass(broker, group, letters, way, out).await?;
+            row.sent = passed.done;
+            row.refused = passed.refused;
+            remarks.extend(passed.remark);
         }
         rows.push(row);
     }
     out.rows(&rows)?;
-    tell(&rows, &problems, args, out)
+    tell(&rows, &remarks, args, out)
 }
 
-fn tell(
-    rows: &[RedriveRow],
-    problems: &[String],
-    args: &RedriveArgs,
-    out: &mut Out,
-) -> Result<Exit, CliError> {
+fn tell(rows: &[RedriveRow], remarks: &[&str], args: &RedriveArgs, out: &mut Out) -> Result<Exit, CliError> {
     if args.dry_run {
         out.remark("dry run: nothing was sent")?;
     }
-    for problem in problems {
-        out.remark(&format!("refused: {problem}"))?;
+    for remark in remarks {
+        out.remark(remark)?;
     }
     if rows.iter().any(|row| row.refused > 0) {
         return Err(CliError::Failed {
@@ -146,38 +138,6 @@ fn tell(
         });
     }
     Ok(Exit::Done)
-}
-
-/// Lets the letters of a group pass; ctrl-C stops it after what is under way was recorded.
-pub(super) async fn pass(
-    gate: &Gate,
-    letters: &OfGroup,
-    group: &str,
-    broker: &Broker,
-    before: usize,
-) -> Result<tidings_runtime::RedriveReport, CliError> {
-    let binder = gate.binder();
-    let passing = letters.pass(&binder, group);
-    tokio::pin!(passing);
-    let done = tokio::select! {
-        done = &mut passing => done,
-        _ = tokio::signal::ctrl_c() => {
-            gate.stop();
-            passing.await
-        }
-    };
-    let so_far = gate.passed() + before as u64;
-    match done {
-        Err(_) if gate.is_stopped() => Err(CliError::Interrupted {
-            done: format!("{so_far} letters were done and are recorded"),
-        }),
-        Err(RedriveError::Binder(error)) => Err(broker.failed(error)),
-        Err(error) => Err(CliError::Failed {
-            what: format!("{error}; {so_far} letters were done and are recorded"),
-            cure: "try again: they are not done twice".to_owned(),
-        }),
-        Ok(report) => Ok(report),
-    }
 }
 
 /// The payload of the one letter, as somebody changed it.

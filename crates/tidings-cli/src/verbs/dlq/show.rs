@@ -74,7 +74,7 @@ pub(super) async fn run(global: &Global, args: &ShowArgs, out: &mut Out) -> Resu
             "write it as dlq ls shows it, for example orders.DLT/0@5",
         ));
     };
-    let broker = Broker::open(global, Intent::Read, Some(position.destination())).await?;
+    let broker = Broker::open(global, Intent::Read, Some(position.destination()), out).await?;
     let message = find(&broker, &position).await?;
     let diagnosis = Diagnosis::from_headers(message.headers().view());
     match out.form() {

@@ -104,7 +104,7 @@ impl Row for GroupPartitionRow {
 
 /// Lists groups.
 pub(super) async fn ls(global: &Global, args: &LsArgs, out: &mut Out) -> Result<Exit, CliError> {
-    let broker = Broker::open(global, Intent::Read, args.topic.as_deref()).await?;
+    let broker = Broker::open(global, Intent::Read, args.topic.as_deref(), out).await?;
     let only = only(&broker, args.topic.as_deref()).await?;
     let mut rows = Vec::new();
     for group in broker.groups().await? {
@@ -123,7 +123,7 @@ pub(super) async fn ls(global: &Global, args: &LsArgs, out: &mut Out) -> Result<
 
 /// Shows one group.
 pub(super) async fn show(global: &Global, args: &ShowArgs, out: &mut Out) -> Result<Exit, CliError> {
-    let broker = Broker::open(global, Intent::Read, args.topic.as_deref()).await?;
+    let broker = Broker::open(global, Intent::Read, args.topic.as_deref(), out).await?;
     let only = only(&broker, args.topic.as_deref()).await?;
     let group = group(&broker, &args.group).await?;
     let mut rows = Vec::new();

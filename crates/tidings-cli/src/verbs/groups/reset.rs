@@ -80,8 +80,12 @@ impl Row for ResetRow {
 
 /// Puts a group elsewhere.
 pub(super) async fn run(global: &Global, args: &ResetArgs, out: &mut Out) -> Result<Exit, CliError> {
-    let intent = if args.dry_run { Intent::Read } else { Intent::Work };
-    let broker = Broker::open(global, intent, Some(&args.topic)).await?;
+    let intent = if args.dry_run {
+        Intent::Read
+    } else {
+        Intent::Change
+    };
+    let broker = Broker::open(global, intent, Some(&args.topic), out).await?;
     let done = reset(&broker, args, out).await;
     let closed = broker.close().await;
     done.and(closed)?;

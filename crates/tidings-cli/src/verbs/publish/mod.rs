@@ -85,9 +85,9 @@ pub(crate) async fn run(global: &Global, args: PublishArgs, out: &mut Out) -> Re
     let intent = if args.create.is_some() {
         Intent::Create
     } else {
-        Intent::Work
+        Intent::Change
     };
-    let broker = Broker::open(global, intent, Some(&args.channel)).await?;
+    let broker = Broker::open(global, intent, Some(&args.channel), out).await?;
     let topic = topic(&broker, &args).await?;
     let mut routes = Routes::default();
     let route = Route {

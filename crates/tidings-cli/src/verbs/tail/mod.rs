@@ -72,7 +72,7 @@ enum View {
 
 /// Shows messages.
 pub(crate) async fn run(global: &Global, args: TailArgs, out: &mut Out) -> Result<Exit, CliError> {
-    let broker = Broker::open(global, Intent::Read, Some(&args.channel)).await?;
+    let broker = Broker::open(global, Intent::Read, Some(&args.channel), out).await?;
     let topic = broker.topic(&args.channel).await?;
     let partitions = starts::partitions(&broker, &topic, args.partition).await?;
     let filter = MessageFilter {
