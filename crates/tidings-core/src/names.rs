@@ -40,6 +40,8 @@ pub const ORIGIN_TIMESTAMP: &str = "tidings-origin-timestamp";
 pub const REDRIVES: &str = "tidings-redrives";
 /// Retry lane and dead letters: when handling failed for the first time, milliseconds since 1970.
 pub const FIRST_FAILURE: &str = "tidings-first-failure";
+/// When a person changed the payload on its way back from the dead letters, milliseconds since 1970.
+pub const EDITED: &str = "tidings-edited";
 /// Dead letters: when handling failed for the last time, milliseconds since 1970.
 pub const LAST_FAILURE: &str = "tidings-last-failure";
 /// Dead letters: the group whose handler gave up.

@@ -1,6 +1,7 @@
 //! What a dead letter becomes when it goes back: [`revived`].
 
 use super::letters::DeadLetter;
+use bytes::Bytes;
 use tidings_core::headers::{HeaderWriter, Headers, HeadersError};
 use tidings_core::{Clock, Message, names};
 
@@ -32,6 +33,15 @@ pub(super) fn revived(letter: &DeadLetter, clock: Clock) -> Result<Message, Head
         )
         .finish_received();
     Ok(letter.message.clone().with_headers(headers).with_timestamp(now))
+}
+
+/// The message with the payload that a person gave it, and with a header that says so: whoever handles it, or finds it
+/// among the dead letters again, can tell that nobody has published it like that.
+pub(super) fn edited(message: Message, payload: Bytes, clock: Clock) -> Message {
+    let headers = HeaderWriter::from_headers(message.headers())
+        .set(names::EDITED, clock.now().as_millis().to_string())
+        .finish_received();
+    message.with_payload(Some(payload)).with_headers(headers)
 }
 
 #[cfg(test)]

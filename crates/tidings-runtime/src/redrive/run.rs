@@ -2,7 +2,7 @@
 
 use super::letters::{DeadLetter, Scan};
 use super::marks::Marks;
-use super::revive::revived;
+use super::revive::{edited, revived};
 use super::turns::Turns;
 use super::{RedriveError, RedriveInput, RedriveMode, RedriveReport, RedriveSpec, recorder};
 use std::collections::{HashMap, VecDeque};
@@ -159,7 +159,7 @@ impl<'a> Run<'a> {
 
     fn send(&self, mut letter: DeadLetter) -> Sent {
         if let Some(payload) = self.spec.payloads.get(&letter.position) {
-            letter.message = letter.message.with_payload(Some(payload.clone()));
+            letter.message = edited(letter.message, payload.clone(), self.spec.clock);
         }
         let origin = letter.diagnosis.position.as_ref();
         let same_letters = |input: &&RedriveInput| *input.dead_letter == *letter.position.destination();
