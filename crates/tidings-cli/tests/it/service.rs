@@ -18,7 +18,7 @@ pub(crate) fn shop() -> App {
 }
 
 async fn charge(Text(order): Text) -> Result<Output, Failure> {
-    if order.contains("bad card") {
+    if order.contains("bad card") || order.contains("not a card") {
         return Err(Failure::permanent("the card is not valid: bad card"));
     }
     if order.contains("bank down") {
@@ -58,12 +58,7 @@ pub(crate) async fn settle(running: &Running, letters: usize) {
     let settled = async {
         loop {
             let found = running.dead_letters("orders").await.unwrap().len();
-            let busy = running
-                .status()
-                .subscriptions
-                .values()
-                .any(|one| one.running + one.waiting + one.queued > 0);
-            if found == letters && !busy && is_read(running).await {
+            if found == letters && is_at_rest(running).await {
                 return;
             }
             tokio::time::sleep(millis(5)).await;
@@ -74,10 +69,21 @@ pub(crate) async fn settle(running: &Running, letters: usize) {
         .expect("the shop settles");
 }
 
+/// Whether everything is handled, as far as it is stored.
+pub(crate) async fn is_at_rest(running: &Running) -> bool {
+    let status = running.status();
+    let idle = status
+        .subscriptions
+        .values()
+        .all(|one| one.running + one.waiting + one.queued == 0);
+    idle && is_read(running).await
+}
+
 async fn is_read(running: &Running) -> bool {
     let (binder, _) = running.channel("orders").unwrap();
     for (topic, group) in [
         ("orders", "billing"),
+        ("orders.billing.retry", "billing"),
         ("orders", "analytics"),
         ("payments", "shipping"),
     ] {

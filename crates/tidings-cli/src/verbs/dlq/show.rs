@@ -9,7 +9,7 @@ use crate::out::{Form, MessageJson, Out, Style, escape, message_block};
 use crate::time::show;
 use clap::Args;
 use serde::Serialize;
-use tidings_core::{Diagnosis, Message, Position};
+use tidings_core::{Diagnosis, Message, Position, Timestamp, names};
 
 /// Any message comes at once, however large: this only bounds how many others come with it.
 const READ_BYTES: usize = 1;
@@ -38,10 +38,11 @@ struct DiagnosisJson<'a> {
     published: Option<String>,
     first_failure: Option<String>,
     last_failure: Option<String>,
+    edited: Option<String>,
 }
 
-impl<'a> From<&'a Diagnosis> for DiagnosisJson<'a> {
-    fn from(diagnosis: &'a Diagnosis) -> Self {
+impl<'a> DiagnosisJson<'a> {
+    fn new(diagnosis: &'a Diagnosis, message: &Message) -> Self {
         Self {
             group: diagnosis.group.as_deref(),
             subscription: diagnosis.subscription.as_deref(),
@@ -54,6 +55,7 @@ impl<'a> From<&'a Diagnosis> for DiagnosisJson<'a> {
             published: diagnosis.timestamp.map(show),
             first_failure: diagnosis.first_failure.map(show),
             last_failure: diagnosis.last_failure.map(show),
+            edited: edited(message),
         }
     }
 }
@@ -80,7 +82,7 @@ pub(super) async fn run(global: &Global, args: &ShowArgs, out: &mut Out) -> Resu
     match out.form() {
         _ if args.raw => out.bytes(message.payload().map(|payload| &payload[..]).unwrap_or_default())?,
         Form::Json => out.object(&LetterJson {
-            diagnosis: (&diagnosis).into(),
+            diagnosis: DiagnosisJson::new(&diagnosis, &message),
             message: MessageJson::new(&position, &message),
         })?,
         Form::Table => {
@@ -135,6 +137,7 @@ fn text(position: &Position, diagnosis: &Diagnosis, message: &Message, out: &Out
         "sent back",
         (diagnosis.redrives > 0).then(|| format!("{} times before", diagnosis.redrives)),
     );
+    line("edited", edited(message));
     line(
         "key",
         message.key().map(|key| String::from_utf8_lossy(key).into_owned()),
@@ -142,11 +145,15 @@ fn text(position: &Position, diagnosis: &Diagnosis, message: &Message, out: &Out
     text.push('\n');
     // The diagnosis stands above; what else travels with the message is of interest here.
     let mut plain = message.clone();
-    plain
-        .headers_mut()
-        .retain(|name| !tidings_core::names::is_control(name));
+    plain.headers_mut().retain(|name| !names::is_control(name));
     text.push_str(&message_block(&plain));
     text
+}
+
+/// When a person changed the payload, if somebody did.
+fn edited(message: &Message) -> Option<String> {
+    let millis = message.headers().get_str(names::EDITED)?.parse().ok()?;
+    Some(show(Timestamp::from_millis(millis)))
 }
 
 fn published(diagnosis: &Diagnosis) -> Option<String> {
