@@ -155,7 +155,7 @@ pub enum RedriveAction {
 }
 
 /// Which dead letters are meant.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum LetterFilter {
@@ -174,6 +174,18 @@ pub enum LetterFilter {
     },
     /// Those whose chain of errors contains this text.
     ErrorContains(String),
+}
+
+impl fmt::Debug for LetterFilter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Key(key) => write!(f, "a key of {} bytes", key.len()),
+            Self::MessageIds(ids) => write!(f, "{} message ids", ids.len()),
+            Self::Positions(positions) => write!(f, "{} positions", positions.len()),
+            Self::FailedWithin { from_ms, to_ms } => write!(f, "failed within {from_ms}..{to_ms}"),
+            Self::ErrorContains(text) => write!(f, "error contains {text:?}"),
+        }
+    }
 }
 
 /// Where a dead letter lies.
