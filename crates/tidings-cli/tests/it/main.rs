@@ -1,5 +1,7 @@
 //! Drives the real program.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+
 mod config;
 mod dlq;
 mod docs;
