@@ -23,6 +23,9 @@ use exit::Exit;
 use out::{Colour, Out, Remarks, Style};
 use std::io::Write;
 use std::process::ExitCode;
+use tracing::Level;
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::prelude::*;
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -51,15 +54,18 @@ fn main() -> ExitCode {
     }
 }
 
-/// What the broker and the engine warn of, as remarks: a repaired log, a letter that cannot go back.
+/// What the broker and the engine warn of, as remarks: a repaired log, a letter that cannot go back. What they call an
+/// error is an error of the verb too, and is told once.
 fn show_warnings() {
-    let warnings = tracing_subscriber::fmt()
-        .with_max_level(tracing_subscriber::filter::LevelFilter::WARN)
+    let lines = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .with_ansi(Colour::of(&std::io::stderr()) == Colour::On)
         .with_target(false)
         .without_time();
-    warnings.init();
+    let warnings = filter_fn(|metadata| *metadata.level() == Level::WARN);
+    tracing_subscriber::registry()
+        .with(lines.with_filter(warnings))
+        .init();
 }
 
 /// Help and the version are answers and no mistakes.

@@ -85,3 +85,36 @@ fn a_terminal_gets_a_table_with_a_bold_head_unless_it_wants_no_colours() {
     let plain = on_terminal(("NO_COLOR", "1"));
     assert!(!plain.contains('\u{1b}') && plain.contains("TOPIC"), "{plain:?}");
 }
+
+/// A person is asked before something is lost, and a no changes nothing.
+#[tokio::test]
+async fn a_person_is_asked_before_letters_are_discarded() {
+    if Command::new("script").arg("--version").output().is_err() {
+        println!("SKIPPED a_person_is_asked: the program `script` (util-linux) is not installed");
+        return;
+    }
+    let world = crate::service::left_behind(&[("ada", "bad card")], 1).await;
+    let answer = |answer: &str| {
+        let mut script = Command::new("sh");
+        let program = env!("CARGO_BIN_EXE_tidings");
+        let typed = format!("echo {answer} | script -qec \"'{program}' dlq discard\" /dev/null");
+        script
+            .arg("-c")
+            .arg(typed)
+            .current_dir(world.path())
+            .env("TERM", "dumb");
+        script.env_remove("TIDINGS_URL");
+        Said::of(script.output().unwrap())
+    };
+    let said = answer("n");
+    assert_eq!(said.code, 4, "{said:?}");
+    assert!(
+        said.out
+            .contains("This will discard 1 dead letters for good. Go on? [y/N]"),
+        "{said:?}"
+    );
+    assert!(said.out.contains("you said no; nothing was changed"), "{said:?}");
+    assert_eq!(world.ok(&["dlq", "ls"]).rows().len(), 1);
+    assert_eq!(answer("yes").code, 0);
+    assert!(world.ok(&["dlq", "ls"]).rows().is_empty());
+}

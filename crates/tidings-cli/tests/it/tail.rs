@@ -174,3 +174,26 @@ fn a_reader_that_has_seen_enough_ends_it_quietly() {
     let said = Said::of(child.wait_with_output().unwrap());
     assert_eq!((said.code, said.err.as_str()), (0, ""));
 }
+
+#[test]
+fn damage_is_told_with_its_place_and_an_exit_code_of_its_own() {
+    let world = World::new();
+    world.ok(&["publish", "orders", "message number 1", "--create", "1"]);
+    world.ok(&["publish", "orders", "message number 2"]);
+    let log = world.data().join("topics/orders/0/00000000000000000000.log");
+    let mut bytes = std::fs::read(&log).unwrap();
+    let place = bytes.windows(8).position(|window| window == b"number 1").unwrap();
+    bytes[place] ^= 1;
+    std::fs::write(&log, bytes).unwrap();
+    let said = world.say(&["tail", "orders"]);
+    said.refused(
+        6,
+        &[
+            "orders/0 is damaged at offset 0",
+            "00000000000000000000.log",
+            "checksum",
+            "restore",
+        ],
+    );
+    assert_eq!(said.err.lines().count(), 1, "{}", said.err);
+}
