@@ -3,6 +3,7 @@
 pub(crate) mod by_hand;
 pub(crate) mod engine;
 pub(crate) mod gauge;
+pub(crate) mod latency;
 pub(crate) mod log;
 pub(crate) mod process;
 pub(crate) mod raw;

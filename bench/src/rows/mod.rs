@@ -2,6 +2,7 @@
 
 mod w13;
 mod w14;
+mod w15;
 mod w17;
 mod w18;
 mod w22;
@@ -64,6 +65,11 @@ pub(crate) const ROWS: &[Row] = &[
         name: "W14",
         about: "embedded append without fsync; cold sequential read, checksums verified",
         run: w14::run,
+    },
+    Row {
+        name: "W15",
+        about: "in-process latency from the intended publish to the handler, at 1,000/s and 20,000/s",
+        run: w15::run,
     },
     Row {
         name: "W17",

@@ -24,10 +24,14 @@ pub(crate) fn run(setting: &Setting<'_>) -> Result<Vec<Line>, BenchError> {
     let records = records(BATCH);
     let rounds = setting.length.rounds();
     let raw = || raw_append(setting, &records);
+    let checked = || raw_append_checked(setting, &records);
     let log = Pairs::run(rounds, || log_append(setting, &records), raw)?;
+    let bound = Pairs::run(rounds, checked, raw)?;
+    let log_checked = Pairs::run(rounds, || log_append(setting, &records), checked)?;
     let broker = Pairs::run(rounds, || broker_append(setting, &records), raw)?;
     let mut lines = Vec::new();
     lines.extend(append_lines("log", &log));
+    lines.extend(bound_lines(&bound, &log_checked));
     lines.extend(append_lines("broker with fsync = os", &broker));
     lines.extend(read_lines(setting, &records)?);
     Ok(lines)
@@ -47,6 +51,29 @@ fn append_lines(what: &str, pairs: &Pairs) -> [Line; 2] {
     ]
 }
 
+/// How much of the distance is nobody's fault: the loop by hand with a checksum and a bound on what can be lost.
+fn bound_lines(bound: &Pairs, log: &Pairs) -> [Line; 2] {
+    let checked = "by hand with a checksum, and a sync for every 64 MiB";
+    let ratio = |pairs: &Pairs| (Unit::Ratio, pairs.ratio(Figure::PerSecond));
+    [
+        Line::new(
+            format!("bound: {checked}"),
+            "writing the same records to the page cache",
+            ratio(bound),
+            Target::None,
+        )
+        .with("bound", Unit::PerSecond, bound.ours(Figure::PerSecond))
+        .with("cpu ratio", Unit::Ratio, bound.ratio(Figure::CpuNanoseconds)),
+        Line::new(
+            format!("log, appending batches of {BATCH}"),
+            checked,
+            ratio(log),
+            Target::None,
+        )
+        .with("cpu ratio", Unit::Ratio, log.ratio(Figure::CpuNanoseconds)),
+    ]
+}
+
 fn batches(setting: &Setting<'_>) -> u64 {
     setting.length.messages(MESSAGES) / BATCH
 }
@@ -55,6 +82,12 @@ fn raw_append(setting: &Setting<'_>, records: &[Record]) -> Result<Sample, Bench
     let directory = setting.directory()?;
     let mut raw = RawLog::create(&directory.path().join("raw"))?;
     append_all(setting, || raw.append(records))
+}
+
+fn raw_append_checked(setting: &Setting<'_>, records: &[Record]) -> Result<Sample, BenchError> {
+    let directory = setting.directory()?;
+    let mut raw = RawLog::create(&directory.path().join("raw"))?;
+    append_all(setting, || raw.append_checked(records))
 }
 
 fn log_append(setting: &Setting<'_>, records: &[Record]) -> Result<Sample, BenchError> {

@@ -128,6 +128,35 @@ impl Headers {
         Ok(())
     }
 
+    /// These headers and then those, in one block that is written once and has no byte to spare.
+    ///
+    /// # Errors
+    /// [`HeadersError::TooLarge`].
+    pub(crate) fn extended(&self, added: &[(&str, &[u8])]) -> Result<Self, HeadersError> {
+        let entry = |(name, value): &(&str, &[u8])| 2 + name.len() + 4 + value.len();
+        let size = self.size() + added.iter().map(entry).sum::<usize>();
+        check_size(size, MAX_HEADER_BYTES)?;
+        let mut writer = HeaderWriter::with_capacity(size);
+        writer.block.extend_from_slice(&self.block);
+        for (name, value) in added {
+            writer = writer.append(name, value);
+        }
+        writer.finish()
+    }
+
+    /// These headers and then those of a whole block.
+    ///
+    /// # Errors
+    /// [`HeadersError::TooLarge`].
+    pub(crate) fn followed_by(&self, block: &[u8]) -> Result<Self, HeadersError> {
+        let size = self.size() + block.len();
+        check_size(size, MAX_HEADER_BYTES)?;
+        let mut whole = Vec::with_capacity(size);
+        whole.extend_from_slice(&self.block);
+        whole.extend_from_slice(block);
+        Ok(Self { block: whole.into() })
+    }
+
     /// Keeps only the headers that the predicate accepts.
     pub fn retain(&mut self, keep: impl Fn(&str) -> bool) {
         if self.iter().all(|(name, _)| keep(name)) {

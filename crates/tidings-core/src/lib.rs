@@ -29,10 +29,12 @@ mod partition;
 mod policy;
 mod producer;
 mod publisher;
+mod receipts;
 mod records;
 mod retry;
 mod sink;
 mod source;
+mod stamped;
 mod subscription;
 mod trace;
 
@@ -70,6 +72,7 @@ pub use producer::{
     ErasedStream, EventStream, Job, OpenStream, PollJob, Producer, Production, every, from_stream,
 };
 pub use publisher::{Publication, Publisher, Route, Routes};
+pub use receipts::ReceiptGroup;
 pub use records::{Epoch, LaneId, Record, RecordBatch, Span};
 pub use retry::{Backoff, Classifier, MAX_BACKOFF, Retry, RetryBudget};
 pub use sink::{Outgoing, PublishError, Receipt, ReceiptSender, Sink};

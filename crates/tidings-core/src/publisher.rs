@@ -4,13 +4,14 @@ use crate::clock::Clock;
 use crate::codec::{Codec, Encode};
 use crate::delivery::Delivery;
 use crate::event::Event;
-use crate::headers::{HeaderWriter, Headers};
+use crate::headers::{HeaderWriter, Headers, HeadersError};
 use crate::message::{Message, Position, Timestamp};
 use crate::names;
 use crate::outcome::Output;
 use crate::sink::{Outgoing, PublishError, Receipt, Sink};
+use crate::stamped;
 use crate::trace::TraceParent;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,7 +28,8 @@ pub struct Route {
 /// The channels of an app and where they lead.
 #[derive(Debug, Default)]
 pub struct Routes {
-    by_channel: HashMap<String, Route>,
+    /// An app has a handful of channels with short names: comparing a few of them costs less than one keyed hash.
+    by_channel: BTreeMap<String, Route>,
 }
 
 impl Routes {
@@ -41,14 +43,12 @@ impl Routes {
     /// # Errors
     /// [`PublishError::UnknownChannel`] with the channels that there are.
     pub fn get(&self, channel: &str) -> Result<&Route, PublishError> {
-        self.by_channel.get(channel).ok_or_else(|| {
-            let mut known: Vec<_> = self.by_channel.keys().cloned().collect();
-            known.sort();
-            PublishError::UnknownChannel {
+        self.by_channel
+            .get(channel)
+            .ok_or_else(|| PublishError::UnknownChannel {
                 channel: channel.to_owned(),
-                known,
-            }
-        })
+                known: self.by_channel.keys().cloned().collect(),
+            })
     }
 
     /// Every sink once.
@@ -241,41 +241,110 @@ impl Publisher {
         &self.routes
     }
 
-    /// Gives a message what every message carries, and takes from it what only the engine may write. One allocation:
-    /// the new header block.
+    /// Gives a message what every message carries, and takes from it what only the engine may write. The header block
+    /// is read once and written once, at its final size: one allocation.
     fn stamp(&self, mut message: Message) -> Result<Message, PublishError> {
-        message.headers_mut().retain(|name| !names::is_control(name));
+        if Own::of(message.headers()).has_control {
+            message.headers_mut().retain(|name| !names::is_control(name));
+        }
         let now = self.clock.now();
+        let own = Own::of(message.headers());
         let cause = self.cause.as_deref();
-        let own = message.headers().view();
-        let lacks = |name| own.find_value(name).is_none();
-        let mut made = [0; uuid::fmt::Hyphenated::LENGTH];
-        let id = own
-            .find_str(names::MESSAGE_ID)
-            .unwrap_or_else(|| new_message_id(now).encode_lower(&mut made));
-        let mut writer = HeaderWriter::from_headers(message.headers());
-        if lacks(names::MESSAGE_ID) {
-            writer = writer.append(names::MESSAGE_ID, id);
-        }
-        if lacks(names::CORRELATION_ID) {
-            let correlation = cause.and_then(|cause| cause.correlation_id.as_deref());
-            writer = writer.append(names::CORRELATION_ID, correlation.unwrap_or(id));
-        }
-        let causation = cause.and_then(|cause| cause.causation_id.as_deref());
-        if let Some(causation) = causation.filter(|_| lacks(names::CAUSATION_ID)) {
-            writer = writer.append(names::CAUSATION_ID, causation);
-        }
-        if lacks(names::TRACEPARENT) {
-            let trace = TraceParent::next(cause.and_then(|cause| cause.trace));
-            writer = writer.append(names::TRACEPARENT, trace.encode());
-            let state = cause.and_then(|cause| cause.tracestate.as_deref());
-            if let Some(state) = state.filter(|_| lacks(names::TRACESTATE)) {
-                writer = writer.append(names::TRACESTATE, state);
-            }
-        }
-        let headers = writer.finish()?;
+        let headers = match cause {
+            None if own.lacks_all() => stamped::begin(message.headers(), now)?,
+            _ => extend(message.headers(), &own, cause, now)?,
+        };
         let timestamp = message.timestamp().unwrap_or(now);
         Ok(message.with_headers(headers).with_timestamp(timestamp))
+    }
+}
+
+/// Adds what is missing, whatever is there already.
+fn extend(
+    headers: &Headers,
+    own: &Own<'_>,
+    cause: Option<&Cause>,
+    now: Timestamp,
+) -> Result<Headers, HeadersError> {
+    let mut random = fastrand::Rng::new();
+    let mut made = [0; stamped::ID_LENGTH];
+    // An id that is no text is kept, but nothing can refer to it.
+    let id = own.id.and_then(|id| std::str::from_utf8(id).ok());
+    let id = id.unwrap_or_else(|| stamped::new_message_id(now, &mut random).encode_lower(&mut made));
+    let trace: [u8; TraceParent::LENGTH];
+    let mut added = Added::default();
+    if own.id.is_none() {
+        added.add(names::MESSAGE_ID, id.as_bytes());
+    }
+    if !own.has_correlation {
+        let correlation = cause.and_then(|cause| cause.correlation_id.as_deref());
+        added.add(names::CORRELATION_ID, correlation.unwrap_or(id).as_bytes());
+    }
+    let causation = cause.and_then(|cause| cause.causation_id.as_deref());
+    if let Some(causation) = causation.filter(|_| !own.has_causation) {
+        added.add(names::CAUSATION_ID, causation.as_bytes());
+    }
+    if !own.has_trace {
+        trace = TraceParent::next(cause.and_then(|cause| cause.trace), &mut random).encode();
+        added.add(names::TRACEPARENT, &trace);
+        let state = cause.and_then(|cause| cause.tracestate.as_deref());
+        if let Some(state) = state.filter(|_| !own.has_state) {
+            added.add(names::TRACESTATE, state.as_bytes());
+        }
+    }
+    headers.extended(added.all())
+}
+
+/// What a message carries already, found out in one reading of its headers.
+#[derive(Default)]
+struct Own<'a> {
+    id: Option<&'a [u8]>,
+    has_correlation: bool,
+    has_causation: bool,
+    has_trace: bool,
+    has_state: bool,
+    has_control: bool,
+}
+
+impl<'a> Own<'a> {
+    /// Whether it is a message that begins something.
+    fn lacks_all(&self) -> bool {
+        self.id.is_none() && !self.has_correlation && !self.has_trace
+    }
+
+    fn of(headers: &'a Headers) -> Self {
+        let mut own = Self::default();
+        for (name, value) in headers {
+            match name {
+                names::MESSAGE_ID => own.id = own.id.or(Some(value)),
+                names::CORRELATION_ID => own.has_correlation = true,
+                names::CAUSATION_ID => own.has_causation = true,
+                names::TRACEPARENT => own.has_trace = true,
+                names::TRACESTATE => own.has_state = true,
+                other => own.has_control |= names::is_control(other),
+            }
+        }
+        own
+    }
+}
+
+/// The headers that a message lacks, in the order in which they are written.
+#[derive(Default)]
+struct Added<'a> {
+    all: [(&'static str, &'a [u8]); 5],
+    count: usize,
+}
+
+impl<'a> Added<'a> {
+    fn add(&mut self, name: &'static str, value: &'a [u8]) {
+        if let Some(place) = self.all.get_mut(self.count) {
+            *place = (name, value);
+            self.count += 1;
+        }
+    }
+
+    fn all(&self) -> &[(&'static str, &'a [u8])] {
+        self.all.get(..self.count).unwrap_or_default()
     }
 }
 
@@ -412,14 +481,4 @@ where
     Ok(Message::new(payload)
         .with_optional_key(key.or_else(|| event.key()))
         .with_headers(headers))
-}
-
-/// A UUID of version 7 (RFC 9562): sorted by time, 74 random bits.
-fn new_message_id(now: Timestamp) -> uuid::fmt::Hyphenated {
-    let mut random = [0; 10];
-    fastrand::fill(&mut random);
-    let millis = u64::try_from(now.as_millis()).unwrap_or(0);
-    uuid::Builder::from_unix_timestamp_millis(millis, &random)
-        .into_uuid()
-        .hyphenated()
 }

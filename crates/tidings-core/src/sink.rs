@@ -4,6 +4,7 @@ use crate::BoxFuture;
 use crate::codec::CodecError;
 use crate::headers::HeadersError;
 use crate::message::{Message, Position, Timestamp};
+use crate::receipts::Member;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -162,6 +163,7 @@ pub struct Receipt {
 enum State {
     Ready(Option<Result<Position, PublishError>>),
     Waiting(oneshot::Receiver<Result<Position, PublishError>>),
+    Member(Member),
     Boxed(BoxFuture<'static, Result<Position, PublishError>>),
 }
 
@@ -203,6 +205,13 @@ impl Receipt {
         )
     }
 
+    /// One of several that are answered together.
+    pub(crate) fn member(member: Member) -> Self {
+        Self {
+            state: State::Member(member),
+        }
+    }
+
     /// A publish that a future completes.
     pub fn boxed(future: impl Future<Output = Result<Position, PublishError>> + Send + 'static) -> Self {
         Self {
@@ -215,7 +224,7 @@ impl fmt::Debug for Receipt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = match &self.state {
             State::Ready(_) => "ready",
-            State::Waiting(_) | State::Boxed(_) => "under way",
+            State::Waiting(_) | State::Member(_) | State::Boxed(_) => "under way",
         };
         write!(f, "Receipt({state})")
     }
@@ -231,6 +240,7 @@ impl Future for Receipt {
             State::Waiting(receiver) => Pin::new(receiver)
                 .poll(context)
                 .map(|sent| sent.unwrap_or(Err(PublishError::Closed))),
+            State::Member(member) => member.poll(context),
             State::Boxed(future) => future.as_mut().poll(context),
         }
     }

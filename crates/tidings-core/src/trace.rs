@@ -9,6 +9,9 @@ pub(crate) struct TraceParent {
 }
 
 impl TraceParent {
+    /// Bytes of the header.
+    pub(crate) const LENGTH: usize = 55;
+
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let mut parts = text.split('-');
         let (version, trace, span, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
@@ -25,11 +28,12 @@ impl TraceParent {
     }
 
     /// A new span in the cause's trace, or in a new one.
-    pub(crate) fn next(cause: Option<Self>) -> Self {
-        let span = fastrand::u64(1..);
+    pub(crate) fn next(cause: Option<Self>, random: &mut fastrand::Rng) -> Self {
+        // Any number but 0. A range would cost a division, of 128 bits even.
+        let span = random.u64(..).max(1);
         cause.map_or_else(
             || Self {
-                trace: fastrand::u128(1..),
+                trace: random.u128(..).max(1),
                 span,
                 flags: 0,
             },
@@ -40,25 +44,22 @@ impl TraceParent {
 
 impl TraceParent {
     /// `00-` trace `-` span `-` flags, in lower-case hexadecimal.
-    pub(crate) fn encode(self) -> [u8; 55] {
-        let mut text = [b'-'; 55];
-        hexadecimal(&mut text[..2], 0);
-        hexadecimal(&mut text[3..35], self.trace);
-        hexadecimal(&mut text[36..52], self.span.into());
-        hexadecimal(&mut text[53..], self.flags.into());
+    pub(crate) fn encode(self) -> [u8; Self::LENGTH] {
+        let mut text = [b'-'; Self::LENGTH];
+        hexadecimal(&mut text[..2], &[0]);
+        hexadecimal(&mut text[3..35], &self.trace.to_be_bytes());
+        hexadecimal(&mut text[36..52], &self.span.to_be_bytes());
+        hexadecimal(&mut text[53..], &[self.flags]);
         text
     }
 }
 
-/// Writes the lowest digits of a number, as many as there is room for.
-fn hexadecimal(text: &mut [u8], number: u128) {
-    for (place, digit) in text.iter_mut().rev().enumerate() {
-        let nibble = (number >> (4 * place)) as u8 & 15;
-        *digit = if nibble < 10 {
-            b'0' + nibble
-        } else {
-            b'a' + nibble - 10
-        };
+/// Writes two digits for each byte.
+fn hexadecimal(text: &mut [u8], bytes: &[u8]) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    for (digits, byte) in text.chunks_exact_mut(2).zip(bytes) {
+        digits[0] = DIGITS[usize::from(byte >> 4)];
+        digits[1] = DIGITS[usize::from(byte & 15)];
     }
 }
 
@@ -71,7 +72,7 @@ mod tests {
         let text = "00-0af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7-01";
         let trace = TraceParent::parse(text).unwrap();
         assert_eq!(trace.encode().as_slice(), text.as_bytes());
-        let next = TraceParent::next(Some(trace));
+        let next = TraceParent::next(Some(trace), &mut fastrand::Rng::new());
         assert_eq!((next.trace, next.flags), (trace.trace, trace.flags));
         assert_ne!(next.span, trace.span);
         for malformed in [

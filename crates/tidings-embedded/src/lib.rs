@@ -59,6 +59,7 @@ mod compaction;
 mod deaths;
 mod delayed;
 mod directory;
+mod frames;
 mod group;
 mod guard;
 mod health;

@@ -4,10 +4,11 @@ use crate::lock::lock;
 use crate::queue::Queue;
 use crate::shared::Shared;
 use crate::signal::Signal;
+use crossbeam_utils::CachePadded;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
-use tidings_core::{PublishError, SourceError};
+use tidings_core::{Position, PublishError, SourceError};
 use tidings_log::{FileEntry, LogError, PartitionLog};
 
 /// A partition of a destination. Its log is opened when it is first needed, so that thousands of idle ones cost
@@ -16,7 +17,9 @@ use tidings_log::{FileEntry, LogError, PartitionLog};
 pub(crate) struct Partition {
     pub(crate) topic: Arc<str>,
     pub(crate) index: u32,
-    pub(crate) queue: Mutex<Queue>,
+    /// On a cache line of its own, as is `readers`: both change with every message that is published, while whoever
+    /// reads looks at the rest.
+    pub(crate) queue: CachePadded<Mutex<Queue>>,
     /// In a box: of ten thousand destinations most partitions are never opened.
     log: OnceLock<Box<PartitionLog>>,
     opening: Mutex<()>,
@@ -29,7 +32,7 @@ pub(crate) struct Partition {
     faulty: AtomicBool,
     /// It was looked at while it was closed, and has one segment at the most.
     single: AtomicBool,
-    readers: Mutex<Vec<Arc<Signal>>>,
+    readers: CachePadded<Mutex<Vec<Arc<Signal>>>>,
 }
 
 impl Partition {
@@ -37,7 +40,7 @@ impl Partition {
         Self {
             topic,
             index,
-            queue: Mutex::default(),
+            queue: CachePadded::default(),
             log: OnceLock::new(),
             opening: Mutex::default(),
             damaged: OnceLock::new(),
@@ -45,13 +48,18 @@ impl Partition {
             unsynced: AtomicBool::new(false),
             faulty: AtomicBool::new(false),
             single: AtomicBool::new(false),
-            readers: Mutex::default(),
+            readers: CachePadded::default(),
         }
     }
 
     /// How errors and health name it.
     pub(crate) fn place(&self) -> String {
         format!("{}/{}", self.topic, self.index)
+    }
+
+    /// What a receipt says.
+    pub(crate) fn position(&self, offset: u64) -> Position {
+        Position::new(self.topic.clone(), self.index, offset)
     }
 
     /// The log if it is open.

@@ -1,10 +1,12 @@
 //! What waits to be written to one partition: [`Queue`].
 
+use crate::frames::{self, Frames};
 use crate::lock::lock;
 use crate::partition::Partition;
 use std::collections::VecDeque;
 use std::sync::Arc;
-use tidings_core::{Message, Position, PublishError, Receipt, ReceiptSender};
+use tidings_core::{Message, Position, PublishError, Receipt, ReceiptGroup};
+use tidings_log::{FrameBuilder, LogError};
 use tokio::sync::oneshot;
 
 /// Messages in the order in which they were published. Only one thread writes a partition: whoever finds `writing`
@@ -25,58 +27,98 @@ struct Item {
 
 #[derive(Debug)]
 enum Content {
-    Message(Waiting),
+    Packed(Packed),
+    Single(Waiting),
     /// Everything before was written.
     Flushed(oneshot::Sender<()>),
     /// Its receipt was dropped while there was no room.
     Withdrawn,
 }
 
-/// A message that waits.
+/// Messages that stand in their frame already, as they will stand in the file: whoever published them has copied
+/// them while they were in its processor's cache, and the writer has nothing left to do but to write.
+#[derive(Debug)]
+pub(crate) struct Packed {
+    pub(crate) frame: FrameBuilder,
+    /// One answer for all.
+    pub(crate) receipts: ReceiptGroup,
+    /// How much of the limit they take.
+    pub(crate) bytes: usize,
+}
+
+/// A message beyond the limit. It belongs to its receipt as long as nobody has taken it.
 #[derive(Debug)]
 pub(crate) struct Waiting {
     pub(crate) message: Message,
     pub(crate) timestamp_ms: i64,
-    /// How much of the limit it takes; zero for one beyond the limit, which its receipt accounts for.
-    pub(crate) bytes: usize,
-    answer: Answer,
-}
-
-#[derive(Debug)]
-enum Answer {
-    Receipt(ReceiptSender),
-    Withdrawable(oneshot::Sender<Result<Position, PublishError>>),
+    answer: oneshot::Sender<Result<Position, PublishError>>,
 }
 
 impl Waiting {
     /// Tells the receipt.
     pub(crate) fn resolve(self, result: Result<Position, PublishError>) {
-        match self.answer {
-            Answer::Receipt(sender) => sender.resolve(result),
-            // Nobody may be waiting any more.
-            Answer::Withdrawable(sender) => drop(sender.send(result)),
-        }
+        // Nobody may be waiting any more.
+        let _ = self.answer.send(result);
     }
 }
 
-/// What a writer takes at once.
+/// What is written at once.
+#[derive(Debug)]
+pub(crate) enum Taken {
+    Packed(Packed),
+    Single(Waiting),
+}
+
+/// What a writer takes along.
 #[derive(Debug, Default)]
-pub(crate) struct Taken {
-    pub(crate) messages: Vec<Waiting>,
+pub(crate) struct Batch {
+    pub(crate) taken: Vec<Taken>,
     pub(crate) flushed: Vec<oneshot::Sender<()>>,
 }
 
 impl Queue {
     /// Leaves a message for whoever writes. Its memory counts as pending until it is written.
-    pub(crate) fn push(&mut self, message: Message, timestamp_ms: i64, bytes: usize) -> Receipt {
-        let (sender, receipt) = Receipt::pair();
-        self.add(Content::Message(Waiting {
-            message,
-            timestamp_ms,
-            bytes,
-            answer: Answer::Receipt(sender),
+    pub(crate) fn push(
+        &mut self,
+        partition: &Partition,
+        frames: &Frames,
+        (timestamp_ms, message): (i64, &Message),
+        bytes: usize,
+    ) -> Receipt {
+        let packed = match self.open(message) {
+            Some(open) => open,
+            None => self.begin(partition, frames),
+        };
+        // Also when it is refused: then it goes with the frame.
+        packed.bytes += bytes;
+        match frames::push(&mut packed.frame, timestamp_ms, message) {
+            Ok(()) => packed.receipts.receipt(),
+            Err(error) => Receipt::failed(too_large(partition, &error)),
+        }
+    }
+
+    /// The frame that the message can still go into, if nothing came after it.
+    fn open(&mut self, message: &Message) -> Option<&mut Packed> {
+        match &mut self.items.back_mut()?.content {
+            Content::Packed(packed) if frames::has_room(&packed.frame, message) => Some(packed),
+            _ => None,
+        }
+    }
+
+    fn begin(&mut self, partition: &Partition, frames: &Frames) -> &mut Packed {
+        let place = self.items.len();
+        self.add(Content::Packed(Packed {
+            frame: frames.take(),
+            receipts: ReceiptGroup::new(partition.topic.clone(), partition.index),
+            bytes: 0,
         }));
-        receipt
+        match self.items.get_mut(place) {
+            Some(Item {
+                content: Content::Packed(packed),
+                ..
+            }) => packed,
+            _ => unreachable!("it was put there a moment ago"),
+        }
     }
 
     /// Leaves a message for which there is no room. It keeps its place, but belongs to its receipt: when the receipt
@@ -88,12 +130,11 @@ impl Queue {
         message: Message,
         timestamp_ms: i64,
     ) -> Receipt {
-        let (sender, receiver) = oneshot::channel();
-        let ticket = self.add(Content::Message(Waiting {
+        let (answer, receiver) = oneshot::channel();
+        let ticket = self.add(Content::Single(Waiting {
             message,
             timestamp_ms,
-            bytes: 0,
-            answer: Answer::Withdrawable(sender),
+            answer,
         }));
         let place = Place {
             partition: partition.clone(),
@@ -126,19 +167,20 @@ impl Queue {
     }
 
     /// Takes everything.
-    pub(crate) fn take(&mut self) -> Taken {
-        let mut taken = Taken::default();
-        taken.messages.reserve(self.items.len());
+    pub(crate) fn take(&mut self) -> Batch {
+        let mut batch = Batch::default();
+        batch.taken.reserve(self.items.len());
         for item in self.items.drain(..) {
             match item.content {
-                Content::Message(message) => taken.messages.push(message),
-                Content::Flushed(sender) => taken.flushed.push(sender),
+                Content::Packed(packed) => batch.taken.push(Taken::Packed(packed)),
+                Content::Single(waiting) => batch.taken.push(Taken::Single(waiting)),
+                Content::Flushed(sender) => batch.flushed.push(sender),
                 Content::Withdrawn => {}
             }
         }
         // A burst must not keep its memory for ever.
         self.items.shrink_to(64);
-        taken
+        batch
     }
 
     fn withdraw(&mut self, ticket: u64) {
@@ -147,6 +189,14 @@ impl Queue {
         {
             item.content = Content::Withdrawn;
         }
+    }
+}
+
+/// A message beyond what any frame takes; such are refused before they come here.
+fn too_large(partition: &Partition, error: &LogError) -> PublishError {
+    PublishError::Unavailable {
+        destination: partition.topic.clone(),
+        reason: error.to_string(),
     }
 }
 
@@ -167,25 +217,49 @@ impl Drop for Place {
 mod tests {
     use super::*;
 
+    fn payload_sizes(batch: &Batch) -> Vec<usize> {
+        let sizes = batch.taken.iter().map(|taken| match taken {
+            Taken::Packed(packed) => packed.frame.len(),
+            Taken::Single(waiting) => waiting.message.size(),
+        });
+        sizes.collect()
+    }
+
     #[test]
     fn a_message_beyond_the_limit_goes_with_its_receipt_and_keeps_its_place_otherwise() {
         let partition = Arc::new(Partition::new("orders".into(), 0));
+        let frames = Frames::default();
+        let third = Message::new("third");
         let (first, second, third) = {
             let mut queue = lock(&partition.queue);
             (
                 queue.push_beyond(&partition, Message::new("first"), 0),
                 queue.push_beyond(&partition, Message::new("second"), 0),
-                queue.push(Message::new("third"), 0, 5),
+                queue.push(&partition, &frames, (0, &third), 5),
             )
         };
         drop(second);
-        let taken = lock(&partition.queue).take();
-        let payloads: Vec<_> = taken
-            .messages
-            .iter()
-            .filter_map(|one| one.message.payload())
-            .collect();
-        assert_eq!(payloads, ["first", "third"]);
+        let batch = lock(&partition.queue).take();
+        assert_eq!(
+            payload_sizes(&batch),
+            [5, 1],
+            "the first alone, and a frame of one"
+        );
         drop((first, third));
+    }
+
+    #[test]
+    fn messages_share_a_frame_until_it_is_full_or_something_comes_between() {
+        let partition = Arc::new(Partition::new("orders".into(), 0));
+        let frames = Frames::default();
+        let (small, large) = (Message::new("small"), Message::new(vec![0; frames::FRAME_BYTES]));
+        let mut queue = lock(&partition.queue);
+        let push = |queue: &mut Queue, message| drop(queue.push(&partition, &frames, (0, message), 1));
+        for message in [&small, &small, &large, &small] {
+            push(&mut queue, message);
+        }
+        let _flushed = queue.push_flush();
+        push(&mut queue, &small);
+        assert_eq!(payload_sizes(&queue.take()), [2, 1, 1, 1]);
     }
 }

@@ -4,6 +4,7 @@ use crate::compaction::Compactor;
 use crate::delayed::Delayed;
 use crate::directory;
 use crate::directory::DirectoryLock;
+use crate::frames::Frames;
 use crate::group::Groups;
 use crate::health::Health;
 use crate::keeper::Keeper;
@@ -32,6 +33,21 @@ const WAITING_BYTES: usize = 128;
 /// What a frame has beside its largest message: headers, lengths, checksums.
 const FRAME_RESERVE: usize = MAX_HEADER_BYTES + CONTROL_HEADER_RESERVE + 1024;
 
+/// Whether so many bytes may wait.
+#[derive(Debug, Clone, Copy)]
+enum Room {
+    Taken,
+    None,
+}
+
+/// Whether what is larger than the limit may wait.
+#[derive(Debug, Clone, Copy)]
+enum Oversized {
+    /// If nothing else does: a message must get through however large it is.
+    Alone,
+    Never,
+}
+
 /// One open broker.
 #[derive(Debug)]
 pub(crate) struct Shared {
@@ -50,6 +66,8 @@ pub(crate) struct Shared {
     pub(crate) committers: Committers,
     pub(crate) syncer: Syncer,
     pub(crate) health: Health,
+    /// Empty ones, for whoever packs messages.
+    pub(crate) frames: Frames,
     /// Bytes that wait to be written.
     pub(crate) pending_bytes: AtomicUsize,
     /// How many have opened it and not closed it; more than one for a broker in memory that has a name.
@@ -124,6 +142,7 @@ impl Shared {
             committers: Committers::default(),
             syncer: Syncer::default(),
             health: Health::default(),
+            frames: Frames::default(),
             pending_bytes: AtomicUsize::new(0),
             openers: AtomicUsize::new(0),
             knows_groups: AtomicBool::new(false),
@@ -288,17 +307,45 @@ impl Shared {
         &self,
         queue: &mut Queue,
         partition: &Arc<Partition>,
-        message: Message,
         timestamp_ms: i64,
+        message: Message,
     ) -> Receipt {
         let bytes = message.size() + WAITING_BYTES;
-        let before = self.pending_bytes.fetch_add(bytes, Ordering::AcqRel);
-        // A message that is alone is taken however large it is.
-        if before > 0 && before.saturating_add(bytes) > self.options.max_pending_bytes {
-            self.pending_bytes.fetch_sub(bytes, Ordering::AcqRel);
-            return queue.push_beyond(partition, message, timestamp_ms);
+        match self.take_room(bytes, Oversized::Alone) {
+            Room::Taken => queue.push(partition, &self.frames, (timestamp_ms, &message), bytes),
+            Room::None => queue.push_beyond(partition, message, timestamp_ms),
         }
-        queue.push(message, timestamp_ms, bytes)
+    }
+
+    /// The same for several. `done` gets each one's place among them, and its receipt.
+    pub(crate) fn enqueue_all(
+        &self,
+        queue: &mut Queue,
+        partition: &Arc<Partition>,
+        messages: &[(i64, Message)],
+        mut done: impl FnMut(usize, Receipt),
+    ) {
+        let bytes = |message: &Message| message.size() + WAITING_BYTES;
+        let all = messages.iter().map(|(_, message)| bytes(message)).sum();
+        let room = self.take_room(all, Oversized::Never);
+        for (place, (timestamp_ms, message)) in messages.iter().enumerate() {
+            let receipt = match room {
+                Room::Taken => queue.push(partition, &self.frames, (*timestamp_ms, message), bytes(message)),
+                // One by one as far as they go.
+                Room::None => self.enqueue(queue, partition, *timestamp_ms, message.clone()),
+            };
+            done(place, receipt);
+        }
+    }
+
+    fn take_room(&self, bytes: usize, oversized: Oversized) -> Room {
+        let before = self.pending_bytes.fetch_add(bytes, Ordering::AcqRel);
+        let is_alone = before == 0 && matches!(oversized, Oversized::Alone);
+        if !is_alone && before.saturating_add(bytes) > self.options.max_pending_bytes {
+            self.pending_bytes.fetch_sub(bytes, Ordering::AcqRel);
+            return Room::None;
+        }
+        Room::Taken
     }
 
     /// Appends a delayed message that is due.

@@ -22,9 +22,8 @@ pub(crate) struct EmbeddedSink {
     pub(crate) handle: Arc<Handle>,
 }
 
-/// Where a message goes and when it says it was published.
+/// Where within a topic a message goes, and when.
 struct Routed {
-    topic: Arc<Topic>,
     partition: u32,
     message: Message,
     due: Option<Timestamp>,
@@ -56,11 +55,12 @@ impl EmbeddedSink {
         Ok(())
     }
 
-    /// The partition: as asked for, by key, or `free` for one without a key.
+    /// The partition: as asked for, by key, or `free` for one without a key. `topic` is the one of the last message,
+    /// and afterwards the one of this: messages of one call mostly go to the same.
     fn route(
         &self,
         outgoing: Outgoing,
-        known: Option<&Arc<Topic>>,
+        topic: &mut Option<Arc<Topic>>,
         free: impl FnOnce(&Topic) -> u32,
     ) -> Result<Routed, PublishError> {
         let Outgoing {
@@ -69,8 +69,10 @@ impl EmbeddedSink {
             message,
             due,
         } = outgoing;
-        let known = known.filter(|topic| topic.name == destination).cloned();
-        let Some(topic) = known.or_else(|| self.shared().topic(&destination)) else {
+        if topic.as_ref().is_none_or(|topic| topic.name != destination) {
+            *topic = self.shared().topic(&destination);
+        }
+        let Some(topic) = topic else {
             return Err(PublishError::UnknownDestination { destination });
         };
         check_size(&message, &topic.name, self.shared().options.max_message_bytes)?;
@@ -84,11 +86,10 @@ impl EmbeddedSink {
             }
             (Some(partition), _) => partition,
             (None, Some(key)) => topic.of_key(key),
-            (None, None) => free(&topic),
+            (None, None) => free(topic),
         };
         let due = due.filter(|due| *due > self.shared().clock().now());
         Ok(Routed {
-            topic,
             partition,
             message,
             due,
@@ -96,28 +97,24 @@ impl EmbeddedSink {
     }
 
     /// Puts a message aside until it is due.
-    fn delay(&self, routed: Routed, due: Timestamp) -> Receipt {
+    fn delay(&self, topic: &Topic, routed: Routed, due: Timestamp) -> Receipt {
         let timestamp = self.timestamp(&routed.message);
-        let bytes = delayed::encode(&routed.topic.name, routed.partition, timestamp, &routed.message);
+        let bytes = delayed::encode(&topic.name, routed.partition, timestamp, &routed.message);
         let shared = self.shared();
         shared
             .keeper
-            .put(shared, routed.topic.name.clone(), routed.partition, due, bytes)
+            .put(shared, topic.name.clone(), routed.partition, due, bytes)
     }
 
     fn timestamp(&self, message: &Message) -> Timestamp {
         message.timestamp().unwrap_or_else(|| self.shared().clock().now())
     }
 
-    fn publish_routed(&self, routed: Result<Routed, PublishError>) -> Receipt {
-        let routed = match routed {
-            Ok(routed) => routed,
-            Err(error) => return Receipt::failed(error),
-        };
+    fn publish_routed(&self, topic: &Topic, routed: Routed) -> Receipt {
         if let Some(due) = routed.due {
-            return self.delay(routed, due);
+            return self.delay(topic, routed, due);
         }
-        let Some(partition) = routed.topic.partition(routed.partition) else {
+        let Some(partition) = topic.partition(routed.partition) else {
             return Receipt::failed(PublishError::Closed);
         };
         let timestamp = self.timestamp(&routed.message);
@@ -130,60 +127,47 @@ impl Sink for EmbeddedSink {
         if let Err(error) = self.check_open() {
             return Receipt::failed(error);
         }
-        self.publish_routed(self.route(outgoing, None, Topic::in_turn))
+        let mut topic = None;
+        let routed = self.route(outgoing, &mut topic, Topic::in_turn);
+        match (routed, &topic) {
+            (Ok(routed), Some(topic)) => self.publish_routed(topic, routed),
+            (Ok(_), None) => Receipt::failed(PublishError::Closed),
+            (Err(error), _) => Receipt::failed(error),
+        }
     }
 
     fn publish_all(&self, outgoing: Vec<Outgoing>) -> Vec<Receipt> {
         if let Err(error) = self.check_open() {
             return outgoing.iter().map(|_| Receipt::failed(error.clone())).collect();
         }
-        let mut receipts: Vec<Option<Receipt>> = Vec::with_capacity(outgoing.len());
-        receipts.resize_with(outgoing.len(), || None);
+        let mut receipts = Receipts::new(outgoing.len());
         let mut runs = Runs::new(outgoing.len());
         let mut free = Free::default();
-        let mut known: Option<Arc<Topic>> = None;
+        let mut topic: Option<Arc<Topic>> = None;
         let mut now = None;
-        for (place, (outgoing, receipt)) in outgoing.into_iter().zip(&mut receipts).enumerate() {
-            match self.route(outgoing, known.as_ref(), |topic| free.next(topic)) {
-                Ok(routed) if routed.due.is_none() => {
+        for (place, outgoing) in outgoing.into_iter().enumerate() {
+            let routed = self.route(outgoing, &mut topic, |topic| free.next(topic));
+            match (routed, &topic) {
+                (Ok(routed), Some(topic)) if routed.due.is_none() => {
                     let clock = || self.shared().clock().now();
-                    let time = routed
-                        .message
-                        .timestamp()
-                        .unwrap_or_else(|| *now.get_or_insert_with(clock));
-                    runs.add(
-                        &routed.topic,
-                        routed.partition,
-                        place,
-                        (time.as_millis(), routed.message),
-                    );
-                    if known
-                        .as_ref()
-                        .is_none_or(|known| !Arc::ptr_eq(known, &routed.topic))
-                    {
-                        known = Some(routed.topic);
-                    }
+                    let own = routed.message.timestamp();
+                    let time = own.unwrap_or_else(|| *now.get_or_insert_with(clock));
+                    let message = (time.as_millis(), routed.message);
+                    runs.add(topic, routed.partition, place, message);
                 }
-                other => *receipt = Some(self.publish_routed(other)),
+                (Ok(routed), Some(topic)) => receipts.put(place, self.publish_routed(topic, routed)),
+                (Ok(_), None) => receipts.put(place, Receipt::failed(PublishError::Closed)),
+                (Err(error), _) => receipts.put(place, Receipt::failed(error)),
             }
         }
         for run in runs.all {
-            let Run {
-                partition,
-                places,
-                messages,
-            } = run;
-            writing::publish_run(self.shared(), &partition, messages, |nth, receipt| {
-                if let Some(slot) = places.get(nth).and_then(|place| receipts.get_mut(*place)) {
-                    *slot = Some(receipt);
+            writing::publish_run(self.shared(), &run.partition, &run.messages, |nth, receipt| {
+                if let Some(place) = run.places.get(nth) {
+                    receipts.put(*place, receipt);
                 }
             });
         }
-        let unanswered = || Receipt::failed(PublishError::Closed);
-        receipts
-            .into_iter()
-            .map(|receipt| receipt.unwrap_or_else(unanswered))
-            .collect()
+        receipts.finish()
     }
 
     fn flush(&self) -> BoxFuture<'static, Result<(), PublishError>> {
@@ -255,6 +239,47 @@ fn check_size(message: &Message, destination: &Arc<str>, limit: usize) -> Result
         return Err(refused(size - control, limit));
     }
     Ok(())
+}
+
+/// The receipts of one call, in the order of its messages. They come in that order when all go to one partition, and
+/// are moved once then.
+struct Receipts {
+    in_order: Vec<Receipt>,
+    /// Once one came before its turn: by their place.
+    others: Vec<Option<Receipt>>,
+    messages: usize,
+}
+
+impl Receipts {
+    fn new(messages: usize) -> Self {
+        Self {
+            in_order: Vec::with_capacity(messages),
+            others: Vec::new(),
+            messages,
+        }
+    }
+
+    fn put(&mut self, place: usize, receipt: Receipt) {
+        if self.others.is_empty() {
+            if place == self.in_order.len() {
+                return self.in_order.push(receipt);
+            }
+            self.others.resize_with(self.messages, || None);
+        }
+        if let Some(empty) = self.others.get_mut(place) {
+            *empty = Some(receipt);
+        }
+    }
+
+    /// A message that nobody answered for was not published.
+    fn finish(self) -> Vec<Receipt> {
+        let mut all = self.in_order;
+        let unanswered = || Receipt::failed(PublishError::Closed);
+        let others = self.others.into_iter().skip(all.len());
+        all.extend(others.map(|receipt| receipt.unwrap_or_else(unanswered)));
+        all.resize_with(self.messages, unanswered);
+        all
+    }
 }
 
 /// So many partitions are looked through one by one, which is faster than a hash.

@@ -62,7 +62,11 @@ impl Topic {
 
     /// The partition of a key.
     pub(crate) fn of_key(&self, key: &[u8]) -> u32 {
-        partition_for_key(key, self.count())
+        match self.count() {
+            // Nothing to choose, so nothing to hash.
+            0 | 1 => 0,
+            count => partition_for_key(key, count),
+        }
     }
 
     /// The next partition in turn.
@@ -94,7 +98,9 @@ impl Topic {
 /// All destinations by name.
 #[derive(Debug, Default)]
 pub(crate) struct Topics {
-    by_name: RwLock<HashMap<Arc<str>, Arc<Topic>>>,
+    /// Looked up with every message that is published, so the hash is a quick one. Names come from whoever writes the
+    /// configuration, and its seed is random all the same.
+    by_name: RwLock<HashMap<Arc<str>, Arc<Topic>, foldhash::fast::RandomState>>,
     /// Held while one is created.
     creating: Mutex<()>,
 }

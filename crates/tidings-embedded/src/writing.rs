@@ -4,39 +4,38 @@
 //! With `Fsync::Always` a few threads of the blocking pool take what waits, write it, sync it once, and then resolve
 //! the receipts.
 
+use crate::frames;
 use crate::guard::Guard;
 use crate::lock::lock;
 use crate::partition::Partition;
-use crate::queue::{Taken, Waiting};
+use crate::queue::{Batch, Packed, Taken, Waiting};
 use crate::shared::Shared;
 use std::cell::RefCell;
 use std::collections::VecDeque;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tidings_core::{Message, Position, PublishError, Receipt};
 use tidings_log::{FrameBuilder, LogError, PartitionLog};
 
-/// A frame gets no message more once it has this many bytes: a reader takes whole frames.
-const FRAME_BYTES: usize = 512 << 10;
-/// What a thread's frame may keep of its memory.
-const KEPT_BYTES: usize = 1 << 20;
 /// After writing this often for others a publisher leaves the rest to another thread.
 const ROUNDS: usize = 16;
 /// How many threads write and sync at once: syncs of different files overlap.
 const COMMITTERS: usize = 4;
+/// How long a committer that has just written looks for more before it sleeps. Whoever awaits its receipts publishes the
+/// next batch within microseconds, and waking a thread that sleeps takes longer than that; beside the sync that came
+/// before, it is little.
+const LOOK: Duration = Duration::from_micros(20);
 /// How long a committer waits for more before it gives its thread back. Waking a thread costs more than this saves
 /// only when nobody publishes.
 const LINGER: Duration = Duration::from_millis(1);
 
 thread_local! {
-    /// One frame a thread instead of one a partition: a thousand partitions must not keep a thousand buffers. The
-    /// limit of a frame's size is the log's.
-    static FRAME: RefCell<FrameBuilder> = RefCell::new(FrameBuilder::new(u32::MAX));
+    /// One frame a thread instead of one a partition: a thousand partitions must not keep a thousand buffers.
+    static FRAME: RefCell<FrameBuilder> = RefCell::new(frames::empty());
 }
 
-/// Appends messages in order, in as few frames as `FRAME_BYTES` allows, and tells for each in turn which offset it got
-/// or why not.
+/// Appends messages in order, in few frames, and tells for each in turn which offset it got or why not.
 pub(crate) fn append<'m>(
     log: &PartitionLog,
     messages: impl Iterator<Item = (i64, &'m Message)>,
@@ -45,27 +44,18 @@ pub(crate) fn append<'m>(
     FRAME.with_borrow_mut(|frame| {
         frame.clear();
         for (timestamp_ms, message) in messages {
-            if frame.bytes() >= FRAME_BYTES {
+            if !frames::has_room(frame, message) {
                 write(log, frame, &mut done);
             }
-            if let Err(error) = push(frame, timestamp_ms, message) {
+            if let Err(error) = frames::push(frame, timestamp_ms, message) {
                 // Only a message beyond every limit comes here, and such were refused before. Those before it first.
                 write(log, frame, &mut done);
                 done(Err(&error));
             }
         }
         write(log, frame, &mut done);
-        frame.shrink_to(KEPT_BYTES);
+        frame.shrink_to(frames::KEPT_BYTES);
     });
-}
-
-fn push(frame: &mut FrameBuilder, timestamp_ms: i64, message: &Message) -> Result<(), LogError> {
-    frame.push(
-        timestamp_ms,
-        message.key().map(|key| key.as_ref()),
-        message.headers().as_block(),
-        message.payload().map(|payload| payload.as_ref()),
-    )
 }
 
 fn write(log: &PartitionLog, frame: &mut FrameBuilder, done: &mut impl FnMut(Result<u64, &LogError>)) {
@@ -89,14 +79,14 @@ pub(crate) fn publish(
     {
         let mut queue = lock(&partition.queue);
         if shared.is_synced_first() {
-            let receipt = shared.enqueue(&mut queue, partition, message, timestamp_ms);
+            let receipt = shared.enqueue(&mut queue, partition, timestamp_ms, message);
             if !std::mem::replace(&mut queue.writing, true) {
                 shared.committers.commit(shared, partition.clone());
             }
             return receipt;
         }
         if queue.writing {
-            return shared.enqueue(&mut queue, partition, message, timestamp_ms);
+            return shared.enqueue(&mut queue, partition, timestamp_ms, message);
         }
         queue.writing = true;
     }
@@ -114,18 +104,13 @@ pub(crate) fn publish(
 pub(crate) fn publish_run(
     shared: &Arc<Shared>,
     partition: &Arc<Partition>,
-    messages: Vec<(i64, Message)>,
+    messages: &[(i64, Message)],
     mut done: impl FnMut(usize, Receipt),
 ) {
     {
         let mut queue = lock(&partition.queue);
         if shared.is_synced_first() || queue.writing {
-            for (place, (timestamp_ms, message)) in messages.into_iter().enumerate() {
-                done(
-                    place,
-                    shared.enqueue(&mut queue, partition, message, timestamp_ms),
-                );
-            }
+            shared.enqueue_all(&mut queue, partition, messages, &mut done);
             if !std::mem::replace(&mut queue.writing, true) {
                 shared.committers.commit(shared, partition.clone());
             }
@@ -153,8 +138,7 @@ fn write_inline<'m>(
             let mut place = 0;
             let mut failure = None;
             append(log, messages, |result| {
-                let result =
-                    result.map(|offset| Position::new(partition.topic.clone(), partition.index, offset));
+                let result = result.map(|offset| partition.position(offset));
                 done(
                     place,
                     result.map_err(|error| refuse(shared, partition, error, &mut failure)),
@@ -210,23 +194,38 @@ fn drain(shared: &Arc<Shared>, partition: &Arc<Partition>) {
             }
             queue.take()
         };
-        write_taken(shared, partition, taken);
+        write_batch(shared, partition, taken);
     }
     // Others publish faster than this thread writes for them: it has its own work to do.
     shared.committers.commit(shared, partition.clone());
 }
 
+/// Who is told, and what.
+type Told = (Taken, Result<u64, PublishError>);
+
 /// Writes, syncs if that comes first, and resolves.
-fn write_taken(shared: &Arc<Shared>, partition: &Arc<Partition>, taken: Taken) {
-    let Taken { messages, flushed } = taken;
-    let bytes: usize = messages.iter().map(|one| one.bytes).sum();
-    let results = match partition.log(shared) {
-        Ok(log) => write_messages(shared, partition, log, &messages),
-        Err(error) => vec![Err(unavailable(partition, &error)); messages.len()],
+fn write_batch(shared: &Arc<Shared>, partition: &Arc<Partition>, batch: Batch) {
+    let Batch { taken, flushed } = batch;
+    let told = match partition.log(shared) {
+        Ok(log) => write_taken(shared, partition, log, taken),
+        Err(error) => taken
+            .into_iter()
+            .map(|one| (one, Err(unavailable(partition, &error))))
+            .collect(),
     };
-    shared.pending_bytes.fetch_sub(bytes, Ordering::AcqRel);
-    for (message, result) in messages.into_iter().zip(results) {
-        message.resolve(result);
+    for (one, first) in told {
+        match one {
+            Taken::Packed(Packed {
+                frame,
+                receipts,
+                bytes,
+            }) => {
+                shared.pending_bytes.fetch_sub(bytes, Ordering::AcqRel);
+                receipts.resolve(first);
+                shared.frames.give(frame);
+            }
+            Taken::Single(waiting) => waiting.resolve(first.map(|offset| partition.position(offset))),
+        }
     }
     for sender in flushed {
         // Whoever flushed may have gone.
@@ -234,38 +233,48 @@ fn write_taken(shared: &Arc<Shared>, partition: &Arc<Partition>, taken: Taken) {
     }
 }
 
-fn write_messages(
+/// Appends everything, and syncs it once.
+fn write_taken(
     shared: &Arc<Shared>,
     partition: &Arc<Partition>,
     log: &PartitionLog,
-    messages: &[Waiting],
-) -> Vec<Result<Position, PublishError>> {
-    let mut results = Vec::with_capacity(messages.len());
+    taken: Vec<Taken>,
+) -> Vec<Told> {
     let mut failure = None;
-    append(
-        log,
-        messages.iter().map(|one| (one.timestamp_ms, &one.message)),
-        |result| {
-            let result = result.map(|offset| Position::new(partition.topic.clone(), partition.index, offset));
-            results.push(result.map_err(|error| refuse(shared, partition, error, &mut failure)));
-        },
-    );
-    if shared.is_synced_first() && results.iter().any(Result::is_ok) {
+    let mut told: Vec<Told> = Vec::with_capacity(taken.len());
+    for mut one in taken {
+        let first = match &mut one {
+            Taken::Packed(packed) => log.append(&mut packed.frame).map(|offsets| offsets.start),
+            Taken::Single(waiting) => append_single(log, waiting),
+        };
+        let first = first.map_err(|error| refuse(shared, partition, &error, &mut failure));
+        told.push((one, first));
+    }
+    if shared.is_synced_first() && told.iter().any(|(_, first)| first.is_ok()) {
         match log.sync() {
             Ok(end) => partition.show(end),
             Err(error) => {
                 // What was appended is not promised, whatever becomes of it on the disk.
                 let refused = partition.failed(shared, &error);
-                results
-                    .iter_mut()
-                    .filter(|one| one.is_ok())
-                    .for_each(|one| *one = Err(refused.clone()));
+                told.iter_mut()
+                    .filter(|(_, first)| first.is_ok())
+                    .for_each(|(_, first)| *first = Err(refused.clone()));
                 failure = Some(refused);
             }
         }
     }
     appended(shared, partition, &failure);
-    results
+    told
+}
+
+fn append_single(log: &PartitionLog, waiting: &Waiting) -> Result<u64, LogError> {
+    FRAME.with_borrow_mut(|frame| {
+        frame.clear();
+        frames::push(frame, waiting.timestamp_ms, &waiting.message)?;
+        let offsets = log.append(frame)?;
+        frame.shrink_to(frames::KEPT_BYTES);
+        Ok(offsets.start)
+    })
 }
 
 /// Threads of the blocking pool that write for others. Being blocking, they also keep paused time in a test from
@@ -274,6 +283,8 @@ fn write_messages(
 pub(crate) struct Committers {
     work: Mutex<Work>,
     more: Condvar,
+    /// How many partitions are ready, for those that look without the lock. A hint: the list decides.
+    ready: AtomicUsize,
 }
 
 #[derive(Debug, Default)]
@@ -288,6 +299,7 @@ impl Committers {
     pub(crate) fn commit(&self, shared: &Arc<Shared>, partition: Arc<Partition>) {
         let mut work = lock(&self.work);
         work.ready.push_back(partition);
+        self.ready.store(work.ready.len(), Ordering::Relaxed);
         if work.ready.len() <= work.idle {
             self.more.notify_one();
         } else if work.running < COMMITTERS {
@@ -311,6 +323,9 @@ impl Committers {
         let mut work = lock(&self.work);
         if work.ready.is_empty() {
             work.idle += 1;
+            drop(work);
+            self.look();
+            work = lock(&self.work);
             let waited = self
                 .more
                 .wait_timeout_while(work, LINGER, |work| work.ready.is_empty());
@@ -318,6 +333,7 @@ impl Committers {
             work.idle -= 1;
         }
         let next = work.ready.pop_front();
+        self.ready.store(work.ready.len(), Ordering::Relaxed);
         if next.is_none() {
             work.running -= 1;
         }
@@ -325,10 +341,20 @@ impl Committers {
     }
 }
 
+impl Committers {
+    /// Until there is something or the time is over; others who want the processor get it.
+    fn look(&self) {
+        let began = Instant::now();
+        while self.ready.load(Ordering::Relaxed) == 0 && began.elapsed() < LOOK {
+            std::thread::yield_now();
+        }
+    }
+}
+
 /// One round for a partition; if more came meanwhile it goes to the end of the list.
 fn commit(shared: &Arc<Shared>, partition: &Arc<Partition>) {
     let taken = lock(&partition.queue).take();
-    write_taken(shared, partition, taken);
+    write_batch(shared, partition, taken);
     let mut queue = lock(&partition.queue);
     if queue.is_empty() {
         queue.writing = false;

@@ -53,14 +53,15 @@ impl FrameBuilder {
             headers,
             payload,
         };
-        let size = parts.size();
-        if self.bytes() + size > self.limit as usize {
+        let most = parts.most();
+        // Exactly only where it matters: near the limit.
+        if self.bytes() + most > self.limit as usize && self.bytes() + parts.size() > self.limit as usize {
             return Err(self.refuse(parts));
         }
         if self.buffer.is_empty() {
             self.buffer.resize(frame::LEN, 0);
         }
-        self.buffer.reserve(size);
+        self.buffer.reserve(most);
         parts.encode(&mut self.buffer);
         self.first_timestamp = first;
         self.max_timestamp = self.max_timestamp.max(timestamp_ms);

@@ -160,8 +160,8 @@ impl Tail {
         }
     }
 
-    /// Adds the frame that follows.
-    pub(crate) fn push(&mut self, header: &FrameHeader, index_interval_bytes: u32) {
+    /// Adds the frame that follows, and tells where it ends.
+    pub(crate) fn push(&mut self, header: &FrameHeader, index_interval_bytes: u32) -> Mark {
         let Mark {
             position,
             max_timestamp,
@@ -180,6 +180,7 @@ impl Tail {
             next: header.next(),
             max_timestamp: max_timestamp.max(header.max_timestamp),
         };
+        self.mark
     }
 
     /// Reads on from the mark up to `end`, and returns the flaw if there is one before. `proven` becomes the highest

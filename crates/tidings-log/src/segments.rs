@@ -3,7 +3,7 @@
 use crate::files::LogFile;
 use crate::format::index::{Entry, Index, Kind, Mark};
 use crate::format::segment::SegmentHeader;
-use crate::lock::read;
+use crate::lock::{read, write};
 use crate::scan::Tail;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, RwLock};
@@ -79,6 +79,8 @@ pub(crate) struct Active {
     pub(crate) file: Arc<dyn LogFile>,
     /// Held for a moment only, never while a file is read or written.
     pub(crate) tail: RwLock<Tail>,
+    /// The position up to which it is synced, for the appending thread, which asks with every frame.
+    synced: AtomicU64,
     /// The position in its index file.
     checkpoint: AtomicU64,
 }
@@ -89,6 +91,7 @@ impl Active {
             base: header.base,
             seed: header.seed,
             file,
+            synced: AtomicU64::new(tail.synced.position),
             tail: RwLock::new(tail),
             checkpoint: AtomicU64::new(0),
         }
@@ -96,6 +99,17 @@ impl Active {
 
     pub(crate) fn mark(&self) -> Mark {
         read(&self.tail).mark
+    }
+
+    /// Everything before that position is on the disk.
+    pub(crate) fn synced_position(&self) -> u64 {
+        self.synced.load(Ordering::Acquire)
+    }
+
+    /// It was synced up to there.
+    pub(crate) fn set_synced(&self, mark: Mark) {
+        write(&self.tail).synced = mark;
+        self.synced.fetch_max(mark.position, Ordering::AcqRel);
     }
 
     pub(crate) fn set_checkpoint(&self, position: u64) {

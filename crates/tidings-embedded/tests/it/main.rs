@@ -31,5 +31,6 @@ mod real_disk;
 mod repairing;
 mod retention;
 mod scale;
+mod signals;
 mod snapshots;
 mod support;

@@ -47,6 +47,9 @@ impl Chunks {
     }
 
     pub(super) fn write(&mut self, bytes: &[u8], position: u64) {
+        if position == self.len {
+            return self.push(bytes);
+        }
         if position > self.len && !bytes.is_empty() {
             self.set_len(position);
         }

@@ -8,6 +8,9 @@ use std::ops::Range;
 /// Bytes of the shortest record: four numbers of one byte.
 pub(crate) const SHORTEST: usize = 4;
 
+/// The most bytes that the numbers of a record take.
+const MOST_NUMBERS: usize = 4 * varint::LONGEST;
+
 /// What a record is made of.
 #[derive(Clone, Copy)]
 pub(crate) struct Parts<'a> {
@@ -32,11 +35,22 @@ impl Parts<'_> {
         varint::size(varint::zigzag(self.delta)) + lengths + bytes
     }
 
+    /// At least as many bytes as it takes, and found out with less work.
+    pub(crate) fn most(&self) -> usize {
+        let contents = self.key.map_or(0, <[u8]>::len) + self.headers.len();
+        MOST_NUMBERS + contents + self.payload.map_or(0, <[u8]>::len)
+    }
+
+    /// Appends it. The vector should have room for [`Parts::most`].
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
-        varint::write(out, varint::zigzag(self.delta));
-        varint::write(out, optional_len(self.key));
-        varint::write(out, self.headers.len() as u64);
-        varint::write(out, optional_len(self.payload));
+        let (key, payload) = (optional_len(self.key), optional_len(self.payload));
+        let numbers = [
+            varint::zigzag(self.delta),
+            key,
+            self.headers.len() as u64,
+            payload,
+        ];
+        varint::write_four(out, numbers);
         out.extend_from_slice(self.key.unwrap_or_default());
         out.extend_from_slice(self.headers);
         out.extend_from_slice(self.payload.unwrap_or_default());

@@ -17,6 +17,8 @@ use crate::options::{LogOptions, Recovery};
 use crate::place::Place;
 use crate::recovery;
 use crate::segments::{OpenedCache, View};
+use append::Writer;
+use crossbeam_utils::CachePadded;
 pub use freeze::{Copied, Frozen, LinkSealed};
 use hints::Hints;
 use std::fmt;
@@ -39,8 +41,9 @@ pub struct PartitionLog {
     first: AtomicU64,
     next: AtomicU64,
     synced: AtomicU64,
-    /// Held while a frame is written.
-    writer: Mutex<()>,
+    /// Held while a frame is written. None before the first one. On a cache line of its own, for it changes with every
+    /// append while readers look at its neighbours.
+    writer: CachePadded<Mutex<Option<Writer>>>,
     /// Held while a file is synced. Taken after `writer`, never before it.
     syncing: Mutex<()>,
     /// Held while segments are deleted or get another file.
@@ -80,7 +83,7 @@ impl PartitionLog {
             next: AtomicU64::new(view.next()),
             synced: AtomicU64::new(view.next()),
             view: RwLock::new(Arc::new(view)),
-            writer: Mutex::default(),
+            writer: CachePadded::default(),
             syncing: Mutex::default(),
             deleting: Mutex::default(),
             compacting: Mutex::default(),

@@ -25,7 +25,7 @@ impl PartitionLog {
             return self.check_writable().map(|()| 0);
         }
         // In the order in which an append takes them.
-        let _writing = lock(&self.writer);
+        let mut writer = lock(&self.writer);
         let _syncing = lock(&self.syncing);
         if self.poisoned().is_none() {
             return Ok(self.synced_offset());
@@ -34,6 +34,8 @@ impl PartitionLog {
         if let Some(active) = &view.active {
             self.write_again(active)?;
         }
+        // The next append asks again where the log ends.
+        *writer = None;
         *lock(&self.poison) = None;
         self.is_poisoned.store(false, Ordering::Release);
         Ok(self.synced_offset())

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::time::Duration;
 use tidings_core::{
-    BinderHealth, Capabilities, Create, DestinationInfo, DestinationSpec, GroupInfo, GroupPosition,
+    BinderHealth, Capabilities, Cleanup, Create, DestinationInfo, DestinationSpec, GroupInfo, GroupPosition,
     PartitionPosition, Position, Progress,
 };
 
@@ -76,6 +76,16 @@ pub(crate) struct PrepareRequest {
     pub(crate) create: bool,
     pub(crate) retention_ms: Option<u64>,
     pub(crate) retention_bytes: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) cleanup: Option<WireCleanup>,
+}
+
+/// See [`Cleanup`].
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum WireCleanup {
+    Delete,
+    Compact { tombstone_retention_ms: Option<u64> },
 }
 
 /// What a message that is published came to.
@@ -305,15 +315,43 @@ impl From<WireGroup> for GroupInfo {
     }
 }
 
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// One that this version does not know is left to the binder.
+fn cleanup(cleanup: Cleanup) -> Option<WireCleanup> {
+    match cleanup {
+        Cleanup::Delete => Some(WireCleanup::Delete),
+        Cleanup::Compact { tombstone_retention } => Some(WireCleanup::Compact {
+            tombstone_retention_ms: tombstone_retention.map(millis),
+        }),
+        _ => None,
+    }
+}
+
+impl From<WireCleanup> for Cleanup {
+    fn from(cleanup: WireCleanup) -> Self {
+        match cleanup {
+            WireCleanup::Delete => Self::Delete,
+            WireCleanup::Compact {
+                tombstone_retention_ms,
+            } => Self::Compact {
+                tombstone_retention: tombstone_retention_ms.map(Duration::from_millis),
+            },
+        }
+    }
+}
+
 impl From<DestinationSpec> for PrepareRequest {
     fn from(spec: DestinationSpec) -> Self {
-        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         Self {
             name: spec.name.to_string(),
             partitions: spec.partitions,
             create: spec.create == Create::IfMissing,
             retention_ms: spec.retention_time.map(millis),
             retention_bytes: spec.retention_bytes,
+            cleanup: spec.cleanup.and_then(cleanup),
         }
     }
 }
@@ -329,6 +367,7 @@ impl From<PrepareRequest> for DestinationSpec {
             },
             retention_time: request.retention_ms.map(Duration::from_millis),
             retention_bytes: request.retention_bytes,
+            cleanup: request.cleanup.map(Into::into),
         }
     }
 }

@@ -117,6 +117,7 @@ async fn refusals_are_the_same_as_in_the_process_itself() {
         create: Create::Never,
         retention_time: None,
         retention_bytes: None,
+        cleanup: None,
     };
     let same = |one: BinderError, other: BinderError| assert_eq!(format!("{one:?}"), format!("{other:?}"));
     same(

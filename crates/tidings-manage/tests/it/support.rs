@@ -91,6 +91,7 @@ pub(crate) async fn has(broker: &dyn DynBinder, name: &str, partitions: u32) {
         create: Create::IfMissing,
         retention_time: None,
         retention_bytes: None,
+        cleanup: None,
     };
     broker.prepare(spec).await.unwrap();
 }

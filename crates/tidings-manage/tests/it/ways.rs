@@ -188,6 +188,7 @@ async fn a_directory_that_is_not_there_is_made_only_for_changes() {
         create: Create::IfMissing,
         retention_time: None,
         retention_bytes: None,
+        cleanup: None,
     };
     connection.binder().prepare(spec).await.unwrap();
     connection.close().await.unwrap();

@@ -137,6 +137,7 @@ async fn topic(broker: &Broker, args: &PublishArgs) -> Result<Arc<str>, CliError
         create: Create::IfMissing,
         retention_time: None,
         retention_bytes: None,
+        cleanup: None,
     };
     let made = broker.binder().prepare(spec).await;
     Ok(made.map_err(|error| broker.failed(error))?.name)
