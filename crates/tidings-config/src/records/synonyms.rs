@@ -247,6 +247,7 @@ pub(crate) const SECTIONS: &[(&str, &[&str])] = &[
             "handlers",
         ],
     ),
+    ("manage", &["management", "actuator"]),
 ];
 
 /// What others call a key.

@@ -54,7 +54,8 @@ fn every_key_of_every_name_has_a_value_an_origin_and_its_record() {
             .filter(|record| record.path.starts_with(table))
             .count()
     };
-    let expected = 1 + of("app.") + of("binder.") - 2 + of("channel.") + 2 * of("subscription.") + 1 + 2;
+    let program = 1 + of("app.") + of("manage.");
+    let expected = program + of("binder.") - 2 + of("channel.") + 2 * of("subscription.") + 1 + 2;
     assert_eq!(values.iter().count(), expected);
     for value in &values {
         assert_eq!(

@@ -18,6 +18,9 @@ const KEEPS: &[&str] = &[
     "app.publish_timeout",
     "app.max_payload_bytes",
     "binder.<name>.max_message_bytes",
+    // What waits is refused at its publisher beyond it; files that are closed are opened again.
+    "binder.<name>.max_delayed_pending_bytes",
+    "binder.<name>.max_open_files",
     "binder.<name>.session_drain",
     // An address. That `memory:` is forgotten with the process is what the word says.
     "binder.<name>.url",
@@ -31,6 +34,12 @@ const KEEPS: &[&str] = &[
     "binder.<name>.retention_bytes",
     "channel.<name>.retention_time",
     "channel.<name>.retention_bytes",
+    // A compacted channel keeps the last message of each key: that is what is asked for with the word, as in Kafka.
+    "channel.<name>.cleanup",
+    "channel.<name>.tombstone_retention",
+    "binder.<name>.compaction_memory",
+    "binder.<name>.compaction_rate",
+    "binder.<name>.compaction_interval",
     // How often progress is stored: what is not stored is delivered again.
     "binder.<name>.commit_interval",
     "subscription.<name>.commit_interval",
@@ -68,6 +77,14 @@ const KEEPS: &[&str] = &[
     "subscription.<name>.dead_letter",
     "subscription.<name>.paused",
     "subscription.<name>.spawn",
+    // Where operators ask, and how much; what they do is theirs.
+    "manage.enabled",
+    "manage.address",
+    "manage.connections",
+    "manage.request_bytes",
+    "manage.read_bytes",
+    "manage.page_size",
+    "manage.request_timeout",
 ];
 
 #[test]

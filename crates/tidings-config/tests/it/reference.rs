@@ -47,6 +47,7 @@ fn the_reference_page_tells_of_every_key() {
     for record in records() {
         let key = record.path.rsplit('>').next().unwrap().trim_start_matches('.');
         let key = key.strip_prefix("app.").unwrap_or(key);
+        let key = key.strip_prefix("manage.").unwrap_or(key);
         let row = page
             .lines()
             .find(|line| line.starts_with(&format!("| `{key}` |")));
@@ -61,7 +62,7 @@ fn the_reference_page_tells_of_every_key() {
         "## `[binder.<name>]`",
         "## `[channel.<name>]`",
         "## `[subscription.<name>]`",
-        "## The management address",
+        "## `[manage]`",
     ] {
         assert_eq!(page.matches(heading).count(), 1, "{heading}");
     }
