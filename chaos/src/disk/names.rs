@@ -85,7 +85,7 @@ impl Names {
     }
 
     pub(super) fn exists(&self, path: &Path) -> bool {
-        let outside = || path.parent() == Some(&self.root) && path.exists();
+        let outside = || path.parent() == Some(&self.root) && !is_state(path) && path.exists();
         self.files.contains_key(path) || self.directories.contains(path) || outside()
     }
 

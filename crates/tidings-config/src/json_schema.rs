@@ -29,7 +29,12 @@ fn schema() -> Value {
     let mut properties = Map::new();
     let mut definitions = Map::new();
     for (section, wrong) in SECTIONS {
-        let table = table(if *section == "app" { "app." } else { "" }, section);
+        let prefix = if is_one_table(section) {
+            format!("{section}.")
+        } else {
+            String::new()
+        };
+        let table = table(&prefix, section);
         definitions.insert((*section).to_owned(), table);
         properties.insert((*section).to_owned(), of_section(section));
         for word in *wrong {
@@ -69,11 +74,17 @@ fn schema() -> Value {
     })
 }
 
+/// Whether the section holds its keys itself, and not a table for each name.
+fn is_one_table(section: &str) -> bool {
+    let prefix = format!("{section}.<name>.");
+    !records().iter().any(|record| record.path.starts_with(&prefix))
+}
+
 fn of_section(section: &str) -> Value {
     let reference = json!({ "$ref": format!("#/$defs/{section}") });
-    match section {
-        "app" => reference,
-        _ => json!({
+    match is_one_table(section) {
+        true => reference,
+        false => json!({
             "type": ["object", "null"],
             "description": format!("A table for each {section}, under its name."),
             "additionalProperties": reference,

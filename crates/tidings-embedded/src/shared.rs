@@ -171,7 +171,7 @@ impl Shared {
             self.progress
                 .load(&destination.into(), &group.into(), partition, progress);
         }
-        if !self.is_in_memory() {
+        if !self.is_in_memory() && !self.is_read_only() {
             self.load_marks()?;
         }
         Ok(())

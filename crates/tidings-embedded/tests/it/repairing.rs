@@ -314,6 +314,16 @@ async fn no_flipped_bit_in_the_state_ends_the_program_or_changes_what_is_read_un
     assert!(found > 0);
 }
 
+/// What a row of the state ends with, as documented.
+fn checksum((destination, group, partition): (&str, &str, u32), value: &[u8]) -> u32 {
+    let partition = partition.to_le_bytes();
+    let parts = [destination.as_bytes(), group.as_bytes(), &partition, value];
+    parts.iter().fold(0, |sum, part| {
+        let sum = crc32c::crc32c_append(sum, &(part.len() as u64).to_le_bytes());
+        crc32c::crc32c_append(sum, part)
+    })
+}
+
 #[tokio::test]
 async fn a_position_that_can_not_be_is_set_to_the_end() {
     let root = tempfile::tempdir().unwrap();
@@ -337,6 +347,7 @@ async fn a_position_that_can_not_be_is_set_to_the_end() {
     let mut row = vec![1];
     row.extend_from_slice(&(u64::MAX - 1).to_le_bytes());
     row.extend_from_slice(&[0; 8]);
+    row.extend_from_slice(&checksum(key, &row).to_le_bytes());
     writing
         .open_table(table)
         .unwrap()
