@@ -24,6 +24,22 @@ pub(super) struct Duplicates {
 }
 
 impl Duplicates {
+    /// Knows from the start where each message lies: a copy may be moved behind its key before any group is given it.
+    pub(super) fn of(lines: &[Line]) -> Self {
+        let mut judge = Self::default();
+        for line in lines {
+            let Event::Handle(handle) = &line.event else {
+                continue;
+            };
+            if handle.phase == Phase::Start && handle.lane == handle.topic {
+                let of = (handle.topic.clone(), handle.id.clone());
+                let places = judge.arrivals.entry(of).or_default();
+                places.insert((handle.partition, handle.offset));
+            }
+        }
+        judge
+    }
+
     pub(super) fn observe(&mut self, line: &Line, known: &Knowledge, report: &mut Report) {
         match &line.event {
             Event::Commit(commit) if commit.stage == Stage::Stored => {
@@ -31,11 +47,6 @@ impl Duplicates {
                 self.stored.insert(lane, commit.clone());
             }
             Event::Handle(handle) if handle.phase == Phase::Start => {
-                if handle.lane == handle.topic {
-                    let of = (handle.topic.clone(), handle.id.clone());
-                    let places = self.arrivals.entry(of).or_default();
-                    places.insert((handle.partition, handle.offset));
-                }
                 self.judge_origin(line, handle, known, report);
                 self.judge_delivery(line, handle, known, report);
             }

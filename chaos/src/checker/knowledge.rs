@@ -25,6 +25,8 @@ pub(super) struct Knowledge {
     pub(super) cuts: Vec<(u64, u64)>,
     /// When the incarnation that lives began, and when it could work.
     beats: Vec<u64>,
+    /// When the last line was written.
+    latest: u64,
     /// How each incarnation ended.
     pub(super) ends: HashMap<u32, End>,
     /// Whether the run came to its end.
@@ -58,6 +60,7 @@ pub(super) enum Quiet {
 
 impl Knowledge {
     pub(super) fn observe(&mut self, line: &Line) {
+        self.latest = self.latest.max(line.t);
         match &line.event {
             Event::Lifecycle(lifecycle) => self.live(line, lifecycle),
             Event::Send(send) => self.send(send),
@@ -70,7 +73,8 @@ impl Knowledge {
                 self.kills += 1;
                 self.points.extend(fault.point.clone());
                 self.ends.insert(line.n, End::Killed);
-                self.cut(line.t);
+                // Other threads go on for a moment after the one that writes of its own death.
+                self.cut(self.latest);
             }
             Event::DeadLetter(_) | Event::Commit(_) | Event::Rss { .. } => {}
         }

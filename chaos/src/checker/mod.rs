@@ -26,7 +26,7 @@ use progress::CommitAhead;
 pub fn check(lines: &[Line]) -> Report {
     let mut known = Knowledge::default();
     let mut report = Report::default();
-    let mut duplicates = Duplicates::default();
+    let mut duplicates = Duplicates::of(lines);
     let mut order = Order::default();
     let mut ahead = CommitAhead::default();
     let mut letters = Letters::default();
