@@ -15,6 +15,9 @@ pub(super) struct Inode {
     bytes: Vec<u8>,
     disk: File,
     dirty: BTreeSet<usize>,
+    /// The disk has an older, smaller length than one that was set. A set length reaches a disk before what is written
+    /// below it does, because both are in the inode's own change.
+    grown: bool,
 }
 
 impl Inode {
@@ -26,6 +29,7 @@ impl Inode {
             bytes,
             disk,
             dirty: BTreeSet::new(),
+            grown: false,
         })
     }
 
@@ -59,6 +63,7 @@ impl Inode {
 
     pub(super) fn truncate(&mut self, len: u64) {
         let (old, new) = (self.bytes.len(), len as usize);
+        self.grown |= new > old;
         self.bytes.resize(new, 0);
         self.touch(new.min(old), new);
     }
@@ -69,6 +74,7 @@ impl Inode {
 
     /// Brings everything to the disk.
     pub(super) fn sync(&mut self) -> io::Result<()> {
+        self.settle_length()?;
         for sector in std::mem::take(&mut self.dirty) {
             self.flush(sector)?;
         }
@@ -79,9 +85,19 @@ impl Inode {
     pub(super) fn write_back(&mut self, dice: &mut fastrand::Rng) -> io::Result<()> {
         let mut chosen: Vec<_> = self.dirty.iter().copied().filter(|_| dice.bool()).collect();
         dice.shuffle(&mut chosen);
+        if !chosen.is_empty() {
+            self.settle_length()?;
+        }
         for sector in chosen {
             self.dirty.remove(&sector);
             self.flush(sector)?;
+        }
+        Ok(())
+    }
+
+    fn settle_length(&mut self) -> io::Result<()> {
+        if std::mem::take(&mut self.grown) && self.disk.metadata()?.len() < self.len() {
+            self.disk.set_len(self.len())?;
         }
         Ok(())
     }
