@@ -102,7 +102,7 @@ impl Partition {
         let directory = shared.partition_directory(&self.topic, self.index);
         let (log, recovery) = PartitionLog::open(shared.files.clone(), &directory, shared.log_options())?;
         if recovery.cut.is_some() {
-            tracing::warn!(place = %self.place(), ?recovery, "cut a torn tail: it was never acknowledged as durable");
+            tracing::warn!(place = %self.place(), ?recovery, "cut what a crash left unfinished at the end, or what it left there damaged with no proof that it was on the disk");
         }
         if shared.is_synced_first() {
             // What a killed process left unsynced becomes visible only now.
