@@ -101,4 +101,6 @@ pub use repair::{PartitionRepair, RepairMode, RepairReport, repair_directory};
 pub use snapshot::{Sealed, SnapshotOptions, SnapshotProgress, SnapshotReport};
 pub use source::EmbeddedSource;
 pub use tidings_log::{Loss, Problem, RepairStep, Severity};
-pub use verify::{DirectoryReport, PartitionReport, StateReport, VerifyProgress, verify_directory};
+pub use verify::{
+    DirectoryReport, PartitionReport, StateReport, VerifyProgress, verify_destination, verify_directory,
+};

@@ -5,7 +5,7 @@ mod state;
 
 pub use report::{PartitionRepair, RepairMode, RepairReport};
 
-use crate::directory::{self, DirectoryLock};
+use crate::directory::{self, DirectoryLock, Owner};
 use crate::topics::{self, CATALOG};
 use crate::verify::{self, VerifyProgress, problem};
 use crate::{names, partition};
@@ -49,7 +49,7 @@ fn repair(
     if !root.is_dir() {
         return Err("there is no such directory".to_owned());
     }
-    let _lock = DirectoryLock::take(root)?;
+    let _hold = Hold::take(root, mode)?;
     let files: Arc<dyn Files> = Arc::new(DiskFiles);
     let mut report = RepairReport::new(root, mode);
     let format = Format::look(root, &mut report)?;
@@ -79,6 +79,29 @@ fn repair(
     }
     report.write()?;
     Ok(report)
+}
+
+/// Keeps owners out until it is dropped.
+#[expect(dead_code, reason = "dropping it lets go")]
+enum Hold {
+    /// Nobody else looks either.
+    Alone(DirectoryLock),
+    /// Not even the lock file is changed.
+    Looking(Owner),
+}
+
+impl Hold {
+    fn take(root: &Path, mode: RepairMode) -> Result<Self, String> {
+        if mode == RepairMode::Apply {
+            return DirectoryLock::take(root).map(Self::Alone);
+        }
+        match directory::owner(root) {
+            Owner::Process(pid) => Err(format!(
+                "the process {pid} owns it: stop that process, or verify the directory beside it"
+            )),
+            nobody @ Owner::Nobody(_) => Ok(Self::Looking(nobody)),
+        }
+    }
 }
 
 #[derive(Debug, PartialEq, Eq)]

@@ -28,7 +28,9 @@ pub struct DirectoryReport {
     pub root: PathBuf,
     /// The process that has it open, as its lock file says; none when nobody has.
     pub owner: Option<String>,
-    /// Each partition of each destination.
+    /// Every destination that the catalog knows, also those that were not read.
+    pub destinations: Vec<String>,
+    /// Each partition of each destination that was read.
     pub partitions: Vec<PartitionReport>,
     /// The positions of groups, and the messages for later.
     pub state: StateReport,
@@ -92,27 +94,44 @@ pub fn verify_directory(
     root: &Path,
     progress: &mut dyn FnMut(VerifyProgress),
 ) -> Result<DirectoryReport, BinderError> {
-    let doing = || format!("verify {}", root.display());
-    inspect(root, directory::owner(root), progress).map_err(|reason| BinderError::Failed {
-        doing: doing(),
-        reason,
-    })
+    inspect(root, None, progress).map_err(failed(root))
 }
 
-/// The same when it is known whether somebody has it open. An owner who comes meanwhile is kept out only while the state
-/// is read.
-pub(crate) fn inspect(
+/// The same for one destination: what else there is, only the catalog and the state are looked at. For a destination
+/// that the catalog does not know the report has no partitions.
+///
+/// # Errors
+/// As [`verify_directory`].
+pub fn verify_destination(
     root: &Path,
-    owner: Owner,
+    destination: &str,
+    progress: &mut dyn FnMut(VerifyProgress),
+) -> Result<DirectoryReport, BinderError> {
+    inspect(root, Some(destination), progress).map_err(failed(root))
+}
+
+fn failed(root: &Path) -> impl FnOnce(String) -> BinderError {
+    let doing = format!("verify {}", root.display());
+    move |reason| BinderError::Failed { doing, reason }
+}
+
+/// An owner who comes meanwhile is kept out only while the state is read.
+fn inspect(
+    root: &Path,
+    only: Option<&str>,
     progress: &mut dyn FnMut(VerifyProgress),
 ) -> Result<DirectoryReport, String> {
+    let is_wanted = |destination: &str| only.is_none_or(|only| only == destination);
+    let owner = directory::owner(root);
     if !root.is_dir() {
         return Err("there is no such directory".to_owned());
     }
     let files: Arc<dyn Files> = Arc::new(DiskFiles);
     let mut problems = Vec::new();
     check_format(root, &mut problems);
-    let destinations = catalog(&*files, root, &mut problems)?;
+    let mut destinations = catalog(&*files, root, &mut problems)?;
+    let known = destinations.keys().cloned().collect();
+    destinations.retain(|name, _| is_wanted(name));
     // The state first: logs only grow, so a position that was stored is in them.
     let (state, positions) = match &owner {
         Owner::Process(_) => (StateReport::InUse, Vec::new()),
@@ -132,7 +151,7 @@ pub(crate) fn inspect(
         Neighbour::None
     };
     let partitions = logs(&files, root, &destinations, neighbour, progress)?;
-    for (destination, group, partition, found) in &positions {
+    for (destination, group, partition, found) in positions.iter().filter(|one| is_wanted(&one.0)) {
         let of = partitions
             .iter()
             .find(|one| &one.destination == destination && one.partition == *partition);
@@ -142,6 +161,7 @@ pub(crate) fn inspect(
     Ok(DirectoryReport {
         root: root.to_owned(),
         owner: pid,
+        destinations: known,
         partitions,
         state,
         problems,

@@ -3,6 +3,7 @@
 use crate::client::Client;
 use crate::error::ManageError;
 use crate::file::{FILE_NAME, Invitation};
+use crate::snapshots::{SnapshotCounts, SnapshotRequest, SnapshotWatch, Snapshots};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -51,7 +52,19 @@ pub enum Way {
 pub struct Connection {
     binder: Arc<dyn DynBinder>,
     client: Option<Client>,
+    copies: Copies,
     way: Way,
+}
+
+/// Who copies the broker.
+#[derive(Debug)]
+enum Copies {
+    /// The service that owns it, by the binder's name there.
+    Service(Client, String),
+    /// This process, which owns it.
+    Here(Arc<EmbeddedBroker>),
+    /// Nobody: only an owner can.
+    Nobody,
 }
 
 impl Connection {
@@ -69,6 +82,29 @@ impl Connection {
     /// How the tool came to it.
     pub fn way(&self) -> &Way {
         &self.way
+    }
+
+    /// Copies everything into a directory, consistently, while the service goes on if there is one. `watch` is told how
+    /// far it is. Dropping the future does not stop the copy.
+    ///
+    /// # Errors
+    /// [`BinderError::Unsupported`] if it was opened for reading: only an owner knows the positions of the groups. What
+    /// the broker or the service says.
+    pub async fn snapshot(
+        &self,
+        request: SnapshotRequest,
+        watch: SnapshotWatch,
+    ) -> Result<SnapshotCounts, ManageError> {
+        match &self.copies {
+            Copies::Service(client, binder) => client.snapshot(binder, request, watch).await,
+            Copies::Here(broker) => Snapshots::snapshot(&**broker, request, watch).await,
+            Copies::Nobody => Err(BinderError::Unsupported {
+                broker: "embedded, opened read-only,",
+                feature: "snapshot",
+                cure: "connect to change it, or ask the process that owns the directory",
+            }
+            .into()),
+        }
     }
 
     /// Keeps what was published and lets go of the directory.
@@ -137,10 +173,14 @@ fn open(directory: &Path, intent: Intent) -> Result<Connection, BinderError> {
         Intent::Read => (Access::ReadOnly, Way::OpenedForReading),
         Intent::Change => (Access::ReadWrite, Way::Opened),
     };
-    let broker = EmbeddedBroker::open(options.access(access))?;
+    let broker = Arc::new(EmbeddedBroker::open(options.access(access))?);
     Ok(Connection {
-        binder: Arc::new(broker),
+        binder: broker.clone(),
         client: None,
+        copies: match intent {
+            Intent::Read => Copies::Nobody,
+            Intent::Change => Copies::Here(broker),
+        },
         way,
     })
 }
@@ -169,6 +209,7 @@ async fn ask_owner(directory: &Path) -> Result<Connection, String> {
         Ok::<_, crate::ManageError>(Connection {
             binder,
             client: Some(client.clone()).filter(|_| about.has_app),
+            copies: Copies::Service(client.clone(), invitation.binder.clone()),
             way: Way::Running {
                 app: about.app,
                 pid: about.pid,

@@ -41,6 +41,7 @@ mod connect;
 mod error;
 mod file;
 mod limits;
+mod snapshots;
 mod token;
 mod wire;
 
@@ -57,3 +58,6 @@ pub use error::ManageError;
 pub use file::FILE_NAME;
 pub use limits::ServerOptions;
 pub use server::{ManagedBinder, Server};
+pub use snapshots::{
+    SealedSegments, SnapshotBytes, SnapshotCounts, SnapshotRequest, SnapshotWatch, Snapshots,
+};

@@ -67,18 +67,24 @@ impl Ground {
     pub(crate) async fn open(&self, plan: &Plan) -> Result<Binders, Error> {
         let mut binders = Binders {
             by_name: BTreeMap::new(),
+            #[cfg(feature = "manage")]
+            snapshots: BTreeMap::new(),
             owned: !matches!(self.brokers, Brokers::Given(_)),
         };
         for planned in &plan.binders {
             let opened = match &self.brokers {
-                Brokers::Given(given) => Ok(given.clone()),
+                Brokers::Given(given) => Ok(Opened::plain(given.clone())),
                 _ => open(planned, self.clock),
             };
             match opened {
-                Ok(binder) => {
+                Ok(opened) => {
+                    #[cfg(feature = "manage")]
+                    if let Some(snapshots) = opened.snapshots {
+                        binders.snapshots.insert(planned.name.clone(), snapshots);
+                    }
                     let binder = match &self.wrap {
-                        Some(wrap) => wrap(binder),
-                        None => binder,
+                        Some(wrap) => wrap(opened.binder),
+                        None => opened.binder,
                     };
                     binders.by_name.insert(planned.name.clone(), binder);
                 }
@@ -104,6 +110,9 @@ impl fmt::Debug for Ground {
 #[derive(Debug)]
 pub(crate) struct Binders {
     by_name: BTreeMap<String, Arc<dyn DynBinder>>,
+    /// Those that can be copied while they work.
+    #[cfg(feature = "manage")]
+    snapshots: BTreeMap<String, Arc<dyn tidings_manage::Snapshots>>,
     /// Whether they were opened for this service alone.
     owned: bool,
 }
@@ -118,6 +127,12 @@ impl Binders {
         self.by_name
             .get(name)
             .expect("every broker that the plan names was opened")
+    }
+
+    /// A broker as something that can be copied while it works.
+    #[cfg(feature = "manage")]
+    pub(crate) fn snapshots(&self, name: &str) -> Option<&Arc<dyn tidings_manage::Snapshots>> {
+        self.snapshots.get(name)
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &Arc<dyn DynBinder>)> {
@@ -168,8 +183,25 @@ where
     problems.collect()
 }
 
+/// A broker that was opened, with what only its kind can do.
+struct Opened {
+    binder: Arc<dyn DynBinder>,
+    #[cfg(feature = "manage")]
+    snapshots: Option<Arc<dyn tidings_manage::Snapshots>>,
+}
+
+impl Opened {
+    fn plain(binder: Arc<dyn DynBinder>) -> Self {
+        Self {
+            binder,
+            #[cfg(feature = "manage")]
+            snapshots: None,
+        }
+    }
+}
+
 /// Opens a broker by its address.
-fn open(binder: &PlannedBinder, clock: Clock) -> Result<Arc<dyn DynBinder>, BinderError> {
+fn open(binder: &PlannedBinder, clock: Clock) -> Result<Opened, BinderError> {
     match binder.url.value.scheme() {
         #[cfg(feature = "embedded")]
         "embedded" | "memory" => embedded::open(binder, clock),
@@ -215,12 +247,12 @@ fn unknown_scheme(binder: &PlannedBinder) -> BinderError {
 
 #[cfg(feature = "embedded")]
 mod embedded {
-    use super::{Arc, BinderError, Clock, DynBinder, PlannedBinder};
+    use super::{Arc, BinderError, Clock, Opened, PlannedBinder};
     use std::time::Duration;
     use tidings_config::BinderConfig;
     use tidings_embedded::{EmbeddedBroker, EmbeddedOptions, Fsync, Unread};
 
-    pub(super) fn open(binder: &PlannedBinder, clock: Clock) -> Result<Arc<dyn DynBinder>, BinderError> {
+    pub(super) fn open(binder: &PlannedBinder, clock: Clock) -> Result<Opened, BinderError> {
         let config = &binder.config;
         let mut options = EmbeddedOptions::from_url(binder.url.value.expose())?
             .clock(clock)
@@ -259,7 +291,12 @@ mod embedded {
         {
             options = options.unread(Unread::Drop);
         }
-        Ok(Arc::new(EmbeddedBroker::open(options)?))
+        let broker = Arc::new(EmbeddedBroker::open(options)?);
+        Ok(Opened {
+            #[cfg(feature = "manage")]
+            snapshots: Some(broker.clone()),
+            binder: broker,
+        })
     }
 
     fn fsync(config: &BinderConfig) -> Fsync {

@@ -25,6 +25,8 @@ pub struct RepairReport {
     pub mode: RepairMode,
     /// What is done outside of the partitions.
     pub notes: Vec<String>,
+    /// How many of these notes are about positions of groups or messages for later that are lost.
+    pub lost_notes: usize,
     /// Each partition.
     pub partitions: Vec<PartitionRepair>,
     /// What is beyond repair.
@@ -58,6 +60,7 @@ impl RepairReport {
             root: root.to_owned(),
             mode,
             notes: Vec::new(),
+            lost_notes: 0,
             partitions: Vec::new(),
             problems: Vec::new(),
             aside: Vec::new(),
@@ -67,6 +70,18 @@ impl RepairReport {
 
     pub(super) fn note(&mut self, note: String) {
         self.notes.push(note);
+    }
+
+    /// A note about something that is lost.
+    pub(super) fn note_loss(&mut self, note: String) {
+        self.lost_notes += 1;
+        self.note(note);
+    }
+
+    /// Whether something is lost that could be read before, or that nobody can read any more: messages, positions of
+    /// groups, messages for later.
+    pub fn loses(&self) -> bool {
+        self.lost_notes > 0 || self.partitions.iter().any(|one| !one.losses.is_empty())
     }
 
     /// Whether there is nothing to do.

@@ -34,7 +34,7 @@ impl StateRepair {
         match state_check::read(overlay) {
             Ok(read) => {
                 for row in &read.unreadable {
-                    report.note(format!(
+                    report.note_loss(format!(
                         "take {} out of state.redb, into the folder `damaged`",
                         row.what
                     ));
@@ -46,7 +46,7 @@ impl StateRepair {
                 })
             }
             Err(reason) => {
-                report.note(format!(
+                report.note_loss(format!(
                     "put state.redb aside ({reason}): the positions of all groups and all messages for later are lost; groups begin where their subscription says"
                 ));
                 Ok(Self {

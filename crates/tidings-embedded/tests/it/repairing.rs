@@ -60,7 +60,7 @@ fn tree(root: &Path) -> Vec<(PathBuf, Vec<u8>)> {
         let path = entry.unwrap().path();
         if path.is_dir() {
             found.extend(tree(&path));
-        } else if path.file_name().unwrap() != "LOCK" {
+        } else {
             found.push((path.clone(), std::fs::read(&path).unwrap()));
         }
     }

@@ -8,7 +8,8 @@ pub use http::Client;
 
 use crate::app::{AppDescription, AppHealth, RedriveCounts, RedriveRequest, SubscriptionInfo};
 use crate::error::ManageError;
-use crate::wire::json::{Nothing, WireAbout};
+use crate::snapshots::{SnapshotBytes, SnapshotCounts, SnapshotRequest};
+use crate::wire::json::{Nothing, To, WireAbout};
 use binder::RemoteBinder;
 use std::sync::Arc;
 use tidings_core::{Capabilities, DynBinder};
@@ -117,5 +118,24 @@ impl Client {
         progress: impl FnMut(RedriveCounts) + Send,
     ) -> Result<RedriveCounts, ManageError> {
         self.long("app/redrive", request, progress).await
+    }
+
+    /// Copies a binder of the service into a directory while it works. `progress` is told how far it is. Dropping the
+    /// future does not stop the copy.
+    ///
+    /// # Errors
+    /// [`ManageError::Unknown`] for a binder that the service does not have, what the broker says, and as
+    /// [`about`](Self::about).
+    pub async fn snapshot(
+        &self,
+        binder: &str,
+        request: SnapshotRequest,
+        progress: impl FnMut(SnapshotBytes) + Send,
+    ) -> Result<SnapshotCounts, ManageError> {
+        let to = To {
+            binder: binder.to_owned(),
+            request,
+        };
+        self.long("binder/snapshot", &to, progress).await
     }
 }

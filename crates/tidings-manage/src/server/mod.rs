@@ -11,6 +11,7 @@ use crate::app::ManagedApp;
 use crate::error::ManageError;
 use crate::file::Invitation;
 use crate::limits::ServerOptions;
+use crate::snapshots::Snapshots;
 use crate::token::Token;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -33,6 +34,7 @@ pub struct ManagedBinder {
     name: String,
     binder: Arc<dyn DynBinder>,
     directory: Option<PathBuf>,
+    snapshots: Option<Arc<dyn Snapshots>>,
 }
 
 impl ManagedBinder {
@@ -42,6 +44,7 @@ impl ManagedBinder {
             name: name.into(),
             binder,
             directory: None,
+            snapshots: None,
         }
     }
 
@@ -49,6 +52,13 @@ impl ManagedBinder {
     #[must_use]
     pub fn directory(mut self, directory: impl Into<PathBuf>) -> Self {
         self.directory = Some(directory.into());
+        self
+    }
+
+    /// The same broker as something that can be copied while it works.
+    #[must_use]
+    pub fn snapshots(mut self, snapshots: Arc<dyn Snapshots>) -> Self {
+        self.snapshots = Some(snapshots);
         self
     }
 }
@@ -67,6 +77,7 @@ struct Shared {
     app_name: String,
     app: Option<Arc<dyn ManagedApp>>,
     binders: BTreeMap<String, Arc<dyn DynBinder>>,
+    snapshots: BTreeMap<String, Arc<dyn Snapshots>>,
     options: ServerOptions,
     token: Token,
     address: SocketAddr,
@@ -79,6 +90,15 @@ impl Shared {
         self.binders
             .get(name)
             .ok_or_else(|| ManageError::unknown("binder", name, known()))
+    }
+
+    fn snapshots(&self, name: &str) -> Result<&Arc<dyn Snapshots>, ManageError> {
+        let kind = self.binder(name)?.kind();
+        self.snapshots.get(name).ok_or_else(|| {
+            ManageError::failed(format!(
+                "the binder {name} ({kind}) cannot be copied by the service: copy it by the means of its broker"
+            ))
+        })
     }
 
     fn app(&self) -> Result<&Arc<dyn ManagedApp>, ManageError> {
@@ -120,10 +140,12 @@ impl Server {
             invitations: Vec::new(),
         };
         let mut by_name = BTreeMap::new();
+        let mut copied = BTreeMap::new();
         for ManagedBinder {
             name,
             binder,
             directory,
+            snapshots,
         } in binders
         {
             if let Some(directory) = directory {
@@ -136,12 +158,16 @@ impl Server {
                 invitation.write(&directory, &app_name)?;
                 server.invitations.push((directory, invitation));
             }
+            if let Some(snapshots) = snapshots {
+                copied.insert(name.clone(), snapshots);
+            }
             by_name.insert(name, binder);
         }
         let shared = Arc::new(Shared {
             app_name,
             app,
             binders: by_name,
+            snapshots: copied,
             options,
             token,
             address,

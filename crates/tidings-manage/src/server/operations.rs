@@ -7,7 +7,8 @@ use crate::app::{
     AppDescription, AppHealth, RedriveCounts, RedriveProgress, RedriveRequest, SubscriptionInfo,
 };
 use crate::error::ManageError;
-use crate::wire::json::{Nothing, WireAbout, WireBinder, down};
+use crate::snapshots::{SnapshotBytes, SnapshotCounts, SnapshotRequest};
+use crate::wire::json::{Nothing, To, WireAbout, WireBinder, down};
 use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -22,6 +23,7 @@ pub(super) fn routes() -> Router<Arc<Shared>> {
         .route("/v1/app/health", call(health))
         .route("/v1/app/subscriptions", call(subscriptions))
         .route("/v1/app/redrive", post(redrive))
+        .route("/v1/binder/snapshot", post(snapshot))
 }
 
 async fn about(State(shared): State<Arc<Shared>>) -> Response {
@@ -66,5 +68,24 @@ async fn redrive(State(shared): State<Arc<Shared>>, body: Received) -> Response 
     stream::<RedriveCounts, RedriveCounts, _, _>(&shared, async move |reporter| {
         let progress = RedriveProgress::new(move |counts| reporter.report(*counts));
         app.redrive(request, progress).await
+    })
+}
+
+/// A copy that nobody waits for any more is completed all the same: half of one is of use to nobody.
+async fn snapshot(State(shared): State<Arc<Shared>>, body: Received) -> Response {
+    let To { binder, request } = match parse::<To<SnapshotRequest>>(body) {
+        Ok(request) => request,
+        Err(refused) => return refused,
+    };
+    let snapshots = match shared.snapshots(&binder) {
+        Ok(snapshots) => snapshots.clone(),
+        Err(error) => return failed(error),
+    };
+    stream::<SnapshotBytes, SnapshotCounts, _, _>(&shared, async move |reporter| {
+        let watch = Box::new(move |far| {
+            // It does not stop in the middle.
+            let _ = reporter.report(far);
+        });
+        snapshots.snapshot(request, watch).await
     })
 }

@@ -32,7 +32,10 @@ impl Management {
         }
         let mut has_directory = false;
         let managed = plan.binders.iter().map(|planned| {
-            let binder = ManagedBinder::new(&planned.name, binders.planned(&planned.name).clone());
+            let mut binder = ManagedBinder::new(&planned.name, binders.planned(&planned.name).clone());
+            if let Some(snapshots) = binders.snapshots(&planned.name) {
+                binder = binder.snapshots(snapshots.clone());
+            }
             match planned.url.value.expose().strip_prefix("embedded:") {
                 Some(directory) => {
                     has_directory = true;
