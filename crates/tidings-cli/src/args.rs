@@ -1,7 +1,7 @@
 //! What can be written on the command line: [`Cli`].
 
 use crate::out::{Form, Remarks};
-use crate::verbs::{completions, config, describe, dlq, groups, man, new, publish, tail, topics};
+use crate::verbs::{completions, config, describe, dlq, groups, log, man, new, publish, tail, topics};
 use clap::{ArgAction, Args, Parser, Subcommand};
 use std::path::PathBuf;
 
@@ -89,6 +89,8 @@ pub(crate) enum Verb {
     Groups(groups::GroupsArgs),
     /// Look at dead letters, send them back, discard them
     Dlq(dlq::DlqArgs),
+    /// Verify, repair or copy what the broker has stored
+    Log(log::LogArgs),
     /// Show the effective configuration and where each value comes from
     Config(config::ConfigArgs),
     /// Show what the running app is made of

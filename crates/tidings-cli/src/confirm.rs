@@ -18,6 +18,30 @@ impl From<bool> for Beforehand {
     }
 }
 
+/// What happens where nobody can be asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unattended {
+    /// It goes on: nothing is lost.
+    GoesOn,
+    /// It is refused.
+    Refused,
+}
+
+/// Goes on if somebody says yes, or has; where nobody can be asked, as `unattended` says.
+///
+/// # Errors
+/// [`CliError::Refused`] with what would have been done.
+pub(crate) fn ask(beforehand: Beforehand, unattended: Unattended, what: &str) -> Result<(), CliError> {
+    match unattended {
+        Unattended::GoesOn if !can_ask() => Ok(()),
+        _ => confirm(beforehand, what),
+    }
+}
+
+fn can_ask() -> bool {
+    io::stdin().is_terminal() && io::stderr().is_terminal()
+}
+
 /// Goes on if somebody says yes, or has. Where nobody can be asked the answer is no.
 ///
 /// # Errors
@@ -26,7 +50,7 @@ pub(crate) fn confirm(beforehand: Beforehand, what: &str) -> Result<(), CliError
     if beforehand == Beforehand::Yes {
         return Ok(());
     }
-    if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+    if !can_ask() {
         return Err(CliError::refused(
             format!("this would {what}; nothing was changed"),
             "say --yes to do it, or --dry-run to see it",

@@ -1,9 +1,12 @@
 //! The broker that a verb works on: [`Broker`].
 
+mod address;
 mod open;
 
+pub(crate) use address::Address;
+
 use crate::args::Global;
-use crate::configuration::{ChannelPlace, Project, parse_url};
+use crate::configuration::ChannelPlace;
 use crate::error::CliError;
 use crate::names::unknown;
 use crate::out::Out;
@@ -43,19 +46,17 @@ impl Broker {
         name: Option<&str>,
         out: &mut Out,
     ) -> Result<Self, CliError> {
-        let (url, origin, channels, dead_letters) = match &global.url {
-            Some(url) => (parse_url(url)?, "--url".to_owned(), Vec::new(), Vec::new()),
-            None => {
-                let project = Project::load(global)?;
-                let binder = global.binder.clone().unwrap_or_else(|| project.binder_of(name));
-                let (url, origin) = project.url(&binder)?;
-                let channels = project
-                    .channels()
-                    .into_iter()
-                    .filter(|channel| channel.binder == binder);
-                (url, origin, channels.collect(), project.dead_letters())
-            }
-        };
+        Self::open_at(Address::find(global, name)?, intent, out).await
+    }
+
+    /// Opens the broker that was found.
+    pub(crate) async fn open_at(address: Address, intent: Intent, out: &mut Out) -> Result<Self, CliError> {
+        let Address {
+            url,
+            origin,
+            channels,
+            dead_letters,
+        } = address;
         let connection = open::open(&url, &origin, intent).await?;
         if let Way::BesideOwner { reason } = connection.way() {
             out.remark(&format!(
@@ -73,6 +74,11 @@ impl Broker {
     /// The broker itself.
     pub(crate) fn binder(&self) -> &Arc<dyn DynBinder> {
         self.connection.binder()
+    }
+
+    /// The way to it.
+    pub(crate) fn connection(&self) -> &Connection {
+        &self.connection
     }
 
     /// The running app, if there is one that can be asked.
@@ -130,8 +136,7 @@ impl Broker {
 
     /// The destination that a name means, whether it exists or not.
     pub(crate) fn destination<'a>(&'a self, name: &'a str) -> &'a str {
-        let channel = self.channels.iter().find(|channel| channel.channel == name);
-        channel.map_or(name, |channel| &channel.destination)
+        address::destination(&self.channels, name)
     }
 
     /// The channels that lead to a topic.

@@ -17,11 +17,15 @@ pub(super) async fn open(url: &BinderUrl, origin: &str, intent: Intent) -> Resul
 }
 
 /// Refuses what cannot be meant before anything is opened, because opening makes a directory that is missing.
-fn check(url: &BinderUrl, origin: &str, intent: Intent) -> Result<(), CliError> {
+pub(super) fn check(url: &BinderUrl, origin: &str, intent: Intent) -> Result<(), CliError> {
     match url.scheme() {
         "memory" => Err(CliError::refused(
             format!("{url} ({origin}) lives in the memory of the app alone"),
             "run the app on embedded:DIRECTORY",
+        )),
+        "embedded" if Path::new(url.expose_rest()).is_file() => Err(CliError::missing(
+            format!("{} ({origin}) is a file and no directory", url.expose_rest()),
+            "name the directory of the broker with --url embedded:DIRECTORY",
         )),
         "embedded" if intent != Intent::Create && !Path::new(url.expose_rest()).is_dir() => {
             Err(CliError::missing(

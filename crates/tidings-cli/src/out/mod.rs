@@ -7,12 +7,13 @@ mod table;
 mod text;
 
 pub(crate) use message::{MessageJson, message_block};
-pub(crate) use progress::Progress;
+pub(crate) use progress::{Progress, bytes};
 pub(crate) use style::{Colour, Style};
 pub(crate) use table::{Column, Row};
 pub(crate) use text::{compact_json, escape, escape_lines, is_json, pretty_json, shorten};
 
 use crate::error::CliError;
+use progress::Unit;
 use clap::ValueEnum;
 use serde::Serialize;
 use std::io::{self, BufWriter, IsTerminal, Stdout, Write};
@@ -123,6 +124,11 @@ impl Out {
 
     /// Shows how far a long piece of work is, if somebody watches.
     pub(crate) fn progress(&self, doing: &'static str, total: Option<u64>) -> Progress {
-        Progress::new(doing, total, self.remarks)
+        Progress::new(doing, total, Unit::Things, self.remarks)
+    }
+
+    /// Shows how many bytes of a long piece of work are done, if somebody watches.
+    pub(crate) fn byte_progress(&self, doing: &'static str) -> Progress {
+        Progress::new(doing, Some(0), Unit::Bytes, self.remarks)
     }
 }

@@ -5,6 +5,7 @@ pub(crate) mod config;
 pub(crate) mod describe;
 pub(crate) mod dlq;
 pub(crate) mod groups;
+pub(crate) mod log;
 pub(crate) mod man;
 pub(crate) mod new;
 pub(crate) mod publish;
@@ -32,15 +33,21 @@ pub(crate) fn run(cli: Cli, out: &mut Out) -> Result<Exit, CliError> {
         .enable_all()
         .build()
         .map_err(|error| CliError::io("start", error))?;
-    runtime.block_on(async {
+    let done = runtime.block_on(async {
         match verb {
             Verb::Publish(args) => publish::run(&global, args, out).await,
             Verb::Tail(args) => tail::run(&global, args, out).await,
             Verb::Topics(args) => topics::run(&global, args, out).await,
             Verb::Groups(args) => groups::run(&global, args, out).await,
             Verb::Dlq(args) => dlq::run(&global, args, out).await,
+            Verb::Log(args) => log::run(&global, args, out).await,
             Verb::Describe(args) => describe::run(&global, &args, out).await,
             Verb::New(_) | Verb::Completions(_) | Verb::Man(_) | Verb::Config(_) => Ok(Exit::Done),
         }
-    })
+    });
+    if matches!(done, Err(CliError::Interrupted { .. })) {
+        // What still reads or copies is not waited for.
+        runtime.shutdown_background();
+    }
+    done
 }
