@@ -13,8 +13,8 @@ pub(crate) use table::{Column, Row};
 pub(crate) use text::{compact_json, escape, escape_lines, is_json, pretty_json, shorten};
 
 use crate::error::CliError;
-use progress::Unit;
 use clap::ValueEnum;
+use progress::Unit;
 use serde::Serialize;
 use std::io::{self, BufWriter, IsTerminal, Stdout, Write};
 

@@ -6,6 +6,7 @@ mod config;
 mod dlq;
 mod docs;
 mod groups;
+mod log;
 mod new;
 mod publish;
 mod running;

@@ -12,6 +12,7 @@ fn help_names_every_verb_and_the_exit_codes() {
         "topics",
         "groups",
         "dlq",
+        "log",
         "config",
         "describe",
         "Exit codes",

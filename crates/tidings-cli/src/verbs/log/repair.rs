@@ -156,9 +156,15 @@ async fn consent(plan: &RepairReport, beforehand: Beforehand, out: &Out) -> Resu
 
 fn what(plan: &RepairReport) -> String {
     let partitions = plan.partitions.iter().filter(|one| !one.steps.is_empty()).count();
-    let mut parts = vec![format!("repair {partitions} partitions of {}", plan.root.display())];
+    let mut parts = vec![format!(
+        "repair {partitions} partitions of {}",
+        plan.root.display()
+    )];
     if plan.lost_records() > 0 {
-        parts.push(format!("give up {} messages that cannot be read", plan.lost_records()));
+        parts.push(format!(
+            "give up {} messages that cannot be read",
+            plan.lost_records()
+        ));
     }
     if plan.lost_notes > 0 {
         parts.push("lose positions of groups and messages for later".to_owned());
@@ -187,7 +193,9 @@ fn show(report: &RepairReport, out: &mut Out) -> Result<(), CliError> {
         })?;
     }
     let changed = report.partitions.iter().filter(|one| !one.steps.is_empty());
-    changed.map(|one| row(one, dry_run)).try_for_each(|row| out.object(&row))
+    changed
+        .map(|one| row(one, dry_run))
+        .try_for_each(|row| out.object(&row))
 }
 
 fn row(one: &PartitionRepair, dry_run: bool) -> RepairRow<'_> {

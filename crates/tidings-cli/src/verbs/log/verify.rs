@@ -133,7 +133,10 @@ impl ProblemRow {
 pub(super) async fn run(global: &Global, args: &VerifyArgs, out: &mut Out) -> Result<Exit, CliError> {
     let address = Address::find(global, args.topic.as_deref())?;
     let root = address.directory()?;
-    let topic = args.topic.as_deref().map(|name| address.destination(name).to_owned());
+    let topic = args
+        .topic
+        .as_deref()
+        .map(|name| address.destination(name).to_owned());
     let only = topic.clone();
     let progress = out.byte_progress("reading");
     let verified = long(progress, "nothing was changed", move |progress| {
@@ -159,7 +162,11 @@ pub(super) async fn run(global: &Global, args: &VerifyArgs, out: &mut Out) -> Re
         out.remark(&unknown.to_string())?;
     }
     show(&report, out)?;
-    Ok(if report.is_sound() { Exit::Done } else { Exit::Damaged })
+    Ok(if report.is_sound() {
+        Exit::Done
+    } else {
+        Exit::Damaged
+    })
 }
 
 fn show(report: &DirectoryReport, out: &mut Out) -> Result<(), CliError> {
