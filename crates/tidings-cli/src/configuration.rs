@@ -2,8 +2,8 @@
 
 use crate::args::Global;
 use crate::error::CliError;
-use crate::names::{nearest, unknown};
-use tidings_config::{BinderUrl, Config, ConfigBuilder, ConfigError, Section, records};
+use crate::names::unknown;
+use tidings_config::{BinderUrl, Config, ConfigBuilder, ConfigError, Origin, Section, nearest, records};
 
 /// The binder that is meant if nobody names one.
 const MAIN: &str = "main";
@@ -114,55 +114,22 @@ impl Project {
     /// Every key that applies, with its value: those that somebody set, and the defaults of the others. A default that
     /// code may have changed is still shown as the default: only the running app knows its code.
     pub(crate) fn effective(&self) -> Vec<EffectiveKey> {
-        let set = self.config.describe().into_iter().map(|set| EffectiveKey {
-            key: set.key,
-            value: set.value,
-            origin: set.origin.to_string(),
-            changed: true,
-        });
-        let mut all: Vec<_> = set.collect();
-        for record in records().iter().filter(|record| record.default != "empty") {
-            for key in self.keys(record.path) {
-                // A table or a property under a key that was set counts as set.
-                let below = format!("{key}.");
-                let known = all
-                    .iter()
-                    .any(|one| one.changed && (one.key == key || one.key.starts_with(&below)));
-                if !known {
-                    // The record speaks of all binders at once.
-                    let is_main_url = key == format!("binder.{MAIN}.url");
-                    let value = if is_main_url { DEFAULT_URL } else { record.default };
-                    all.push(EffectiveKey {
-                        key,
-                        value: value.to_owned(),
-                        origin: "default".to_owned(),
-                        changed: false,
-                    });
-                }
+        let main_url = format!("binder.{MAIN}.url");
+        let values = self.config.effective(&[]);
+        let all = values.iter().map(|one| {
+            let changed = !matches!(one.origin, Origin::Default);
+            // The record speaks of all binders at once.
+            let is_ours = !changed && one.key == main_url;
+            EffectiveKey {
+                key: one.key.clone(),
+                value: if is_ours { DEFAULT_URL } else { &one.value }.to_owned(),
+                origin: one.origin.to_string(),
+                changed,
             }
-        }
+        });
+        let mut all: Vec<_> = all.filter(|key| key.changed || key.value != "empty").collect();
         all.sort_by(|one, other| one.key.cmp(&other.key));
         all
-    }
-
-    /// The keys that a record stands for here.
-    fn keys(&self, path: &str) -> Vec<String> {
-        let section = match path.split('.').next() {
-            Some("binder") => Section::Binder,
-            Some("channel") => Section::Channel,
-            Some("subscription") => Section::Subscription,
-            _ => return vec![path.to_owned()],
-        };
-        let mut names: Vec<_> = self
-            .config
-            .names(section)
-            .into_iter()
-            .map(|name| name.value)
-            .collect();
-        if section == Section::Binder && !names.iter().any(|name| name == MAIN) {
-            names.push(MAIN.to_owned());
-        }
-        names.iter().map(|name| path.replace("<name>", name)).collect()
     }
 }
 
@@ -179,6 +146,11 @@ pub(crate) fn parse_url(text: &str) -> Result<BinderUrl, CliError> {
 /// The reference of every key, in Markdown.
 pub(crate) fn reference() -> String {
     tidings_config::reference_markdown()
+}
+
+/// What editors check and complete `tidings.toml` with.
+pub(crate) fn schema() -> String {
+    tidings_config::json_schema()
 }
 
 fn builder(global: &Global, own_sections: &[String]) -> ConfigBuilder {

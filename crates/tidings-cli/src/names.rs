@@ -1,22 +1,7 @@
-//! Which known name somebody meant: [`find`].
+//! Which known name somebody meant: [`unknown`].
 
 use crate::error::CliError;
-use strsim::damerau_levenshtein;
-
-/// The name that is nearest to `word`, if it is near enough to be what was meant: a third of its letters may be wrong,
-/// at least two and at most five. Case does not count.
-pub(crate) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let length = word.chars().count();
-    let limit = length.div_ceil(3).clamp(2, 5);
-    let small = word.to_lowercase();
-    known
-        .into_iter()
-        .filter(|name| name.chars().count().abs_diff(length) <= limit)
-        .map(|name| (damerau_levenshtein(&small, &name.to_lowercase()), name))
-        .filter(|(distance, name)| *distance <= limit && *distance < name.chars().count())
-        .min()
-        .map(|(_, name)| name)
-}
+use tidings_config::nearest;
 
 /// The error for a name that is not among those known.
 pub(crate) fn unknown<'a>(

@@ -1,7 +1,7 @@
 //! `tidings config`.
 
 use crate::args::Global;
-use crate::configuration::{EffectiveKey, Project, reference};
+use crate::configuration::{EffectiveKey, Project, reference, schema};
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::out::{Column, Out, Row};
@@ -25,6 +25,8 @@ pub(crate) struct ConfigArgs {
 enum What {
     /// Print the reference of every key, as Markdown
     Reference,
+    /// Print the JSON Schema of tidings.toml, for editors that check and complete it
+    Schema,
 }
 
 /// A key with its value.
@@ -46,8 +48,13 @@ impl Row for KeyRow {
 
 /// Shows the configuration as the app reads it here.
 pub(crate) fn run(global: &Global, args: &ConfigArgs, out: &mut Out) -> Result<Exit, CliError> {
-    if let Some(What::Reference) = args.what {
-        out.text(&reference())?;
+    let printed = match args.what {
+        Some(What::Reference) => Some(reference()),
+        Some(What::Schema) => Some(schema()),
+        None => None,
+    };
+    if let Some(text) = printed {
+        out.text(&text)?;
         return Ok(Exit::Done);
     }
     if global.url.is_some() {

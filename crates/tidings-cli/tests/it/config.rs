@@ -101,3 +101,11 @@ fn the_reference_explains_every_key() {
     let said = World::new().ok(&["config", "reference"]);
     assert!(said.out.starts_with("# Configuration") && said.out.contains("`retry.attempts`"));
 }
+
+#[test]
+fn the_schema_is_json_that_editors_read() {
+    let said = World::new().ok(&["config", "schema"]);
+    let schema: serde_json::Value = serde_json::from_str(&said.out).unwrap();
+    assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema");
+    assert!(schema["properties"]["binder"].is_object(), "{}", said.out);
+}

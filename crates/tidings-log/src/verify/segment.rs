@@ -174,10 +174,9 @@ impl Check {
             };
             progress(bad.end - bad.position);
             is_whole = false;
-            self.bad((file, seed), &bad, (end, index.synced()))
-                .map_err(read())?;
+            let next = self.bad((file, seed), &bad, (end, index.synced()));
+            tail.mark.next = next.map_err(read())?;
             tail.mark.position = bad.end;
-            tail.mark.next = bad.next;
         }
         self.done.next = tail.mark.next;
         let (index, problems) = index.end(&tail, is_whole);
@@ -219,12 +218,14 @@ impl Check {
         }
     }
 
+    /// The offset that follows: what a write that was never finished says of its own does not count, because the next
+    /// opening cuts it.
     fn bad(
         &mut self,
         file: (&dyn LogFile, u32),
         bad: &Bad,
         (end, synced): (u64, u64),
-    ) -> std::io::Result<()> {
+    ) -> std::io::Result<u64> {
         if let Role::Last(neighbour) = self.role
             && bad.end == end
             && bad.position >= synced
@@ -233,14 +234,14 @@ impl Check {
             if neighbour == Neighbour::None {
                 self.unfinished(bad.position, bad.offset, bad.flaw.to_string());
             }
-            return Ok(());
+            return Ok(bad.offset);
         }
         let range = match bad.next > bad.offset {
             true => format!("; the records {}..{} can't be read", bad.offset, bad.next),
             false => String::new(),
         };
         self.damage(bad.position, bad.offset, format!("{}{range}", bad.flaw));
-        Ok(())
+        Ok(bad.next)
     }
 
     /// Whether the segment ends where it should.

@@ -4,5 +4,6 @@
 mod attacks;
 mod binder;
 mod long;
+mod snapshots;
 mod support;
 mod ways;

@@ -156,15 +156,16 @@ async fn consent(plan: &RepairReport, beforehand: Beforehand, out: &Out) -> Resu
 
 fn what(plan: &RepairReport) -> String {
     let partitions = plan.partitions.iter().filter(|one| !one.steps.is_empty()).count();
-    let mut parts = vec![format!(
-        "repair {partitions} partitions of {}",
-        plan.root.display()
-    )];
-    if plan.lost_records() > 0 {
-        parts.push(format!(
-            "give up {} messages that cannot be read",
-            plan.lost_records()
-        ));
+    let root = plan.root.display();
+    let mut parts = vec![match partitions {
+        0 => format!("repair {root}"),
+        1 => format!("repair a partition of {root}"),
+        many => format!("repair {many} partitions of {root}"),
+    }];
+    match plan.lost_records() {
+        0 => {}
+        1 => parts.push("give up a message that cannot be read".to_owned()),
+        many => parts.push(format!("give up {many} messages that cannot be read")),
     }
     if plan.lost_notes > 0 {
         parts.push("lose positions of groups and messages for later".to_owned());
