@@ -130,9 +130,11 @@ impl Place {
             .filter(|base| !has_segment(base))
             .map(|base| self.index(*base));
         for file in orphans.chain(listing.drafts.iter().map(|name| self.dir.join(name))) {
-            self.files
-                .remove_file(&file)
-                .map_err(LogError::io("remove", &file))?;
+            match self.files.remove_file(&file) {
+                // Whoever dropped the log a moment ago may just have renamed what it was writing.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                removed => removed.map_err(LogError::io("remove", &file))?,
+            }
         }
         Ok(())
     }
