@@ -430,6 +430,13 @@ impl Shared {
         if let Some(marks) = self.marks.get() {
             marks.clear();
         }
+        // What a log notes beside itself when it is dropped, it notes now: somebody else may own the directory then.
+        if !self.is_read_only() {
+            for topic in self.topics.all() {
+                let opened = topic.partitions.iter().filter_map(|partition| partition.opened());
+                opened.for_each(|log| drop(log.checkpoint()));
+            }
+        }
         drop(lock(&self.directory).take());
     }
 
