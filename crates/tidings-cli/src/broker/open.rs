@@ -3,8 +3,11 @@
 use super::Intent;
 use crate::error::CliError;
 use std::path::Path;
-use tidings_config::BinderUrl;
+use tidings_config::{BinderUrl, nearest};
 use tidings_manage::{Connection, connect};
+
+/// What an address may begin with.
+const SCHEMES: [&str; 2] = ["embedded", "memory"];
 
 /// Asks the running app that owns the broker, or opens it.
 pub(super) async fn open(url: &BinderUrl, origin: &str, intent: Intent) -> Result<Connection, CliError> {
@@ -19,6 +22,13 @@ pub(super) async fn open(url: &BinderUrl, origin: &str, intent: Intent) -> Resul
 /// Refuses what cannot be meant before anything is opened, because opening makes a directory that is missing.
 pub(super) fn check(url: &BinderUrl, origin: &str, intent: Intent) -> Result<(), CliError> {
     match url.scheme() {
+        scheme if !SCHEMES.contains(&scheme) => {
+            let meant = nearest(scheme, SCHEMES).map(|meant| format!("did you mean {meant}:? "));
+            Err(CliError::usage(
+                format!("{url} ({origin}) names a broker that this program does not know"),
+                format!("{}write embedded:DIRECTORY", meant.unwrap_or_default()),
+            ))
+        }
         "memory" => Err(CliError::refused(
             format!("{url} ({origin}) lives in the memory of the app alone"),
             "run the app on embedded:DIRECTORY",

@@ -1,7 +1,8 @@
 //! How far a long piece of work is: [`Progress`].
 
 use super::Remarks;
-use indicatif::{BinaryBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{BinaryBytes, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
+use std::fmt;
 use std::io::IsTerminal;
 
 /// Bytes for people.
@@ -34,14 +35,14 @@ impl Progress {
         };
         let bar = ProgressBar::with_draw_target(total, target);
         let template = match (unit, total) {
-            (Unit::Things, Some(_)) => "{msg} {bar:24} {human_pos} of {human_len}, {per_sec}, {eta} left",
-            (Unit::Things, None) => "{msg} {human_pos}, {per_sec}",
+            (Unit::Things, Some(_)) => "{msg} {bar:24} {human_pos} of {human_len}, {rate}, {eta} left",
+            (Unit::Things, None) => "{msg} {human_pos}, {rate}",
             (Unit::Bytes, _) => {
                 "{msg} {bar:24} {binary_bytes} of {binary_total_bytes}, {binary_bytes_per_sec}, {eta} left"
             }
         };
         if let Ok(style) = ProgressStyle::with_template(template) {
-            bar.set_style(style);
+            bar.set_style(style.with_key("rate", rate));
         }
         bar.set_message(doing);
         Self { bar }
@@ -64,6 +65,12 @@ impl Progress {
             bar: self.bar.clone(),
         }
     }
+}
+
+/// How many a second: nobody reads the fourth digit behind the point.
+fn rate(state: &ProgressState, text: &mut dyn fmt::Write) {
+    // A line of progress that cannot be written is none.
+    let _ = write!(text, "{:.0}/s", state.per_sec());
 }
 
 impl Drop for Progress {

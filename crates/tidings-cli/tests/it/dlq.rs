@@ -86,7 +86,15 @@ async fn a_wrong_name_is_told_the_nearest() {
     world
         .say(&["dlq", "show", "orders.DLT/0@99"])
         .refused(3, &["nothing lies at orders.DLT/0@99"]);
-    let said = world.ok(&["dlq", "redrive", "--group", "biling"]);
+    for verb in ["ls", "redrive", "discard"] {
+        world
+            .say(&["dlq", verb, "--group", "biling"])
+            .refused(3, &["no group \"biling\"", "did you mean \"billing\"?"]);
+        world
+            .say(&["dlq", verb, "billing"])
+            .refused(3, &["that is a group", "write --group billing"]);
+    }
+    let said = world.ok(&["dlq", "redrive", "--group", "shipping"]);
     assert!(said.err.contains("no dead letter is meant by that"), "{said:?}");
 }
 

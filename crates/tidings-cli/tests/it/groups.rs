@@ -67,6 +67,13 @@ async fn a_wrong_group_or_topic_is_told_the_nearest() {
             "groups", "reset", "shipping", "--topic", "orders", "--to", "earliest",
         ])
         .refused(3, &["that the group shipping has read", "payments"]);
+    let rows = world
+        .ok(&["groups", "reset", "shipping", "--to", "earliest", "--dry-run"])
+        .rows();
+    assert!(
+        !rows.is_empty() && rows.iter().all(|row| row["topic"] == "payments"),
+        "the only one that it reads: {rows:?}"
+    );
     assert_eq!(
         world
             .say(&["groups", "reset", "billing", "--topic", "orders"])

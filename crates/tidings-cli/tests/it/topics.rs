@@ -89,7 +89,10 @@ fn an_address_names_the_broker_and_must_be_one() {
         .refused(4, &["lives in the memory of the app alone"]);
     elsewhere
         .say(&["topics", "--url", "kafka://h:9092"])
-        .refused(5, &["kafka://h:9092", "embedded:"]);
+        .refused(2, &["kafka://h:9092", "embedded:"]);
+    elsewhere
+        .say(&["topics", "--url", "embeded:./data"])
+        .refused(2, &["embeded:./data (--url)", "did you mean embedded:?"]);
 }
 
 #[test]

@@ -4,6 +4,7 @@ use super::LetterArgs;
 use crate::broker::Broker;
 use crate::error::CliError;
 use crate::names::unknown;
+use crate::verbs::groups::is_recorder;
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use tidings_core::{BinderError, DestinationInfo, Position};
@@ -31,7 +32,7 @@ impl Search {
         for name in from {
             match parse_position(name) {
                 Some(position) => search.add_position(broker, &topics, position)?,
-                None => search.add_topic(broker, &topics, name)?,
+                None => search.add_topic(broker, &topics, name).await?,
             }
         }
         if from.is_empty() {
@@ -60,7 +61,12 @@ impl Search {
     }
 
     /// A dead-letter topic itself, or those of a channel or topic.
-    fn add_topic(&mut self, broker: &Broker, topics: &[DestinationInfo], name: &str) -> Result<(), CliError> {
+    async fn add_topic(
+        &mut self,
+        broker: &Broker,
+        topics: &[DestinationInfo],
+        name: &str,
+    ) -> Result<(), CliError> {
         let letters = all(broker, topics);
         let destination = broker.destination(name);
         if letters.contains(destination) {
@@ -68,6 +74,12 @@ impl Search {
             return Ok(());
         }
         if !topics.iter().any(|topic| *topic.name == *destination) {
+            if known_groups(broker).await.iter().any(|group| group == name) {
+                return Err(CliError::missing(
+                    format!("no topic \"{name}\" in {}: that is a group", broker.url()),
+                    format!("write --group {name}"),
+                ));
+            }
             let known = topics.iter().map(|topic| &*topic.name);
             return Err(unknown("topic", name, format!("in {}", broker.url()), known));
         }
@@ -84,6 +96,29 @@ impl Search {
         self.topics.extend(found.cloned());
         Ok(())
     }
+}
+
+/// The groups that the broker knows; none where nobody can be asked for them.
+async fn known_groups(broker: &Broker) -> Vec<String> {
+    let groups = broker.groups().await.unwrap_or_default().into_iter();
+    groups
+        .map(|group| group.name.to_string())
+        .filter(|name| !is_recorder(name))
+        .collect()
+}
+
+/// Tells a mistyped group from one without dead letters, after none was found. A group that is gone may still have
+/// letters, so this is not asked before.
+pub(super) async fn check_group(broker: &Broker, args: &LetterArgs) -> Result<(), CliError> {
+    let Some(wanted) = &args.group else {
+        return Ok(());
+    };
+    let known = known_groups(broker).await;
+    if known.is_empty() || known.contains(wanted) {
+        return Ok(());
+    }
+    let known = known.iter().map(String::as_str);
+    Err(unknown("group", wanted, format!("in {}", broker.url()), known))
 }
 
 /// Every topic that holds dead letters, by the usual name or by what the configuration says.

@@ -1,7 +1,7 @@
 //! The dead letters that something is done with: [`Chosen`].
 
 use super::LetterArgs;
-use super::find::{Search, each};
+use super::find::{Search, check_group, each};
 use crate::broker::Broker;
 use crate::error::CliError;
 use crate::out::Out;
@@ -56,6 +56,9 @@ impl Chosen {
             Ok(ControlFlow::Continue(()))
         })
         .await?;
+        if chosen.groups.is_empty() {
+            check_group(broker, args).await?;
+        }
         Ok(chosen)
     }
 

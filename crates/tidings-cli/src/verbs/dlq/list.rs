@@ -1,7 +1,7 @@
 //! `tidings dlq ls`.
 
 use super::LetterArgs;
-use super::find::{Search, each};
+use super::find::{Search, check_group, each};
 use crate::args::Global;
 use crate::broker::{Broker, Intent};
 use crate::error::CliError;
@@ -91,10 +91,11 @@ pub(super) async fn run(global: &Global, args: &LsArgs, out: &mut Out) -> Result
     let broker = Broker::open(global, Intent::Read, name, out).await?;
     let search = Search::new(&broker, &args.letters.from).await?;
     let mut rows: Vec<LetterRow> = Vec::new();
-    let mut more: usize = 0;
+    let (mut found, mut more) = (false, 0);
     let progress = out.progress("reading dead letters", None);
     each(&broker, &search, &args.letters, |letter| {
         progress.add(1);
+        found = true;
         let row = LetterRow::new(&letter);
         match out.form() {
             // As they are found: there may be more than fit into memory.
@@ -106,6 +107,9 @@ pub(super) async fn run(global: &Global, args: &LsArgs, out: &mut Out) -> Result
     })
     .await?;
     drop(progress);
+    if !found {
+        check_group(&broker, &args.letters).await?;
+    }
     if out.form() == Form::Table {
         out.rows(&rows)?;
         match (rows.len(), more) {

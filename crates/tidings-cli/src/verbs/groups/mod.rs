@@ -58,7 +58,7 @@ async fn group(broker: &Broker, name: &str) -> Result<GroupInfo, CliError> {
 }
 
 /// Whether it is only the memory of which dead letters were sent back.
-fn is_recorder(group: &str) -> bool {
+pub(super) fn is_recorder(group: &str) -> bool {
     group.ends_with(".redrive")
 }
 

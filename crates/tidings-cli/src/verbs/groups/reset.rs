@@ -1,6 +1,6 @@
 //! `tidings groups reset`.
 
-use super::{group, lag};
+use super::{group, is_retry_of, lag};
 use crate::args::Global;
 use crate::broker::{Broker, Intent};
 use crate::confirm::confirm;
@@ -11,6 +11,8 @@ use crate::out::{Column, Out, Row};
 use crate::place::Place;
 use clap::Args;
 use serde::Serialize;
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use tidings_core::{GroupInfo, Progress};
 
 /// What `groups reset` understands.
@@ -23,9 +25,9 @@ Example:
 pub(super) struct ResetArgs {
     /// The group
     group: String,
-    /// The channel or topic
+    /// The channel or topic; needed if the group reads several
     #[arg(long, short, value_name = "CHANNEL")]
-    topic: String,
+    topic: Option<String>,
     /// Where it goes on: earliest, latest, offset:42, a span like 2h (ago), or 2026-11-21T08:00:00Z
     #[arg(long, value_name = "PLACE")]
     to: Place,
@@ -85,7 +87,7 @@ pub(super) async fn run(global: &Global, args: &ResetArgs, out: &mut Out) -> Res
     } else {
         Intent::Change
     };
-    let broker = Broker::open(global, intent, Some(&args.topic), out).await?;
+    let broker = Broker::open(global, intent, args.topic.as_deref(), out).await?;
     let done = reset(&broker, args, out).await;
     let closed = broker.close().await;
     done.and(closed)?;
@@ -93,8 +95,15 @@ pub(super) async fn run(global: &Global, args: &ResetArgs, out: &mut Out) -> Res
 }
 
 async fn reset(broker: &Broker, args: &ResetArgs, out: &mut Out) -> Result<(), CliError> {
-    let topic = broker.topic(&args.topic).await?.name;
+    let topic = match &args.topic {
+        Some(topic) => Some(broker.topic(topic).await?.name),
+        None => None,
+    };
     let group = group(broker, &args.group).await?;
+    let topic = match topic {
+        Some(topic) => topic,
+        None => the_one(&group)?,
+    };
     check_reads(&group, &topic, broker)?;
     let rows = plan(broker, args, &topic).await?;
     if !args.dry_run {
@@ -122,6 +131,25 @@ async fn reset(broker: &Broker, args: &ResetArgs, out: &mut Out) -> Result<(), C
     } else {
         "done: the group goes on there when it starts"
     })
+}
+
+/// The topic that a group reads, besides the one of its own waiting messages.
+fn the_one(group: &GroupInfo) -> Result<Arc<str>, CliError> {
+    let read = group.positions.iter().map(|position| &position.destination);
+    let read: BTreeSet<_> = read.filter(|topic| !is_retry_of(topic, &group.name)).collect();
+    if let (Some(topic), 1) = (read.first(), read.len()) {
+        return Ok(Arc::clone(topic));
+    }
+    let names: Vec<&str> = read.iter().map(|topic| &***topic).collect();
+    Err(CliError::usage(
+        format!(
+            "the group {} reads {} topics: {}",
+            group.name,
+            names.len(),
+            names.join(", ")
+        ),
+        "say which one with --topic",
+    ))
 }
 
 fn check_reads(group: &GroupInfo, topic: &str, broker: &Broker) -> Result<(), CliError> {
