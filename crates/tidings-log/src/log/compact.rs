@@ -55,6 +55,9 @@ impl PartitionLog {
     /// readers that are in the midst of a segment finish their chunk. What is below a group's position or above it
     /// makes no difference: a reader that is far behind may find only the last record of a key.
     ///
+    /// Ends early while the log is [copied](PartitionLog::freeze): a copy ends at the moment in which it began, and the
+    /// record that supersedes may be behind that.
+    ///
     /// # Errors
     /// [`LogError::ReadOnly`], [`LogError::Poisoned`]; [`LogError::Corrupt`] when a segment is damaged: those before it
     /// were compacted; [`LogError::Io`]. A directory that can't be synced poisons the log.
@@ -63,6 +66,10 @@ impl PartitionLog {
         self.check_writable()?;
         let mut compaction = compaction;
         let mut done = Compacted::default();
+        if self.is_copied() {
+            done.ended_early = true;
+            return Ok(done);
+        }
         match self.compact_all(&mut compaction, &mut done) {
             Ok(()) => Ok(done),
             Err(Halt::Failed(error)) => Err(error),
@@ -130,6 +137,11 @@ impl PartitionLog {
             }
         }
         Ok(())
+    }
+
+    /// Whether somebody copies the log, who needs the segments as they were.
+    fn is_copied(&self) -> bool {
+        self.copying.load(Ordering::Acquire) > 0
     }
 
     fn cleaned_at(&self, segment: &Sealed) -> Result<u32, Halt> {
@@ -279,14 +291,14 @@ impl PartitionLog {
 
     /// Gives the draft the segment's name, which is one step on the disk: a crash leaves the one or the other. False
     /// when retention has deleted the segment.
-    fn replace_segment(
-        &self,
-        segment: &Arc<Sealed>,
-        draft: Draft,
-        cleaned_at: u32,
-    ) -> Result<bool, LogError> {
+    fn replace_segment(&self, segment: &Arc<Sealed>, draft: Draft, cleaned_at: u32) -> Result<bool, Halt> {
+        // No copy begins while this is held.
         let _deleting = lock(&self.deleting);
         self.check_writable()?;
+        if self.is_copied() {
+            let _ = self.place.files.remove_file(&draft.path);
+            return Err(Halt::Ended);
+        }
         let is_there = self.view().sealed.iter().any(|one| Arc::ptr_eq(one, segment));
         if !is_there {
             let _ = self.place.files.remove_file(&draft.path);
@@ -295,7 +307,7 @@ impl PartitionLog {
         let path = self.place.segment(segment.base);
         if let Err(error) = self.place.files.rename(&draft.path, &path) {
             let _ = self.place.files.remove_file(&draft.path);
-            return Err(LogError::io("rename", &draft.path)(error));
+            return Err(LogError::io("rename", &draft.path)(error).into());
         }
         let index = draft.index();
         let fresh = Sealed::new(segment.base, segment.next, index.mark.position);

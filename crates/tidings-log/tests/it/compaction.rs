@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use tidings_log::faults::{EIO, ENOSPC, Fault, Loss, Operation};
-use tidings_log::{Compacted, Compaction, Files, LogError, PartitionLog, Retention};
+use tidings_log::{Compacted, Compaction, Files, LinkSealed, LogError, PartitionLog, Retention};
 
 const DAY: u64 = 24 * 3600 * 1_000;
 /// The test's present: long after every timestamp of a record.
@@ -477,5 +477,32 @@ proptest! {
             model.check(&log);
             prop_assert_eq!(names_ending(&*files, ".new"), Vec::<String>::new());
         }
+    }
+}
+
+#[test]
+fn a_copy_that_is_under_way_keeps_the_last_record_of_each_key_that_it_had_when_it_began() {
+    for link in [LinkSealed::WherePossible, LinkSealed::Never] {
+        let files = memory();
+        let log = open(&files, small());
+        let records: Vec<_> = (0..60)
+            .map(|number| keyed(Some(number as u8 % 30), number, false))
+            .collect();
+        let model = fill(&log, &records);
+        let frozen = log.freeze();
+        let newer: Vec<_> = (60..120)
+            .map(|number| keyed(Some(number as u8 % 30), number, false))
+            .collect();
+        for some in newer.chunks(5) {
+            append(&log, some);
+        }
+        assert!(compact(&log).ended_early, "it waits for the copy");
+        let target = memory();
+        frozen.copy_to(&target, dir(), link, |_| {}).unwrap();
+        drop(frozen);
+        let copy = open(&target, small());
+        assert_eq!(copy.next_offset(), 60);
+        model.check(&copy);
+        assert!(!compact(&log).ended_early, "it goes on when the copy is there");
     }
 }
