@@ -142,6 +142,7 @@ macro_rules! __each_case {
                     a_wait_of_a_relaxed_order_is_overtaken,
                     many_behind_a_waiting_key_neither_fill_memory_nor_lose_their_order,
                     a_full_parking_lot_pauses_the_partition_and_loses_nothing,
+                    with_the_order_of_a_partition_no_wait_is_durable_and_nothing_overtakes,
                     without_a_group_long_waits_stay_in_memory,
                     a_retry_lane_that_cannot_be_written_loses_nothing,
                     a_parked_message_that_is_back_before_its_receipt_leaves_the_subscription_idle;
@@ -160,6 +161,7 @@ macro_rules! __each_case {
                     redriven_letters_reach_only_their_group_and_only_once,
                     redriven_messages_of_a_key_keep_their_order,
                     a_letter_that_fails_again_counts_its_redrives,
+                    a_crash_between_sending_a_letter_back_and_remembering_it_sends_it_twice_with_one_id,
                     a_redrive_that_is_refused_sends_the_rest_later_and_nothing_twice;
                 headers:
                     control_headers_from_outside_are_stripped_when_publishing,

@@ -69,7 +69,7 @@ pub struct RedriveWatch(Arc<Watching>);
 type Watching = dyn Fn(&RedriveReport) -> ControlFlow<()> + Send + Sync;
 
 impl RedriveWatch {
-    /// Calls this after every few letters.
+    /// Calls this after every few letters, and every second while a rate makes the next one wait.
     pub fn new(watch: impl Fn(&RedriveReport) -> ControlFlow<()> + Send + Sync + 'static) -> Self {
         Self(Arc::new(watch))
     }

@@ -5,8 +5,10 @@ use crate::faulty::{Faults, PublishFault};
 use crate::features::Feature;
 use crate::stage::{Stage, Verdict};
 use crate::world::{How, Script, World};
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tidings::{Delivery, Selection, names, on};
+use tidings::{Delivery, Selection, Subscription, names, on};
 
 /// Two groups, one of which does as the world says.
 async fn two_groups(stage: &Stage, broker: &crate::stage::Broker) -> (Running, World, World) {
@@ -174,4 +176,71 @@ pub(crate) async fn a_redrive_that_is_refused_sends_the_rest_later_and_nothing_t
     assert_eq!(counts, [2; 6]);
     assert!(running.dead().await.is_empty());
     Ok(())
+}
+
+pub(crate) async fn a_crash_between_sending_a_letter_back_and_remembering_it_sends_it_twice_with_one_id(
+    stage: Stage,
+) -> Verdict {
+    stage.needs(&[Feature::Durable, Feature::VirtualTime, Feature::RetryLane])?;
+    let broker = stage.open().await;
+    let (slow, faults) = Faults::over(&broker);
+    let (running, world, _) = two_groups(&stage, &slow).await;
+    for id in 0..6 {
+        world.script(id, Script::fails(1, How::Permanent));
+        running.order(id, &format!("key {}", id % 2)).await;
+    }
+    running.settled().await;
+    running.handle("billing").pause();
+    faults.publishes(
+        "orders.billing.retry",
+        PublishFault::Late(Duration::from_secs(20)),
+        3,
+    );
+    let redriving = running.0.redrive("billing", Selection::All);
+    let ended = tokio::time::timeout(Duration::from_secs(5), redriving).await;
+    assert!(
+        ended.is_err(),
+        "what it has sent is in the retry lane, and not remembered"
+    );
+    let sent = broker.size("orders.billing.retry").await;
+    assert!((3..=6).contains(&sent), "{sent}");
+    running.kill().await;
+    drop(slow);
+    let broker = stage.crash(broker).await;
+    let ids = MessageIds::default();
+    let running = stage.run(&broker, ids.noting(&world)).await;
+    running.settled().await;
+    assert_eq!(world.succeeded().len() as u64, sent);
+    let left = running.dead().await;
+    assert!(left.len() >= 3, "they count as letters still: {left:?}");
+    let again = running.0.redrive("billing", Selection::All).await;
+    assert_eq!(again.expect("it can").redriven, left.len());
+    running.settled().await;
+    assert_eq!(world.succeeded().len(), 6, "none is lost");
+    assert!(running.dead().await.is_empty());
+    assert_eq!(ids.distinct(), 6, "those that came twice came with one id");
+    world.keys_never_overlapped();
+    Ok(())
+}
+
+/// The ids of the messages that a handler has seen.
+#[derive(Debug, Clone, Default)]
+struct MessageIds(Arc<Mutex<BTreeSet<String>>>);
+
+impl MessageIds {
+    fn noting(&self, world: &World) -> Subscription<()> {
+        let (ids, world) = (self.clone(), world.clone());
+        let handler = move |delivery: Delivery| {
+            let id = delivery.headers().find_str(names::MESSAGE_ID).map(str::to_owned);
+            let mut seen = ids.0.lock().unwrap_or_else(PoisonError::into_inner);
+            seen.insert(id.expect("the engine gives each message an id"));
+            drop(seen);
+            world.clone().handle(delivery)
+        };
+        on("orders", handler).group("billing").concurrency(4)
+    }
+
+    fn distinct(&self) -> usize {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
 }

@@ -244,3 +244,50 @@ pub(crate) async fn a_parked_message_that_is_back_before_its_receipt_leaves_the_
     assert!(running.status("billing").idle);
     Ok(())
 }
+
+pub(crate) async fn with_the_order_of_a_partition_no_wait_is_durable_and_nothing_overtakes(
+    stage: Stage,
+) -> Verdict {
+    stage.needs(&[
+        Feature::Durable,
+        Feature::VirtualTime,
+        Feature::StoredPositions,
+        Feature::RetryLane,
+    ])?;
+    let world = World::default();
+    world.script(0, Script::fails(2, How::Transient));
+    let strict = || patient(&world, 5, 10 * MINUTE).ordering(tidings::Ordering::Partition);
+    let broker = stage.open().await;
+    let running = stage.run(&broker, strict()).await;
+    for id in 0..20 {
+        running.order(id, &format!("key {}", id % 5)).await;
+    }
+    let first = world.clone();
+    until("the first failure", || !first.of(0).is_empty()).await;
+    tokio::time::sleep(5 * MINUTE).await;
+    assert_eq!(broker.size("orders.billing.retry").await, 0, "nothing is parked");
+    running.kill().await;
+    let broker = stage.crash(broker).await;
+    let begun = Instant::now();
+    let running = stage.run(&broker, strict()).await;
+    let second = world.clone();
+    until("the second failure", || second.of(0).len() == 2).await;
+    assert!(
+        begun.elapsed() < MINUTE,
+        "after a restart it comes at once: {:?}",
+        begun.elapsed()
+    );
+    running.settled().await;
+    assert_eq!(world.attempts(0), [1, 2, 3], "with its attempts");
+    assert!(begun.elapsed() >= 10 * MINUTE);
+    assert_eq!(broker.size("orders.billing.retry").await, 0);
+    assert_eq!(world.succeeded().len(), 20);
+    let behind: Vec<_> = world
+        .handlings()
+        .into_iter()
+        .filter(|one| one.ok && one.position.partition() == world.of(0)[0].position.partition())
+        .map(|one| one.position.offset())
+        .collect();
+    assert!(behind.is_sorted() && behind.len() > 1, "{behind:?}");
+    Ok(())
+}

@@ -91,10 +91,7 @@ impl<'a> Run<'a> {
     }
 
     fn tell(&self) -> ControlFlow<()> {
-        match &self.spec.watch {
-            Some(watch) => watch.tell(&self.report),
-            None => ControlFlow::Continue(()),
-        }
+        tell(self.spec, &self.report)
     }
 
     /// The selected ones among the group's letters that were not sent back before.
@@ -136,7 +133,10 @@ impl<'a> Run<'a> {
             return Ok(());
         }
         let count = match (&self.spec.rate, self.spec.mode) {
-            (Some(rate), RedriveMode::Send) => self.turns.wait(rate, count).await,
+            (Some(rate), RedriveMode::Send) => {
+                let still = || tell(self.spec, &self.report);
+                self.turns.wait(rate, count, still).await
+            }
             _ => count,
         };
         let round: Vec<_> = letters.drain(..count).collect();
@@ -228,5 +228,13 @@ impl<'a> Run<'a> {
             }
         }
         first_error
+    }
+}
+
+/// Tells how far it is; whether it goes on.
+fn tell(spec: &RedriveSpec, report: &RedriveReport) -> ControlFlow<()> {
+    match &spec.watch {
+        Some(watch) => watch.tell(report),
+        None => ControlFlow::Continue(()),
     }
 }
