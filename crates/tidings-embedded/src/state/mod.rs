@@ -424,10 +424,13 @@ impl State {
         if let Some(generation) = changes.counted_marks {
             writing.open_table(COUNTERS)?.insert(MARKS, generation)?;
         }
-        if !changes.puts.is_empty() || !changes.removed.is_empty() || changes.progress.is_empty() {
-            let rows = self.write_delayed(&writing, changes)?;
-            writing.set_quick_repair(rows > LARGE);
-        }
+        let rows = if !changes.puts.is_empty() || !changes.removed.is_empty() || changes.progress.is_empty() {
+            self.write_delayed(&writing, changes)?
+        } else {
+            writing.open_table(DELAYED)?.len()?
+        };
+        // Of every transaction: the last one before a crash decides.
+        writing.set_quick_repair(rows > LARGE);
         writing.commit()?;
         Ok(())
     }

@@ -4,10 +4,10 @@ use crate::support::*;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-use tidings_core::{Binder, Clock, Outgoing, Source};
+use tidings_core::{Binder, Clock, Outgoing, Progress, Source, Timestamp};
 use tidings_embedded::{EmbeddedBroker, EmbeddedOptions, Fsync};
 use tidings_log::faults::{FaultyFiles, Loss, Operation};
-use tidings_log::{Files, MemoryFiles, PooledFiles};
+use tidings_log::{DiskFiles, Files, MemoryFiles, PooledFiles};
 
 /// Files that count; the directory on the disk holds the lock only.
 fn counting(root: &Path) -> Arc<FaultyFiles> {
@@ -194,4 +194,42 @@ async fn of_many_messages_for_later_only_those_that_are_due_are_read() {
     assert_eq!(count(&broker, "orders").await, 2);
     let reads = files.count_of(Operation::Read, "redb") - before - opening;
     assert!(reads < 300, "{reads} reads for two messages of 20,000");
+}
+
+#[tokio::test(start_paused = true)]
+async fn opening_after_a_crash_does_not_walk_the_messages_for_later_whatever_was_stored_last() {
+    let root = tempfile::tempdir().unwrap();
+    let broker = EmbeddedBroker::open(options(root.path())).unwrap();
+    prepare(&broker, "orders", 1).await;
+    publish(&broker, "orders", 0, "one").await.unwrap();
+    let far = Timestamp::now().plus(Duration::from_secs(1_000_000));
+    let outgoing = (0..40_000).map(|_| {
+        let mut outgoing: Outgoing = to("orders", 0, vec![b'x'; 500]);
+        outgoing.due = Some(far);
+        outgoing
+    });
+    for receipt in broker.sink().publish_all(outgoing.collect()) {
+        receipt.await.unwrap();
+    }
+    let (first, second) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    copy(root.path(), first.path());
+    let progress = Progress {
+        watermark: 1,
+        ..Progress::default()
+    };
+    broker
+        .store_progress("orders", 0, "billing", progress)
+        .await
+        .unwrap();
+    copy(root.path(), second.path());
+    let reads = |root: &Path| {
+        let files = Arc::new(FaultyFiles::new(Arc::new(DiskFiles)));
+        drop(EmbeddedBroker::open(at(root, &files)).unwrap());
+        files.count_of(Operation::Read, "redb")
+    };
+    let (first, second) = (reads(first.path()), reads(second.path()));
+    assert!(
+        second < first + 100,
+        "{first} reads after messages for later, {second} after a position"
+    );
 }
