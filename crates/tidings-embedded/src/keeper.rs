@@ -7,7 +7,7 @@ use crate::progress::{self, Entry, Reported};
 use crate::shared::Shared;
 use crate::state::{self, Changes, State};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use tidings_core::{Position, Progress, PublishError, Receipt, ReceiptSender, Timestamp};
 use tokio::sync::oneshot;
@@ -85,18 +85,18 @@ impl Keeper {
         if !work.entries.is_empty() || shared.health.is_reported(PLACE) {
             work.wanted = true;
         }
-        run_if_wanted(&mut work, shared);
+        run_if_wanted(work, shared);
     }
 
     /// Stores what is on the list and waits until it is durable.
     pub(crate) async fn commit(&self, shared: &Arc<Shared>) -> Result<(), String> {
         let waiting = {
-            let mut work = lock(&self.work);
+            let work = lock(&self.work);
             if work.entries.is_empty() && work.puts.is_empty() && !work.running {
                 return Ok(());
             }
             // A transaction that runs may have taken the entry before its last report: the next one has it.
-            wait(&mut work, shared)
+            wait(work, shared)
         };
         answer(waiting).await
     }
@@ -106,7 +106,7 @@ impl Keeper {
         let waiting = {
             let mut work = lock(&self.work);
             work.removed.extend(removed);
-            wait(&mut work, shared)
+            wait(work, shared)
         };
         answer(waiting).await
     }
@@ -120,7 +120,7 @@ impl Keeper {
         let waiting = {
             let mut work = lock(&self.work);
             work.forgotten.extend(forgotten);
-            wait(&mut work, shared)
+            wait(work, shared)
         };
         answer(waiting).await
     }
@@ -156,7 +156,7 @@ impl Keeper {
             receipt: sender,
         });
         work.wanted = true;
-        run_if_wanted(&mut work, shared);
+        run_if_wanted(work, shared);
         receipt
     }
 
@@ -361,7 +361,7 @@ fn take_progress(
     (taken, refused)
 }
 
-fn wait(work: &mut Work, shared: &Arc<Shared>) -> oneshot::Receiver<Result<(), String>> {
+fn wait(mut work: MutexGuard<'_, Work>, shared: &Arc<Shared>) -> oneshot::Receiver<Result<(), String>> {
     let (sender, receiver) = oneshot::channel();
     work.waiting.push(sender);
     work.wanted = true;
@@ -375,9 +375,11 @@ async fn answer(waiting: oneshot::Receiver<Result<(), String>>) -> Result<(), St
         .unwrap_or_else(|_| Err("the broker's runtime was shut down".to_owned()))
 }
 
-fn run_if_wanted(work: &mut Work, shared: &Arc<Shared>) {
+fn run_if_wanted(mut work: MutexGuard<'_, Work>, shared: &Arc<Shared>) {
     if work.wanted && !work.running {
         work.running = true;
+        // A runtime that shuts down drops the closure here and now, and the guard in it wants this lock.
+        drop(work);
         let idle = shared.clone();
         // A runtime that shuts down may drop the closure before it began.
         let mut ending = Guard::new(move || lock(&idle.keeper.work).running = false);

@@ -304,6 +304,8 @@ impl Committers {
             self.more.notify_one();
         } else if work.running < COMMITTERS {
             work.running += 1;
+            // A runtime that shuts down drops the closure here and now, and the guard in it wants this lock.
+            drop(work);
             let shared = shared.clone();
             let counted = shared.clone();
             // A runtime that shuts down may drop the closure before it began.

@@ -31,6 +31,7 @@ mod real_disk;
 mod repairing;
 mod retention;
 mod scale;
+mod shutdown;
 mod signals;
 mod snapshots;
 mod support;
