@@ -66,10 +66,15 @@ pub struct Delivery {
     batch: Arc<RecordBatch>,
     index: usize,
     attempt: u32,
-    lane: Arc<LaneInfo>,
-    context: Arc<HandlerContext>,
+    shared: Arc<Shared>,
     origin: Option<Arc<Origin>>,
     ack: Option<Arc<Mutex<Option<AckWaiter>>>>,
+}
+
+/// What the deliveries of a lane have in common: one reference count to touch for each clone instead of two.
+struct Shared {
+    lane: Arc<LaneInfo>,
+    context: Arc<HandlerContext>,
 }
 
 impl Delivery {
@@ -92,8 +97,7 @@ impl Delivery {
             batch,
             index,
             attempt: 1,
-            lane,
-            context,
+            shared: Arc::new(Shared { lane, context }),
             origin: None,
             ack: None,
         }
@@ -103,6 +107,7 @@ impl Delivery {
     ///
     /// # Panics
     /// As [`Delivery::new`].
+    #[inline]
     pub fn move_to(&mut self, index: usize) {
         assert!(
             index < self.batch.len(),
@@ -140,6 +145,11 @@ impl Delivery {
         self
     }
 
+    /// Makes this the delivery of that attempt.
+    pub fn set_attempt(&mut self, attempt: u32) {
+        self.attempt = attempt;
+    }
+
     /// With a place for a manual acknowledgement.
     #[must_use]
     pub fn with_manual_ack(mut self) -> Self {
@@ -159,6 +169,7 @@ impl Delivery {
     }
 
     /// The engine's side of a manual acknowledgement that a handler took.
+    #[inline]
     pub fn take_ack_waiter(&self) -> Option<AckWaiter> {
         self.ack
             .as_ref()?
@@ -167,6 +178,7 @@ impl Delivery {
             .take()
     }
 
+    #[inline]
     fn record(&self) -> &Record {
         // `new` and `move_to` checked the index, and a batch never changes.
         self.batch
@@ -176,36 +188,43 @@ impl Delivery {
     }
 
     /// The batch that it came in.
+    #[inline]
     pub fn batch(&self) -> &Arc<RecordBatch> {
         &self.batch
     }
 
     /// Which record of its batch it is.
+    #[inline]
     pub fn index(&self) -> usize {
         self.index
     }
 
     /// The key.
+    #[inline]
     pub fn key(&self) -> Option<&[u8]> {
         self.batch.key(self.record())
     }
 
     /// The payload; none is a tombstone.
+    #[inline]
     pub fn payload(&self) -> Option<&[u8]> {
         self.batch.payload(self.record())
     }
 
     /// The payload, sharing the memory of its batch.
+    #[inline]
     pub fn payload_bytes(&self) -> Option<bytes::Bytes> {
         self.batch.payload_bytes(self.record())
     }
 
     /// The key, sharing the memory of its batch.
+    #[inline]
     pub fn key_bytes(&self) -> Option<bytes::Bytes> {
         self.batch.key_bytes(self.record())
     }
 
     /// The headers.
+    #[inline]
     pub fn headers(&self) -> HeaderView<'_> {
         self.batch.headers(self.record())
     }
@@ -221,6 +240,7 @@ impl Delivery {
     }
 
     /// Bytes of key, payload and headers together.
+    #[inline]
     pub fn size(&self) -> usize {
         let record = self.record();
         let spans = [record.key, Some(record.headers), record.payload];
@@ -254,20 +274,22 @@ impl Delivery {
     /// Where the message lies now: the same as [`position`](Self::position), or its place in the retry lane.
     pub fn lane_position(&self) -> Position {
         Position::new(
-            self.lane.destination.clone(),
-            self.lane.partition,
+            self.shared.lane.destination.clone(),
+            self.shared.lane.partition,
             self.record().offset,
         )
     }
 
     /// The offset in its lane.
+    #[inline]
     pub fn lane_offset(&self) -> u64 {
         self.record().offset
     }
 
     /// The lane that it came by.
+    #[inline]
     pub fn lane(&self) -> &Arc<LaneInfo> {
-        &self.lane
+        &self.shared.lane
     }
 
     /// Where it was first published if it came by the retry lane.
@@ -276,15 +298,16 @@ impl Delivery {
     }
 
     /// The subscription that it is delivered to.
+    #[inline]
     pub fn context(&self) -> &Arc<HandlerContext> {
-        &self.context
+        &self.shared.context
     }
 }
 
 impl fmt::Debug for Delivery {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Delivery")
-            .field("subscription", &self.context.subscription)
+            .field("subscription", &self.shared.context.subscription)
             .field("position", &format_args!("{}", self.position()))
             .field("attempt", &self.attempt)
             .field("payload_bytes", &self.payload().map(<[u8]>::len))

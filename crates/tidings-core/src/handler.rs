@@ -331,6 +331,8 @@ where
                     cell.move_to(delivery.lane_offset());
                 }
                 match handler.call(&delivery, &state).await {
+                    // Apart from what is empty otherwise, because there is nothing to drop.
+                    Ok(Outputs::None) => {}
                     Ok(outputs) if outputs.is_empty() => {}
                     result => return SequenceEnd::Stopped(index, result),
                 }

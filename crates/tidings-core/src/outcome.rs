@@ -89,11 +89,13 @@ pub enum Outputs {
 
 impl Outputs {
     /// Nothing.
+    #[inline]
     pub fn none() -> Self {
         Self::None
     }
 
     /// Whether there are none.
+    #[inline]
     pub fn is_empty(&self) -> bool {
         match self {
             Self::None => true,

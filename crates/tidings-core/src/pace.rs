@@ -25,11 +25,13 @@ impl Pace {
 
     /// Whether the stretch has taken long enough.
     #[must_use]
+    #[cold]
     pub fn has_passed(&self) -> bool {
         self.began.elapsed() >= LIMIT
     }
 
     /// One more message is about to be handled: whether the stretch should end before it.
+    #[inline]
     pub fn is_over(&mut self) -> bool {
         let done = self.done;
         self.done += 1;

@@ -103,6 +103,7 @@ impl RecordBatch {
     }
 
     /// How many records it holds.
+    #[inline]
     pub fn len(&self) -> usize {
         self.records.len()
     }
@@ -113,15 +114,18 @@ impl RecordBatch {
     }
 
     /// Bytes of memory that it keeps alive.
+    #[inline]
     pub fn memory_bytes(&self) -> usize {
         self.memory.len()
     }
 
     /// The records in order.
+    #[inline]
     pub fn records(&self) -> &[Record] {
         &self.records
     }
 
+    #[inline]
     fn bytes(&self, span: Span) -> &[u8] {
         let start = span.start as usize;
         self.memory
@@ -129,6 +133,7 @@ impl RecordBatch {
             .unwrap_or_default()
     }
 
+    #[inline]
     fn slice(&self, span: Span) -> Bytes {
         let start = span.start as usize;
         let end = start + span.len as usize;
@@ -140,26 +145,31 @@ impl RecordBatch {
     }
 
     /// The key of a record of this batch.
+    #[inline]
     pub fn key(&self, record: &Record) -> Option<&[u8]> {
         record.key.map(|span| self.bytes(span))
     }
 
     /// The payload of a record of this batch.
+    #[inline]
     pub fn payload(&self, record: &Record) -> Option<&[u8]> {
         record.payload.map(|span| self.bytes(span))
     }
 
     /// The headers of a record of this batch.
+    #[inline]
     pub fn headers(&self, record: &Record) -> HeaderView<'_> {
         HeaderView::new(self.bytes(record.headers))
     }
 
     /// The key, sharing this batch's memory.
+    #[inline]
     pub fn key_bytes(&self, record: &Record) -> Option<Bytes> {
         record.key.map(|span| self.slice(span))
     }
 
     /// The payload, sharing this batch's memory.
+    #[inline]
     pub fn payload_bytes(&self, record: &Record) -> Option<Bytes> {
         record.payload.map(|span| self.slice(span))
     }

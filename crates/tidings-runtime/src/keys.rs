@@ -1,14 +1,17 @@
 //! Which keys are in flight, and what waits behind them: [`Keys`].
 
 use crate::tasks::TaskId;
-use std::collections::hash_map::{Entry, RandomState};
+use foldhash::quality::RandomState;
+use std::collections::hash_map::{Entry, OccupiedEntry};
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, Hasher};
 
 /// A key of one pair of lanes, as a keyed 64-bit hash.
 ///
-/// Keys come from outside, so the hash is keyed. Two keys of one hash share a queue: that costs them a little
-/// concurrency and never their order, so the keys themselves need not be compared or kept.
+/// Keys come from outside, so the hash is keyed, by a seed of this process. Two keys of one hash share a queue: that
+/// costs them a little concurrency and never their order, so the keys themselves need not be compared or kept. A hash
+/// that resists less than SipHash will do: whoever found keys of one hash, without ever being told a hash, would have
+/// found messages that wait for each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct KeyId(u64);
 
@@ -202,20 +205,30 @@ impl Keys {
 
     /// A holder is done with the key. Returns who holds it next.
     pub(crate) fn release(&mut self, key: KeyId) -> Option<TaskId> {
-        let state = self.in_flight.get_mut(&key)?;
+        let Entry::Occupied(mut entry) = self.in_flight.entry(key) else {
+            return None;
+        };
+        let state = entry.get_mut();
         state.holders = state.holders.saturating_sub(1);
         if state.holders > 0 {
             return None;
         }
         state.batch = 0;
         state.in_retry = false;
-        self.next_holder(key)
+        Self::next_in(entry)
     }
 
     /// Who holds a key next that nobody holds: a message of the retry lane, or else one of the main lane unless one in
     /// the retry lane is still to be received. Forgets the key if nobody will.
     fn next_holder(&mut self, key: KeyId) -> Option<TaskId> {
-        let state = self.in_flight.get_mut(&key)?;
+        match self.in_flight.entry(key) {
+            Entry::Occupied(entry) => Self::next_in(entry),
+            Entry::Vacant(_) => None,
+        }
+    }
+
+    fn next_in(mut entry: OccupiedEntry<'_, KeyId, InFlight>) -> Option<TaskId> {
+        let state = entry.get_mut();
         let next = if let Some(task) = state.retry.pop_front() {
             state.in_retry = true;
             Some(task)
@@ -227,7 +240,7 @@ impl Keys {
         match next {
             Some(_) => state.holders = 1,
             None => {
-                self.in_flight.remove(&key);
+                entry.remove();
             }
         }
         next

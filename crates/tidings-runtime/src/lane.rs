@@ -187,25 +187,7 @@ impl Lane {
     /// Opens the positions of a batch; those that were finished before are closed at once.
     pub(crate) fn receive(&mut self, batch: RecordBatch, context: &Arc<HandlerContext>) {
         let next = batch.next();
-        let (mut first, mut count) = (None, 0);
-        for record in batch.records() {
-            if record.offset < self.ledger.next_offset() {
-                // A source that goes back without a new epoch would hand out a message twice at once.
-                continue;
-            }
-            let ticket = self.ledger.open(record.offset);
-            first.get_or_insert(ticket);
-            count += 1;
-            if self
-                .finished_before
-                .iter()
-                .any(|range| range.contains(&record.offset))
-            {
-                self.ledger.finish(ticket);
-                self.finished_through = Some(ticket);
-                self.changed = true;
-            }
-        }
+        let (first, count) = self.open_positions(&batch);
         self.ledger.pass(next);
         self.changed |= count == 0;
         if let Some(first) = first {
@@ -224,9 +206,47 @@ impl Lane {
         self.finished_before.retain(|range| range.end > next);
     }
 
+    /// The first ticket and how many there are.
+    fn open_positions(&mut self, batch: &RecordBatch) -> (Option<Ticket>, usize) {
+        let records = batch.records();
+        if self.finished_before.is_empty()
+            && let Some(first) = records.first()
+            && first.offset >= self.ledger.next_offset()
+        {
+            let first = self.ledger.open_all(records.iter().map(|record| record.offset));
+            return (Some(first), records.len());
+        }
+        let (mut first, mut count) = (None, 0);
+        for record in records {
+            if record.offset < self.ledger.next_offset() {
+                // A source that goes back without a new epoch would hand out a message twice at once.
+                continue;
+            }
+            let ticket = self.ledger.open(record.offset);
+            first.get_or_insert(ticket);
+            count += 1;
+            if self
+                .finished_before
+                .iter()
+                .any(|range| range.contains(&record.offset))
+            {
+                self.ledger.finish(ticket);
+                self.finished_through = Some(ticket);
+                self.changed = true;
+            }
+        }
+        (first, count)
+    }
+
     /// Closes a position.
     pub(crate) fn finish(&mut self, ticket: Ticket) {
         self.ledger.finish(ticket);
+        self.changed = true;
+    }
+
+    /// Closes so many positions from one on.
+    pub(crate) fn finish_range(&mut self, first: Ticket, count: usize) {
+        self.ledger.finish_range(first, count);
         self.changed = true;
     }
 
@@ -277,9 +297,13 @@ impl Lane {
     /// nothing above the watermark is finished does not say it: the watermark runs ahead of `next` over what was
     /// finished before the lane was assigned.
     pub(crate) fn is_plain(&self, next: Ticket) -> bool {
+        self.is_unknown(next) && self.ledger.finished_count() == 0
+    }
+
+    /// Whether nothing is known of any record from `next` on: no earlier attempts, deaths or success.
+    pub(crate) fn is_unknown(&self, next: Ticket) -> bool {
         self.attempts.is_empty()
             && self.deaths.is_empty()
-            && self.ledger.finished_count() == 0
             && self.finished_through.is_none_or(|last| last < next)
     }
 

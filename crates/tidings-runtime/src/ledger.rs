@@ -47,6 +47,25 @@ impl Ledger {
         ticket
     }
 
+    /// Opens positions as [`open`](Self::open) does, all at once. The ticket is that of the first.
+    pub(crate) fn open_all(&mut self, offsets: impl ExactSizeIterator<Item = u64>) -> Ticket {
+        let place = self.entries.len();
+        self.entries.extend(offsets);
+        debug_assert!(
+            self.entries.range(place..).is_sorted()
+                && self
+                    .entries
+                    .get(place)
+                    .is_none_or(|first| *first >= self.next_offset)
+        );
+        if self.entries.len() > place
+            && let Some(last) = self.entries.back()
+        {
+            self.next_offset = last + 1;
+        }
+        Ticket(self.first + place as u64)
+    }
+
     /// Says that there is nothing to open below this offset any more.
     pub(crate) fn pass(&mut self, next_offset: u64) {
         self.next_offset = self.next_offset.max(next_offset);
@@ -70,6 +89,16 @@ impl Ledger {
         if place == 0 {
             self.advance();
         }
+    }
+
+    /// Closes so many positions from one on. What is handled in turn is closed in one step.
+    pub(crate) fn finish_range(&mut self, first: Ticket, count: usize) {
+        if first.0 == self.first && self.finished_above == 0 && count <= self.entries.len() {
+            self.entries.drain(..count);
+            self.first += count as u64;
+            return;
+        }
+        (0..count).for_each(|step| self.finish(first.plus(step)));
     }
 
     fn advance(&mut self) {
@@ -176,11 +205,29 @@ mod tests {
     proptest! {
         /// The model: the set of open offsets.
         #[test]
-        fn it_agrees_with_a_set_of_open_offsets(start in 0u64..100, steps in prop::collection::vec((0u8..3, any::<u16>()), 1..300)) {
+        fn it_agrees_with_a_set_of_open_offsets(start in 0u64..100, steps in prop::collection::vec((0u8..6, any::<u16>()), 1..300)) {
             let mut ledger = Ledger::starting_at(start);
             let (mut open, mut tickets, mut next) = (BTreeSet::new(), Vec::new(), start);
             for (step, number) in steps {
                 match step {
+                    3 => {
+                        let count = u64::from(number % 5);
+                        let first = ledger.open_all((next..next + count).collect::<Vec<_>>().into_iter());
+                        for (step, offset) in (next..next + count).enumerate() {
+                            tickets.push((first.plus(step), offset));
+                            open.insert(offset);
+                        }
+                        next += count;
+                    }
+                    4 if !tickets.is_empty() => {
+                        let place = usize::from(number) % tickets.len();
+                        let run: Vec<_> = tickets[place..].iter().take(4).copied().collect();
+                        ledger.finish_range(run[0].0, run.len());
+                        for (ticket, offset) in run {
+                            open.remove(&offset);
+                            prop_assert!(ledger.is_finished(ticket));
+                        }
+                    }
                     0 => {
                         let offset = next + u64::from(number % 3);
                         tickets.push((ledger.open(offset), offset));

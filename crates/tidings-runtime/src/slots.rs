@@ -125,6 +125,8 @@ pub(crate) struct Slots<W> {
     slots: Vec<Slot<W>>,
     free: Vec<usize>,
     woken: Arc<Woken>,
+    /// Those that were woken and taken from there, all at once.
+    ready: VecDeque<usize>,
     marking: Marking,
     handling: usize,
 }
@@ -135,6 +137,7 @@ impl<W> Default for Slots<W> {
             slots: Vec::new(),
             free: Vec::new(),
             woken: Arc::default(),
+            ready: VecDeque::new(),
             marking: Marking::default(),
             handling: 0,
         }
@@ -262,13 +265,11 @@ impl<W> Slots<W> {
     /// The next slot that was woken, and its work.
     pub(crate) fn next_woken(&mut self) -> Option<(usize, W)> {
         loop {
-            let slot = self
-                .woken
-                .state
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .slots
-                .pop_front()?;
+            if self.ready.is_empty() {
+                let mut woken = self.woken.state.lock().unwrap_or_else(PoisonError::into_inner);
+                std::mem::swap(&mut woken.slots, &mut self.ready);
+            }
+            let slot = self.ready.pop_front()?;
             let state = &mut self.slots[slot];
             // Reset before polling: a wake during the poll must count. A plain store could still be on its way while the
             // poll already reads; a swap cannot.
@@ -282,7 +283,7 @@ impl<W> Slots<W> {
     /// Ready when a slot was woken.
     pub(crate) fn poll_woken(&self, context: &mut Context<'_>) -> Poll<()> {
         let mut state = self.woken.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if std::mem::take(&mut state.rung) || !state.slots.is_empty() {
+        if std::mem::take(&mut state.rung) || !state.slots.is_empty() || !self.ready.is_empty() {
             return Poll::Ready(());
         }
         state.task = Some(context.waker().clone());

@@ -106,6 +106,18 @@ impl Task {
     }
 }
 
+/// What is to be put in order when a task is gone.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Removed {
+    pub(crate) lane: usize,
+    pub(crate) ticket: Ticket,
+    pub(crate) offset: u64,
+    /// The size of its message.
+    pub(crate) size: usize,
+    /// The key that it held.
+    pub(crate) held: Option<KeyId>,
+}
+
 #[derive(Debug)]
 struct Entry {
     generation: u32,
@@ -161,17 +173,26 @@ impl Tasks {
         self.count(stage, 1);
     }
 
-    /// Takes a task out.
-    pub(crate) fn remove(&mut self, id: TaskId) -> Option<Task> {
+    /// Removes a task.
+    pub(crate) fn remove(&mut self, id: TaskId) -> Option<Removed> {
         let entry = self.entries.get_mut(id.index as usize)?;
-        if entry.generation != id.generation {
-            return None;
-        }
-        let task = entry.task.take()?;
+        let task = entry
+            .task
+            .as_ref()
+            .filter(|_| entry.generation == id.generation)?;
+        let removed = Removed {
+            lane: task.lane,
+            ticket: task.ticket,
+            offset: task.delivery.lane_offset(),
+            size: task.delivery.size(),
+            held: task.key.filter(|_| task.holds_key),
+        };
+        let stage = task.stage;
+        entry.task = None;
         entry.generation = entry.generation.wrapping_add(1);
         self.free.push(id.index);
-        self.count(task.stage, -1);
-        Some(task)
+        self.count(stage, -1);
+        Some(removed)
     }
 
     /// The tasks of a lane.

@@ -40,7 +40,7 @@ impl MarkMemory for Nowhere {
 /// Where the marks of a broker's subscriptions are, and the [`Gate`] that they share.
 #[derive(Debug)]
 pub struct MarkBoard {
-    memory: Box<dyn MarkMemory>,
+    memory: Arc<dyn MarkMemory>,
     /// The first cells of lines that nobody has.
     free: Mutex<Vec<usize>>,
     gate: Arc<Gate>,
@@ -52,7 +52,7 @@ impl MarkBoard {
         let lines = memory.cells().len() / LINE;
         Arc::new(Self {
             free: Mutex::new((0..lines).rev().map(|line| line * LINE).collect()),
-            memory: Box::new(memory),
+            memory: Arc::new(memory),
             gate: Arc::default(),
         })
     }
@@ -83,8 +83,9 @@ impl MarkBoard {
         let cells = (first..first + LINE).rev();
         cells
             .map(|cell| Mark {
-                line: line.clone(),
+                memory: self.memory.clone(),
                 cell,
+                line: line.clone(),
             })
             .collect()
     }
@@ -110,15 +111,19 @@ impl Drop for Line {
 /// Room for one mark. Clones are the same room; it is free again when the last is dropped.
 #[derive(Debug, Clone)]
 pub struct Mark {
-    line: Arc<Line>,
+    /// That of the line's board: several times a message it is reached from here, not by way of the line.
+    memory: Arc<dyn MarkMemory>,
     cell: usize,
+    /// Kept until the last user is gone.
+    #[allow(dead_code, reason = "dropping it is what it is for")]
+    line: Arc<Line>,
 }
 
 impl Mark {
     /// The cell, to move the mark along a stretch of messages.
     #[inline]
     pub fn cell(&self) -> Option<&MarkCell> {
-        self.line.board.memory.cells().get(self.cell)
+        self.memory.cells().get(self.cell)
     }
 
     /// A handler begins to execute. What is returned names this handling in [`wait_in`](Self::wait_in).
@@ -126,6 +131,14 @@ impl Mark {
     pub fn set(&self, tag: u64, offset: u64, company: Company) -> MarkStamp {
         self.cell()
             .map_or(MarkStamp::NONE, |cell| cell.set(tag, offset, company))
+    }
+
+    /// The same handling goes on to another message of its lane.
+    #[inline]
+    pub fn move_to(&self, offset: u64) {
+        if let Some(cell) = self.cell() {
+            cell.move_to(offset);
+        }
     }
 
     /// The handler waits.

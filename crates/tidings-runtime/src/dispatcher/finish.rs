@@ -364,9 +364,9 @@ impl Dispatcher {
         let Some(task) = self.remove_task(id) else { return };
         if let Some(lane) = self.lane_mut(task.lane) {
             lane.finish(task.ticket);
-            lane.forget_attempts(task.delivery.lane_offset());
+            lane.forget_attempts(task.offset);
         }
-        if let Some(key) = task.key.filter(|_| task.holds_key) {
+        if let Some(key) = task.held {
             self.release(key);
         }
     }

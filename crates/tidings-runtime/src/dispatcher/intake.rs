@@ -55,7 +55,7 @@ impl Dispatcher {
         {
             lane.source_paused = true;
             let id = lane.id;
-            self.commands.push(SourceCommand::Pause(id));
+            self.commands.push_back(SourceCommand::Pause(id));
         }
     }
 
@@ -99,20 +99,18 @@ impl Dispatcher {
             lane.source_paused = false;
             let id = lane.id;
             self.source_idle = false;
-            self.commands.push(SourceCommand::Resume(id));
+            self.commands.push_back(SourceCommand::Resume(id));
         }
     }
 
     /// Progress that was not reported yet.
-    pub(crate) fn take_progress(&mut self) -> Vec<(LaneId, Epoch, Progress)> {
+    pub(crate) fn take_progress(&mut self) -> impl Iterator<Item = (LaneId, Epoch, Progress)> {
         self.settle_sequences();
         let changed = self.lanes.iter_mut().flatten().filter(|lane| lane.changed);
-        changed
-            .map(|lane| {
-                lane.changed = false;
-                (lane.id, lane.epoch, lane.progress(Extent::Bounded))
-            })
-            .collect()
+        changed.map(|lane| {
+            lane.changed = false;
+            (lane.id, lane.epoch, lane.progress(Extent::Bounded))
+        })
     }
 
     /// What of lanes that are left was too much to be told every time.

@@ -3,7 +3,7 @@
 use super::Dispatcher;
 use crate::lane::Lane;
 use crate::panics::drop_caught;
-use crate::tasks::{Task, TaskId};
+use crate::tasks::{Removed, TaskId};
 use crate::timers::Timer;
 use std::collections::HashMap;
 use tidings_core::{Epoch, LaneId};
@@ -165,11 +165,11 @@ impl Dispatcher {
     }
 
     /// A task leaves its lane, for whatever reason.
-    pub(super) fn remove_task(&mut self, id: TaskId) -> Option<Task> {
+    pub(super) fn remove_task(&mut self, id: TaskId) -> Option<Removed> {
         let task = self.tasks.remove(id)?;
         if let Some(lane) = self.lane_mut(task.lane) {
             lane.tasks = lane.tasks.saturating_sub(1);
-            lane.memory.tasks = lane.memory.tasks.saturating_sub(task.delivery.size());
+            lane.memory.tasks = lane.memory.tasks.saturating_sub(task.size);
         }
         Some(task)
     }

@@ -36,7 +36,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
-use tidings_core::{GateMember, HandlerKind, LaneId, LaneRole, Ordering, Pace, RetryOrder};
+use tidings_core::{GateMember, HandlerKind, LaneId, LaneRole, Ordering, Pace, RetryOrder, SequenceControl};
 use tokio::time::Instant;
 
 /// After so many pieces of work the source is polled again, however much there is to do.
@@ -51,6 +51,37 @@ const MOVES: usize = 64;
 pub(crate) enum SourceCommand {
     Pause(LaneId),
     Resume(LaneId),
+}
+
+/// How records can be handled of which nothing is known, as far as the subscription alone says it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Usual {
+    /// In turn, a stretch at a time, if nothing is in flight that they would have to wait for.
+    InTurn,
+    /// Started one after the other, each as soon as its key is idle and a slot is free.
+    Started,
+    /// Each is looked at.
+    LookedAt,
+}
+
+impl Usual {
+    fn of(spec: &SubscriptionSpec) -> Self {
+        let (policy, handler) = (&spec.policy, &spec.handler);
+        if policy.spawn || spec.filter.is_some() {
+            return Self::LookedAt;
+        }
+        let one_at_a_time = policy.ordering == Ordering::Partition || policy.concurrency <= 1;
+        if one_at_a_time && handler.has_sequence() {
+            Self::InTurn
+        } else if policy.ordering != Ordering::Partition
+            && handler.kind() == HandlerKind::Single
+            && !handler.needs().manual_ack
+        {
+            Self::Started
+        } else {
+            Self::LookedAt
+        }
+    }
 }
 
 pub(crate) struct Dispatcher {
@@ -84,7 +115,11 @@ pub(crate) struct Dispatcher {
     draining: bool,
     /// Every lane that is not paused was read to its end.
     source_idle: bool,
-    commands: Vec<SourceCommand>,
+    commands: VecDeque<SourceCommand>,
+    /// Of the last stretch that was handled in turn, for the next one.
+    spare_control: Option<Arc<SequenceControl>>,
+    /// What the records of a lane of which nothing is known need.
+    usual: Usual,
     /// With so many timers it is time to look for those that have become pointless.
     timers_limit: usize,
     /// Bounds the round in time.
@@ -121,7 +156,9 @@ impl Dispatcher {
             batches: 0,
             draining: false,
             source_idle: false,
-            commands: Vec::new(),
+            commands: VecDeque::new(),
+            spare_control: None,
+            usual: Usual::of(&spec),
             timers_limit: TIMERS,
             pace: Pace::begin(),
             spec,
@@ -202,9 +239,14 @@ impl Dispatcher {
         self.slots.poll_woken(context)
     }
 
-    /// What the source is to be told.
-    pub(crate) fn take_commands(&mut self) -> Vec<SourceCommand> {
-        std::mem::take(&mut self.commands)
+    /// What the source is to be told next.
+    pub(crate) fn next_command(&mut self) -> Option<SourceCommand> {
+        self.commands.pop_front()
+    }
+
+    /// Whether the source is to be told something.
+    pub(crate) fn has_commands(&self) -> bool {
+        !self.commands.is_empty()
     }
 
     /// Stops or goes on starting deliveries.

@@ -6,14 +6,17 @@ use super::gather::BatchCall;
 use super::turn::Turn;
 use crate::keys::KeyId;
 use crate::lane::Stretch;
+use crate::ledger::Ticket;
 use crate::marking::{Marked, Message};
 use crate::panics::{call_caught, drop_caught, failure, poll_caught};
+use crate::slots::Slots;
+use crate::spec::SubscriptionSpec;
 use crate::tasks::{Stage, TaskId};
 use crate::timers::Timer;
 use std::task::Poll;
 use tidings_core::{
-    BatchOutcome, BoxFuture, Company, Delivery, Failure, FailureKind, HandlerResult, PublishError,
-    SequenceEnd,
+    BatchOutcome, BoxFuture, Company, Delivery, Failure, FailureKind, HandlerKind, HandlerResult, Outputs,
+    PublishError, SequenceEnd,
 };
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
@@ -55,6 +58,20 @@ pub(super) struct Running<T> {
     abort: Option<AbortOnDrop>,
     /// It took too long and was told to stop: what it comes to unless it is done already.
     pub(super) stopped: Option<Failure>,
+}
+
+/// What a handler says when it is polled, or that it panicked.
+type HandlerPoll = Poll<Result<HandlerResult, Failure>>;
+
+/// What is not handled with nothing to publish.
+#[inline]
+fn unfinished(polled: HandlerPoll) -> Option<HandlerPoll> {
+    match polled {
+        // Apart from what is empty otherwise, because there is nothing to drop.
+        Poll::Ready(Ok(Ok(Outputs::None))) => None,
+        Poll::Ready(Ok(Ok(outputs))) if outputs.is_empty() => None,
+        polled => Some(polled),
+    }
 }
 
 /// Stops a task of its own when the engine gives it up.
@@ -111,41 +128,119 @@ impl<T: Send + 'static> Running<T> {
 
 impl Dispatcher {
     /// Handles the record that the stretch stands at; its key is idle and a slot is free.
-    pub(super) fn start_record(&mut self, index: usize, stretch: &Stretch, key: Option<KeyId>) {
-        let ticket = stretch.ticket(stretch.cursor);
+    pub(super) fn start_record(
+        &mut self,
+        index: usize,
+        stretch: &mut Stretch,
+        key: Option<KeyId>,
+        left: &mut usize,
+    ) {
         let Some(lane) = self.lane(index) else { return };
-        let pair = lane.pair;
-        let (offset, tag) = (stretch.delivery.lane_offset(), lane.tag);
-        if lane.is_known(offset) || self.spec.policy.spawn || self.spec.handler.needs().manual_ack {
+        let (pair, known) = (lane.pair, lane.is_known(stretch.delivery.lane_offset()));
+        if known || self.spec.policy.spawn || self.spec.handler.needs().manual_ack {
             let task = self.make_holder(index, stretch, key, pair);
             self.start_task(task);
+            stretch.cursor += 1;
+            return self.spend_round(left);
+        }
+        self.start_records(index, stretch, key, left, 1);
+    }
+
+    /// Handles the record that the stretch stands at, whose key is idle while a slot is free, and then those behind it
+    /// as long as each ends at once: at most `limit`, and in one slot.
+    pub(super) fn start_records(
+        &mut self,
+        index: usize,
+        stretch: &mut Stretch,
+        mut key: Option<KeyId>,
+        left: &mut usize,
+        limit: usize,
+    ) {
+        let Some((pair, tag)) = self.lane(index).map(|lane| (lane.pair, lane.tag)) else {
+            return;
+        };
+        let first = stretch.ticket(stretch.cursor);
+        let mut message = Message {
+            tag,
+            offset: stretch.delivery.lane_offset(),
+            company: Company::Others,
+        };
+        let slot = self.slots.take();
+        self.slots.begin(slot, message);
+        let mut done = 0;
+        loop {
+            let (future, polled) = self.call_and_poll(slot, &stretch.delivery);
+            if let Some(polled) = unfinished(polled) {
+                self.settle_started(index, first, done, done + 1);
+                let task = self.make_holder(index, stretch, key, pair);
+                stretch.cursor += 1;
+                self.spend_round(left);
+                return self.go_on_as_task(slot, task, future, polled);
+            }
+            // While the mark still names its message: it is the handler's, and so is what its destructor does.
+            drop(future);
+            done += 1;
+            stretch.cursor += 1;
+            self.spend_round(left);
+            if done >= limit || *left == 0 || stretch.cursor >= stretch.len {
+                break;
+            }
+            stretch.delivery.move_to(stretch.cursor);
+            key = self.usual_key(pair, &stretch.delivery);
+            if key.is_some_and(|key| self.keys.is_busy(key)) {
+                break;
+            }
+            message.offset = stretch.delivery.lane_offset();
+            self.slots.begin_next(slot, message);
+        }
+        self.slots.give_back(slot);
+        self.settle_started(index, first, done, done);
+    }
+
+    /// Calls the handler and polls what it returns for the first time. No future if the call itself panicked.
+    fn call_and_poll(
+        &mut self,
+        slot: usize,
+        delivery: &Delivery,
+    ) -> (Option<BoxFuture<'static, HandlerResult>>, HandlerPoll) {
+        let (handler, mut future) = (&self.spec.handler, None);
+        let polled = self.slots.poll(slot, |context| {
+            // The future is kept outside: a panic must not drop it, whose destructor may panic too.
+            let call = || future.insert(handler.one(delivery)).as_mut().poll(context);
+            match call_caught(call) {
+                Ok(polled) => polled.map(Ok),
+                Err(failure) => Poll::Ready(Err(failure)),
+            }
+        });
+        (future, polled)
+    }
+
+    /// Closes the positions of `done` records from one on that ended at once; `started` were started.
+    fn settle_started(&mut self, index: usize, first: Ticket, done: usize, started: usize) {
+        self.spend(started);
+        self.budget.earn(started);
+        if done == 0 {
             return;
         }
-        self.spend(1);
-        self.budget.earn(1);
-        let slot = self.slots.take();
-        let company = Company::Others;
-        self.slots.begin(slot, Message { tag, offset, company });
-        let mut future = match call_caught(|| self.spec.handler.one(&stretch.delivery)) {
-            Ok(future) => future,
-            Err(failure) => {
-                let task = self.make_holder(index, stretch, key, pair);
-                return self.on_handled(task, slot, Err(failure));
-            }
-        };
-        match self.slots.poll(slot, |context| poll_caught(&mut future, context)) {
-            Poll::Ready(Ok(Ok(outputs))) if outputs.is_empty() => {
-                self.slots.give_back(slot);
-                self.board.counters.handled.add(1);
-                if let Some(lane) = self.lane_mut(index) {
-                    lane.finish(ticket);
-                }
-            }
-            polled => {
-                let task = self.make_holder(index, stretch, key, pair);
-                self.tasks.set_stage(task, Stage::Running);
-                self.go_on(slot, task, Running::here(future), polled);
-            }
+        self.board.counters.handled.add(done as u64);
+        if let Some(lane) = self.lane_mut(index) {
+            lane.finish_range(first, done);
+        }
+    }
+
+    /// A record that is pending, failed or has something to publish goes on as a task.
+    fn go_on_as_task(
+        &mut self,
+        slot: usize,
+        task: TaskId,
+        future: Option<BoxFuture<'static, HandlerResult>>,
+        polled: HandlerPoll,
+    ) {
+        self.tasks.set_stage(task, Stage::Running);
+        match (future, polled) {
+            (Some(future), polled) => self.go_on(slot, task, Running::here(future), polled),
+            (None, Poll::Ready(result)) => self.on_handled(task, slot, result.unwrap_or_else(Err)),
+            (None, Poll::Pending) => {}
         }
     }
 
@@ -179,15 +274,12 @@ impl Dispatcher {
         let Some(task) = self.tasks.get_mut(id) else {
             return;
         };
-        let mut delivery = task
-            .delivery
-            .clone()
-            .with_attempt(task.attempts().saturating_add(1));
+        let attempt = task.attempts().saturating_add(1);
+        task.delivery.set_attempt(attempt);
         if manual_ack {
-            delivery = delivery.with_manual_ack();
+            task.delivery = task.delivery.clone().with_manual_ack();
         }
-        task.delivery = delivery.clone();
-        let lane = task.lane;
+        let (lane, offset) = (task.lane, task.delivery.lane_offset());
         if task.used == 0 {
             self.budget.earn(1);
         } else {
@@ -198,11 +290,15 @@ impl Dispatcher {
         let slot = self.slots.take();
         let message = Message {
             tag: self.lane(lane).and_then(|lane| lane.tag),
-            offset: delivery.lane_offset(),
+            offset,
             company: self.company(),
         };
         self.slots.begin(slot, message);
-        match call_caught(|| self.call(slot, &delivery, message)) {
+        let Some(task) = self.tasks.get(id) else {
+            return self.slots.give_back(slot);
+        };
+        let (spec, slots, delivery) = (&self.spec, &mut self.slots, &task.delivery);
+        match call_caught(|| Self::call(spec, slots, slot, delivery, message)) {
             Ok(mut running) => {
                 let polled = self
                     .slots
@@ -214,10 +310,16 @@ impl Dispatcher {
     }
 
     /// The handler's future for one delivery; a batch handler gets a batch of one.
-    fn call(&mut self, slot: usize, delivery: &Delivery, message: Message) -> Running<HandlerResult> {
-        let handler = &self.spec.handler;
-        let future: BoxFuture<'static, HandlerResult> = if self.is_batch() {
-            let outcome = handler.batch(std::slice::from_ref(delivery), &self.spec.context);
+    fn call(
+        spec: &SubscriptionSpec,
+        slots: &mut Slots<Work>,
+        slot: usize,
+        delivery: &Delivery,
+        message: Message,
+    ) -> Running<HandlerResult> {
+        let handler = &spec.handler;
+        let future: BoxFuture<'static, HandlerResult> = if handler.kind() == HandlerKind::Batch {
+            let outcome = handler.batch(std::slice::from_ref(delivery), &spec.context);
             Box::pin(async move {
                 let (outputs, mut failures) = outcome.await.into_parts(1);
                 failures.pop().flatten().map_or(Ok(outputs), Err)
@@ -225,8 +327,8 @@ impl Dispatcher {
         } else {
             handler.one(delivery)
         };
-        if self.spec.policy.spawn {
-            let marks = self.slots.is_elsewhere(slot, &[message]);
+        if spec.policy.spawn {
+            let marks = slots.is_elsewhere(slot, &[message]);
             Running::spawned(Marked::around(future, marks), Err)
         } else {
             Running::here(future)
@@ -249,13 +351,7 @@ impl Dispatcher {
         }
     }
 
-    fn go_on(
-        &mut self,
-        slot: usize,
-        task: TaskId,
-        running: Running<HandlerResult>,
-        polled: Poll<Result<HandlerResult, Failure>>,
-    ) {
+    fn go_on(&mut self, slot: usize, task: TaskId, running: Running<HandlerResult>, polled: HandlerPoll) {
         match polled {
             Poll::Pending => {
                 if running.stopped.is_none() {

@@ -1,9 +1,10 @@
 //! Looks at received records in order and gives each to its key, to a slot, or to a batch.
 
-use super::{Dispatcher, MOVES};
+use super::{Dispatcher, MOVES, Usual};
 use crate::deaths::Standing;
 use crate::keys::KeyId;
 use crate::lane::Stretch;
+use crate::ledger::Ticket;
 use crate::letters::Parked;
 use crate::marking::Message;
 use crate::panics::call_caught;
@@ -17,6 +18,8 @@ use tokio::time::Instant;
 enum Looked {
     /// It was given away; on to the next.
     GivenAway,
+    /// So it was, and the stretch stands at the next.
+    MovedOn,
     /// It has to wait where it is, and all after it.
     Stays,
 }
@@ -104,17 +107,57 @@ impl Dispatcher {
                 }
                 continue;
             }
+            if self.may_start_usual(index, stretch.ticket(stretch.cursor)) {
+                if !self.start_usual(index, stretch, now, left) {
+                    return false;
+                }
+                continue;
+            }
             stretch.delivery.move_to(stretch.cursor);
-            match self.look(index, stretch, now) {
-                Looked::GivenAway => stretch.cursor += 1,
+            match self.look(index, stretch, now, left) {
+                Looked::GivenAway => {
+                    stretch.cursor += 1;
+                    self.spend_round(left);
+                }
+                Looked::MovedOn => {}
                 Looked::Stays => return false,
             }
-            self.spend_round(left);
         }
         true
     }
 
-    fn look(&mut self, index: usize, stretch: &Stretch, now: Instant) -> Looked {
+    /// Whether the records of a lane from `next` on are started without being looked at: nothing is known of them.
+    fn may_start_usual(&self, index: usize, next: Ticket) -> bool {
+        self.usual == Usual::Started
+            && self
+                .lane(index)
+                .is_some_and(|lane| !lane.is_retry() && lane.is_unknown(next))
+    }
+
+    /// Starts records, or queues them behind their keys, up to one that did not end at once. False if nothing more can
+    /// start.
+    fn start_usual(&mut self, index: usize, stretch: &mut Stretch, now: Instant, left: &mut usize) -> bool {
+        let Some(pair) = self.lane(index).map(|lane| lane.pair) else {
+            return false;
+        };
+        stretch.delivery.move_to(stretch.cursor);
+        let key = self.usual_key(pair, &stretch.delivery);
+        if let Some(key) = key.filter(|key| self.keys.is_busy(*key)) {
+            let task = self.make_task(index, stretch, Some(key));
+            self.keys.queue(key, pair, task);
+            stretch.cursor += 1;
+            self.spend_round(left);
+            return true;
+        }
+        if !self.may_start(now) {
+            return false;
+        }
+        let limit = self.rate_allows(now);
+        self.start_records(index, stretch, key, left, limit);
+        true
+    }
+
+    fn look(&mut self, index: usize, stretch: &mut Stretch, now: Instant, left: &mut usize) -> Looked {
         let ticket = stretch.ticket(stretch.cursor);
         let Some(lane) = self.lane_mut(index) else {
             return Looked::Stays;
@@ -160,8 +203,8 @@ impl Dispatcher {
         if !self.may_start(now) {
             return Looked::Stays;
         }
-        self.start_record(index, stretch, key);
-        Looked::GivenAway
+        self.start_record(index, stretch, key, left);
+        Looked::MovedOn
     }
 
     fn look_for_batch(
@@ -220,6 +263,16 @@ impl Dispatcher {
             self.key_to_hold(pair, delivery)
         } else {
             None
+        }
+    }
+
+    /// The same for records that are started without being looked at.
+    #[inline]
+    pub(super) fn usual_key(&self, pair: usize, delivery: &Delivery) -> Option<KeyId> {
+        if self.keys.is_empty() {
+            None
+        } else {
+            self.key_to_hold(pair, delivery)
         }
     }
 

@@ -3,8 +3,8 @@
 //! This is possible where only one message of a lane is handled at a time anyway and nothing is known of the messages
 //! that would have to be looked at before: no key in flight, no filter, no earlier attempts.
 
-use super::Dispatcher;
 use super::run::Work;
+use super::{Dispatcher, Usual};
 use crate::lane::Stretch;
 use crate::ledger::Ticket;
 use crate::marking::Message;
@@ -41,21 +41,18 @@ impl Turn {
 impl Dispatcher {
     /// Whether the records of a lane from `next` on may be handled in turn.
     pub(super) fn may_take_turns(&self, index: usize, next: Ticket) -> bool {
-        let (policy, handler) = (&self.spec.policy, &self.spec.handler);
+        if self.usual != Usual::InTurn {
+            return false;
+        }
         let Some(lane) = self.lane(index) else {
             return false;
         };
-        if lane.is_retry()
-            || !lane.is_plain(next)
-            || policy.spawn
-            || self.spec.filter.is_some()
-            || !handler.has_sequence()
-        {
+        if lane.is_retry() || !lane.is_plain(next) {
             return false;
         }
-        match policy.ordering {
+        match self.spec.policy.ordering {
             Ordering::Partition => self.keys.is_empty() || !self.keys.is_busy(self.keys.id(lane.pair, &[])),
-            _ => policy.concurrency <= 1 && self.keys.is_empty(),
+            _ => self.keys.is_empty(),
         }
     }
 
@@ -84,7 +81,7 @@ impl Dispatcher {
             end: start + count,
             measured: usize::MAX,
             delivery: delivery.clone(),
-            control: Arc::new(SequenceControl::default()),
+            control: self.spare_control.take().unwrap_or_default(),
         };
         turn.control.begin(start);
         let slot = self.slots.take();
@@ -189,6 +186,9 @@ impl Dispatcher {
         if let Some(limiter) = &mut self.limiter {
             limiter.refund(turn.end.saturating_sub(next));
         }
+        // The future that shared it was dropped, unless its handler is one that forgets what it is given.
+        let mut control = turn.control;
+        self.spare_control = Arc::get_mut(&mut control).is_some().then_some(control);
         next
     }
 
@@ -213,31 +213,26 @@ impl Dispatcher {
     fn settle(&mut self, turn: &mut Turn, reached: usize) {
         self.board.counters.handled.add((reached - turn.done) as u64);
         let done = std::mem::replace(&mut turn.done, reached);
-        let tickets = (done..reached).map(|index| turn.ticket(index));
-        if let Some(lane) = self.lanes.get_mut(turn.lane).and_then(Option::as_mut) {
-            tickets.for_each(|ticket| lane.finish(ticket));
+        let first = turn.ticket(done);
+        if let Some(lane) = self.lane_mut(turn.lane)
+            && reached > done
+        {
+            lane.finish_range(first, reached - done);
         }
     }
 
     /// Closes what pending stretches have handled so far, so that it can be reported.
     pub(super) fn settle_sequences(&mut self) {
-        for slot in self
-            .lanes
-            .iter()
-            .flatten()
-            .filter_map(|lane| lane.sequence)
-            .collect::<Vec<_>>()
-        {
+        for lane in self.lanes.iter_mut().flatten() {
+            let Some(slot) = lane.sequence else { continue };
             let Some(Work::Turn { turn, .. }) = self.slots.work_mut(slot) else {
                 continue;
             };
             let reached = turn.control.progress();
-            let tickets: Vec<_> = (turn.done..reached).map(|index| turn.ticket(index)).collect();
-            turn.done = reached;
-            let lane = turn.lane;
-            self.board.counters.handled.add(tickets.len() as u64);
-            if let Some(lane) = self.lane_mut(lane) {
-                tickets.into_iter().for_each(|ticket| lane.finish(ticket));
+            let done = std::mem::replace(&mut turn.done, reached);
+            if reached > done {
+                self.board.counters.handled.add((reached - done) as u64);
+                lane.finish_range(turn.ticket(done), reached - done);
             }
         }
     }

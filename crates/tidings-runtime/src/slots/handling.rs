@@ -22,6 +22,16 @@ impl<W> Slots<W> {
         }
     }
 
+    /// The handler in a slot has returned, and is about to be called for the next message of the lane.
+    #[inline]
+    pub(crate) fn begin_next(&mut self, slot: usize, message: Message) {
+        let state = &self.slots[slot];
+        debug_assert!(state.taken && state.handler == Handler::Here);
+        if let Some(mark) = state.mark.as_ref().filter(|_| message.tag.is_some()) {
+            mark.move_to(message.offset);
+        }
+    }
+
     /// Another message is handled by the same call.
     pub(crate) fn begin_another(&mut self, slot: usize, message: Message) {
         if let Some((tag, mark)) = message.tag.zip(self.marking.take()) {

@@ -189,12 +189,11 @@ impl Runner {
     }
 
     fn tell_source(&mut self) {
-        let commands = self.dispatcher.take_commands();
-        if !commands.is_empty() {
+        if self.dispatcher.has_commands() {
             // Before it goes on it knows why it may.
             self.report();
         }
-        for command in commands {
+        while let Some(command) = self.dispatcher.next_command() {
             match command {
                 SourceCommand::Pause(lane) => self.source.pause(&[lane]),
                 SourceCommand::Resume(lane) => self.source.resume(&[lane]),
