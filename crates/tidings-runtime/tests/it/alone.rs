@@ -278,6 +278,39 @@ async fn a_mark_says_what_executes_what_waits_and_what_is_alone() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn of_the_messages_that_are_handled_by_key_the_one_that_executes_is_marked_so() {
+    let (board, cells) = board();
+    let broker = broker_on(&board, 100);
+    let wrong = Arc::new(Mutex::new(Vec::new()));
+    let (notes, looked) = (wrong.clone(), cells.clone());
+    let handler = move |Raw(payload): Raw| {
+        let (notes, looked) = (notes.clone(), looked.clone());
+        let id = id_of(&payload);
+        let look = move || {
+            let mut found = marked(&looked);
+            found.retain(|(_, activity, _)| *activity == Activity::Executing);
+            if found != [(id, Activity::Executing, Company::Others)] {
+                notes.lock().unwrap().push((id, found));
+            }
+        };
+        // Already the call, before the future is polled.
+        look();
+        async move {
+            look();
+            if id.is_multiple_of(7) {
+                sleep(ms(3)).await;
+                look();
+            }
+        }
+    };
+    let subscription = on("orders", handler).ordering(Ordering::Key).concurrency(8);
+    let handle = run(&broker, subscription);
+    finished(&broker, &handle).await;
+    assert_eq!(*wrong.lock().unwrap(), []);
+    assert_eq!(marked(&cells), []);
+}
+
+#[tokio::test(start_paused = true)]
 async fn marks_follow_the_messages_that_are_handled_in_turn() {
     let (board, cells) = board();
     let broker = broker_on(&board, 100);
