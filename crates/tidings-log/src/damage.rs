@@ -6,8 +6,8 @@
 //! do, deletes records that were promised to be there when a single bit flips. RocksDB leaves the choice to the
 //! operator, with four recovery modes; Kafka and others remember in a file beside the log up to where it was flushed.
 //!
-//! Here each frame says up to where the file had been synced when the frame was written, and a clean close leaves a
-//! checkpoint that says the same. In the order of certainty:
+//! Here each frame says up to where the file had been synced when the frame was written, each sync leaves a mark beside
+//! the segment that says the same, and so does the checkpoint of a clean close. In the order of certainty:
 //!
 //! 1. The bad place lies before a place that was synced: damage.
 //! 2. Nothing whole follows: it may be a write that never finished, and there is nothing that it could hide. Cut.

@@ -4,6 +4,7 @@ use crate::error::LogError;
 use crate::files::{Access, Files, LogFile, read_full_at, write_all_at};
 use crate::format::index::{self, Index};
 use crate::format::segment::{self, HeaderFlaw, SegmentHeader};
+use crate::format::synced::{self, SyncMark};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -22,6 +23,8 @@ pub(crate) struct Listing {
     indexes: Vec<u64>,
     drafts: Vec<String>,
     others: Vec<String>,
+    /// Whether there is a file with a sync mark, whatever it holds.
+    pub(crate) has_sync_mark: bool,
 }
 
 impl Listing {
@@ -54,6 +57,9 @@ impl Listing {
     }
 }
 
+/// The name of the file with the sync mark.
+const SYNC_MARK: &str = "synced";
+
 /// Twenty digits hold every offset, and sort as text.
 fn base_of(stem: &str) -> Option<u64> {
     (stem.len() == 20 && stem.bytes().all(|byte| byte.is_ascii_digit())).then(|| stem.parse().ok())?
@@ -66,6 +72,11 @@ impl Place {
 
     pub(crate) fn index(&self, base: u64) -> PathBuf {
         self.dir.join(format!("{base:020}.index"))
+    }
+
+    /// The sync mark of the last segment. One file for all of a log's segments, so that beginning one makes no other.
+    pub(crate) fn sync_mark(&self) -> PathBuf {
+        self.dir.join(SYNC_MARK)
     }
 
     /// Where a segment is written that will replace another.
@@ -98,6 +109,10 @@ impl Place {
             .list(&self.dir)
             .map_err(LogError::io("list", &self.dir))?
         {
+            if entry.name == SYNC_MARK {
+                listing.has_sync_mark = true;
+                continue;
+            }
             let Some((stem, kind)) = entry.name.split_once('.') else {
                 listing.others.push(entry.name);
                 continue;
@@ -220,6 +235,21 @@ impl Place {
         let mut bytes = vec![0; usize::try_from(len).ok()?];
         let read = read_full_at(&*file, &mut bytes, 0).ok()?;
         Index::decode(bytes.get(..read)?, seed)
+    }
+
+    /// The sync mark, whatever segment it belongs to, if it is whole.
+    pub(crate) fn read_sync_mark(&self) -> Option<SyncMark> {
+        let file = self.files.open(&self.sync_mark(), Access::ReadOnly).ok()?;
+        let mut bytes = [0; synced::LEN];
+        let read = read_full_at(&*file, &mut bytes, 0).ok()?;
+        SyncMark::decode(bytes.get(..read)?)
+    }
+
+    /// Up to where that segment was synced; 0 where nobody knows.
+    pub(crate) fn synced_up_to(&self, base: u64, seed: u32) -> u64 {
+        self.read_sync_mark()
+            .filter(|mark| (mark.base, mark.seed) == (base, seed))
+            .map_or(0, |mark| mark.position)
     }
 
     /// Replaces the index file at once. It is not synced: after a crash a torn one fails its checksum and is made

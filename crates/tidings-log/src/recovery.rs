@@ -31,6 +31,12 @@ fn open_owned(place: &Place, options: &LogOptions) -> Result<(View, Recovery), L
         let active = Active::new(file, header, Tail::new(0));
         return Ok(finish(&listing.segments, Some(LastSegment::whole(active))));
     }
+    if let (Some(mark), Some((last, _))) = (place.read_sync_mark(), listing.segments.last())
+        && mark.base > *last
+    {
+        let (file, reason) = (place.segment(mark.base), "its segment file is missing");
+        return Err(LogError::corrupt(&file, 0, mark.base, reason));
+    }
     // An owner that was killed may have created files without syncing their names.
     place.sync_dir()?;
     let last = listing
@@ -112,7 +118,8 @@ pub(crate) fn open_last(
     let header = place.require_header(&*file, base)?;
     let mut tail = checkpoint(place, options.access, &*file, (base, header.seed))?;
     let start = tail.mark.position;
-    let (cut, proven) = extend(place, options, (&*file, header.seed), base, &mut tail)?;
+    let floor = synced_floor(place, &*file, (base, header.seed))?;
+    let (cut, proven) = extend(place, options, (&*file, header.seed), (base, floor), &mut tail)?;
     let verified_bytes = tail.mark.position - start;
     if options.access == Access::ReadWrite {
         if let Some(cut) = &cut {
@@ -149,6 +156,7 @@ fn open_empty(
     let path = place.segment(base);
     if let Some(index) = place.read_header(&*file, base)? {
         checkpoint(place, access, &*file, (base, index.seed))?;
+        synced_floor(place, &*file, (base, index.seed))?;
         return Ok(Some(LastSegment::whole(Active::new(
             file,
             index,
@@ -162,6 +170,10 @@ fn open_empty(
         .map_err(LogError::io("look for", &index))?
     {
         let reason = "the file is nearly empty, but there is an index of its records";
+        return Err(LogError::corrupt(&path, 0, base, reason));
+    }
+    if place.read_sync_mark().is_some_and(|mark| mark.base == base) {
+        let reason = "the file is nearly empty, but records in it had been synced";
         return Err(LogError::corrupt(&path, 0, base, reason));
     }
     if access == Access::ReadOnly {
@@ -214,17 +226,30 @@ fn checkpoint(
     })
 }
 
-/// Reads the frames behind the mark. Returns what has to be cut, and up to where the file was on the disk before.
+/// Up to where the sync mark says that the last segment was on the disk.
+fn synced_floor(place: &Place, file: &dyn LogFile, (base, seed): (u64, u32)) -> Result<u64, LogError> {
+    let floor = place.synced_up_to(base, seed);
+    // The length comes after the mark: beside a running owner both may have grown in between.
+    let path = place.segment(base);
+    let len = file.len().map_err(LogError::io("read", &path))?;
+    if floor > len {
+        let reason = format!("the file ends here, but it had been synced up to byte {floor}");
+        return Err(LogError::corrupt(&path, len, base, reason));
+    }
+    Ok(floor)
+}
+
+/// Reads the frames behind the mark. What lies below the floor was on the disk, whatever it looks like. Returns what has to be cut, and up to where the file was on the disk before.
 pub(crate) fn extend(
     place: &Place,
     options: &LogOptions,
     (file, seed): (&dyn LogFile, u32),
-    base: u64,
+    (base, floor): (u64, u64),
     tail: &mut Tail,
 ) -> Result<(Option<Cut>, u64), LogError> {
     let path = place.segment(base);
     let read = || LogError::io("read", &path);
-    let mut proven = tail.mark.position;
+    let mut proven = tail.mark.position.max(floor);
     let mut judged = None;
     loop {
         let end = file.len().map_err(read())?;
@@ -235,7 +260,9 @@ pub(crate) fn extend(
             return Ok((None, proven));
         };
         let at = (tail.mark.position, tail.mark.next);
-        if damage::judge((file, seed), at, flaw, end).map_err(read())? == Verdict::Torn {
+        let is_torn =
+            at.0 >= floor && damage::judge((file, seed), at, flaw, end).map_err(read())? == Verdict::Torn;
+        if is_torn {
             let cut = Cut {
                 file: path,
                 position: at.0,

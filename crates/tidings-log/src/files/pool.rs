@@ -256,6 +256,11 @@ impl Files for PooledFiles {
         self.inner.rename(from, to)
     }
 
+    /// Not one of those that are counted: it is closed at once, and must not close others for that, nor be synced.
+    fn write_note(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        self.inner.write_note(path, bytes)
+    }
+
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         self.inner.sync_dir(dir)
     }

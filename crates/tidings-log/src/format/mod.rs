@@ -4,6 +4,7 @@ pub(crate) mod frame;
 pub(crate) mod index;
 pub(crate) mod record;
 pub(crate) mod segment;
+pub(crate) mod synced;
 mod varint;
 
 /// Reads a little-endian number at a fixed place; 0 where there are too few bytes, which the callers have excluded.

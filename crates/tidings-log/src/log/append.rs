@@ -6,6 +6,7 @@ use crate::error::LogError;
 use crate::files::write_all_at;
 use crate::format::index::{Index, Kind, Mark};
 use crate::format::segment;
+use crate::format::synced::SyncMark;
 use crate::lock::{lock, read, write};
 use crate::scan::Tail;
 use crate::segments::{Active, Opened, Sealed};
@@ -171,9 +172,26 @@ impl PartitionLog {
                 .sync_data()
                 .map_err(|error| self.poison(failed(error)))?;
             active.set_synced(mark);
+            self.note_synced(active, mark);
         }
         self.synced.fetch_max(mark.next, Ordering::AcqRel);
         Ok(())
+    }
+
+    /// Writes the sync mark: from here on a killed process leaves the proof that these bytes had been on the disk. The
+    /// mark itself is not synced, because that would double the price of each sync; the system writes it when it
+    /// likes. Without it there is a proof less, and nothing is wrong: so a failure is no reason to fail.
+    pub(super) fn note_synced(&self, active: &Active, mark: Mark) {
+        let noted = SyncMark {
+            seed: active.seed,
+            base: active.base,
+            position: mark.position,
+            next: mark.next,
+        };
+        let _ = self
+            .place
+            .files
+            .write_note(&self.place.sync_mark(), &noted.encode());
     }
 
     /// Notes beside the last segment up to where it is synced, so that the next opening begins there and takes

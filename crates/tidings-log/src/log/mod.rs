@@ -93,7 +93,17 @@ impl PartitionLog {
             opened: OpenedCache::default(),
             hints: Mutex::default(),
         };
+        log.note_recovered(&recovery);
         Ok((log, recovery))
+    }
+
+    /// What opening had to write again is on the disk now, which is worth a mark as any other sync.
+    fn note_recovered(&self, recovery: &Recovery) {
+        let is_owner = self.options.access == Access::ReadWrite;
+        let view = self.view();
+        if let (true, true, Some(active)) = (is_owner, recovery.verified_bytes > 0, &view.active) {
+            self.note_synced(active, active.mark());
+        }
     }
 
     /// The oldest offset that can be read; the next one when there is no record.

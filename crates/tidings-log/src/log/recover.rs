@@ -33,6 +33,7 @@ impl PartitionLog {
         let view = self.view();
         if let Some(active) = &view.active {
             self.write_again(active)?;
+            self.note_synced(active, active.mark());
         }
         // The next append asks again where the log ends.
         *writer = None;

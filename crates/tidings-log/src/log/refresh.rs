@@ -48,7 +48,7 @@ impl PartitionLog {
         let mut tail = read(&active.tail).clone();
         let position = tail.mark.position;
         let file = (&*active.file, active.seed);
-        recovery::extend(&self.place, &self.options, file, active.base, &mut tail)?;
+        recovery::extend(&self.place, &self.options, file, (active.base, 0), &mut tail)?;
         if tail.mark.position > position {
             *write(&active.tail) = tail;
         }

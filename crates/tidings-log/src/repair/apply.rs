@@ -6,6 +6,7 @@ use crate::error::LogError;
 use crate::files::{Access, read_full_at, write_all_at};
 use crate::format::frame::Layout;
 use crate::format::segment;
+use crate::format::synced::SyncMark;
 use crate::rewrite::{Kept, Rewriter};
 use crate::salvage::{Piece, Salvage};
 use std::io;
@@ -33,16 +34,8 @@ impl RepairPlan {
                     self.rewrite(file, offsets.clone())?;
                 }
                 RepairStep::Fill { file, offsets } => self.say_lost(file, offsets.clone())?,
-                RepairStep::RemoveIndex { file } => {
-                    if self
-                        .place
-                        .files
-                        .exists(file)
-                        .map_err(LogError::io("look for", file))?
-                    {
-                        aside.push(self.keep_aside(file)?);
-                        self.remove(file)?;
-                    }
+                RepairStep::RemoveIndex { file } | RepairStep::RemoveSyncMark { file } => {
+                    aside.extend(self.put_aside(file)?);
                 }
                 RepairStep::RemoveDraft { file } => self.remove(file)?,
             }
@@ -127,18 +120,25 @@ impl RepairPlan {
         let opened = opened.map_err(LogError::io("open", file))?;
         opened.truncate(position).map_err(LogError::io("cut", file))?;
         opened.sync_data().map_err(LogError::io("sync", file))?;
-        // A checkpoint that speaks of what was cut would count as damage.
-        let index = file.with_extension("index");
-        if self
-            .place
-            .files
-            .exists(&index)
-            .map_err(LogError::io("look for", &index))?
-        {
-            self.keep_aside(&index)?;
-            self.remove(&index)?;
+        // A checkpoint or a sync mark that speaks of what was cut would count as damage.
+        self.put_aside(&file.with_extension("index"))?;
+        let speaks_of_more =
+            |mark: SyncMark| self.place.segment(mark.base) == file && mark.position > position;
+        if self.place.read_sync_mark().is_some_and(speaks_of_more) {
+            self.put_aside(&self.place.sync_mark())?;
         }
         Ok(name)
+    }
+
+    /// Puts a file aside and removes it, if there is one.
+    fn put_aside(&self, file: &Path) -> Result<Option<PathBuf>, LogError> {
+        let exists = self.place.files.exists(file);
+        if !exists.map_err(LogError::io("look for", file))? {
+            return Ok(None);
+        }
+        let name = self.keep_aside(file)?;
+        self.remove(file)?;
+        Ok(Some(name))
     }
 
     fn say_lost(&self, file: &Path, offsets: Range<u64>) -> Result<(), LogError> {

@@ -99,6 +99,11 @@ pub enum RepairStep {
         /// The index.
         file: PathBuf,
     },
+    /// A sync mark that cannot be read is put aside. The next sync makes it again.
+    RemoveSyncMark {
+        /// The mark.
+        file: PathBuf,
+    },
     /// A file that was never finished is removed.
     RemoveDraft {
         /// The file.
@@ -137,6 +142,7 @@ impl fmt::Display for RepairStep {
                 )
             }
             Self::RemoveIndex { file } => write!(f, "put the index {} aside", file.display()),
+            Self::RemoveSyncMark { file } => write!(f, "put the sync mark {} aside", file.display()),
             Self::RemoveDraft { file } => write!(f, "remove {}, which was never finished", file.display()),
         }
     }

@@ -45,6 +45,10 @@ pub fn plan_repair(
     let end = plan.segments(&listing, progress)?;
     plan.tail(&listing, end, request.floor);
     plan.indexes(&listing)?;
+    if listing.has_sync_mark && plan.place.read_sync_mark().is_none() {
+        let file = plan.place.sync_mark();
+        plan.steps.push(RepairStep::RemoveSyncMark { file });
+    }
     for name in listing.drafts() {
         let file = plan.place.dir.join(name);
         plan.steps.push(RepairStep::RemoveDraft { file });
@@ -160,6 +164,7 @@ impl RepairPlan {
             .iter()
             .filter_map(|base| any_index(&self.place, *base))
             .map(|index| index.mark.next)
+            .chain(self.place.read_sync_mark().map(|mark| mark.next))
             .filter(|next| *next < HIGHEST)
             .fold(floor, u64::max);
         let oldest = || listing.indexes().first().copied().unwrap_or(known);
@@ -197,7 +202,9 @@ impl RepairPlan {
                 RepairStep::Cut { file, .. }
                 | RepairStep::Rewrite { file, .. }
                 | RepairStep::Fill { file, .. } => file.with_extension("index") == path,
-                RepairStep::RemoveIndex { .. } | RepairStep::RemoveDraft { .. } => false,
+                RepairStep::RemoveIndex { .. }
+                | RepairStep::RemoveSyncMark { .. }
+                | RepairStep::RemoveDraft { .. } => false,
             };
             // A last segment with a sealed index counts as one whose follower is missing.
             let follows =
@@ -283,6 +290,13 @@ fn survey(
         survey.is_torn = index.mark.position <= survey.bad.last().map_or(0, |bad| bad.position);
     } else {
         survey.is_torn = true;
+    }
+    if let Some(mark) = place
+        .read_sync_mark()
+        .filter(|mark| (mark.base, mark.seed) == (base, header.seed))
+    {
+        survey.known = survey.known.max(mark.next).min(HIGHEST);
+        survey.is_torn &= mark.position <= survey.bad.last().map_or(0, |bad| bad.position);
     }
     survey.is_torn &= limit.is_none() && survey.ends_bad;
     if let (true, Some(bad)) = (survey.is_torn, survey.bad.last()) {

@@ -194,6 +194,31 @@ fn leftovers(place: &Place, listing: &Listing, neighbour: Neighbour, report: &mu
             leftover(name, what, Severity::Harmless, "the next opening removes it")
         });
     }
+    let mark = place.read_sync_mark();
+    let last = listing.segments.last().map(|(base, _)| *base);
+    if let Some(missing) = mark
+        .map(|mark| mark.base)
+        .filter(|base| last.is_some_and(|last| *base > last))
+    {
+        let name = format!("{missing:020}.log");
+        let what = "its segment file is missing";
+        problems.push(leftover(name, what, Severity::Damage, CURE));
+    }
+    if listing.has_sync_mark && mark.is_none() {
+        let name = place
+            .sync_mark()
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        let what = "the sync mark is damaged or of another version";
+        problems.push(leftover(
+            name,
+            what,
+            Severity::Harmless,
+            "nothing needs to be done: it is ignored, and the next sync writes it again",
+        ));
+    }
     for name in listing.others() {
         let what = "not a file of the log";
         problems.push(leftover(

@@ -124,7 +124,8 @@ impl Check {
     fn no_header(&mut self, place: &Place, base: u64, got: usize) {
         let has_index = place.files.exists(&place.index(base)).unwrap_or(true);
         let is_last = matches!(self.role, Role::Last(_));
-        if got < segment::LEN && is_last && !has_index {
+        let has_records = place.read_sync_mark().is_some_and(|mark| mark.base == base);
+        if got < segment::LEN && is_last && !has_index && !has_records {
             if self.role == Role::Last(Neighbour::None) {
                 self.unfinished(0, base, "the header of the file is incomplete");
             }
@@ -156,8 +157,10 @@ impl Check {
         // The index before the length: beside an owner both may grow in between.
         let before = file.len().map_err(read())?;
         let mut index = IndexCheck::new(place, base, seed, before);
+        let noted = place.synced_up_to(base, seed);
         let end = file.len().map_err(read())?;
         let mut salvage = Salvage::new((file, seed), (segment::LEN as u64, base), end);
+        let synced = index.synced().max(noted);
         let mut tail = Tail::new(base);
         let mut is_whole = true;
         loop {
@@ -174,14 +177,15 @@ impl Check {
             };
             progress(bad.end - bad.position);
             is_whole = false;
-            let next = self.bad((file, seed), &bad, (end, index.synced()));
+            let next = self.bad((file, seed), &bad, (end, synced));
             tail.mark.next = next.map_err(read())?;
             tail.mark.position = bad.end;
         }
         self.done.next = tail.mark.next;
         let (index, problems) = index.end(&tail, is_whole);
         self.done.problems.extend(problems);
-        self.end(&tail, index.map(|index| (index.kind, index.mark.position)), end);
+        let kind = index.as_ref().map(|index| index.kind);
+        self.end(&tail, (kind, synced), end);
         Ok(())
     }
 
@@ -245,10 +249,10 @@ impl Check {
     }
 
     /// Whether the segment ends where it should.
-    fn end(&mut self, tail: &Tail, index: Option<(Kind, u64)>, len: u64) {
+    fn end(&mut self, tail: &Tail, (kind, synced): (Option<Kind>, u64), len: u64) {
         let (position, next) = (tail.mark.position, tail.mark.next);
-        if let Some((_, marked)) = index.filter(|(_, marked)| *marked > len) {
-            let what = format!("the file ends here, but it had been synced up to byte {marked}");
+        if synced > len {
+            let what = format!("the file ends here, but it had been synced up to byte {synced}");
             self.damage(len, next, what);
         }
         match self.role {
@@ -263,7 +267,7 @@ impl Check {
                 let what = format!("the records {expected}..{next} are in the next file too");
                 self.damage(position, expected, what);
             }
-            Role::Last(Neighbour::None) if index.is_some_and(|(kind, _)| kind == Kind::Sealed) => {
+            Role::Last(Neighbour::None) if kind == Some(Kind::Sealed) => {
                 self.damage(position, next, "the segment file that follows is missing");
             }
             _ => {}

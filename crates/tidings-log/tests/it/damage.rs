@@ -2,7 +2,7 @@
 
 use crate::support::*;
 use std::sync::Arc;
-use tidings_log::{Files, LogError, LogOptions, PartitionLog};
+use tidings_log::{Files, LogError, LogOptions, Neighbour, PartitionLog, RepairRequest, plan_repair, verify};
 
 /// A log of several segments that is closed properly, so that all of it is known to be on the disk.
 fn closed() -> Arc<dyn Files> {
@@ -94,14 +94,99 @@ fn a_flipped_bit_after_a_kill_is_told_where_a_sync_or_a_later_frame_proves_it() 
         for_each_flip(&files, ".log", |files, name, at| {
             match readable(&files, single()) {
                 (_, Err(error)) => assert!(is_told(&error), "byte {at} of {name}: {error}"),
-                // The last frame alone can't be told from one that was never finished.
+                // The last frame alone can't be told from one that was never finished, unless it was synced.
                 (found, Ok(())) => assert!(
-                    found == 36 && (last_frame..end).contains(&at),
+                    sync_every != 1 && found == 36 && (last_frame..end).contains(&at),
                     "byte {at}: {found}"
                 ),
             }
         });
     }
+}
+
+#[test]
+fn after_a_kill_a_synced_log_cut_at_any_byte_is_told_and_an_unsynced_end_is_cut() {
+    for sync_every in [1, 3] {
+        let files = killed(sync_every);
+        let places = frame_places(&files);
+        let synced = if sync_every == 1 { places[9].1 } else { places[8].1 };
+        let name = segment_names(&*files).remove(0);
+        let bytes = contents(&*files, &name);
+        for len in 0..bytes.len() {
+            let files = copy(&*files);
+            replace(&*files, &name, &bytes[..len]);
+            match try_open(&files, single()) {
+                Err(error) => assert!(len < synced && is_told(&error), "cut at {len}: {error}"),
+                Ok((log, _)) => assert!(len >= synced && log.next_offset() == 36, "cut at {len}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn a_sync_mark_that_is_broken_or_gone_or_of_another_file_is_ignored() {
+    let files = killed(1);
+    let other = contents(&*killed(1), "synced");
+    let bytes = contents(&*files, "synced");
+    let flips = (0..bytes.len()).map(|at| {
+        let mut flipped = bytes.clone();
+        flipped[at] ^= 1 << (at % 8);
+        flipped
+    });
+    let cuts = (0..bytes.len()).map(|len| bytes[..len].to_vec());
+    for mark in flips.chain(cuts).chain([other]) {
+        let files = copy(&*files);
+        replace(&*files, "synced", &mark);
+        let (log, recovery) = try_open(&files, single()).unwrap();
+        assert_eq!((log.next_offset(), recovery.cut), (40, None));
+        // The opening has synced everything, so the mark is true again.
+        let mark = contents(&*files, "synced");
+        assert_eq!(mark.len(), 44);
+        assert_eq!(mark[24..32], (frame_places(&files)[9].1 as u64).to_le_bytes());
+    }
+}
+
+#[test]
+fn the_last_synced_frame_of_a_killed_log_is_damage_with_place_and_cure_and_can_be_repaired() {
+    let files = killed(1);
+    let (start, _) = frame_places(&files)[9];
+    let name = segment_names(&*files).remove(0);
+    let mut bytes = contents(&*files, &name);
+    bytes[start + 60] ^= 4;
+    replace(&*files, &name, &bytes);
+    for options in [single(), read_only(single())] {
+        let error = try_open(&files, options).unwrap_err();
+        let text = error.to_string();
+        assert!(
+            matches!(error, LogError::Corrupt { position, offset: 36, .. } if position == start as u64),
+            "{text}"
+        );
+        assert!(text.contains(&name) && text.contains("restore"), "{text}");
+    }
+    let report = verify(&files, dir(), Neighbour::None, &mut |_| {}).unwrap();
+    assert!(!report.is_sound(), "{report:?}");
+    let request = RepairRequest {
+        files: &files,
+        dir: dir().to_owned(),
+        aside: "aside".into(),
+        floor: 0,
+    };
+    let plan = plan_repair(&request, &mut |_| {}).unwrap();
+    assert_eq!(
+        plan.losses()
+            .iter()
+            .map(|loss| loss.offsets.clone())
+            .collect::<Vec<_>>(),
+        [36..40]
+    );
+    plan.apply().unwrap();
+    assert!(
+        verify(&files, dir(), Neighbour::None, &mut |_| {})
+            .unwrap()
+            .is_sound()
+    );
+    let log = open(&files, single());
+    assert_eq!(log.next_offset(), 40);
 }
 
 #[test]
@@ -203,6 +288,25 @@ fn a_missing_segment_is_told() {
         is_told(&error) && error.to_string().contains("missing"),
         "{error}"
     );
+}
+
+#[test]
+fn the_newest_segment_of_a_killed_log_is_missed_where_it_was_synced() {
+    let files = memory();
+    let log = open(&files, small());
+    append_numbers(&log, 0..40, 4);
+    log.sync().unwrap();
+    kill(log);
+    let last = segment_names(&*files).pop().unwrap();
+    files.remove_file(&dir().join(&last)).unwrap();
+    // What said that there is another.
+    for index in names_ending(&*files, ".index") {
+        files.remove_file(&dir().join(index)).unwrap();
+    }
+    let error = try_open(&files, small()).unwrap_err().to_string();
+    assert!(error.contains(&last) && error.contains("missing"), "{error}");
+    let report = verify(&files, dir(), Neighbour::None, &mut |_| {}).unwrap();
+    assert!(!report.is_sound(), "{report:?}");
 }
 
 #[test]

@@ -59,6 +59,7 @@ fn a_full_disk_refuses_records_and_goes_on_when_there_is_room() {
                     errno: ENOSPC,
                 },
             )
+            .on_names_ending(".log")
             .times(3),
         );
         let mut waiting = frame(&recs(20..40));
@@ -169,7 +170,7 @@ fn a_segment_that_could_not_be_begun_hides_no_later_record() {
             let log = open(&files, small());
             append_numbers(&log, 0..4, 4);
             // The header of the new segment does not fit on the disk, and the next record into the old segment does.
-            disk.inject(Fault::fail(Operation::Write, ENOSPC));
+            disk.inject(Fault::fail(Operation::Write, ENOSPC).on_names_ending(".log"));
             if remove_fails {
                 disk.inject(Fault::fail(Operation::Remove, EIO).on_names_ending(".log"));
             }
@@ -262,4 +263,23 @@ fn a_segment_that_can_not_be_removed_stays_and_so_do_those_behind_it() {
     let log = open(&files, small());
     assert_eq!(log.first_offset(), first);
     assert_numbers(&log);
+}
+
+#[test]
+fn a_sync_mark_that_cannot_be_written_costs_its_proof_and_nothing_else() {
+    for operation in [Operation::Create, Operation::Write] {
+        let disk = faulty();
+        let files: Arc<dyn Files> = disk.clone();
+        let log = open(&files, single());
+        disk.inject(Fault::fail(operation, ENOSPC).on_names_ending("synced"));
+        for first in (0..20).step_by(5) {
+            append_numbers(&log, first..first + 5, 5);
+            assert_eq!(log.sync().unwrap(), first + 5);
+        }
+        kill(log);
+        disk.crash(Loss::Unsynced).unwrap();
+        let log = open(&files, single());
+        assert_eq!(log.next_offset(), 20);
+        assert_numbers(&log);
+    }
 }

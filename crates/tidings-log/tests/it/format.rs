@@ -52,6 +52,22 @@ fn a_segment_stands_in_the_file_as_documented() {
 }
 
 #[test]
+fn the_sync_mark_stands_in_the_file_as_documented() {
+    let files = memory();
+    let log = open(&files, single());
+    append(&log, &recs(0..3));
+    log.sync().unwrap();
+    let segment = contents(&*files, "00000000000000000000.log");
+    let mut expected = b"TIDINGSM\x01\0\0\0".to_vec();
+    expected.extend(&segment[28..32]);
+    expected.extend(0_u64.to_le_bytes());
+    expected.extend((segment.len() as u64).to_le_bytes());
+    expected.extend(3_u64.to_le_bytes());
+    expected.extend(crc32c::crc32c(&expected).to_le_bytes());
+    assert_eq!(contents(&*files, "synced"), expected);
+}
+
+#[test]
 fn a_newer_format_is_refused_with_both_versions_and_the_cure() {
     let files = memory();
     let log = open(&files, small());

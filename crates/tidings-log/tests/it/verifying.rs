@@ -84,7 +84,7 @@ fn every_single_flipped_bit_is_found_where_it_is() {
             let report = check(&files);
             let found = report.problems.iter().find(|one| one.file.ends_with(&name));
             let found = found.unwrap_or_else(|| panic!("bit {bit} of {name}: {report:?}"));
-            let expected = if name.ends_with(".index") {
+            let expected = if name.ends_with(".index") || name == "synced" {
                 Severity::Harmless
             } else {
                 Severity::Damage
