@@ -63,6 +63,12 @@ pub enum Error {
     /// The operating system does not let this process wait for signals.
     #[error("cannot wait for signals: {0}")]
     Signal(#[source] io::Error),
+    /// The service ended, but gave something up at the deadline of its drain: it is delivered again at the next start.
+    #[error("the drain did not finish everything: {}; it comes again at the next start (app.drain_timeout gives it longer)", .given_up.join("; "))]
+    Unfinished {
+        /// What was given up, and what could not be flushed or closed.
+        given_up: Vec<String>,
+    },
     /// A test app did not come to rest in time.
     #[error("not settled after {after:?}:{}", lines(.waiting))]
     NotSettled {

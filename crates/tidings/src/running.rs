@@ -93,8 +93,22 @@ pub struct Drained {
     pub finished_in_time: bool,
     /// Messages whose handling was given up at the deadline. They are delivered again at the next start.
     pub abandoned: usize,
+    /// Whose work that was, each with what it gave up: `subscription billing gave up 2 messages`.
+    pub given_up: Vec<String>,
     /// What did not end in time, and what could not be flushed or closed.
     pub problems: Vec<String>,
+}
+
+impl Drained {
+    /// Whether everything was finished, stored, flushed and closed.
+    pub fn is_clean(&self) -> bool {
+        self.finished_in_time && self.problems.is_empty()
+    }
+
+    /// What was not, each as a sentence without its end.
+    fn failures(&self) -> Vec<String> {
+        self.given_up.iter().chain(&self.problems).cloned().collect()
+    }
 }
 
 impl Running {
@@ -226,11 +240,16 @@ impl Running {
     /// Waits for SIGTERM or ctrl-C, then drains. A second signal ends the process at once.
     ///
     /// # Errors
-    /// [`Error::Signal`]. What a drain could not finish is logged: it is delivered again at the next start.
+    /// [`Error::Signal`]; [`Error::Unfinished`] with what the drain gave up, which is delivered again at the next start.
     pub async fn wait_for_signal_and_drain(&self) -> Result<(), Error> {
         shutdown_signal().await?;
-        self.drain().await;
-        Ok(())
+        let drained = self.drain().await;
+        if drained.is_clean() {
+            return Ok(());
+        }
+        Err(Error::Unfinished {
+            given_up: drained.failures(),
+        })
     }
 
     /// Ends the service: nothing new starts, what runs is finished and stored, what was published is acknowledged, and
@@ -243,12 +262,12 @@ impl Running {
             .get_or_init(|| self.inner.drain())
             .await
             .clone();
-        if drained.finished_in_time && drained.problems.is_empty() {
+        if drained.is_clean() {
             tracing::info!(app = %self.inner.app, "drained");
         } else {
-            let problems = drained.problems.join("; ");
+            let what = drained.failures().join("; ");
             let abandoned = drained.abandoned;
-            tracing::warn!(app = %self.inner.app, abandoned, "not everything was finished: {problems}");
+            tracing::warn!(app = %self.inner.app, abandoned, "not everything was finished: {what}");
         }
         drained
     }

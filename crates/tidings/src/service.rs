@@ -44,7 +44,8 @@ impl Service {
     /// [`start`](Self::start).
     ///
     /// # Errors
-    /// As [`start`](Self::start); what could not be kept when the brokers were closed.
+    /// As [`start`](Self::start); [`Error::Unfinished`] with what the drain gave up. So a `main` that returns it ends
+    /// with the code 0 only after a drain that finished everything, and otherwise with 1.
     pub async fn run(self, config: impl IntoConfig) -> Result<(), Error> {
         // Before anything runs, so that no signal finds the process without an ear for it.
         listen().await?;

@@ -60,6 +60,7 @@ impl Inner {
         let mut drained = Drained {
             finished_in_time: true,
             abandoned: 0,
+            given_up: Vec::new(),
             problems: Vec::new(),
         };
         for (name, end) in ends {
@@ -67,6 +68,9 @@ impl Inner {
                 JobEnd::Done((in_time, abandoned)) => {
                     drained.finished_in_time &= in_time;
                     drained.abandoned += abandoned;
+                    if !in_time {
+                        drained.given_up.push(gave_up(&name, abandoned));
+                    }
                     continue;
                 }
                 JobEnd::Late => "did not end in time and was stopped",
@@ -87,5 +91,14 @@ impl Inner {
         for producer in &self.producers {
             producer.handle.abort();
         }
+    }
+}
+
+/// What a part says that was not finished in time.
+fn gave_up(name: &str, messages: usize) -> String {
+    match messages {
+        0 => format!("{name} could not store all of its progress or leave in time"),
+        1 => format!("{name} gave up 1 message"),
+        _ => format!("{name} gave up {messages} messages"),
     }
 }

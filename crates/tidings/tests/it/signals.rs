@@ -2,7 +2,7 @@
 //! started again with the name of the one test that is the service.
 
 use crate::events::placed;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 use tidings::Error;
@@ -10,6 +10,8 @@ use tidings::prelude::*;
 
 /// How long the child's handler works, in milliseconds. Only set for the child.
 const WORK: &str = "TIDINGS_TEST_WORK_MS";
+/// How long the child's drain may take; ten minutes without it.
+const DRAIN: &str = "TIDINGS_TEST_DRAIN";
 
 /// The child's side; nothing when the tests run as usual.
 #[tokio::test]
@@ -32,8 +34,9 @@ async fn the_service_that_is_signalled() -> Result<(), Error> {
     let app: App = App::new("shop")
         .add(on("orders", handle).group("slow"))
         .add(every(secs(60), publish).to("orders"));
-    let toml = "[binder.main]\nurl = \"memory:\"\n[app]\ndrain_timeout = \"10m\"";
-    app.run(Config::from_toml(toml, "tidings.toml")?).await?;
+    let drain = std::env::var(DRAIN).unwrap_or_else(|_| "10m".to_owned());
+    let toml = format!("[binder.main]\nurl = \"memory:\"\n[app]\ndrain_timeout = \"{drain}\"");
+    app.run(Config::from_toml(&toml, "tidings.toml")?).await?;
     say("drained");
     Ok(())
 }
@@ -75,20 +78,17 @@ impl Drop for Service {
 impl Service {
     /// A service whose handler works that long, once it has begun to.
     fn working(work_ms: u64) -> (Self, impl Iterator<Item = String>) {
-        Self::start(
-            "signals::the_service_that_is_signalled",
-            WORK,
-            &work_ms.to_string(),
-        )
+        let work = work_ms.to_string();
+        Self::start("signals::the_service_that_is_signalled", &[(WORK, &work)])
     }
 
-    fn start(test: &str, variable: &str, value: &str) -> (Self, impl Iterator<Item = String> + use<>) {
+    fn start(test: &str, variables: &[(&str, &str)]) -> (Self, impl Iterator<Item = String> + use<>) {
         let program = std::env::current_exe().expect("this test runs");
         let mut child = Command::new(program)
             .args([test, "--exact", "--nocapture"])
-            .env(variable, value)
+            .envs(variables.iter().copied())
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
+            .stderr(Stdio::piped())
             .spawn()
             .expect("the program can be started");
         let stdout = child.stdout.take().expect("it is piped");
@@ -142,6 +142,25 @@ fn a_second_sigterm_ends_the_process_at_once() {
 
 #[test]
 fn a_second_sigterm_ends_a_process_whose_handlers_block_every_thread() {
-    let (mut service, _lines) = Service::start("signals::the_service_that_blocks_its_runtime", BLOCK, "1");
+    let (mut service, _lines) =
+        Service::start("signals::the_service_that_blocks_its_runtime", &[(BLOCK, "1")]);
     assert_eq!(service.terminate_until_it_ends().code(), Some(143));
+}
+
+#[test]
+fn a_drain_that_gave_work_up_ends_with_a_failure_that_names_it() {
+    let variables = [(WORK, "600000"), (DRAIN, "100ms")];
+    let (mut service, lines) = Service::start("signals::the_service_that_is_signalled", &variables);
+    service.terminate();
+    assert!(
+        lines
+            .filter(|line| line == "finished" || line == "drained")
+            .count()
+            == 0
+    );
+    let mut said = String::new();
+    let mut stderr = service.0.stderr.take().expect("it is piped");
+    stderr.read_to_string(&mut said).expect("it is text");
+    assert!(!service.0.wait().expect("it is our child").success());
+    assert!(said.contains("subscription slow gave up 1 message"), "{said}");
 }
