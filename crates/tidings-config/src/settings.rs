@@ -190,6 +190,8 @@ settings! {
         batch_linger: Duration = "batch_linger",
         /// How long a handling may take; `None` as long as it likes.
         timeout: Option<Duration> = "timeout",
+        /// When a handling that is not finished is named in health; `None` for never.
+        stuck_after: Option<Duration> = "stuck_after",
         /// How many deliveries may start per second; `None` for any number.
         rate: Option<f64> = "rate",
         /// Whether later messages of a key overtake one that waits for long.

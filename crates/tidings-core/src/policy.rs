@@ -69,6 +69,8 @@ pub struct Policy {
     pub lose_exhausted_messages: bool,
     /// A handling that takes longer is stopped and fails.
     pub timeout: Option<Duration>,
+    /// A message whose handling is not finished after this is named in health, until it is; never if there is none.
+    pub stuck_after: Option<Duration>,
     /// How many deliveries may start.
     pub rate: Option<Rate>,
     /// Progress is stored at least this often.
@@ -99,6 +101,7 @@ impl Default for Policy {
             dead_letter: "{destination}.DLT".to_owned(),
             lose_exhausted_messages: false,
             timeout: None,
+            stuck_after: Some(Duration::from_secs(300)),
             rate: None,
             commit_interval: Duration::from_millis(100),
             commit_every: 10_000,
@@ -149,6 +152,8 @@ pub struct PolicyChanges {
     pub lose_exhausted_messages: Option<bool>,
     /// See [`Policy::timeout`].
     pub timeout: Option<Duration>,
+    /// See [`Policy::stuck_after`].
+    pub stuck_after: Option<Duration>,
     /// See [`Policy::rate`].
     pub rate: Option<Rate>,
     /// See [`Policy::commit_interval`].
@@ -191,6 +196,7 @@ impl PolicyChanges {
             spawn
         );
         policy.timeout = self.timeout.or(policy.timeout);
+        policy.stuck_after = self.stuck_after.or(policy.stuck_after);
         policy.rate = self.rate.or(policy.rate);
     }
 }

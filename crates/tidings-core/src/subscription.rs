@@ -274,6 +274,13 @@ impl<S> Subscription<S> {
         self
     }
 
+    /// A message whose handling is not finished after this is named in health, until it is; 5 minutes by default. It is
+    /// not stopped: [`timeout`](Self::timeout) does that.
+    pub fn stuck_after(mut self, time: Duration) -> Self {
+        self.changes.stuck_after = Some(time);
+        self
+    }
+
     /// How many deliveries may start per second.
     pub fn rate(mut self, per_second: f64) -> Self {
         self.changes.rate = Some(Rate { per_second });

@@ -10,6 +10,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
 use tidings_core::Mark;
 use tokio::time::Instant;
 
@@ -92,6 +93,8 @@ struct Slot<W> {
     deadline: Option<Instant>,
     /// Whether a timer will look at the deadline.
     watched: bool,
+    /// Since when it was seen with the same work, and how far that was.
+    seen: Option<(Instant, usize)>,
     handler: Handler,
     /// The mark of the message that is handled. Kept for the next one.
     mark: Option<Mark>,
@@ -168,6 +171,7 @@ impl<W> Slots<W> {
             taken: true,
             deadline: None,
             watched: false,
+            seen: None,
             handler: Handler::None,
             mark: None,
             others: Vec::new(),
@@ -210,6 +214,7 @@ impl<W> Slots<W> {
         debug_assert!(state.taken);
         state.taken = false;
         state.deadline = None;
+        state.seen = None;
         state.work = None;
         self.free.push(slot);
     }
@@ -244,6 +249,38 @@ impl<W> Slots<W> {
                 Ok(None)
             }
         }
+    }
+
+    /// Looks at all pending work: the slot whose work was seen first and has not gone on since, and how long ago that
+    /// was. Who asks once in a while spares every message a look at the clock.
+    pub(crate) fn longest_seen(
+        &mut self,
+        now: Instant,
+        progress: impl Fn(&W) -> usize,
+    ) -> Option<(usize, Duration)> {
+        let mut longest = None;
+        for (number, slot) in self.slots.iter_mut().enumerate() {
+            let Some(work) = &slot.work else { continue };
+            let reached = progress(work);
+            let since = match slot.seen {
+                Some((since, before)) if before == reached => since,
+                _ => now,
+            };
+            slot.seen = Some((since, reached));
+            if longest.is_none_or(|(_, first)| since < first) {
+                longest = Some((number, since));
+            }
+        }
+        longest.map(|(slot, since)| (slot, now - since))
+    }
+
+    /// Whether the slot has the work that was seen last, no further than it was.
+    pub(crate) fn is_as_seen(&self, slot: usize, progress: impl Fn(&W) -> usize) -> bool {
+        let Some(slot) = self.slots.get(slot) else {
+            return false;
+        };
+        let seen = slot.seen.map(|(_, before)| before);
+        seen.is_some() && slot.work.as_ref().map(progress) == seen
     }
 
     /// Takes work out of each slot whose work is picked, together with the slot. The slots stay taken.

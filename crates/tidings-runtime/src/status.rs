@@ -80,6 +80,9 @@ pub struct SubscriptionStatus {
 /// Obstacles below this number are those of the source.
 pub(crate) const OBSTACLES_OF_SOURCE: u64 = 16;
 
+/// That a handling is stuck, which is shown if nothing else stands in the way: it may be the reason.
+pub(crate) const STUCK: u64 = u64::MAX;
+
 /// Counters that only the subscription's task writes.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {

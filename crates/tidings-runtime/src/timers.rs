@@ -17,6 +17,8 @@ pub(crate) enum Timer {
     Linger { lane: usize, batch: u64 },
     /// The rate limit allows the next delivery.
     Rate,
+    /// A handling may be stuck.
+    Stuck,
     /// Something may go on.
     Look,
     /// A revoked lane is taken away.

@@ -78,6 +78,14 @@ pub(super) const RECORDS: &[KeyRecord] = &[
         doc: "A handling that takes longer is stopped and has failed.",
     },
     KeyRecord {
+        path: "subscription.<name>.stuck_after",
+        kind: Kind::OrNone(&duration(1_000, DAY)),
+        default: "5m",
+        example: "\"15m\"",
+        doc: "A message whose handling is not finished after this is named in health and in the log. The service stays \
+              live and ready; `timeout` stops the handling.",
+    },
+    KeyRecord {
         path: "subscription.<name>.rate",
         kind: Kind::OrNone(&Kind::Rate),
         default: "none",

@@ -62,6 +62,7 @@ const KEEPS: &[&str] = &[
     "subscription.<name>.batch_size",
     "subscription.<name>.batch_linger",
     "subscription.<name>.timeout",
+    "subscription.<name>.stuck_after",
     "subscription.<name>.rate",
     // What has no attempts left goes to the dead letters, and those cannot be switched off.
     "subscription.<name>.retry.attempts",

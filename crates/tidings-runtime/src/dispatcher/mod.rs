@@ -7,6 +7,7 @@
 //! - `gather`: batch handlers
 //! - `finish`: what becomes of a handling: done, again, parked, a dead letter
 //! - `alone`: what is suspected of killing the process
+//! - `stuck`: says which message is not finished after a long time
 //! - `leave`: lanes that are handed over, and draining
 //!
 //! Nothing in here waits: [`Dispatcher::work`] does what can be done now, and
@@ -19,6 +20,7 @@ mod intake;
 mod leave;
 mod run;
 mod scan;
+mod stuck;
 mod turn;
 
 use crate::budget::{Budget, Limiter};
@@ -107,6 +109,7 @@ pub(crate) struct Dispatcher {
     timers: Timers,
     limiter: Option<Limiter>,
     rate_timer: bool,
+    stuck: stuck::Stuck,
     budget: Budget,
     /// Batch calls are numbered.
     batches: u64,
@@ -153,6 +156,7 @@ impl Dispatcher {
             held_back: false,
             timers: Timers::default(),
             rate_timer: false,
+            stuck: stuck::Stuck::default(),
             batches: 0,
             draining: false,
             source_idle: false,
@@ -196,6 +200,7 @@ impl Dispatcher {
         if std::mem::take(&mut self.hurry) && !self.runnable.is_empty() {
             self.stop_sequences(|_| true);
         }
+        self.watch(now);
         // What was ready at once may have freed a key or made room for others.
         let passed = self.pass_gate_again(now);
         left == 0 || started || more_suspects || passed || (!self.runnable.is_empty() && self.may_start(now))
@@ -223,7 +228,7 @@ impl Dispatcher {
                 .is_some_and(|task| task.stage() == Stage::Waiting),
             Timer::Linger { lane, batch } => self.lane(lane).is_some_and(|lane| lane.gather.batch == batch),
             Timer::Revoke { lane, epoch } => self.lane(lane).is_some_and(|lane| lane.epoch == epoch),
-            Timer::Timeout(_) | Timer::Rate | Timer::Look => true,
+            Timer::Timeout(_) | Timer::Rate | Timer::Stuck | Timer::Look => true,
         });
         self.timers_limit = TIMERS.max(2 * timers.len());
         self.timers = timers;
@@ -303,6 +308,7 @@ impl Dispatcher {
                     }
                 }
                 Timer::Rate => self.rate_timer = false,
+                Timer::Stuck => self.look_for_stuck(now),
                 Timer::Look => {}
                 Timer::Revoke { lane, epoch } => self.revoke_deadline(lane, epoch),
             }

@@ -33,6 +33,18 @@ pub(super) struct Turn {
 }
 
 impl Turn {
+    /// The record that is being handled.
+    pub(super) fn progress(&self) -> usize {
+        self.control.progress()
+    }
+
+    /// Its offset in the lane.
+    pub(super) fn current_offset(&self) -> u64 {
+        let mut delivery = self.delivery.clone();
+        delivery.move_to(self.progress().min(self.end.saturating_sub(1)));
+        delivery.lane_offset()
+    }
+
     fn ticket(&self, index: usize) -> Ticket {
         self.first.plus(index - self.start)
     }

@@ -37,6 +37,13 @@ fn failing(fails: u32, how: How) -> Script {
     }
 }
 
+fn takes(takes: Duration) -> Script {
+    Script {
+        takes,
+        ..Script::default()
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn messages_in_turn_are_all_handled_and_committed() {
     let (world, broker) = (World::default(), broker_with(1_000, None));
@@ -189,6 +196,55 @@ async fn a_panic_is_a_failure_and_a_stuck_handler_is_stopped() {
         .collect();
     assert_eq!(stuck[0].ended.unwrap() - stuck[0].began, Duration::from_secs(2));
     assert_eq!((handle.status().failed, stuck.len()), (2, 2));
+}
+
+/// Whatever way a handler goes: in turn, as a task, with another attempt before.
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_hangs_is_named_with_place_and_age_until_it_is_over() {
+    for (ordering, spawn) in [
+        (Ordering::Partition, false),
+        (Ordering::Key, false),
+        (Ordering::None, true),
+    ] {
+        let (world, broker) = (World::default(), broker_with(3, None));
+        world.script(1, takes(Duration::from_secs(100)));
+        let subscription = world
+            .subscription()
+            .ordering(ordering)
+            .stuck_after(Duration::from_secs(20));
+        let subscription = if spawn { subscription.spawn() } else { subscription };
+        let handle = run(&broker, subscription);
+        sleep(Duration::from_secs(19)).await;
+        assert_eq!(handle.status().obstacle, None);
+        sleep(Duration::from_secs(8)).await;
+        let said = handle.status().obstacle.expect("it hangs");
+        assert!(said.contains("orders/0@1 is not finished after 2"), "{said}");
+        sleep(Duration::from_secs(60)).await;
+        let said = handle.status().obstacle.expect("it hangs");
+        assert!(said.contains("after 8"), "{said}");
+        sleep(Duration::from_secs(20)).await;
+        finished(&broker, &handle).await;
+        assert_eq!(handle.status().obstacle, None, "it is over");
+        assert_eq!(world.succeeded().len(), 3);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_long_stretch_of_quick_messages_is_not_stuck() {
+    let (world, broker) = (World::default(), broker_with(60, None));
+    for id in 0..60 {
+        world.script(id, takes(Duration::from_secs(3)));
+    }
+    let subscription = world
+        .subscription()
+        .ordering(Ordering::Partition)
+        .stuck_after(Duration::from_secs(20));
+    let handle = run(&broker, subscription);
+    for _ in 0..58 {
+        sleep(Duration::from_secs(3)).await;
+        assert_eq!(handle.status().obstacle, None);
+    }
+    finished(&broker, &handle).await;
 }
 
 #[derive(serde::Serialize, serde::Deserialize)]

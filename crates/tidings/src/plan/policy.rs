@@ -87,7 +87,11 @@ impl Merge {
         policy.batch = self.batch(context.is_batch, policy.batch, code.batch, config);
         let timeout = code.timeout.map(Some);
         policy.timeout = self.pick("timeout", None, timeout, config.timeout.clone(), |timeout| {
-            timeout.map_or_else(|| "none".to_owned(), |timeout| format!("{timeout:?}"))
+            shown_time(*timeout)
+        });
+        let stuck = (code.stuck_after.map(Some), config.stuck_after.clone());
+        policy.stuck_after = self.pick("stuck_after", policy.stuck_after, stuck.0, stuck.1, |time| {
+            shown_time(*time)
         });
         let rate = mapped(&config.rate, |rate| rate.map(|per_second| Rate { per_second }));
         policy.rate = self.pick("rate", None, code.rate.map(Some), rate, |rate| {
@@ -144,6 +148,10 @@ impl Merge {
             &config.commit_every,
         );
     }
+}
+
+fn shown_time(time: Option<Duration>) -> String {
+    time.map_or_else(|| "none".to_owned(), |time| format!("{time:?}"))
 }
 
 fn shown_start(start: &Start) -> String {

@@ -86,7 +86,47 @@ async fn a_drain_finishes_what_runs_and_gives_up_at_its_deadline() -> Result<(),
         let drained = test.stop().await;
         assert_eq!(drained.finished_in_time, finished, "{drained:?}");
         assert_eq!(drained.abandoned, usize::from(!finished));
+        assert_eq!(drained.is_clean(), finished);
+        let given_up: &[&str] = if finished {
+            &[]
+        } else {
+            &["subscription slow gave up 1 message"]
+        };
+        assert_eq!(drained.given_up, given_up);
         assert_eq!(calls.0.load(SeqCst), u32::from(finished));
+    }
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_hangs_is_in_health_and_restarts_nothing() -> Result<(), Error> {
+    async fn hangs(_: Raw) {
+        std::future::pending::<()>().await;
+    }
+    for (configured, after) in [("[subscription.slow]\nstuck_after = \"10s\"", 10), ("", 300)] {
+        let app = App::new("shop").add(on("orders", hangs).group("slow"));
+        let config = Config::from_toml(configured, "t.toml")?;
+        let test = TestApp::start_with(app.with_state(()), config).await?;
+        test.publish("orders", &placed("1")).await?;
+        test.pass(secs(after - 1)).await;
+        assert!(
+            test.running()
+                .health()
+                .to_string()
+                .contains("subscription slow: up")
+        );
+        test.pass(secs(after)).await;
+        let health = test.running().health();
+        assert!(health.live && health.ready, "{health}");
+        let said = health.to_string();
+        for word in [
+            "subscription slow: degraded",
+            "orders/",
+            "@0 is not finished after",
+            "stuck_after",
+        ] {
+            assert!(said.contains(word), "{word}: {said}");
+        }
     }
     Ok(())
 }
