@@ -204,7 +204,8 @@ fn publish_exit(error: &PublishError) -> Exit {
         | PublishError::Unauthorized { .. }
         | PublishError::Unsupported { .. } => Exit::Refused,
         PublishError::Headers(_) => Exit::Usage,
-        PublishError::Closed => Exit::Away,
+        // Also a disk that is full: it is the broker that cannot take it now, and not the message.
+        PublishError::Closed | PublishError::Unavailable { .. } | PublishError::Timeout { .. } => Exit::Away,
         _ => Exit::Failed,
     }
 }
@@ -274,12 +275,21 @@ mod tests {
             offset: 7,
             reason: "checksum".to_owned(),
         });
+        let unavailable = CliError::Publish {
+            number: 1,
+            published: 0,
+            error: PublishError::Unavailable {
+                destination: "orders".into(),
+                reason: "no space left on device".to_owned(),
+            },
+        };
         for (error, exit) in [
             (CliError::usage("a", "b"), 2),
             (CliError::missing("a", "b"), 3),
             (CliError::refused("a", "b"), 4),
             (broker(open), 5),
             (broker(damaged), 6),
+            (unavailable, 5),
             (CliError::ClosedPipe, 0),
         ] {
             assert_eq!(error.exit() as u8, exit, "{error}");

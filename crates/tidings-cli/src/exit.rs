@@ -15,7 +15,7 @@ pub(crate) enum Exit {
     NotFound = 3,
     /// It would lose or disturb something: it needs `--yes`, or something else first. Nothing was changed.
     Refused = 4,
-    /// The broker cannot be opened or reached, or somebody else holds it.
+    /// The broker cannot be opened or reached, cannot take messages now, as on a full disk, or somebody else holds it.
     Away = 5,
     /// What is stored is damaged.
     Damaged = 6,

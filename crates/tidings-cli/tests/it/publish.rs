@@ -156,3 +156,25 @@ fn an_owner_that_cannot_be_asked_is_named() {
     );
     drop(owner);
 }
+
+#[test]
+fn what_a_full_disk_refuses_ends_with_the_code_of_a_broker_that_is_away() {
+    let world = world();
+    let lines = format!("{}\n", "x".repeat(4_000)).repeat(2_000);
+    // A limit on the size of files stands in for the disk; the broker's own state stays below it. In blocks of 512.
+    let state = std::fs::metadata(world.data().join("state.redb")).unwrap().len();
+    let blocks = (state / 512 + 2_000).to_string();
+    let script = "trap '' XFSZ; ulimit -f \"$0\"; exec \"$@\"";
+    let program = env!("CARGO_BIN_EXE_tidings");
+    let mut child = std::process::Command::new("sh");
+    child.args(["-c", script, &blocks, program, "publish", "orders", "--lines"]);
+    child
+        .current_dir(world.path())
+        .stdin(std::process::Stdio::piped());
+    let mut child = world.spawn(&mut child);
+    let mut stdin = child.stdin.take().unwrap();
+    let writing = std::thread::spawn(move || drop(std::io::Write::write_all(&mut stdin, lines.as_bytes())));
+    let said = crate::world::Said::of(child.wait_with_output().unwrap());
+    writing.join().unwrap();
+    said.refused(5, &["orders", "make room"]);
+}
