@@ -172,13 +172,8 @@ fn the_last_synced_frame_of_a_killed_log_is_damage_with_place_and_cure_and_can_b
         floor: 0,
     };
     let plan = plan_repair(&request, &mut |_| {}).unwrap();
-    assert_eq!(
-        plan.losses()
-            .iter()
-            .map(|loss| loss.offsets.clone())
-            .collect::<Vec<_>>(),
-        [36..40]
-    );
+    let lost: Vec<_> = plan.losses().iter().map(|loss| loss.offsets.clone()).collect();
+    assert!(matches!(lost.as_slice(), [range] if *range == (36..40)), "{lost:?}");
     plan.apply().unwrap();
     assert!(
         verify(&files, dir(), Neighbour::None, &mut |_| {})
