@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidings::{App, Config, Json, Key, Ordering, Subscription, on};
+use tidings::{App, Config, Json, Key, Ordering, Running, Subscription, on};
 use tidings_core::{Clock, HandlerContext, Policy, Publisher, Routes};
 use tidings_runtime::{Input, SubscriptionSpec};
 
@@ -123,13 +123,27 @@ pub(crate) async fn on_broker(
     run_app(url, App::new("bench").add(subscription), gauge).await
 }
 
-/// Runs an app of one partition until the gauge has seen its last message.
-pub(crate) async fn run_app(url: &str, app: App, gauge: &'static Gauge) -> Result<Reading, BenchError> {
-    let app = app.channel(ORDERS, |channel| channel.partitions(1));
-    let running = app
+/// Starts an app with a fresh group on the broker behind the URL.
+pub(crate) async fn started(
+    url: &str,
+    mode: Mode,
+    work: Work,
+    gauge: &'static Gauge,
+) -> Result<Running, BenchError> {
+    let subscription = mode.apply(subscription(work, gauge)).group(topic::fresh_group());
+    start(url, App::new("bench").add(subscription)).await
+}
+
+async fn start(url: &str, app: App) -> Result<Running, BenchError> {
+    app.channel(ORDERS, |channel| channel.partitions(1))
         .start(config(url)?)
         .await
-        .map_err(BenchError::part("starting the app"))?;
+        .map_err(BenchError::part("starting the app"))
+}
+
+/// Runs an app of one partition until the gauge has seen its last message.
+pub(crate) async fn run_app(url: &str, app: App, gauge: &'static Gauge) -> Result<Reading, BenchError> {
+    let running = start(url, app).await?;
     let reading = gauge.finished().await;
     let drained = running.drain().await;
     if !drained.finished_in_time {

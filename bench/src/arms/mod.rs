@@ -4,6 +4,7 @@ pub(crate) mod by_hand;
 pub(crate) mod engine;
 pub(crate) mod gauge;
 pub(crate) mod latency;
+pub(crate) mod least;
 pub(crate) mod log;
 pub(crate) mod process;
 pub(crate) mod raw;

@@ -140,6 +140,11 @@ impl Topic {
         Ok(Self { url, location, held })
     }
 
+    /// One in memory with nothing in it.
+    pub(crate) async fn empty_in_memory() -> Result<Self, BenchError> {
+        Self::filled(Place::Memory, Path::new(""), 0, |_| (Bytes::new(), Bytes::new())).await
+    }
+
     /// What an app's configuration says.
     pub(crate) fn url(&self) -> &str {
         &self.url

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tidings::{Key, Subscription, on};
 use tidings_core::{
-    BoxFuture, Clock, Message, Outgoing, Position, PublishError, Publisher, Receipt, Route, Routes, Sink,
-    names,
+    BoxFuture, Clock, DynBinder, Message, Outgoing, Position, PublishError, Publisher, Receipt, Route,
+    Routes, Sink, names,
 };
 use tidings_log::{FrameBuilder, LogOptions, MemoryFiles, PartitionLog};
 
@@ -17,7 +17,7 @@ use crate::arms::by_hand::Work;
 use crate::arms::engine::{self, Mode};
 use crate::arms::gauge::{Gauge, Watch};
 use crate::arms::replay::Replay;
-use crate::arms::topic::{self, ORDERS};
+use crate::arms::topic::{self, ORDERS, Topic};
 use crate::error::BenchError;
 use crate::order;
 
@@ -25,6 +25,9 @@ use crate::order;
 const BATCH: u64 = 500;
 /// Records that are read over and over.
 const STORED: u64 = 10_000;
+
+/// Messages that are published before they are handled.
+const FEW: u64 = 1_000;
 
 /// One of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,12 +46,16 @@ pub(crate) enum Core {
     Scan,
     /// Stamping and publishing into a sink that keeps nothing.
     Publish,
+    /// The same into the broker in memory, which keeps every message.
+    PublishInMemory,
+    /// A thousand published to the broker in memory and handled by an app, over and over, all on one thread.
+    PublishAndHandle,
     /// Finding the headers that a delivery looks for.
     Headers,
 }
 
 impl Core {
-    pub(crate) const ALL: [Core; 8] = [
+    pub(crate) const ALL: [Core; 10] = [
         Core::InTurn,
         Core::InTurnDecoding,
         Core::ByKey,
@@ -56,6 +63,8 @@ impl Core {
         Core::Append,
         Core::Scan,
         Core::Publish,
+        Core::PublishInMemory,
+        Core::PublishAndHandle,
         Core::Headers,
     ];
 
@@ -69,6 +78,8 @@ impl Core {
             Core::Append => "log, append of 500",
             Core::Scan => "log, scan",
             Core::Publish => "publisher, stamp and send",
+            Core::PublishInMemory => "publisher, into the broker in memory",
+            Core::PublishAndHandle => "published and handled in memory, in turn, JSON of 29 bytes",
             Core::Headers => "headers, eight lookups",
         }
     }
@@ -77,7 +88,7 @@ impl Core {
     pub(crate) fn messages(self) -> u64 {
         match self {
             Core::InTurn | Core::InTurnDecoding | Core::ByKey | Core::ByKeyPending => 50_000,
-            Core::Append | Core::Scan => 50_000,
+            Core::Append | Core::Scan | Core::PublishInMemory | Core::PublishAndHandle => 50_000,
             Core::Publish | Core::Headers => 10_000,
         }
     }
@@ -96,7 +107,9 @@ impl Core {
             Core::ByKeyPending => engine(messages, |gauge| Mode::ByKey(64).apply(pending_once(gauge))),
             Core::Append => append(messages).map(drop),
             Core::Scan => scan(messages),
-            Core::Publish => publish(messages),
+            Core::Publish => topic::runtime()?.block_on(publish(Arc::new(NoSink), messages)),
+            Core::PublishInMemory => topic::runtime()?.block_on(publish_in_memory(messages)),
+            Core::PublishAndHandle => topic::runtime()?.block_on(publish_and_handle(messages)),
             Core::Headers => look_up(messages),
         }
     }
@@ -211,24 +224,43 @@ impl Sink for NoSink {
     }
 }
 
-fn publish(messages: u64) -> Result<(), BenchError> {
+async fn publish(sink: Arc<dyn Sink>, messages: u64) -> Result<(), BenchError> {
     let mut routes = Routes::default();
-    let route = Route {
-        sink: Arc::new(NoSink),
-        destination: ORDERS.into(),
-    };
-    routes.insert(ORDERS, route);
+    let destination = ORDERS.into();
+    routes.insert(ORDERS, Route { sink, destination });
     let publisher = Publisher::new(Arc::new(routes), Clock::System);
-    topic::runtime()?.block_on(async {
-        for key in keys().iter().cycle().take(messages as usize) {
-            let message = Message::new(order::small_json()).with_key(key.clone());
-            publisher
-                .send(ORDERS, message)
-                .await
-                .map_err(BenchError::part("publishing"))?;
+    for key in keys().iter().cycle().take(messages as usize) {
+        let message = Message::new(order::small_json()).with_key(key.clone());
+        publisher
+            .send(ORDERS, message)
+            .await
+            .map_err(BenchError::part("publishing"))?;
+    }
+    Ok(())
+}
+
+async fn publish_in_memory(messages: u64) -> Result<(), BenchError> {
+    let topic = Topic::empty_in_memory().await?;
+    publish(DynBinder::sink(&topic.broker().await?), messages).await
+}
+
+async fn publish_and_handle(messages: u64) -> Result<(), BenchError> {
+    let topic = Topic::empty_in_memory().await?;
+    let gauge = Gauge::leaked(0, messages, Watch::Nothing);
+    gauge.begin();
+    let running = engine::started(topic.url(), Mode::InTurn, Work::Small, gauge).await?;
+    for first in (0..messages).step_by(FEW as usize) {
+        let last = (first + FEW).min(messages);
+        for _ in first..last {
+            let receipt = running
+                .publisher()
+                .send(ORDERS, Message::new(order::small_json()));
+            receipt.await.map_err(BenchError::part("publishing"))?;
         }
-        Ok(())
-    })
+        gauge.reached(last).await;
+    }
+    running.drain().await;
+    Ok(())
 }
 
 fn look_up(messages: u64) -> Result<(), BenchError> {

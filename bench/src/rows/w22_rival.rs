@@ -3,14 +3,13 @@
 use std::thread;
 
 use bytes::Bytes;
-use tidings::{App, Running};
 use tidings_core::{Message, Publisher};
 
 use crate::arms::by_hand::Work;
 use crate::arms::engine::{self, Mode};
 use crate::arms::gauge::{Gauge, Reading, Watch};
-use crate::arms::rival;
 use crate::arms::topic::{self, ORDERS, Place, Topic};
+use crate::arms::{least, rival};
 use crate::error::BenchError;
 use crate::measure::Figure;
 use crate::order;
@@ -54,10 +53,36 @@ impl Shape {
 
 /// Each shape in pairs.
 pub(crate) fn run(setting: &Setting<'_>) -> Result<Vec<Line>, BenchError> {
-    [Shape::Backlog, Shape::FewAtATime, Shape::TwoThreads]
-        .into_iter()
-        .map(|shape| line(setting, shape))
-        .collect()
+    let shapes = [Shape::Backlog, Shape::FewAtATime, Shape::TwoThreads];
+    let lines = shapes.into_iter().map(|shape| line(setting, shape));
+    lines.chain([bound(setting)]).collect()
+}
+
+/// Two threads beside the least that keeps every message.
+fn bound(setting: &Setting<'_>) -> Result<Line, BenchError> {
+    let messages = setting.length.messages(MESSAGES);
+    let gauge = || {
+        let gauge = Gauge::leaked(messages / 10, messages, Watch::Time);
+        gauge.begin();
+        gauge
+    };
+    let pairs = Pairs::run(
+        setting.length.rounds(),
+        || Ok(ours(setting, Shape::TwoThreads, messages, gauge())?.sample),
+        || Ok(least::two_threads(messages, gauge())?.sample),
+    )?;
+    let what = format!("memory, in turn, {}, JSON of 29 bytes", Shape::TwoThreads.name());
+    let ratio = (Unit::Ratio, pairs.ratio(Figure::PerSecond));
+    let beside = "a mutex around bytes that keeps all and makes no ids";
+    Ok(Line::new(what, beside, ratio, Target::None)
+        .with("ours", Unit::PerSecond, pairs.ours(Figure::PerSecond))
+        .with("by hand", Unit::PerSecond, pairs.reference(Figure::PerSecond))
+        .with("ours", Unit::Nanoseconds, pairs.ours(Figure::CpuNanoseconds))
+        .with(
+            "by hand",
+            Unit::Nanoseconds,
+            pairs.reference(Figure::CpuNanoseconds),
+        ))
 }
 
 fn line(setting: &Setting<'_>, shape: Shape) -> Result<Line, BenchError> {
@@ -127,7 +152,7 @@ fn ours(
             runtime.block_on(run)
         }
         Shape::FewAtATime => runtime.block_on(async {
-            let running = started(&topic, gauge).await?;
+            let running = engine::started(topic.url(), Mode::InTurn, Work::Small, gauge).await?;
             for first in (0..messages).step_by(FEW as usize) {
                 let now = FEW.min(messages - first);
                 publish(running.publisher(), now).await?;
@@ -137,7 +162,7 @@ fn ours(
             gauge.reading()
         }),
         Shape::TwoThreads => {
-            let running = runtime.block_on(started(&topic, gauge))?;
+            let running = runtime.block_on(engine::started(topic.url(), Mode::InTurn, Work::Small, gauge))?;
             let publisher = running.publisher();
             let sent = thread::scope(|scope| {
                 let sender = scope.spawn(|| topic::runtime()?.block_on(publish(publisher, messages)));
@@ -150,18 +175,6 @@ fn ours(
             sent
         }
     }
-}
-
-async fn started(topic: &Topic, gauge: &'static Gauge) -> Result<Running, BenchError> {
-    let subscription = Mode::InTurn
-        .apply(engine::subscription(Work::Small, gauge))
-        .group(topic::fresh_group());
-    App::new("bench")
-        .add(subscription)
-        .channel(ORDERS, |channel| channel.partitions(1))
-        .start(engine::config(topic.url())?)
-        .await
-        .map_err(BenchError::part("starting the app"))
 }
 
 async fn publish(publisher: &Publisher, messages: u64) -> Result<(), BenchError> {

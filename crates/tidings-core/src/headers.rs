@@ -74,6 +74,7 @@ impl Headers {
     }
 
     /// The block itself.
+    #[inline]
     pub fn as_block(&self) -> &[u8] {
         &self.block
     }
@@ -104,6 +105,7 @@ impl Headers {
     }
 
     /// The size of the block in bytes.
+    #[inline]
     pub fn size(&self) -> usize {
         self.block.len()
     }

@@ -18,6 +18,7 @@ mod failure;
 mod gate;
 mod handler;
 pub mod headers;
+mod hexadecimal;
 mod layer;
 mod marks;
 mod message;

@@ -12,11 +12,13 @@ pub struct Timestamp(i64);
 
 impl Timestamp {
     /// From milliseconds since 1970-01-01 UTC.
+    #[inline]
     pub const fn from_millis(millis: i64) -> Self {
         Self(millis)
     }
 
     /// Milliseconds since 1970-01-01 UTC.
+    #[inline]
     pub const fn as_millis(self) -> i64 {
         self.0
     }
@@ -125,32 +127,43 @@ impl Message {
         self
     }
 
+    /// With a timestamp if it has none.
+    pub(crate) fn default_timestamp(&mut self, timestamp: Timestamp) {
+        self.timestamp.get_or_insert(timestamp);
+    }
+
     /// The key.
+    #[inline]
     pub fn key(&self) -> Option<&Bytes> {
         self.key.as_ref()
     }
 
     /// The payload; none is a tombstone.
+    #[inline]
     pub fn payload(&self) -> Option<&Bytes> {
         self.payload.as_ref()
     }
 
     /// The headers.
+    #[inline]
     pub fn headers(&self) -> &Headers {
         &self.headers
     }
 
     /// The headers, to be changed.
+    #[inline]
     pub fn headers_mut(&mut self) -> &mut Headers {
         &mut self.headers
     }
 
     /// The timestamp, if one was set.
+    #[inline]
     pub fn timestamp(&self) -> Option<Timestamp> {
         self.timestamp
     }
 
     /// Bytes of key, payload and headers together.
+    #[inline]
     pub fn size(&self) -> usize {
         self.key.as_ref().map_or(0, Bytes::len)
             + self.payload.as_ref().map_or(0, Bytes::len)
@@ -198,6 +211,7 @@ impl Position {
     }
 
     /// The offset in the partition, from 0.
+    #[inline]
     pub fn offset(&self) -> u64 {
         self.offset
     }

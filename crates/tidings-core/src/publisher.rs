@@ -130,7 +130,7 @@ impl Publisher {
 
     /// Sends a message to a channel. Id, time, correlation and trace are added where they are missing.
     pub fn send(&self, channel: &str, message: Message) -> Receipt {
-        self.to(channel).message(message)
+        send(self, channel, (None, None), || Ok(message))
     }
 
     /// Sends to a channel with more options.
@@ -175,9 +175,10 @@ impl Publisher {
         messages: Vec<Message>,
     ) -> Result<Vec<Position>, PublishError> {
         let route = self.routes.get(channel)?;
-        let stamped = messages
-            .into_iter()
-            .map(|message| Ok(Outgoing::new(route.destination.clone(), self.stamp(message)?)));
+        let stamped = messages.into_iter().map(|mut message| {
+            self.stamp(&mut message)?;
+            Ok(Outgoing::new(route.destination.clone(), message))
+        });
         let receipts = route
             .sink
             .publish_all(stamped.collect::<Result<Vec<_>, PublishError>>()?);
@@ -211,7 +212,7 @@ impl Publisher {
                 .headers_mut()
                 .edit(|writer| writer.or_append(names::MESSAGE_ID, id))?;
         }
-        let message = self.stamp(message)?;
+        self.stamp(&mut message)?;
         let due = delay.map(|delay| self.clock.now().plus(delay));
         let destination = route.destination.clone();
         Ok((
@@ -243,19 +244,21 @@ impl Publisher {
 
     /// Gives a message what every message carries, and takes from it what only the engine may write. The header block
     /// is read once and written once, at its final size: one allocation.
-    fn stamp(&self, mut message: Message) -> Result<Message, PublishError> {
-        if Own::of(message.headers()).has_control {
-            message.headers_mut().retain(|name| !names::is_control(name));
-        }
+    fn stamp(&self, message: &mut Message) -> Result<(), PublishError> {
         let now = self.clock.now();
-        let own = Own::of(message.headers());
         let cause = self.cause.as_deref();
+        let mut own = Own::of(message.headers());
+        if own.has_control {
+            message.headers_mut().retain(|name| !names::is_control(name));
+            own = Own::of(message.headers());
+        }
         let headers = match cause {
             None if own.lacks_all() => stamped::begin(message.headers(), now)?,
             _ => extend(message.headers(), &own, cause, now)?,
         };
-        let timestamp = message.timestamp().unwrap_or(now);
-        Ok(message.with_headers(headers).with_timestamp(timestamp))
+        *message.headers_mut() = headers;
+        message.default_timestamp(now);
+        Ok(())
     }
 }
 
@@ -267,18 +270,23 @@ fn extend(
     now: Timestamp,
 ) -> Result<Headers, HeadersError> {
     let mut random = fastrand::Rng::new();
-    let mut made = [0; stamped::ID_LENGTH];
+    let made: [u8; stamped::ID_LENGTH];
     // An id that is no text is kept, but nothing can refer to it.
-    let id = own.id.and_then(|id| std::str::from_utf8(id).ok());
-    let id = id.unwrap_or_else(|| stamped::new_message_id(now, &mut random).encode_lower(&mut made));
+    let id = match own.id.filter(|id| std::str::from_utf8(id).is_ok()) {
+        Some(id) => id,
+        None => {
+            made = stamped::new_message_id(now, &mut random);
+            &made
+        }
+    };
     let trace: [u8; TraceParent::LENGTH];
     let mut added = Added::default();
     if own.id.is_none() {
-        added.add(names::MESSAGE_ID, id.as_bytes());
+        added.add(names::MESSAGE_ID, id);
     }
     if !own.has_correlation {
         let correlation = cause.and_then(|cause| cause.correlation_id.as_deref());
-        added.add(names::CORRELATION_ID, correlation.unwrap_or(id).as_bytes());
+        added.add(names::CORRELATION_ID, correlation.map_or(id, str::as_bytes));
     }
     let causation = cause.and_then(|cause| cause.causation_id.as_deref());
     if let Some(causation) = causation.filter(|_| !own.has_causation) {
@@ -442,22 +450,27 @@ fn send(
     (partition, due): (Option<u32>, Option<Timestamp>),
     message: impl FnOnce() -> Result<Message, PublishError>,
 ) -> Receipt {
-    let outgoing = publisher.routes.get(channel).and_then(|route| {
-        let message = publisher.stamp(message()?)?;
-        Ok((
-            route,
-            Outgoing {
-                destination: route.destination.clone(),
-                partition,
-                message,
-                due,
-            },
-        ))
-    });
-    match outgoing {
-        Ok((route, outgoing)) => route.sink.publish(outgoing),
+    match prepare(publisher, channel, message) {
+        Ok((route, message)) => route.sink.publish(Outgoing {
+            destination: route.destination.clone(),
+            partition,
+            message,
+            due,
+        }),
         Err(error) => Receipt::failed(error),
     }
+}
+
+/// Where it goes, and the message with everything that it carries.
+fn prepare<'p>(
+    publisher: &'p Publisher,
+    channel: &str,
+    message: impl FnOnce() -> Result<Message, PublishError>,
+) -> Result<(&'p Route, Message), PublishError> {
+    let route = publisher.routes.get(channel)?;
+    let mut message = message()?;
+    publisher.stamp(&mut message)?;
+    Ok((route, message))
 }
 
 /// An event as a message: key, payload, type, version and content type.

@@ -38,6 +38,46 @@ pub struct Record {
     pub payload: Option<Span>,
 }
 
+impl Span {
+    fn end(self) -> usize {
+        self.start as usize + self.len as usize
+    }
+
+    fn moved(self, by: usize) -> Self {
+        let start = (self.start as usize).saturating_sub(by) as u32;
+        Self { start, ..self }
+    }
+}
+
+impl Record {
+    fn spans(&self) -> impl Iterator<Item = Span> {
+        let spans = [self.key, Some(self.headers), self.payload];
+        // An empty span may stand anywhere.
+        spans.into_iter().flatten().filter(|span| span.len > 0)
+    }
+
+    /// Where its first byte is.
+    fn start(&self) -> usize {
+        let starts = self.spans().map(|span| span.start as usize);
+        starts.min().unwrap_or_default()
+    }
+
+    /// Where its last byte is, and one more.
+    fn end(&self) -> usize {
+        self.spans().map(Span::end).max().unwrap_or_default()
+    }
+
+    /// The same record in memory that begins so many bytes later.
+    fn moved(self, by: usize) -> Self {
+        Self {
+            key: self.key.map(|span| span.moved(by)),
+            headers: self.headers.moved(by),
+            payload: self.payload.map(|span| span.moved(by)),
+            ..self
+        }
+    }
+}
+
 /// Consecutive records of one lane and one epoch. Key, headers and payload are views into one memory.
 pub struct RecordBatch {
     lane: LaneId,
@@ -85,6 +125,34 @@ impl RecordBatch {
         }
         let next = first + records.len() as u64;
         Self::new(lane, epoch, memory.into(), records, next)
+    }
+
+    /// This batch if its memory is at most so large, or it has one record; otherwise the records in front that take no
+    /// more, at least one, and a batch of the others. Both share the memory.
+    pub fn split(self, max_bytes: usize) -> (Self, Option<Self>) {
+        if self.memory.len() <= max_bytes {
+            return (self, None);
+        }
+        let limit = self
+            .records
+            .first()
+            .map_or(0, Record::start)
+            .saturating_add(max_bytes);
+        let fits = self.records.iter().take_while(|record| record.end() <= limit);
+        let count = fits.count().max(1);
+        let Some(second) = self.records.get(count).map(|record| record.offset) else {
+            return (self, None);
+        };
+        let mut front = self.records;
+        let behind = front.split_off(count);
+        let part = |records: Vec<Record>, next| {
+            let start = records.first().map_or(0, Record::start).min(self.memory.len());
+            let end = records.iter().map(Record::end).max().unwrap_or(start);
+            let memory = self.memory.slice(start..end.clamp(start, self.memory.len()));
+            let records = records.into_iter().map(|record| record.moved(start)).collect();
+            Self::new(self.lane, self.epoch, memory, records, next)
+        };
+        (part(front, second), Some(part(behind, self.next)))
     }
 
     /// The lane that it belongs to.
@@ -193,5 +261,46 @@ impl fmt::Debug for RecordBatch {
             .field("next", &self.next)
             .field("memory_bytes", &self.memory.len())
             .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn batch(payloads: &[usize]) -> RecordBatch {
+        let message = |(number, len): (usize, &usize)| {
+            let message = Message::new(vec![number as u8; *len]).with_key(vec![b'k', number as u8]);
+            message.with_header("number", [number as u8]).unwrap()
+        };
+        let messages: Vec<_> = payloads.iter().enumerate().map(message).collect();
+        RecordBatch::from_messages(LaneId(1), Epoch(2), 10, &messages)
+    }
+
+    fn messages(batch: &RecordBatch) -> Vec<(u64, Message)> {
+        let records = batch.records().iter();
+        records
+            .map(|record| (record.offset, batch.message(record)))
+            .collect()
+    }
+
+    #[test]
+    fn a_batch_that_is_split_has_the_same_records_in_parts_that_are_small_enough() {
+        let sizes = [30, 0, 500, 40, 40, 40, 7];
+        let whole = messages(&batch(&sizes));
+        for max_bytes in [0, 1, 60, 100, 200, 1_000_000] {
+            let (mut parts, mut rest) = (Vec::new(), Some(batch(&sizes)));
+            let mut next = 10;
+            while let Some(batch) = rest {
+                let part;
+                (part, rest) = batch.split(max_bytes);
+                assert!(part.memory_bytes() <= max_bytes || part.len() == 1);
+                assert_eq!((part.lane(), part.epoch()), (LaneId(1), Epoch(2)));
+                next += part.len() as u64;
+                assert_eq!(part.next(), next);
+                parts.extend(messages(&part));
+            }
+            assert_eq!(parts, whole, "{max_bytes}");
+        }
     }
 }

@@ -183,6 +183,7 @@ impl ReceiptSender {
 
 impl Receipt {
     /// A publish that is done.
+    #[inline]
     pub fn ready(result: Result<Position, PublishError>) -> Self {
         Self {
             state: State::Ready(Some(result)),

@@ -2,6 +2,7 @@
 //! always has the same length and differs in its values only.
 
 use crate::headers::{Headers, HeadersError};
+use crate::hexadecimal::long_digits;
 use crate::message::Timestamp;
 use crate::names;
 use crate::trace::TraceParent;
@@ -47,20 +48,32 @@ pub(crate) fn begin(headers: &Headers, now: Timestamp) -> Result<Headers, Header
     let mut block = BLANK;
     let (ids, rest) = block.split_at_mut(CORRELATION_AT);
     let (correlation, trace) = rest.split_at_mut(TRACE_AT - CORRELATION_AT);
-    let id = new_message_id(now, &mut random).encode_lower(&mut ids[ID_AT..ID_AT + ID_LENGTH]);
-    correlation[..ID_LENGTH].copy_from_slice(id.as_bytes());
+    let id = new_message_id(now, &mut random);
+    ids[ID_AT..ID_AT + ID_LENGTH].copy_from_slice(&id);
+    correlation[..ID_LENGTH].copy_from_slice(&id);
     trace.copy_from_slice(&TraceParent::next(None, &mut random).encode());
     headers.followed_by(&block)
 }
 
 /// A UUID of version 7 (RFC 9562): sorted by time, 74 random bits.
-pub(crate) fn new_message_id(now: Timestamp, random: &mut fastrand::Rng) -> uuid::fmt::Hyphenated {
+pub(crate) fn new_message_id(now: Timestamp, random: &mut fastrand::Rng) -> [u8; ID_LENGTH] {
     let mut bytes = [0; 10];
     bytes.copy_from_slice(&random.u128(..).to_le_bytes()[..10]);
     let millis = u64::try_from(now.as_millis()).unwrap_or(0);
-    uuid::Builder::from_unix_timestamp_millis(millis, &bytes)
-        .into_uuid()
-        .hyphenated()
+    let id = uuid::Builder::from_unix_timestamp_millis(millis, &bytes).into_uuid();
+    hyphenated(id.as_u128())
+}
+
+/// Digits in groups of 8, 4, 4, 4 and 12.
+fn hyphenated(id: u128) -> [u8; ID_LENGTH] {
+    let digits = long_digits(id);
+    let mut text = [b'-'; ID_LENGTH];
+    text[..8].copy_from_slice(&digits[..8]);
+    text[9..13].copy_from_slice(&digits[8..12]);
+    text[14..18].copy_from_slice(&digits[12..16]);
+    text[19..23].copy_from_slice(&digits[16..20]);
+    text[24..].copy_from_slice(&digits[20..]);
+    text
 }
 
 #[cfg(test)]
@@ -86,6 +99,7 @@ mod tests {
         let id = headers.get_str(names::MESSAGE_ID).unwrap();
         assert_eq!(headers.get_str(names::CORRELATION_ID), Some(id));
         let parsed: uuid::Uuid = id.parse().unwrap();
+        assert_eq!(parsed.to_string(), id);
         assert_eq!(parsed.get_version_num(), 7);
         assert_eq!(parsed.get_timestamp().unwrap().to_unix().0, 1_700_000_000);
         assert!(TraceParent::parse(headers.get_str(names::TRACEPARENT).unwrap()).is_some());

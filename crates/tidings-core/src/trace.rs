@@ -1,5 +1,7 @@
 //! What belongs together across services: [`TraceParent`].
 
+use crate::hexadecimal::{digits, long_digits};
+
 /// The `traceparent` header of W3C Trace Context, level 1.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct TraceParent {
@@ -45,21 +47,12 @@ impl TraceParent {
 impl TraceParent {
     /// `00-` trace `-` span `-` flags, in lower-case hexadecimal.
     pub(crate) fn encode(self) -> [u8; Self::LENGTH] {
-        let mut text = [b'-'; Self::LENGTH];
-        hexadecimal(&mut text[..2], &[0]);
-        hexadecimal(&mut text[3..35], &self.trace.to_be_bytes());
-        hexadecimal(&mut text[36..52], &self.span.to_be_bytes());
-        hexadecimal(&mut text[53..], &[self.flags]);
+        let mut text = *b"00-                                -                -00";
+        text[3..35].copy_from_slice(&long_digits(self.trace));
+        text[36..44].copy_from_slice(&digits((self.span >> 32) as u32));
+        text[44..52].copy_from_slice(&digits(self.span as u32));
+        text[53..].copy_from_slice(&digits(self.flags.into())[6..]);
         text
-    }
-}
-
-/// Writes two digits for each byte.
-fn hexadecimal(text: &mut [u8], bytes: &[u8]) {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    for (digits, byte) in text.chunks_exact_mut(2).zip(bytes) {
-        digits[0] = DIGITS[usize::from(byte >> 4)];
-        digits[1] = DIGITS[usize::from(byte & 15)];
     }
 }
 

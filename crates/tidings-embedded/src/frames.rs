@@ -1,6 +1,7 @@
 //! The frames that messages are packed into before they are written: [`Frames`].
 
 use crate::lock::lock;
+use crate::tail;
 use std::sync::Mutex;
 use tidings_core::Message;
 use tidings_log::{FrameBuilder, LogError};
@@ -37,12 +38,24 @@ pub(crate) fn push(frame: &mut FrameBuilder, timestamp_ms: i64, message: &Messag
 
 /// Empty frames whose memory is used again: fresh memory of this size costs more in page faults than what is written
 /// into it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Frames {
     empty: Mutex<Vec<FrameBuilder>>,
+    /// A frame of so many bytes is worth an append.
+    pub(crate) enough: usize,
 }
 
 impl Frames {
+    /// For logs with segments of that size. A segment takes whole frames: it gets several, so that it is about as large
+    /// as it was asked to be.
+    pub(crate) fn new(segment_bytes: u64) -> Self {
+        let share = usize::try_from(segment_bytes / 8).unwrap_or(usize::MAX);
+        Self {
+            empty: Mutex::default(),
+            enough: tail::ENOUGH_BYTES.min(share),
+        }
+    }
+
     /// An empty frame.
     pub(crate) fn take(&self) -> FrameBuilder {
         lock(&self.empty).pop().unwrap_or_else(empty)

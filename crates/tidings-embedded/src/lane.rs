@@ -7,6 +7,7 @@ use crate::partition::Partition;
 use crate::progress::{Entry, clip};
 use crate::shared::Shared;
 use crate::signal::Signal;
+use crate::tail;
 use std::sync::{Arc, Mutex};
 use tidings_core::{
     Assignment, Deaths, LaneId, LaneRole, Progress, Record, RecordBatch, SourceError, Span, Timestamp,
@@ -32,6 +33,8 @@ pub(crate) struct Lane {
     next: u64,
     standing: Standing,
     reading: Option<Arc<Reading>>,
+    /// What was read and is more than a batch may hold.
+    rest: Option<RecordBatch>,
 }
 
 #[derive(Debug)]
@@ -79,6 +82,7 @@ impl Lane {
             next: start,
             standing: Standing::Readable,
             reading: None,
+            rest: None,
         }
     }
 
@@ -186,12 +190,15 @@ impl Lane {
             Standing::Readable if self.paused => return Look::Off,
             Standing::Readable => {}
         }
+        if let Some(rest) = self.rest.take() {
+            return self.hand_over(rest, max_bytes);
+        }
         if let Some(reading) = &self.reading {
             let Some(result) = lock(reading).take() else {
                 return Look::Reading;
             };
             self.reading = None;
-            return self.deliver(shared, lane, result);
+            return self.deliver(shared, lane, result, max_bytes);
         }
         let partition = self.partition.clone();
         let log = match partition.log(shared) {
@@ -206,8 +213,12 @@ impl Lane {
             self.read_elsewhere(shared, signal, end, max_bytes);
             return Look::Reading;
         }
-        let result = log.read(self.next, end, max_bytes).map_err(Arc::new);
-        self.deliver(shared, lane, result)
+        let read_bytes = match shared.is_volatile() {
+            true => max_bytes.min(tail::READ_BYTES),
+            false => max_bytes,
+        };
+        let result = log.read(self.next, end, read_bytes).map_err(Arc::new);
+        self.deliver(shared, lane, result, max_bytes)
     }
 
     fn read_elsewhere(&mut self, shared: &Arc<Shared>, signal: &Arc<Signal>, end: u64, max_bytes: usize) {
@@ -224,7 +235,13 @@ impl Lane {
         }));
     }
 
-    fn deliver(&mut self, shared: &Shared, lane: LaneId, result: Result<Chunk, Arc<LogError>>) -> Look {
+    fn deliver(
+        &mut self,
+        shared: &Shared,
+        lane: LaneId,
+        result: Result<Chunk, Arc<LogError>>,
+        max_bytes: usize,
+    ) -> Look {
         let chunk = match result {
             Ok(chunk) => chunk,
             Err(error) => return self.fail(shared, &error),
@@ -235,7 +252,14 @@ impl Lane {
         if batch.is_empty() && next <= self.next {
             return Look::AtEnd;
         }
-        self.next = next;
+        self.hand_over(batch, max_bytes)
+    }
+
+    /// A batch of at most so many bytes, or of one record: a frame may hold more. The others have their turn later.
+    fn hand_over(&mut self, batch: RecordBatch, max_bytes: usize) -> Look {
+        let (batch, rest) = batch.split(max_bytes);
+        self.next = batch.next();
+        self.rest = rest;
         Look::Batch(batch)
     }
 
@@ -272,6 +296,7 @@ impl Lane {
     pub(crate) fn seek(&mut self, offset: u64) {
         self.next = offset;
         self.reading = None;
+        self.rest = None;
         if matches!(self.standing, Standing::Failed(_)) {
             self.standing = Standing::Readable;
         }
@@ -281,6 +306,7 @@ impl Lane {
     pub(crate) fn revoke(&mut self) {
         self.standing = Standing::Revoked;
         self.reading = None;
+        self.rest = None;
     }
 
     /// Whether it is to be handed over.

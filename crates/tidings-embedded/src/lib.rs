@@ -89,6 +89,7 @@ mod state_check;
 mod state_copy;
 mod subscribing;
 mod syncer;
+mod tail;
 mod timer;
 mod topics;
 mod trouble;

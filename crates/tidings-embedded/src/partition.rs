@@ -4,6 +4,7 @@ use crate::lock::lock;
 use crate::queue::Queue;
 use crate::shared::Shared;
 use crate::signal::Signal;
+use crate::tail::Tail;
 use crossbeam_utils::CachePadded;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -20,6 +21,8 @@ pub(crate) struct Partition {
     /// On a cache line of its own, as is `readers`: both change with every message that is published, while whoever
     /// reads looks at the rest.
     pub(crate) queue: CachePadded<Mutex<Queue>>,
+    /// Used by a broker in memory only.
+    pub(crate) tail: Tail,
     /// In a box: of ten thousand destinations most partitions are never opened.
     log: OnceLock<Box<PartitionLog>>,
     opening: Mutex<()>,
@@ -41,6 +44,7 @@ impl Partition {
             topic,
             index,
             queue: CachePadded::default(),
+            tail: Tail::default(),
             log: OnceLock::new(),
             opening: Mutex::default(),
             damaged: OnceLock::new(),
@@ -67,8 +71,17 @@ impl Partition {
         self.log.get().map(|log| &**log)
     }
 
-    /// The log, opened if need be, which blocks.
+    /// The log with everything that was published, opened if need be, which blocks.
     pub(crate) fn log(&self, shared: &Shared) -> Result<&PartitionLog, Arc<LogError>> {
+        let log = self.log_without_tail(shared)?;
+        if shared.is_volatile() {
+            self.tail.close(log, &shared.frames).map_err(Arc::new)?;
+        }
+        Ok(log)
+    }
+
+    /// The same for who publishes: what stands in the tail stays there.
+    pub(crate) fn log_without_tail(&self, shared: &Shared) -> Result<&PartitionLog, Arc<LogError>> {
         if let Some(log) = self.log.get() {
             return Ok(log);
         }

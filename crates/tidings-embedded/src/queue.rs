@@ -228,7 +228,7 @@ mod tests {
     #[test]
     fn a_message_beyond_the_limit_goes_with_its_receipt_and_keeps_its_place_otherwise() {
         let partition = Arc::new(Partition::new("orders".into(), 0));
-        let frames = Frames::default();
+        let frames = Frames::new(1 << 20);
         let third = Message::new("third");
         let (first, second, third) = {
             let mut queue = lock(&partition.queue);
@@ -251,7 +251,7 @@ mod tests {
     #[test]
     fn messages_share_a_frame_until_it_is_full_or_something_comes_between() {
         let partition = Arc::new(Partition::new("orders".into(), 0));
-        let frames = Frames::default();
+        let frames = Frames::new(1 << 20);
         let (small, large) = (Message::new("small"), Message::new(vec![0; frames::FRAME_BYTES]));
         let mut queue = lock(&partition.queue);
         let push = |queue: &mut Queue, message| drop(queue.push(&partition, &frames, (0, message), 1));

@@ -142,7 +142,7 @@ impl Shared {
             committers: Committers::default(),
             syncer: Syncer::default(),
             health: Health::default(),
-            frames: Frames::default(),
+            frames: Frames::new(options.segment_bytes),
             pending_bytes: AtomicUsize::new(0),
             openers: AtomicUsize::new(0),
             knows_groups: AtomicBool::new(false),
@@ -242,6 +242,11 @@ impl Shared {
         matches!(self.options.location, Location::Memory { .. })
     }
 
+    /// Whether nothing of it is ever anywhere but in this process's own memory.
+    pub(crate) fn is_volatile(&self) -> bool {
+        self.is_in_memory() && self.options.files.is_none()
+    }
+
     /// Whether readers see a message only after its fsync.
     pub(crate) fn is_synced_first(&self) -> bool {
         self.fsync == Fsync::Always
@@ -249,7 +254,7 @@ impl Shared {
 
     /// Whether messages are acknowledged before they are on the disk.
     pub(crate) fn syncs_later(&self) -> bool {
-        !self.is_synced_first() && (!self.is_in_memory() || self.options.files.is_some())
+        !self.is_synced_first() && !self.is_volatile()
     }
 
     /// Whether it was closed.
@@ -412,7 +417,7 @@ impl Shared {
         self: &Arc<Self>,
         work: impl FnOnce(&Arc<Self>) -> Result<T, String> + Send + 'static,
     ) -> Result<T, String> {
-        if self.is_in_memory() && self.options.files.is_none() {
+        if self.is_volatile() {
             return work(self);
         }
         let shared = self.clone();

@@ -22,13 +22,6 @@ pub(crate) struct EmbeddedSink {
     pub(crate) handle: Arc<Handle>,
 }
 
-/// Where within a topic a message goes, and when.
-struct Routed {
-    partition: u32,
-    message: Message,
-    due: Option<Timestamp>,
-}
-
 /// The messages of one call for one partition.
 struct Run {
     partition: Arc<Partition>,
@@ -55,70 +48,58 @@ impl EmbeddedSink {
         Ok(())
     }
 
-    /// The partition: as asked for, by key, or `free` for one without a key. `topic` is the one of the last message,
-    /// and afterwards the one of this: messages of one call mostly go to the same.
-    fn route(
+    /// The partition: as asked for, by key, or `free` for one without a key.
+    fn partition(
         &self,
-        outgoing: Outgoing,
-        topic: &mut Option<Arc<Topic>>,
+        outgoing: &Outgoing,
+        topic: &Topic,
         free: impl FnOnce(&Topic) -> u32,
-    ) -> Result<Routed, PublishError> {
-        let Outgoing {
-            destination,
-            partition,
-            message,
-            due,
-        } = outgoing;
-        if topic.as_ref().is_none_or(|topic| topic.name != destination) {
-            *topic = self.shared().topic(&destination);
+    ) -> Result<u32, PublishError> {
+        let message = &outgoing.message;
+        check_size(message, &topic.name, self.shared().options.max_message_bytes)?;
+        match (outgoing.partition, message.key()) {
+            (Some(partition), _) if partition >= topic.count() => Err(PublishError::UnknownPartition {
+                destination: outgoing.destination.clone(),
+                partition,
+                partitions: topic.count(),
+            }),
+            (Some(partition), _) => Ok(partition),
+            (None, Some(key)) => Ok(topic.of_key(key)),
+            (None, None) => Ok(free(topic)),
         }
-        let Some(topic) = topic else {
-            return Err(PublishError::UnknownDestination { destination });
-        };
-        check_size(&message, &topic.name, self.shared().options.max_message_bytes)?;
-        let partition = match (partition, message.key()) {
-            (Some(partition), _) if partition >= topic.count() => {
-                return Err(PublishError::UnknownPartition {
-                    destination,
-                    partition,
-                    partitions: topic.count(),
-                });
-            }
-            (Some(partition), _) => partition,
-            (None, Some(key)) => topic.of_key(key),
-            (None, None) => free(topic),
-        };
-        let due = due.filter(|due| *due > self.shared().clock().now());
-        Ok(Routed {
-            partition,
-            message,
-            due,
-        })
+    }
+
+    /// When it is to be kept for later, if it is.
+    fn due(&self, outgoing: &Outgoing) -> Option<Timestamp> {
+        outgoing.due.filter(|due| *due > self.shared().clock().now())
     }
 
     /// Puts a message aside until it is due.
-    fn delay(&self, topic: &Topic, routed: Routed, due: Timestamp) -> Receipt {
-        let timestamp = self.timestamp(&routed.message);
-        let bytes = delayed::encode(&topic.name, routed.partition, timestamp, &routed.message);
+    fn delay(&self, topic: &Topic, partition: u32, message: &Message, due: Timestamp) -> Receipt {
+        let bytes = delayed::encode(&topic.name, partition, self.timestamp(message), message);
         let shared = self.shared();
         shared
             .keeper
-            .put(shared, topic.name.clone(), routed.partition, due, bytes)
+            .put(shared, topic.name.clone(), partition, due, bytes)
     }
 
     fn timestamp(&self, message: &Message) -> Timestamp {
         message.timestamp().unwrap_or_else(|| self.shared().clock().now())
     }
 
-    fn publish_routed(&self, topic: &Topic, routed: Routed) -> Receipt {
-        if let Some(due) = routed.due {
-            return self.delay(topic, routed, due);
+    fn publish_to(&self, topic: &Topic, outgoing: Outgoing) -> Receipt {
+        let index = match self.partition(&outgoing, topic, Topic::in_turn) {
+            Ok(index) => index,
+            Err(error) => return Receipt::failed(error),
+        };
+        if let Some(due) = self.due(&outgoing) {
+            return self.delay(topic, index, &outgoing.message, due);
         }
-        let Some(partition) = topic.partition(routed.partition) else {
+        let Some(partition) = topic.partition(index) else {
             return Receipt::failed(PublishError::Closed);
         };
-        let timestamp = self.timestamp(&routed.message);
-        writing::publish(self.shared(), partition, routed.message, timestamp.as_millis())
+        let timestamp = self.timestamp(&outgoing.message);
+        writing::publish(self.shared(), partition, outgoing.message, timestamp.as_millis())
     }
 }
 
@@ -127,12 +108,13 @@ impl Sink for EmbeddedSink {
         if let Err(error) = self.check_open() {
             return Receipt::failed(error);
         }
-        let mut topic = None;
-        let routed = self.route(outgoing, &mut topic, Topic::in_turn);
-        match (routed, &topic) {
-            (Ok(routed), Some(topic)) => self.publish_routed(topic, routed),
-            (Ok(_), None) => Receipt::failed(PublishError::Closed),
-            (Err(error), _) => Receipt::failed(error),
+        let shared = self.shared();
+        if let Some(topic) = shared.topics.among_first(&outgoing.destination) {
+            return self.publish_to(topic, outgoing);
+        }
+        match shared.topic(&outgoing.destination) {
+            Some(topic) => self.publish_to(&topic, outgoing),
+            None => Receipt::failed(unknown(outgoing.destination)),
         }
     }
 
@@ -146,17 +128,30 @@ impl Sink for EmbeddedSink {
         let mut topic: Option<Arc<Topic>> = None;
         let mut now = None;
         for (place, outgoing) in outgoing.into_iter().enumerate() {
-            let routed = self.route(outgoing, &mut topic, |topic| free.next(topic));
-            match (routed, &topic) {
-                (Ok(routed), Some(topic)) if routed.due.is_none() => {
+            // Messages of one call mostly go to the same destination.
+            if topic
+                .as_ref()
+                .is_none_or(|topic| topic.name != outgoing.destination)
+            {
+                topic = self.shared().topic(&outgoing.destination);
+            }
+            let Some(topic) = &topic else {
+                receipts.put(place, Receipt::failed(unknown(outgoing.destination)));
+                continue;
+            };
+            match (
+                self.partition(&outgoing, topic, |topic| free.next(topic)),
+                self.due(&outgoing),
+            ) {
+                (Ok(partition), None) => {
                     let clock = || self.shared().clock().now();
-                    let own = routed.message.timestamp();
+                    let own = outgoing.message.timestamp();
                     let time = own.unwrap_or_else(|| *now.get_or_insert_with(clock));
-                    let message = (time.as_millis(), routed.message);
-                    runs.add(topic, routed.partition, place, message);
+                    runs.add(topic, partition, place, (time.as_millis(), outgoing.message));
                 }
-                (Ok(routed), Some(topic)) => receipts.put(place, self.publish_routed(topic, routed)),
-                (Ok(_), None) => receipts.put(place, Receipt::failed(PublishError::Closed)),
+                (Ok(partition), Some(due)) => {
+                    receipts.put(place, self.delay(topic, partition, &outgoing.message, due));
+                }
                 (Err(error), _) => receipts.put(place, Receipt::failed(error)),
             }
         }
@@ -207,6 +202,10 @@ pub(crate) async fn flush(shared: &Arc<Shared>) -> Result<(), PublishError> {
         .blocking(|shared| shared.sync_all())
         .await
         .map_err(unavailable)
+}
+
+fn unknown(destination: Arc<str>) -> PublishError {
+    PublishError::UnknownDestination { destination }
 }
 
 /// Key, payload and headers within the limit; the engine's own headers have a reserve of their own, so that a message

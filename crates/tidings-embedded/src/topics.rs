@@ -9,7 +9,7 @@ use std::ffi::OsStr;
 use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, RwLock};
 use std::time::Duration;
 use tidings_core::{Cleanup, DestinationSpec, partition_for_key};
 use tidings_log::{Access, Files};
@@ -71,7 +71,10 @@ impl Topic {
 
     /// The next partition in turn.
     pub(crate) fn in_turn(&self) -> u32 {
-        self.cursor.fetch_add(1, Ordering::Relaxed) % self.count().max(1)
+        match self.count() {
+            0 | 1 => 0,
+            count => self.cursor.fetch_add(1, Ordering::Relaxed) % count,
+        }
     }
 
     /// The destination's own age and size.
@@ -95,12 +98,19 @@ impl Topic {
     }
 }
 
+type ByName = HashMap<Arc<str>, Arc<Topic>, foldhash::fast::RandomState>;
+
+/// How many destinations are found by comparing names. Most apps have no more.
+const FIRST: usize = 8;
+
 /// All destinations by name.
 #[derive(Debug, Default)]
 pub(crate) struct Topics {
     /// Looked up with every message that is published, so the hash is a quick one. Names come from whoever writes the
     /// configuration, and its seed is random all the same.
-    by_name: RwLock<HashMap<Arc<str>, Arc<Topic>, foldhash::fast::RandomState>>,
+    by_name: RwLock<ByName>,
+    /// The first few once more. None is ever taken away, so they are found without a lock and lent without counting.
+    first: [OnceLock<Arc<Topic>>; FIRST],
     /// Held while one is created.
     creating: Mutex<()>,
 }
@@ -108,7 +118,24 @@ pub(crate) struct Topics {
 impl Topics {
     /// The destination, if it is known.
     pub(crate) fn get(&self, name: &str) -> Option<Arc<Topic>> {
+        if let Some(topic) = self.among_first(name) {
+            return Some(topic.clone());
+        }
         read(&self.by_name).get(name).cloned()
+    }
+
+    /// The destination, if it is one of the first few.
+    pub(crate) fn among_first(&self, name: &str) -> Option<&Arc<Topic>> {
+        let known = self.first.iter().map_while(OnceLock::get);
+        known.into_iter().find(|topic| *topic.name == *name)
+    }
+
+    /// `by_name` is locked for writing, so each gets a place of its own.
+    fn insert(&self, by_name: &mut ByName, topic: Arc<Topic>) {
+        if let Some(free) = self.first.iter().find(|place| place.get().is_none()) {
+            let _ = free.set(topic.clone());
+        }
+        by_name.insert(topic.name.clone(), topic);
     }
 
     /// All, sorted by name.
@@ -157,8 +184,7 @@ impl Topics {
         };
         let mut by_name = write(&self.by_name);
         if !by_name.contains_key(name) {
-            let topic = Arc::new(Topic::new(name, partitions));
-            by_name.insert(topic.name.clone(), topic);
+            self.insert(&mut by_name, Arc::new(Topic::new(name, partitions)));
         }
         Ok(())
     }
@@ -187,7 +213,7 @@ impl Topics {
         }
         create_files(files, root, name, partitions)?;
         let topic = Arc::new(Topic::new(name, partitions));
-        write(&self.by_name).insert(topic.name.clone(), topic.clone());
+        self.insert(&mut write(&self.by_name), topic.clone());
         Ok(topic)
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Without an fsync per message the publishing thread writes by itself: no task hop, the receipt is ready at once.
 //! With `Fsync::Always` a few threads of the blocking pool take what waits, write it, sync it once, and then resolve
-//! the receipts.
+//! the receipts. A broker in memory does neither: see [`tail`](crate::tail).
 
 use crate::frames;
 use crate::guard::Guard;
@@ -76,6 +76,9 @@ pub(crate) fn publish(
     message: Message,
     timestamp_ms: i64,
 ) -> Receipt {
+    if shared.is_volatile() {
+        return Receipt::ready(keep(shared, partition, timestamp_ms, &message));
+    }
     {
         let mut queue = lock(&partition.queue);
         if shared.is_synced_first() {
@@ -107,6 +110,15 @@ pub(crate) fn publish_run(
     messages: &[(i64, Message)],
     mut done: impl FnMut(usize, Receipt),
 ) {
+    if shared.is_volatile() {
+        for (place, (timestamp_ms, message)) in messages.iter().enumerate() {
+            done(
+                place,
+                Receipt::ready(keep(shared, partition, *timestamp_ms, message)),
+            );
+        }
+        return;
+    }
     {
         let mut queue = lock(&partition.queue);
         if shared.is_synced_first() || queue.writing {
@@ -124,6 +136,24 @@ pub(crate) fn publish_run(
     write_inline(shared, partition, all, |place, result| {
         done(place, Receipt::ready(result))
     });
+}
+
+/// Leaves a message in the tail of a partition in memory.
+fn keep(
+    shared: &Shared,
+    partition: &Partition,
+    timestamp_ms: i64,
+    message: &Message,
+) -> Result<Position, PublishError> {
+    let log = partition.log_without_tail(shared);
+    let log = log.map_err(|error| unavailable(partition, &error))?;
+    let kept = partition.tail.push(log, &shared.frames, timestamp_ms, message);
+    let kept = kept.map_err(|error| partition.failed(shared, &error))?;
+    if kept.is_first {
+        partition.succeeded(shared);
+        partition.wake();
+    }
+    Ok(partition.position(kept.offset))
 }
 
 /// Writes on this thread, which has set `writing`, and afterwards what came in the meantime.

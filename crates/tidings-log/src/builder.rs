@@ -80,16 +80,19 @@ impl FrameBuilder {
     }
 
     /// How many records it holds.
+    #[inline]
     pub fn len(&self) -> usize {
         self.count as usize
     }
 
     /// Whether it holds none.
+    #[inline]
     pub fn is_empty(&self) -> bool {
         self.count == 0
     }
 
     /// How many bytes an append will write.
+    #[inline]
     pub fn bytes(&self) -> usize {
         self.buffer.len().max(frame::LEN)
     }

@@ -1,7 +1,7 @@
 //! The bytes of a file in memory.
 
 const SMALLEST_CHUNK: u64 = 512;
-const LARGEST_CHUNK: u64 = 256 << 10;
+const LARGEST_CHUNK: u64 = 1 << 20;
 
 /// Bytes in pieces that never move. Pieces grow with the file, so that a thousand idle partitions cost little and a
 /// busy one has few pieces.
