@@ -246,6 +246,8 @@ pub(super) fn open(
 fn make(directory: &Path, topics: u32, partitions: u32) -> std::io::Result<()> {
     let catalog = directory.join("catalog");
     std::fs::create_dir_all(&catalog)?;
+    // Without it the broker takes the directory for a snapshot that was not finished.
+    std::fs::write(directory.join("format"), "tidings-directory 1\n")?;
     for number in 0..topics {
         let name = name(number);
         let text = format!("tidings-topic 1\npartitions {partitions}\nname {name}\n");
