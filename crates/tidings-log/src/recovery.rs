@@ -26,16 +26,17 @@ fn open_owned(place: &Place, options: &LogOptions) -> Result<(View, Recovery), L
     place.create()?;
     let listing = place.list()?;
     place.tidy(&listing)?;
+    let last = listing.segments.last().map(|(base, _)| *base);
+    if let Some(mark) = place.read_sync_mark()
+        && last.is_none_or(|last| last < mark.base)
+    {
+        let (file, reason) = (place.segment(mark.base), "its segment file is missing");
+        return Err(LogError::corrupt(&file, 0, mark.base, reason));
+    }
     if listing.segments.is_empty() {
         let (file, header) = place.create_segment(0)?;
         let active = Active::new(file, header, Tail::new(0));
         return Ok(finish(&listing.segments, Some(LastSegment::whole(active))));
-    }
-    if let (Some(mark), Some((last, _))) = (place.read_sync_mark(), listing.segments.last())
-        && mark.base > *last
-    {
-        let (file, reason) = (place.segment(mark.base), "its segment file is missing");
-        return Err(LogError::corrupt(&file, 0, mark.base, reason));
     }
     // An owner that was killed may have created files without syncing their names.
     place.sync_dir()?;

@@ -174,8 +174,9 @@ async fn a_lost_end_that_a_group_has_handled_is_damage() {
     // Nothing of it but its beginning is what it was.
     bytes[100..].fill(b'#');
     std::fs::write(&path, bytes).unwrap();
-    // The index knows what was on the disk. Without it only the group's position does.
+    // The index and the sync mark know what was on the disk. Without them only the group's position does.
     let _ = std::fs::remove_file(path.with_extension("index"));
+    let _ = std::fs::remove_file(path.with_file_name("synced"));
     let said = world.say(&["log", "verify"]);
     assert_eq!(said.code, 6, "{said:?}");
     let found = problems(&said);

@@ -45,7 +45,10 @@ pub fn plan_repair(
     let end = plan.segments(&listing, progress)?;
     plan.tail(&listing, end, request.floor);
     plan.indexes(&listing)?;
-    if listing.has_sync_mark && plan.place.read_sync_mark().is_none() {
+    // Damaged, or it speaks of a segment that is gone: what it knew of the end was used above.
+    let speaks_of = plan.place.read_sync_mark().map(|mark| mark.base);
+    let is_known = |base| listing.segments.iter().any(|(known, _)| *known == base);
+    if listing.has_sync_mark && !speaks_of.is_some_and(is_known) {
         let file = plan.place.sync_mark();
         plan.steps.push(RepairStep::RemoveSyncMark { file });
     }

@@ -198,7 +198,7 @@ fn leftovers(place: &Place, listing: &Listing, neighbour: Neighbour, report: &mu
     let last = listing.segments.last().map(|(base, _)| *base);
     if let Some(missing) = mark
         .map(|mark| mark.base)
-        .filter(|base| last.is_some_and(|last| *base > last))
+        .filter(|base| last.is_none_or(|last| last < *base))
     {
         let name = format!("{missing:020}.log");
         let what = "its segment file is missing";

@@ -173,7 +173,10 @@ fn the_last_synced_frame_of_a_killed_log_is_damage_with_place_and_cure_and_can_b
     };
     let plan = plan_repair(&request, &mut |_| {}).unwrap();
     let lost: Vec<_> = plan.losses().iter().map(|loss| loss.offsets.clone()).collect();
-    assert!(matches!(lost.as_slice(), [range] if *range == (36..40)), "{lost:?}");
+    assert!(
+        matches!(lost.as_slice(), [range] if *range == (36..40)),
+        "{lost:?}"
+    );
     plan.apply().unwrap();
     assert!(
         verify(&files, dir(), Neighbour::None, &mut |_| {})
@@ -302,6 +305,12 @@ fn the_newest_segment_of_a_killed_log_is_missed_where_it_was_synced() {
     assert!(error.contains(&last) && error.contains("missing"), "{error}");
     let report = verify(&files, dir(), Neighbour::None, &mut |_| {}).unwrap();
     assert!(!report.is_sound(), "{report:?}");
+    // Nor does a log without any segment begin anew at offset 0.
+    for name in segment_names(&*files) {
+        files.remove_file(&dir().join(name)).unwrap();
+    }
+    let error = try_open(&files, small()).unwrap_err().to_string();
+    assert!(error.contains(&last) && error.contains("missing"), "{error}");
 }
 
 #[test]
