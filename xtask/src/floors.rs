@@ -19,7 +19,7 @@ enum Floor {
     Runtime,
     /// What users depend on.
     Facade,
-    /// Test suites that are written against the facade.
+    /// Test suites that are written against the facade, and the servers that tests run on.
     Suites,
     /// Programs; nothing depends on them.
     Programs,
@@ -38,6 +38,7 @@ const FLOORS: &[(&str, Floor)] = &[
     ("tidings-manage", Floor::Runtime),
     ("tidings", Floor::Facade),
     ("tidings-conformance", Floor::Suites),
+    ("brokers", Floor::Suites),
     ("tidings-cli", Floor::Programs),
     ("shop", Floor::Programs),
     ("bench", Floor::Programs),

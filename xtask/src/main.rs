@@ -9,6 +9,7 @@
 )]
 
 mod bench;
+mod brokers;
 mod cargo;
 mod chaos;
 mod error;
@@ -19,6 +20,7 @@ mod lint;
 mod programs;
 mod readme;
 mod reference;
+mod servers;
 mod summary;
 mod test;
 mod tidy;
@@ -87,6 +89,12 @@ pub(crate) const COMMANDS: &[Command] = &[
         arguments: "[--record]",
         about: "instructions and allocations a message, held to recorded figures",
         run: bench::gates,
+    },
+    Command {
+        name: "brokers",
+        arguments: "up|down|status [SERVER...]",
+        about: "real servers to try things on (kafka, kafka-secure, kafka-cluster)",
+        run: brokers::run,
     },
     Command {
         name: "chaos",

@@ -1,7 +1,7 @@
 //! Builds the tests and learns which package each test program belongs to.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use serde_json::Value;
@@ -12,11 +12,24 @@ use crate::error::XtaskError;
 /// What became of the build.
 #[derive(Debug)]
 pub(crate) enum Build {
-    /// The package of each executable, by the name of its file.
-    Done(BTreeMap<String, String>),
+    Done(Built),
     /// The compiler has said why.
     Failed,
 }
+
+/// What was built.
+#[derive(Debug, Default)]
+pub(crate) struct Built {
+    /// The package of each executable, by the name of its file.
+    pub(crate) packages: BTreeMap<String, String>,
+    /// The program that starts servers, where its package is among those that were built.
+    pub(crate) brokers: Option<PathBuf>,
+    /// Whether a package among them wants servers for its tests.
+    pub(crate) wants_servers: bool,
+}
+
+/// The package that starts servers; whoever names it in its manifest wants them.
+pub(crate) const BROKERS: &str = "brokers";
 
 /// Builds the test programs. Cargo calls them by the path of their source, which is the same in every package; only its
 /// messages for machines tell them apart.
@@ -30,10 +43,46 @@ pub(crate) fn build(options: &[&str]) -> Result<Build, XtaskError> {
     if !output.status.success() {
         return Ok(Build::Failed);
     }
-    let names = package_by_manifest(&metadata()?)?;
+    let metadata = metadata()?;
+    let names = package_by_manifest(&metadata)?;
     let messages = String::from_utf8_lossy(&output.stdout);
-    let programs = messages.lines().filter_map(|message| program(message, &names));
-    Ok(Build::Done(programs.collect()))
+    let messages: Vec<Value> = messages
+        .lines()
+        .filter_map(|message| serde_json::from_str(message).ok())
+        .collect();
+    let built: BTreeMap<String, String> = messages
+        .iter()
+        .filter_map(|message| program(message, &names))
+        .collect();
+    let wanting = packages_that_want_servers(&metadata)?;
+    Ok(Build::Done(Built {
+        wants_servers: built.values().any(|package| wanting.contains(&package.as_str())),
+        brokers: messages.iter().find_map(brokers_program),
+        packages: built,
+    }))
+}
+
+/// The package itself and those that name it, for their tests or else.
+fn packages_that_want_servers(metadata: &Value) -> Result<Vec<&str>, XtaskError> {
+    let name_of = |value: &'_ Value| value.get("name").and_then(Value::as_str).map(str::to_owned);
+    let wants = |package: &&Value| {
+        let dependencies = package.get("dependencies").and_then(Value::as_array);
+        let mut names = dependencies.into_iter().flatten().filter_map(name_of);
+        name_of(package).as_deref() == Some(BROKERS) || names.any(|name| name == BROKERS)
+    };
+    let wanting = packages(metadata)?.iter().filter(wants);
+    Ok(wanting
+        .filter_map(|package| package.get("name")?.as_str())
+        .collect())
+}
+
+/// The executable of that program, if the message is about it and not about its tests.
+fn brokers_program(message: &Value) -> Option<PathBuf> {
+    let target = message.get("target")?;
+    let is_program = target.get("kind")?.as_array()?.iter().any(|kind| kind == "bin");
+    let for_tests = message.get("profile")?.get("test")?.as_bool()?;
+    let file = message.get("executable")?.as_str()?;
+    (is_program && !for_tests && target.get("name")? == BROKERS).then(|| file.into())
 }
 
 fn package_by_manifest(metadata: &Value) -> Result<BTreeMap<String, String>, XtaskError> {
@@ -45,8 +94,7 @@ fn package_by_manifest(metadata: &Value) -> Result<BTreeMap<String, String>, Xta
 }
 
 /// The file and package of an executable, if the message is about one.
-fn program(message: &str, names: &BTreeMap<String, String>) -> Option<(String, String)> {
-    let message: Value = serde_json::from_str(message).ok()?;
+fn program(message: &Value, names: &BTreeMap<String, String>) -> Option<(String, String)> {
     let file = Path::new(message.get("executable")?.as_str()?)
         .file_name()?
         .to_str()?;
@@ -67,27 +115,54 @@ mod tests {
             { "name": "shop", "manifest_path": "/w/examples/shop/Cargo.toml" },
         ]});
         let names = package_by_manifest(&metadata).unwrap();
+        let test = |file: &str, manifest: &str| json!({ "executable": file, "manifest_path": manifest });
         for (message, expected) in [
+            (test("/t/it-2c", "/w/examples/shop/Cargo.toml"), Some("shop")),
             (
-                r#"{"executable":"/t/it-2c","manifest_path":"/w/examples/shop/Cargo.toml"}"#,
-                Some("shop"),
-            ),
-            (
-                r#"{"executable":null,"manifest_path":"/w/examples/shop/Cargo.toml"}"#,
+                json!({ "executable": null, "manifest_path": "/w/examples/shop/Cargo.toml" }),
                 None,
             ),
-            (
-                r#"{"executable":"/t/x","manifest_path":"/elsewhere/Cargo.toml"}"#,
-                None,
-            ),
-            ("no json", None),
+            (test("/t/x", "/elsewhere/Cargo.toml"), None),
+            (json!({ "reason": "build-finished" }), None),
         ] {
-            let found = program(message, &names);
+            let found = program(&message, &names);
             assert_eq!(
                 found.as_ref().map(|(_, package)| package.as_str()),
                 expected,
                 "{message}"
             );
+        }
+    }
+
+    #[test]
+    fn servers_are_wanted_by_their_own_package_and_by_those_that_name_it() {
+        let metadata = json!({ "packages": [
+            { "name": "tidings-core", "dependencies": [{ "name": "bytes" }] },
+            { "name": "tidings-kafka", "dependencies": [{ "name": "brokers", "kind": "dev" }] },
+            { "name": "brokers", "dependencies": [] },
+        ]});
+        assert_eq!(
+            packages_that_want_servers(&metadata).unwrap(),
+            ["tidings-kafka", "brokers"]
+        );
+    }
+
+    #[test]
+    fn the_program_that_starts_servers_is_told_from_its_tests() {
+        let message = |name: &str, kind: &str, test: bool| {
+            json!({
+                "target": { "name": name, "kind": [kind] },
+                "profile": { "test": test },
+                "executable": "/t/brokers",
+            })
+        };
+        for (message, expected) in [
+            (message("brokers", "bin", false), true),
+            (message("brokers", "bin", true), false),
+            (message("brokers", "lib", true), false),
+            (message("shop", "bin", false), false),
+        ] {
+            assert_eq!(brokers_program(&message).is_some(), expected, "{message}");
         }
     }
 }

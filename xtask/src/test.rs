@@ -6,24 +6,28 @@ use crate::Verdict;
 use crate::cargo::{cargo, display};
 use crate::error::XtaskError;
 use crate::programs::{self, Build};
+use crate::servers::Servers;
 use crate::summary::{CargoEnd, Shown, Summary};
 
 /// Runs unit, integration and documentation tests; the last line is always `N passed, N failed, N skipped`.
 ///
-/// What the tests need from outside (a broker, a database) is to be started here, before cargo, and stopped after it.
-/// Today they need nothing: the brokers under test live in the test's own process and directory.
+/// What tests share from outside (a Kafka) is started here before them and ended after them, unless no package among
+/// them wants it. Without it they are not lost: each test program starts its own, or skips by name what it cannot run.
 pub(crate) fn run(arguments: &[String]) -> Result<Verdict, XtaskError> {
     let arguments = Arguments::split(arguments);
-    let mut summary = match programs::build(&arguments.for_build())? {
-        Build::Done(packages) => Summary::new(packages),
+    let built = match programs::build(&arguments.for_build())? {
+        Build::Done(built) => built,
         Build::Failed => return Ok(close(Summary::default(), CargoEnd::Failed)),
     };
+    let servers = Servers::for_tests(&built)?;
+    let mut summary = Summary::new(built.packages);
     let mut command = cargo(&["test", "--no-fail-fast"]);
     // libtest keeps the output of passed tests to itself unless told otherwise, and the skips stand there.
     command
         .args(&arguments.for_cargo)
         .args(["--", "--show-output"])
-        .args(&arguments.for_tests);
+        .args(&arguments.for_tests)
+        .envs(servers.variables());
     eprintln!("==> {}", display(&command));
     let (reader, writer) = std::io::pipe().map_err(pipe_error)?;
     // Both streams share one pipe: cargo names a program on one of them and the program reports on the other, and only
@@ -39,6 +43,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<Verdict, XtaskError> {
     drop(command);
     follow(reader, &mut summary)?;
     let status = child.wait().map_err(pipe_error)?;
+    drop(servers);
     let end = if status.success() {
         CargoEnd::Succeeded
     } else {

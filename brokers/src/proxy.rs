@@ -1,0 +1,424 @@
+//! A bad network between a client and a server: [`FaultProxy`].
+//!
+//! `tc netem` is missing on many machines and needs root on all, so faults are made by a process in the middle. It
+//! cannot lose a SYN or reorder packets; what it can do is what a client sees of them: silence, delay, an end, a reset.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{ReadHalf, WriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+
+use crate::error::BrokersError;
+
+/// How much one read takes at most.
+const CHUNK_BYTES: usize = 16 * 1024;
+/// How many chunks of a direction are under way; a network has buffers too.
+const CHUNKS_UNDER_WAY: usize = 256;
+
+/// What happens to bytes on their way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Fault {
+    /// They arrive.
+    Pass,
+    /// They arrive that much later, in either direction; as many a second as before.
+    Delay(Duration),
+    /// Neither bytes nor ends arrive, on connections that stay open, until another fault is set; then all that was
+    /// held back arrives. New connections are accepted into the same silence.
+    Blackhole,
+    /// New connections are reset; those that exist go on.
+    Refuse,
+}
+
+/// One of the two ends of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// The one that connected to the proxy.
+    Client,
+    /// The one to which the proxy connects.
+    Server,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct State {
+    fault: Fault,
+    /// How often all connections were cut, and how often the way to each side was closed: a connection compares with
+    /// what it found when it began.
+    cuts: u64,
+    ends_to_client: u64,
+    ends_to_server: u64,
+}
+
+impl State {
+    fn ends_to(&self, side: Side) -> u64 {
+        match side {
+            Side::Client => self.ends_to_client,
+            Side::Server => self.ends_to_server,
+        }
+    }
+}
+
+/// A TCP proxy on a free port of 127.0.0.1 that can be told to misbehave. It ends when it is dropped.
+#[derive(Debug)]
+pub struct FaultProxy {
+    address: SocketAddr,
+    /// Closed to end the thread.
+    state: Option<watch::Sender<State>>,
+    connections: Arc<AtomicUsize>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl FaultProxy {
+    /// Starts one before the server at `target` (`host:port`), which need not be there yet.
+    ///
+    /// # Errors
+    /// No port can be bound, or no thread be started.
+    pub fn start(target: impl Into<String>) -> Result<Self, BrokersError> {
+        let target = target.into();
+        let failed = || BrokersError::io("start", format!("a proxy before {target}"));
+        let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(failed())?;
+        listener.set_nonblocking(true).map_err(failed())?;
+        let address = listener.local_addr().map_err(failed())?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(failed())?;
+        let (state, watcher) = watch::channel(State {
+            fault: Fault::Pass,
+            cuts: 0,
+            ends_to_client: 0,
+            ends_to_server: 0,
+        });
+        let connections = Arc::new(AtomicUsize::new(0));
+        let counter = connections.clone();
+        let failure = failed();
+        let thread = std::thread::Builder::new()
+            .name(format!("proxy-{}", address.port()))
+            // Connections that are still open end with the runtime.
+            .spawn(move || runtime.block_on(accept(listener, target, watcher, counter)))
+            .map_err(failure)?;
+        Ok(Self {
+            address,
+            state: Some(state),
+            connections,
+            thread: Some(thread),
+        })
+    }
+
+    /// Where clients connect to.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// How many connections are open.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.connections.load(Ordering::Acquire)
+    }
+
+    /// From now on.
+    pub fn set(&self, fault: Fault) {
+        self.change(|state| state.fault = fault);
+    }
+
+    /// Resets every open connection, as a router does that has forgotten them. New ones are served.
+    pub fn cut(&self) {
+        self.change(|state| state.cuts += 1);
+    }
+
+    /// Tells that side of every open connection that the other one has ended, which it has not: the way back stays open,
+    /// and what the other side still sends is lost.
+    pub fn half_close(&self, side: Side) {
+        self.change(|state| match side {
+            Side::Client => state.ends_to_client += 1,
+            Side::Server => state.ends_to_server += 1,
+        });
+    }
+
+    fn change(&self, change: impl FnOnce(&mut State)) {
+        if let Some(state) = &self.state {
+            state.send_modify(change);
+        }
+    }
+}
+
+impl Drop for FaultProxy {
+    fn drop(&mut self) {
+        self.state = None;
+        if let Some(thread) = self.thread.take() {
+            // A panic in there has been printed.
+            let _ = thread.join();
+        }
+    }
+}
+
+async fn accept(
+    listener: std::net::TcpListener,
+    target: String,
+    mut state: watch::Receiver<State>,
+    connections: Arc<AtomicUsize>,
+) {
+    let Ok(listener) = TcpListener::from_std(listener) else {
+        return;
+    };
+    loop {
+        let client = tokio::select! {
+            accepted = listener.accept() => accepted,
+            // Only the end of the proxy is of interest here.
+            changed = state.changed() => match changed {
+                Ok(()) => continue,
+                Err(_) => return,
+            },
+        };
+        let Ok((client, _)) = client else {
+            continue;
+        };
+        if state.borrow().fault == Fault::Refuse {
+            reset(client);
+            continue;
+        }
+        let open = Open::count(&connections);
+        let (target, state) = (target.clone(), state.clone());
+        tokio::spawn(async move {
+            let _open = open;
+            carry(client, &target, state).await;
+        });
+    }
+}
+
+/// A connection that is counted while it is open.
+struct Open(Arc<AtomicUsize>);
+
+impl Open {
+    fn count(connections: &Arc<AtomicUsize>) -> Self {
+        connections.fetch_add(1, Ordering::AcqRel);
+        Self(connections.clone())
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// Carries one connection until both ways have ended or it is cut.
+async fn carry(mut client: TcpStream, target: &str, mut state: watch::Receiver<State>) {
+    let cuts = state.borrow().cuts;
+    let mut server = None;
+    let was_cut = {
+        let mut cut = state.clone();
+        let way = async {
+            passing(&mut state).await;
+            let Ok(connected) = TcpStream::connect(target).await else {
+                // Nobody there: the client gets what it would get without us.
+                return true;
+            };
+            both_ways(&mut client, server.insert(connected), &state).await;
+            false
+        };
+        tokio::select! {
+            refused = way => refused,
+            changed = cut.wait_for(|state| state.cuts != cuts) => changed.is_ok(),
+        }
+    };
+    if was_cut {
+        reset(client);
+        server.into_iter().for_each(reset);
+    }
+}
+
+/// Without the wait for what is still to be sent, closing sends a reset.
+fn reset(stream: TcpStream) {
+    // A socket that refuses is closed all the same, in an orderly way.
+    let _ = stream.set_zero_linger();
+}
+
+/// Waits while nothing passes. The end of the proxy ends all waiting.
+async fn passing(state: &mut watch::Receiver<State>) {
+    let _ = state.wait_for(|state| state.fault != Fault::Blackhole).await;
+}
+
+async fn both_ways(client: &mut TcpStream, server: &mut TcpStream, state: &watch::Receiver<State>) {
+    // Small messages are not to wait for each other here, whatever the two ends have agreed on.
+    let _ = (client.set_nodelay(true), server.set_nodelay(true));
+    let (from_client, to_client) = client.split();
+    let (from_server, to_server) = server.split();
+    tokio::join!(
+        one_way(from_client, to_server, Side::Server, state.clone()),
+        one_way(from_server, to_client, Side::Client, state.clone()),
+    );
+}
+
+/// Reads ahead and writes when it is time, so that a delay does not cost throughput.
+async fn one_way(from: ReadHalf<'_>, to: WriteHalf<'_>, side: Side, state: watch::Receiver<State>) {
+    let (sender, chunks) = mpsc::channel(CHUNKS_UNDER_WAY);
+    tokio::join!(take(from, sender, state.clone()), give(to, chunks, side, state));
+}
+
+/// Bytes and the time at which they are due.
+type Chunk = (Instant, Vec<u8>);
+
+async fn take(mut from: ReadHalf<'_>, chunks: mpsc::Sender<Chunk>, state: watch::Receiver<State>) {
+    loop {
+        let mut bytes = vec![0; CHUNK_BYTES];
+        // A broken connection ends like a finished one: its other end is told.
+        let length = from.read(&mut bytes).await.unwrap_or(0);
+        bytes.truncate(length);
+        let delay = match state.borrow().fault {
+            Fault::Delay(delay) => delay,
+            _ => Duration::ZERO,
+        };
+        if length == 0 || chunks.send((Instant::now() + delay, bytes)).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn give(
+    mut to: WriteHalf<'_>,
+    mut chunks: mpsc::Receiver<Chunk>,
+    side: Side,
+    mut state: watch::Receiver<State>,
+) {
+    let mut end = state.clone();
+    let ends = end.borrow().ends_to(side);
+    let giving = async {
+        while let Some((due, bytes)) = chunks.recv().await {
+            tokio::time::sleep_until(due).await;
+            passing(&mut state).await;
+            if to.write_all(&bytes).await.is_err() {
+                return;
+            }
+        }
+        passing(&mut state).await;
+    };
+    tokio::select! {
+        () = giving => {}
+        _ = end.wait_for(|state| state.ends_to(side) != ends) => {}
+    }
+    // It may have ended already.
+    let _ = to.shutdown().await;
+    // Whoever still sends must not be held up by a full buffer.
+    while chunks.recv().await.is_some() {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{ErrorKind, Read, Write};
+    use std::net::TcpStream;
+
+    /// A server that sends back what it gets, and its proxy.
+    fn echo() -> FaultProxy {
+        let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let address = listener.local_addr().unwrap();
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                std::thread::spawn(move || std::io::copy(&mut &stream, &mut &stream));
+            }
+        });
+        FaultProxy::start(address.to_string()).unwrap()
+    }
+
+    fn client(proxy: &FaultProxy) -> TcpStream {
+        let stream = TcpStream::connect(proxy.address()).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        stream
+    }
+
+    fn round(stream: &mut TcpStream) -> std::io::Result<[u8; 4]> {
+        stream.write_all(b"ping")?;
+        let mut answer = [0; 4];
+        stream.read_exact(&mut answer).map(|()| answer)
+    }
+
+    #[test]
+    fn bytes_pass_and_a_delay_delays_each_way() {
+        let proxy = echo();
+        let mut stream = client(&proxy);
+        assert_eq!(&round(&mut stream).unwrap(), b"ping");
+        proxy.set(Fault::Delay(Duration::from_millis(150)));
+        let started = std::time::Instant::now();
+        assert_eq!(&round(&mut stream).unwrap(), b"ping");
+        assert!(started.elapsed() >= Duration::from_millis(300));
+        assert_eq!(proxy.connections(), 1);
+    }
+
+    #[test]
+    fn a_black_hole_holds_everything_back_and_gives_it_back() {
+        let proxy = echo();
+        let mut stream = client(&proxy);
+        round(&mut stream).unwrap();
+        proxy.set(Fault::Blackhole);
+        stream.write_all(b"ping").unwrap();
+        stream.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+        let silence = stream.read(&mut [0; 4]).unwrap_err();
+        assert!(
+            matches!(silence.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut),
+            "{silence}"
+        );
+        proxy.set(Fault::Pass);
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        let mut answer = [0; 4];
+        stream.read_exact(&mut answer).unwrap();
+        assert_eq!(&answer, b"ping");
+    }
+
+    #[test]
+    fn a_cut_resets_what_is_open_and_serves_what_is_new() {
+        let proxy = echo();
+        let mut stream = client(&proxy);
+        round(&mut stream).unwrap();
+        proxy.cut();
+        assert_eq!(
+            stream.read(&mut [0; 4]).unwrap_err().kind(),
+            ErrorKind::ConnectionReset
+        );
+        assert_eq!(&round(&mut client(&proxy)).unwrap(), b"ping");
+    }
+
+    #[test]
+    fn a_client_that_is_told_of_an_end_can_still_send() {
+        let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let proxy = FaultProxy::start(listener.local_addr().unwrap().to_string()).unwrap();
+        let mut stream = client(&proxy);
+        let (mut server, _) = listener.accept().unwrap();
+        // Something must have passed, or else the end might come before the ways are open.
+        stream.write_all(b"a").unwrap();
+        server.read_exact(&mut [0]).unwrap();
+        proxy.half_close(Side::Client);
+        assert_eq!(stream.read(&mut [0; 4]).unwrap(), 0);
+        stream.write_all(b"ping").unwrap();
+        let mut got = [0; 4];
+        server.read_exact(&mut got).unwrap();
+        assert_eq!(&got, b"ping");
+    }
+
+    #[test]
+    fn refused_clients_are_reset_and_others_go_on() {
+        let proxy = echo();
+        let mut old = client(&proxy);
+        round(&mut old).unwrap();
+        proxy.set(Fault::Refuse);
+        assert!(round(&mut client(&proxy)).is_err());
+        assert_eq!(&round(&mut old).unwrap(), b"ping");
+    }
+
+    #[test]
+    fn a_proxy_that_is_dropped_ends_its_connections() {
+        let proxy = echo();
+        let mut stream = client(&proxy);
+        round(&mut stream).unwrap();
+        drop(proxy);
+        assert!(!matches!(stream.read(&mut [0; 4]), Ok(1..)));
+    }
+}

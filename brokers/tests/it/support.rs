@@ -1,0 +1,81 @@
+//! The program of this crate in a world of its own.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+/// Longer than anything takes on a machine that does much else.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// `brokers …` with its own directory for servers, but with the jars of everybody.
+pub(crate) fn program(home: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_brokers"));
+    command.args(arguments).env("CARGO_TARGET_DIR", home);
+    if std::env::var_os("TIDINGS_BROKERS_CACHE").is_none() {
+        command.env("TIDINGS_BROKERS_CACHE", cache());
+    }
+    command.stdin(Stdio::null());
+    command
+}
+
+/// Where this test's own servers have their programs from.
+fn cache() -> PathBuf {
+    let target = match std::env::var_os("CARGO_TARGET_DIR") {
+        Some(target) => Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(target),
+        None => Path::new(env!("CARGO_MANIFEST_DIR")).join("../target"),
+    };
+    target.join("brokers/cache")
+}
+
+pub(crate) fn stdout(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+pub(crate) fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// Whether this machine lacks what a server needs; says so for the test, as `or_skip` does.
+pub(crate) fn is_skipped(test: &str, output: &Output) -> bool {
+    const MISSING: i32 = 3;
+    let missing = output.status.code() == Some(MISSING);
+    if missing {
+        println!(
+            "SKIPPED {test}: {}",
+            stderr(output).trim().trim_start_matches("error: ")
+        );
+    }
+    missing
+}
+
+/// Whether a process lives; a zombie does not.
+pub(crate) fn lives(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
+    !matches!(state, None | Some('Z' | 'X'))
+}
+
+/// Waits for something that must come about.
+#[track_caller]
+pub(crate) fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !is_so() {
+        assert!(Instant::now() < deadline, "never came about: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// The process ids in the records below a directory.
+pub(crate) fn recorded(directory: &Path) -> Vec<u32> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            found.extend(recorded(&path));
+        } else if path.extension().is_some_and(|extension| extension == "process") {
+            let record = std::fs::read_to_string(&path).unwrap_or_default();
+            found.extend(record.split(' ').next().and_then(|pid| pid.parse::<u32>().ok()));
+        }
+    }
+    found
+}
