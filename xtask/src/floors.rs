@@ -34,6 +34,7 @@ const FLOORS: &[(&str, Floor)] = &[
     ("tidings-config", Floor::Ground),
     ("tidings-macros", Floor::Ground),
     ("tidings-embedded", Floor::Drivers),
+    ("tidings-kafka", Floor::Drivers),
     ("tidings-runtime", Floor::Runtime),
     ("tidings-manage", Floor::Runtime),
     ("tidings", Floor::Facade),

@@ -47,6 +47,12 @@ pub trait Harness: Send + Sync + 'static {
     /// What it can do.
     fn features(&self) -> Features;
 
+    /// Why no case can run at all, for example because the broker is a server and there is none. Every case is skipped
+    /// by name then.
+    fn missing(&self) -> Option<&'static str> {
+        None
+    }
+
     /// Opens the broker, also again after it was closed or has crashed: what is kept in this place is there then.
     fn open(&self, opening: Opening) -> BoxFuture<'_, Result<Arc<dyn DynBinder>, BinderError>>;
 

@@ -83,6 +83,23 @@ impl Member {
         }
     }
 
+    /// Goes on asking for events, as the engine always does, until something else has happened: a member takes part in
+    /// moving partitions also after it gave its own back.
+    pub(crate) async fn beside<T>(&mut self, other: impl Future<Output = T>) -> T {
+        let mut other = pin!(other);
+        loop {
+            let event = tokio::select! {
+                biased;
+                done = &mut other => return done,
+                event = self.0.next() => event,
+            };
+            match event.expect("a healthy broker goes on") {
+                SourceEvent::Idle => {}
+                other => panic!("{other:?} although nothing concerns it"),
+            }
+        }
+    }
+
     /// So many payloads; the broker may need some time for them.
     pub(crate) async fn take(&mut self, count: usize) -> Vec<String> {
         let mut all = Vec::new();

@@ -26,7 +26,13 @@ pub fn run<H: Harness>(test: &str, case: &str, fresh: impl Fn() -> H + 'static) 
     // Jitter and ids come from here: a case that fails fails again.
     fastrand::seed(7);
     let fresh: Fresh = Arc::new(move || Box::new(fresh()));
-    let is_virtual = fresh().features().has(Feature::VirtualTime);
+    let first = fresh();
+    if let Some(missing) = first.missing() {
+        say_skipped(test, first.name(), missing);
+        return;
+    }
+    let is_virtual = first.features().has(Feature::VirtualTime);
+    drop(first);
     let case: Case = *found;
     let (broker, verdict) = runtime(is_virtual).block_on(async {
         let limit = if is_virtual { VIRTUAL_LIMIT } else { REAL_LIMIT };
@@ -37,15 +43,15 @@ pub fn run<H: Harness>(test: &str, case: &str, fresh: impl Fn() -> H + 'static) 
         (broker, verdict)
     });
     if let Err(lacking) = verdict {
-        say_skipped(test, broker, lacking.0);
+        say_skipped(test, broker, &format!("has no {}", lacking.0));
     }
 }
 
 #[expect(clippy::print_stdout, reason = "the test run collects these lines")]
-fn say_skipped(test: &str, broker: &str, lacking: Feature) {
+fn say_skipped(test: &str, broker: &str, why: &str) {
     // Tests are named without the name of their program.
     let test = test.split_once("::").map_or(test, |(_, name)| name);
-    println!("SKIPPED {test}: {broker} has no {lacking}");
+    println!("SKIPPED {test}: {broker} {why}");
 }
 
 fn runtime(is_virtual: bool) -> Runtime {

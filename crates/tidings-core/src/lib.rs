@@ -8,6 +8,7 @@
 
 mod ack;
 mod binder;
+mod blocks;
 mod clock;
 mod codec;
 mod delivery;
@@ -44,6 +45,7 @@ pub use binder::{
     Binder, BinderError, BinderHealth, Capabilities, Cleanup, Create, DestinationInfo, DestinationSpec,
     DynBinder, GroupInfo, GroupPosition, PartitionPosition,
 };
+pub use blocks::{RECEIPTS_PER_BLOCK, ReceiptBlock};
 pub use clock::Clock;
 pub use codec::{BytesCodec, Codec, CodecError, Decode, Encode, JsonCodec, TextCodec};
 pub use delivery::{Delivery, HandlerContext, LaneInfo, LaneRole, Origin};

@@ -1,6 +1,7 @@
 //! The sending side of the seam to a broker: [`Sink`], [`Receipt`], [`PublishError`].
 
 use crate::BoxFuture;
+use crate::blocks::Place;
 use crate::codec::CodecError;
 use crate::headers::HeadersError;
 use crate::message::{Message, Position, Timestamp};
@@ -164,6 +165,7 @@ enum State {
     Ready(Option<Result<Position, PublishError>>),
     Waiting(oneshot::Receiver<Result<Position, PublishError>>),
     Member(Member),
+    Place(Place),
     Boxed(BoxFuture<'static, Result<Position, PublishError>>),
 }
 
@@ -213,6 +215,13 @@ impl Receipt {
         }
     }
 
+    /// One of a block, with an answer of its own.
+    pub(crate) fn place(place: Place) -> Self {
+        Self {
+            state: State::Place(place),
+        }
+    }
+
     /// A publish that a future completes.
     pub fn boxed(future: impl Future<Output = Result<Position, PublishError>> + Send + 'static) -> Self {
         Self {
@@ -225,7 +234,7 @@ impl fmt::Debug for Receipt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = match &self.state {
             State::Ready(_) => "ready",
-            State::Waiting(_) | State::Member(_) | State::Boxed(_) => "under way",
+            State::Waiting(_) | State::Member(_) | State::Place(_) | State::Boxed(_) => "under way",
         };
         write!(f, "Receipt({state})")
     }
@@ -242,6 +251,7 @@ impl Future for Receipt {
                 .poll(context)
                 .map(|sent| sent.unwrap_or(Err(PublishError::Closed))),
             State::Member(member) => member.poll(context),
+            State::Place(place) => place.poll(context),
             State::Boxed(future) => future.as_mut().poll(context),
         }
     }

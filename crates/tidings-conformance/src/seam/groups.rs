@@ -89,7 +89,7 @@ pub(crate) async fn only_what_must_move_is_taken_and_comes_with_its_progress(sta
     first.done(moved[0].lane, moved[0].epoch, 8);
     first.commit().await;
     first.0.release(&lanes);
-    let given = second.assigned(2).await;
+    let given = first.beside(second.assigned(2)).await;
     assert_eq!(
         partitions(&given),
         moved.iter().map(|one| one.partition).collect::<Vec<_>>()
@@ -245,7 +245,7 @@ pub(crate) async fn a_partition_and_its_retry_partition_always_move_together(sta
         "one of the two is not enough: {soon:?}"
     );
     first.0.release(&lanes[1..]);
-    let given = second.assigned(2).await;
+    let given = first.beside(second.assigned(2)).await;
     assert_eq!(given[0].partition, given[1].partition);
     assert_eq!(partner(&given[0], &given).lane, given[1].lane);
     Ok(())

@@ -12,7 +12,8 @@ pub(crate) async fn a_named_group_begins_where_it_is_told_and_only_once(stage: S
     broker.has("orders", 1).await;
     for number in 0..10u64 {
         let mut outgoing = to("orders", 0, &number.to_string());
-        let time = Timestamp::from_millis(1_000 * i64::try_from(number).expect("small"));
+        // From 1,000 on: librdkafka takes 0 for "now".
+        let time = Timestamp::from_millis(1_000 * i64::try_from(number + 1).expect("small"));
         outgoing.message = outgoing.message.with_timestamp(time);
         broker.send(outgoing).await.expect("it is kept");
     }
@@ -21,8 +22,8 @@ pub(crate) async fn a_named_group_begins_where_it_is_told_and_only_once(stage: S
         ("latest", Start::Latest, 10),
         ("offset", Start::Offset(7), 7),
         ("beyond", Start::Offset(99), 10),
-        ("time", Start::Time(Timestamp::from_millis(3_001)), 4),
-        ("exactly", Start::Time(Timestamp::from_millis(3_000)), 3),
+        ("time", Start::Time(Timestamp::from_millis(4_001)), 4),
+        ("exactly", Start::Time(Timestamp::from_millis(4_000)), 3),
         ("future", Start::Time(Timestamp::from_millis(99_000)), 10),
     ] {
         let mut wanted = spec(Some(group), "orders");

@@ -1,0 +1,161 @@
+//! What is asked of the cluster: topics, offsets, groups, and messages without a group. See [`KafkaAdmin`].
+
+mod fetching;
+mod native;
+mod positions;
+mod reading;
+mod topics;
+
+use crate::client::{ClientState, Topics};
+use crate::error::KafkaError;
+use crate::options::ClientOptions;
+use crate::sink::KafkaSink;
+use crate::trouble::Fault;
+use native::Asking;
+use rdkafka::error::RDKafkaErrorCode as Code;
+use reading::Reader;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use tidings_core::{BinderError, BinderHealth};
+
+/// Asks the cluster. Each question has a deadline, runs where blocking is allowed, and goes through the client of the
+/// sink: one set of connections, and one thread that serves errors and tokens.
+///
+/// It publishes too, so a tool needs nothing else; an app has a `KafkaBinder`.
+#[derive(Clone)]
+pub struct KafkaAdmin {
+    options: ClientOptions,
+    sink: Arc<KafkaSink>,
+    state: Arc<ClientState>,
+    topics: Arc<Topics>,
+    reader: Arc<Reader>,
+    closed: Arc<AtomicBool>,
+}
+
+/// What came of a question.
+type Asked<T> = Result<T, Trouble>;
+
+/// Why there is no answer.
+#[derive(Debug)]
+enum Trouble {
+    UnknownTopic(Arc<str>),
+    Fault(Fault),
+}
+
+impl From<Fault> for Trouble {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+impl KafkaAdmin {
+    /// Sets up the clients. They connect by themselves: a Kafka that is away is no error here.
+    ///
+    /// # Errors
+    /// [`KafkaError::Client`] if librdkafka refuses the properties.
+    pub fn open(options: ClientOptions) -> Result<Self, KafkaError> {
+        let state = Arc::new(ClientState::new(options.servers()));
+        Self::with(options, state, Arc::default())
+    }
+
+    /// With what is shared with other clients of the same Kafka.
+    pub(crate) fn with(
+        options: ClientOptions,
+        state: Arc<ClientState>,
+        topics: Arc<Topics>,
+    ) -> Result<Self, KafkaError> {
+        let sink = KafkaSink::open(&options, state.clone(), topics.clone())?;
+        Ok(Self {
+            reader: Arc::new(Reader::new(&options, state.clone())),
+            sink: Arc::new(sink),
+            options,
+            state,
+            topics,
+            closed: Arc::default(),
+        })
+    }
+
+    /// Where it takes messages.
+    pub fn sink(&self) -> Arc<KafkaSink> {
+        self.sink.clone()
+    }
+
+    /// Whether the brokers can be reached.
+    pub fn health(&self) -> BinderHealth {
+        match self.closed.load(Ordering::Acquire) {
+            true => BinderHealth::Down("it is closed".to_owned()),
+            false => self.state.health(),
+        }
+    }
+
+    /// Waits until everything that was accepted is kept or refused, and lets go of the clients.
+    ///
+    /// # Cancel safety
+    /// Nothing more is taken from the first moment on; what is not decided when the future is dropped is given up when
+    /// the last clone is.
+    ///
+    /// # Errors
+    /// The first message that was not kept.
+    pub async fn close(&self) -> Result<(), BinderError> {
+        self.closed.store(true, Ordering::Release);
+        let flushed = self.sink.close().await;
+        let reader = self.reader.clone();
+        // A consumer may take a while to go.
+        let _ = tokio::task::spawn_blocking(move || reader.close()).await;
+        flushed.map_err(|error| BinderError::Failed {
+            doing: "closing the sink of Kafka".to_owned(),
+            reason: error.to_string(),
+        })
+    }
+
+    async fn ask<T, F>(&self, doing: String, question: F) -> Result<T, BinderError>
+    where
+        T: Send + 'static,
+        F: FnOnce(Asking<'_>) -> Asked<T> + Send + 'static,
+    {
+        if self.closed.load(Ordering::Acquire) {
+            return Err(BinderError::Closed);
+        }
+        let (producer, timeout) = (self.sink.producer(), self.options.request_timeout());
+        let asked = tokio::task::spawn_blocking(move || {
+            question(Asking {
+                producer: &producer,
+                timeout,
+            })
+        });
+        match asked.await {
+            Ok(Ok(answer)) => {
+                self.state.works();
+                Ok(answer)
+            }
+            Ok(Err(Trouble::UnknownTopic(destination))) => {
+                Err(BinderError::UnknownDestination { destination })
+            }
+            Ok(Err(Trouble::Fault(fault))) => Err(self.failed(doing, &fault)),
+            Err(_) => Err(BinderError::Failed {
+                doing,
+                reason: "the runtime is shutting down".to_owned(),
+            }),
+        }
+    }
+
+    /// An error in words. Where the broker did not answer, why is known to the client's callbacks only.
+    fn failed(&self, doing: String, fault: &Fault) -> BinderError {
+        let silent = fault.is_away() || fault.is_connection() || fault.code == Code::RequestTimedOut;
+        let reason = match self.state.cause().filter(|_| silent) {
+            Some(cause) => format!("kafka at {} does not answer: {cause}", self.state.servers()),
+            None if silent => format!("kafka at {} does not answer: {fault}", self.state.servers()),
+            None => fault.to_string(),
+        };
+        BinderError::Failed { doing, reason }
+    }
+}
+
+impl fmt::Debug for KafkaAdmin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KafkaAdmin")
+            .field("options", &self.options)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,177 @@
+//! How the clients of one Kafka are set up: [`ClientOptions`].
+
+mod check;
+mod clients;
+mod names;
+mod url;
+
+use crate::error::KafkaError;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+/// The brokers, the client's properties, and what Tidings adds. `Debug` shows no secret.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ClientOptions {
+    servers: String,
+    properties: BTreeMap<String, String>,
+    request_timeout: Duration,
+    when_full: WhenFull,
+    existing: Existing,
+    replication: Option<u16>,
+    topic_settings: BTreeMap<String, String>,
+}
+
+/// What publishing does when the buffer of messages that wait for the broker is full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WhenFull {
+    /// The message waits for room, in order, and its receipt with it. So may messages of this many bytes; beyond, the
+    /// receipt is an error that may be tried again.
+    Wait {
+        /// How many bytes may wait for room.
+        max_bytes: usize,
+    },
+    /// The receipt is an error at once, one that may be tried again.
+    Refuse,
+}
+
+impl Default for WhenFull {
+    /// Up to 64 MiB wait, which is more than the buffer itself: who publishes more without awaiting a receipt is told.
+    fn default() -> Self {
+        Self::Wait {
+            max_bytes: 64 * 1024 * 1024,
+        }
+    }
+}
+
+/// What preparing a topic that exists checks. It is never changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Existing {
+    /// It is taken as it is.
+    #[default]
+    Take,
+    /// A number of partitions, retention or clean-up that differs from what is asked for is an error.
+    Validate,
+}
+
+impl ClientOptions {
+    /// The brokers of a URL: `kafka://h1:9092,h2`. A port that is missing is 9092; an IPv6 address stands in brackets.
+    ///
+    /// # Errors
+    /// [`KafkaError::Url`].
+    pub fn from_url(url: &str) -> Result<Self, KafkaError> {
+        Ok(Self {
+            servers: url::bootstrap_servers(url)?,
+            properties: BTreeMap::new(),
+            request_timeout: Duration::from_secs(10),
+            when_full: WhenFull::default(),
+            existing: Existing::default(),
+            replication: None,
+            topic_settings: BTreeMap::new(),
+        })
+    }
+
+    /// With properties of librdkafka, by their names there. `consumer.` or `producer.` before a name gives a property
+    /// to clients of that kind only, and wins over the same name without it.
+    ///
+    /// # Errors
+    /// [`KafkaError::UnknownProperty`], [`KafkaError::BadValue`], or [`KafkaError::Reserved`] for what a promise of
+    /// Tidings depends on.
+    pub fn with_properties<N, V>(
+        mut self,
+        properties: impl IntoIterator<Item = (N, V)>,
+    ) -> Result<Self, KafkaError>
+    where
+        N: Into<String>,
+        V: Into<String>,
+    {
+        let added = properties
+            .into_iter()
+            .map(|(name, value)| (name.into(), value.into()));
+        self.properties.extend(added);
+        check::check(&self.properties)?;
+        Ok(self)
+    }
+
+    /// With another time for a question to the broker (topics, groups, offsets) than 10 s.
+    #[must_use]
+    pub fn with_request_timeout(mut self, timeout: Duration) -> Self {
+        self.request_timeout = timeout;
+        self
+    }
+
+    /// With a choice of what publishing does when its buffer is full.
+    #[must_use]
+    pub fn with_when_full(mut self, when_full: WhenFull) -> Self {
+        self.when_full = when_full;
+        self
+    }
+
+    /// With a choice of what preparing a topic that exists checks.
+    #[must_use]
+    pub fn with_existing(mut self, existing: Existing) -> Self {
+        self.existing = existing;
+        self
+    }
+
+    /// With a number of replicas for topics that are made; otherwise the broker's `default.replication.factor`.
+    #[must_use]
+    pub fn with_replication(mut self, replicas: u16) -> Self {
+        self.replication = Some(replicas);
+        self
+    }
+
+    /// With a setting of topics that are made, by its name on the broker: `min.insync.replicas`.
+    #[must_use]
+    pub fn with_topic_setting(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.topic_settings.insert(name.into(), value.into());
+        self
+    }
+
+    /// The brokers: `host:port`, comma separated.
+    pub fn servers(&self) -> &str {
+        &self.servers
+    }
+
+    /// How long a question to the broker may take.
+    pub fn request_timeout(&self) -> Duration {
+        self.request_timeout
+    }
+
+    pub(crate) fn when_full(&self) -> WhenFull {
+        self.when_full
+    }
+
+    pub(crate) fn existing(&self) -> Existing {
+        self.existing
+    }
+
+    pub(crate) fn replication(&self) -> Option<u16> {
+        self.replication
+    }
+
+    pub(crate) fn topic_settings(&self) -> &BTreeMap<String, String> {
+        &self.topic_settings
+    }
+}
+
+impl fmt::Debug for ClientOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown: BTreeMap<_, _> = self
+            .properties
+            .iter()
+            .map(|(name, value)| (name, check::shown(name, value)))
+            .collect();
+        f.debug_struct("ClientOptions")
+            .field("servers", &self.servers)
+            .field("properties", &shown)
+            .field("request_timeout", &self.request_timeout)
+            .field("when_full", &self.when_full)
+            .field("existing", &self.existing)
+            .field("replication", &self.replication)
+            .field("topic_settings", &self.topic_settings)
+            .finish()
+    }
+}

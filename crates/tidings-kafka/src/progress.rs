@@ -1,0 +1,238 @@
+//! Progress beyond the watermark, in the metadata of an offset commit.
+//!
+//! Kafka keeps up to 4 KiB of text beside each committed offset. It holds what is finished above the watermark and the
+//! attempts of messages that wait in a retry lane, so that a restart handles less again. Nothing depends on it: what
+//! does not fit is left out, and what cannot be read is as if it were not there.
+//!
+//! The text is `tidings1:` and, in base64url, numbers of variable length (7 bits a byte, the lowest first): the
+//! watermark; how many attempts; for each its distance from the one before and the attempts; how many ranges; for each
+//! its distance from the end of the one before and its length. The first distances are from the watermark.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use std::ops::Range;
+use tidings_core::Progress;
+
+/// What a broker takes by default: offset.metadata.max.bytes.
+pub(crate) const MAX_METADATA_BYTES: usize = 4096;
+
+const MARK: &str = "tidings1:";
+
+/// The metadata for a commit at the progress's watermark; empty if there is nothing above it.
+pub(crate) fn encode(progress: &Progress) -> String {
+    if progress.finished.is_empty() && progress.attempts.is_empty() {
+        return String::new();
+    }
+    // Four characters carry three bytes.
+    let room = (MAX_METADATA_BYTES - MARK.len()) / 4 * 3;
+    let mut numbers = Vec::with_capacity(256);
+    put(&mut numbers, progress.watermark);
+    // Attempts first: lost ranges mean that something is handled again, lost attempts that it is tried too often.
+    let attempts = fitting(&attempts(progress), room - numbers.len());
+    numbers.extend(attempts);
+    let ranges = fitting(&ranges(progress), room - numbers.len());
+    numbers.extend(ranges);
+    format!("{MARK}{}", URL_SAFE_NO_PAD.encode(numbers))
+}
+
+/// The progress that was stored with an offset.
+pub(crate) fn decode(watermark: u64, metadata: &[u8]) -> Progress {
+    read(watermark, metadata).unwrap_or(Progress {
+        watermark,
+        ..Progress::default()
+    })
+}
+
+fn attempts(progress: &Progress) -> Vec<(u64, u64)> {
+    let mut sorted = progress.attempts.clone();
+    sorted.sort_unstable();
+    let mut last = progress.watermark;
+    let above = sorted
+        .into_iter()
+        .filter(|(offset, _)| *offset >= progress.watermark);
+    above
+        .map(|(offset, attempts)| (offset - std::mem::replace(&mut last, offset), u64::from(attempts)))
+        .collect()
+}
+
+fn ranges(progress: &Progress) -> Vec<(u64, u64)> {
+    let mut sorted: Vec<Range<u64>> = progress.finished.clone();
+    sorted.sort_unstable_by_key(|range| range.start);
+    let mut last = progress.watermark;
+    let above = sorted
+        .into_iter()
+        .filter(|range| range.start >= progress.watermark && !range.is_empty());
+    let pairs = above.filter_map(|range| {
+        // Ranges that overlap are none of ours.
+        let distance = range.start.checked_sub(last)?;
+        last = range.end;
+        Some((distance, range.end - range.start))
+    });
+    pairs.collect()
+}
+
+/// How many pairs follow, and as many of the pairs as there is room for.
+fn fitting(pairs: &[(u64, u64)], room: usize) -> Vec<u8> {
+    // The count, and room for the count of what follows.
+    const COUNTS: usize = 6;
+    let mut written = Vec::new();
+    let mut count = 0;
+    for (one, other) in pairs {
+        let before = written.len();
+        put(&mut written, *one);
+        put(&mut written, *other);
+        if written.len() + COUNTS > room {
+            written.truncate(before);
+            break;
+        }
+        count += 1;
+    }
+    let mut all = Vec::with_capacity(written.len() + 3);
+    put(&mut all, count);
+    all.extend(written);
+    all
+}
+
+fn put(bytes: &mut Vec<u8>, mut number: u64) {
+    while number >= 0x80 {
+        bytes.push((number as u8) | 0x80);
+        number >>= 7;
+    }
+    bytes.push(number as u8);
+}
+
+fn take(bytes: &mut &[u8]) -> Option<u64> {
+    let mut number = 0u64;
+    for shift in (0..64).step_by(7) {
+        let (byte, rest) = bytes.split_first()?;
+        *bytes = rest;
+        let part = u64::from(byte & 0x7f);
+        number |= part
+            .checked_shl(shift)
+            .filter(|shifted| shifted >> shift == part)?;
+        if byte & 0x80 == 0 {
+            return Some(number);
+        }
+    }
+    None
+}
+
+fn read(watermark: u64, metadata: &[u8]) -> Option<Progress> {
+    let text = std::str::from_utf8(metadata).ok()?;
+    if text.len() > MAX_METADATA_BYTES {
+        return None;
+    }
+    let bytes = URL_SAFE_NO_PAD.decode(text.strip_prefix(MARK)?).ok()?;
+    let mut rest = bytes.as_slice();
+    // An offset that somebody else has set is none that this belongs to.
+    if take(&mut rest)? != watermark {
+        return None;
+    }
+    let mut progress = Progress {
+        watermark,
+        ..Progress::default()
+    };
+    let mut last = watermark;
+    for _ in 0..take(&mut rest)? {
+        last = last.checked_add(take(&mut rest)?)?;
+        let attempts = u32::try_from(take(&mut rest)?).ok()?;
+        progress.attempts.push((last, attempts));
+    }
+    last = watermark;
+    for _ in 0..take(&mut rest)? {
+        let start = last.checked_add(take(&mut rest)?)?;
+        last = start.checked_add(take(&mut rest)?)?;
+        progress.finished.push(start..last);
+    }
+    rest.is_empty().then_some(progress)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn progress(watermark: u64, finished: Vec<Range<u64>>, attempts: Vec<(u64, u32)>) -> Progress {
+        Progress {
+            watermark,
+            finished,
+            attempts,
+        }
+    }
+
+    #[test]
+    fn progress_without_anything_above_the_watermark_needs_no_metadata() {
+        assert_eq!(encode(&progress(7, vec![], vec![])), "");
+        assert_eq!(decode(7, b""), progress(7, vec![], vec![]));
+    }
+
+    #[test]
+    #[allow(clippy::single_range_in_vec_init, reason = "one range is meant")]
+    fn metadata_of_others_and_of_another_offset_is_ignored() {
+        let ours = encode(&progress(7, vec![9..10, 11..12], vec![(8, 3)]));
+        for (watermark, metadata) in [
+            (8, ours.as_bytes()),
+            (7, b"host-1/app"),
+            (7, b"tidings1:"),
+            (7, b"tidings1:!!!!"),
+            (7, b"tidings2:BwA"),
+            (7, &[0xff, 0xfe][..]),
+        ] {
+            assert_eq!(decode(watermark, metadata), progress(watermark, vec![], vec![]));
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_left_out_from_the_end_and_attempts_come_first() {
+        let ranges: Vec<_> = (0..5_000).map(|n| 1_000 + n * 1_000..1_500 + n * 1_000).collect();
+        let attempts: Vec<_> = (0..100).map(|n| (600 + n * 50, 3)).collect();
+        let text = encode(&progress(500, ranges.clone(), attempts.clone()));
+        assert!(
+            text.len() <= MAX_METADATA_BYTES && text.len() > 4_000,
+            "{}",
+            text.len()
+        );
+        let read = decode(500, text.as_bytes());
+        assert_eq!(read.attempts, attempts);
+        assert!(read.finished.len() > 600, "{}", read.finished.len());
+        assert_eq!(read.finished, ranges[..read.finished.len()]);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn what_was_written_is_read(
+            watermark in 0u64..1 << 62,
+            steps in prop::collection::vec((1u64..1 << 20, 1u64..1 << 20), 0..40),
+            attempts in prop::collection::vec((0u64..1 << 20, any::<u32>()), 0..40),
+        ) {
+            let mut last = watermark;
+            let finished: Vec<_> = steps.iter().map(|(gap, length)| {
+                let start = last + gap;
+                last = start + length;
+                start..last
+            }).collect();
+            let mut last = watermark;
+            let attempts: Vec<_> = attempts.iter().map(|(gap, attempts)| {
+                last += gap;
+                (last, *attempts)
+            }).collect();
+            let whole = progress(watermark, finished, attempts);
+            let text = encode(&whole);
+            prop_assert!(text.len() <= MAX_METADATA_BYTES);
+            let mut read = decode(watermark, text.as_bytes());
+            let mut sorted = whole.clone();
+            sorted.attempts.sort_unstable();
+            read.attempts.sort_unstable();
+            prop_assert_eq!(read, sorted);
+        }
+
+        #[test]
+        fn any_bytes_are_read_without_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..100), watermark: u64) {
+            let garbage = format!("{MARK}{}", URL_SAFE_NO_PAD.encode(&bytes));
+            decode(watermark, garbage.as_bytes());
+            decode(watermark, &bytes);
+        }
+    }
+}

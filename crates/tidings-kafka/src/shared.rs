@@ -1,0 +1,153 @@
+//! What the binder and its sources share: [`Shared`].
+
+use crate::client::{ClientState, Topics};
+use crate::lock::lock;
+use crate::native::Consumer;
+use crate::options::ClientOptions;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, Weak};
+use std::time::{Duration, Instant};
+
+/// A source that was not asked for so long stands still: the engine asks all the time.
+const STUCK_AFTER: Duration = Duration::from_secs(60);
+
+/// That a source is asked for events.
+#[derive(Debug)]
+pub(crate) struct Pulse {
+    subscription: Arc<str>,
+    since: Instant,
+    /// Milliseconds from `since` to the last time.
+    last: AtomicU64,
+}
+
+impl Pulse {
+    pub(crate) fn new(subscription: Arc<str>) -> Self {
+        Self {
+            subscription,
+            since: Instant::now(),
+            last: AtomicU64::new(0),
+        }
+    }
+
+    pub(crate) fn beat(&self) {
+        let passed = self.since.elapsed().as_millis() as u64;
+        self.last.store(passed, Ordering::Relaxed);
+    }
+
+    fn age(&self) -> Duration {
+        let last = Duration::from_millis(self.last.load(Ordering::Relaxed));
+        self.since.elapsed().saturating_sub(last)
+    }
+
+    fn trouble(&self, stuck_after: Duration) -> Option<String> {
+        let age = self.age();
+        (age > stuck_after).then(|| {
+            format!(
+                "\"{}\" has not asked for messages for {} s: something blocks its thread, a handler that does not yield",
+                self.subscription,
+                age.as_secs()
+            )
+        })
+    }
+}
+
+/// What the binder and its sources share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) options: ClientOptions,
+    pub(crate) state: Arc<ClientState>,
+    pub(crate) topics: Arc<Topics>,
+    closed: AtomicBool,
+    names: AtomicU64,
+    /// What is wrong with a source, by its name.
+    troubles: Mutex<BTreeMap<u64, String>>,
+    pulses: Mutex<Vec<Weak<Pulse>>>,
+    consumers: Mutex<Vec<Weak<Consumer>>>,
+}
+
+impl Shared {
+    pub(crate) fn new(options: ClientOptions) -> Self {
+        Self {
+            state: Arc::new(ClientState::new(options.servers())),
+            topics: Arc::default(),
+            options,
+            closed: AtomicBool::new(false),
+            names: AtomicU64::new(0),
+            troubles: Mutex::default(),
+            pulses: Mutex::default(),
+            consumers: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn new_name(&self) -> u64 {
+        self.names.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_trouble(&self, name: u64, trouble: Option<String>) {
+        let mut troubles = lock(&self.troubles);
+        match trouble {
+            Some(trouble) => troubles.insert(name, trouble),
+            None => troubles.remove(&name),
+        };
+    }
+
+    /// What is wrong with sources.
+    pub(crate) fn trouble(&self) -> Option<String> {
+        let told = lock(&self.troubles).values().next().cloned();
+        told.or_else(|| {
+            let pulses = lock(&self.pulses);
+            let mut alive = pulses.iter().filter_map(Weak::upgrade);
+            alive.find_map(|pulse| pulse.trouble(STUCK_AFTER))
+        })
+    }
+
+    /// Watches over a source as long as it keeps its pulse.
+    pub(crate) fn watch(&self, pulse: &Arc<Pulse>) {
+        let mut pulses = lock(&self.pulses);
+        pulses.retain(|one| one.strong_count() > 0);
+        pulses.push(Arc::downgrade(pulse));
+    }
+
+    pub(crate) fn register(&self, consumer: &Arc<Consumer>) {
+        let mut consumers = lock(&self.consumers);
+        consumers.retain(|one| one.strong_count() > 0);
+        consumers.push(Arc::downgrade(consumer));
+    }
+
+    /// Lets nothing more be read; the consumers that there are. Empty if it was closed before.
+    pub(crate) fn close(&self) -> Vec<Arc<Consumer>> {
+        self.closed.store(true, Ordering::Release);
+        let consumers = std::mem::take(&mut *lock(&self.consumers));
+        let left: Vec<_> = consumers.iter().filter_map(Weak::upgrade).collect();
+        left.iter().for_each(|consumer| consumer.inbox().wake());
+        left
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_source_that_is_not_asked_any_more_is_in_trouble_by_name_until_it_is() {
+        let options = ClientOptions::from_url("kafka://h1").unwrap();
+        let shared = Shared::new(options);
+        let pulse = Arc::new(Pulse::new("charge".into()));
+        shared.watch(&pulse);
+        assert_eq!(shared.trouble(), None);
+        std::thread::sleep(Duration::from_millis(5));
+        let stuck = pulse.trouble(Duration::from_millis(1)).unwrap();
+        assert!(stuck.contains("charge"), "{stuck}");
+        pulse.beat();
+        assert_eq!(pulse.trouble(STUCK_AFTER), None);
+        shared.set_trouble(7, Some("the broker is away".to_owned()));
+        assert_eq!(shared.trouble().as_deref(), Some("the broker is away"));
+        shared.set_trouble(7, None);
+        assert_eq!(shared.trouble(), None);
+    }
+}

@@ -1,0 +1,98 @@
+//! Where Kafka takes messages: [`KafkaSink`].
+
+mod context;
+mod native;
+mod poller;
+mod publishing;
+mod refusal;
+mod settings;
+mod shared;
+mod table;
+
+use crate::client::{ClientState, Topics};
+use crate::error::KafkaError;
+use crate::options::ClientOptions;
+pub(crate) use native::Producer;
+use shared::Shared;
+use std::fmt;
+use std::sync::Arc;
+use tidings_core::{BoxFuture, Outgoing, PublishError, Receipt, ReceiptBlock, Sink};
+
+/// Publishes to one Kafka: every replica in sync has a message when its receipt resolves.
+///
+/// Messages of a partition keep the order of the calls, also where librdkafka tries again. A receipt that fails says
+/// whether the message may be there all the same. When the last of it is dropped, what is under way is given up; see
+/// [`close`](Self::close).
+pub struct KafkaSink {
+    shared: Arc<Shared>,
+}
+
+impl KafkaSink {
+    pub(crate) fn open(
+        options: &ClientOptions,
+        state: Arc<ClientState>,
+        topics: Arc<Topics>,
+    ) -> Result<Self, KafkaError> {
+        let shared = Arc::new(Shared::new(options, state, topics)?);
+        poller::start(&shared)?;
+        Ok(Self { shared })
+    }
+
+    /// The client that publishes now, for questions to the cluster.
+    pub(crate) fn producer(&self) -> Arc<Producer> {
+        self.shared.publishing().producer.clone()
+    }
+
+    /// Waits until everything that was accepted is kept or refused, and takes nothing more. What is not decided when
+    /// the caller stops waiting is given up when the sink is dropped.
+    pub(crate) async fn close(&self) -> Result<(), PublishError> {
+        self.shared.refuse_more();
+        let flushed = flush(self.shared.clone()).await;
+        self.shared.stop();
+        flushed
+    }
+}
+
+impl Sink for KafkaSink {
+    fn publish(&self, outgoing: Outgoing) -> Receipt {
+        self.shared.publish(outgoing)
+    }
+
+    fn publish_all(&self, outgoing: Vec<Outgoing>) -> Vec<Receipt> {
+        self.shared.publish_all(outgoing)
+    }
+
+    fn flush(&self) -> BoxFuture<'static, Result<(), PublishError>> {
+        Box::pin(flush(self.shared.clone()))
+    }
+}
+
+impl Drop for KafkaSink {
+    fn drop(&mut self) {
+        self.shared.refuse_more();
+        self.shared.stop();
+    }
+}
+
+impl fmt::Debug for KafkaSink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KafkaSink").finish_non_exhaustive()
+    }
+}
+
+/// Waits for the answers to everything published before.
+async fn flush(shared: Arc<Shared>) -> Result<(), PublishError> {
+    let under_way = shared.end_block();
+    drop(shared);
+    // All begin to look for refusals now, also those that are waited for last.
+    let under_way: Vec<_> = under_way.iter().map(ReceiptBlock::all_known).collect();
+    let mut first = Ok(());
+    for block in under_way {
+        let known = block.await;
+        first = first.and(known);
+    }
+    first
+}
+
+#[cfg(test)]
+mod tests;

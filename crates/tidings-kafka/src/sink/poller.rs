@@ -1,0 +1,179 @@
+//! The thread that takes librdkafka's reports and answers receipts.
+//!
+//! A thread and not a task: a receipt must resolve also while a runtime is busy or gone, and librdkafka's events
+//! (errors, tokens, log lines) must be served always. It sleeps in librdkafka's queue and costs nothing while idle.
+
+use super::native::{Delivery, Producer, Served};
+use super::refusal::{Circumstances, given_up, refusal};
+use super::shared::Shared;
+use super::table::Answers;
+use crate::error::KafkaError;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+use tidings_core::PublishError;
+
+/// How long it sleeps if nothing happens.
+const NAP: Duration = Duration::from_millis(500);
+/// How often it is looked whether a broker that was away is back.
+const PROBE_EVERY: Duration = Duration::from_secs(1);
+/// How long a look at the broker may take: nothing is reported meanwhile, and nothing is to be, with all brokers away.
+const PROBE_TIME: Duration = Duration::from_millis(300);
+/// How long librdkafka may take to report on what was given up.
+const GIVING_UP: Duration = Duration::from_secs(5);
+
+/// Starts the thread. It ends when the sink is stopped, and is not waited for.
+pub(super) fn start(shared: &Arc<Shared>) -> Result<(), KafkaError> {
+    let poller = Poller {
+        producer: shared.publishing().producer.clone(),
+        shared: shared.clone(),
+        probed: Instant::now(),
+    };
+    std::thread::Builder::new()
+        .name("tidings-kafka-receipts".to_owned())
+        .spawn(move || poller.run())
+        .map(|_| ())
+        .map_err(|error| KafkaError::Client {
+            role: "producer",
+            reason: format!("no thread for its reports: {error}"),
+        })
+}
+
+struct Poller {
+    shared: Arc<Shared>,
+    producer: Arc<Producer>,
+    probed: Instant,
+}
+
+impl Poller {
+    fn run(mut self) {
+        while !self.shared.stopped.load(Ordering::Acquire) {
+            let nap = if self.shared.state.is_down() {
+                PROBE_EVERY.min(NAP)
+            } else {
+                NAP
+            };
+            self.serve(nap);
+            self.do_work();
+            self.probe();
+            if let Some(reason) = self.producer.fatal() {
+                self.rebuild(&reason);
+            }
+        }
+        self.end();
+    }
+
+    /// Takes one event, and answers the receipts of its reports.
+    fn serve(&self, nap: Duration) -> Served {
+        let mut answers = Answers::new(&self.shared.table);
+        let mut kept = false;
+        let served = self.producer.serve(nap, |delivery| match delivery.result {
+            Ok(offset) => {
+                kept = true;
+                let partition = u32::try_from(delivery.partition).unwrap_or(0);
+                answers.kept(delivery.number, partition, u64::try_from(offset).unwrap_or(0));
+            }
+            Err(code) => answers.refused(delivery.number, self.refusal(code, &delivery)),
+        });
+        if kept {
+            self.shared.state.works();
+        }
+        served
+    }
+
+    fn refusal(&self, code: rdkafka::error::RDKafkaErrorCode, delivery: &Delivery<'_>) -> PublishError {
+        let facts = self.shared.topics.of(delivery.topic);
+        let unknown = code == rdkafka::error::RDKafkaErrorCode::UnknownPartition;
+        if unknown && facts.partitions().is_none() {
+            self.learn_partitions(delivery.topic);
+        }
+        let of = Circumstances {
+            limit: self.shared.settings.limit,
+            timeout: self.shared.settings.timeout,
+            cause: self.shared.state.cause(),
+            ..Circumstances::of(delivery, &facts)
+        };
+        refusal(code, &of)
+    }
+
+    fn learn_partitions(&self, topic: &str) {
+        if let Ok(Some(count)) = self.producer.partitions(topic, PROBE_TIME) {
+            self.shared.topics.of(topic).has_partitions(count);
+        }
+    }
+
+    /// Messages that wait for room, and those for a partition that there is not.
+    fn do_work(&self) {
+        if !self.shared.work.swap(false, Ordering::AcqRel) {
+            return;
+        }
+        let wondering = std::mem::take(&mut self.shared.publishing().wondering);
+        let mut answers = Answers::new(&self.shared.table);
+        for one in wondering {
+            self.learn_partitions(&one.destination);
+            let partitions = self.shared.topics.of(&one.destination).partitions();
+            let error = PublishError::UnknownPartition {
+                destination: one.destination,
+                partition: one.partition,
+                partitions: partitions.unwrap_or(0),
+            };
+            answers.refused(one.number, error);
+        }
+        let mut publishing = self.shared.publishing();
+        self.shared.send_waiting(&mut publishing, &mut answers);
+        if !publishing.waiting.is_empty() {
+            // There is room after the next report.
+            self.shared.work.store(true, Ordering::Release);
+        }
+    }
+
+    /// A client with nothing to do is told of errors and not of their end: so it asks.
+    fn probe(&mut self) {
+        if self.shared.state.is_down() && self.probed.elapsed() >= PROBE_EVERY {
+            if self.producer.reaches_a_broker(PROBE_TIME) {
+                self.shared.state.works();
+            }
+            self.probed = Instant::now();
+        }
+    }
+
+    /// After a fatal error librdkafka's producer takes nothing more. Everything under way is answered first, so that a
+    /// message that is published again comes before those that wait; then another producer goes on.
+    fn rebuild(&mut self, reason: &str) {
+        tracing::warn!("the Kafka producer cannot go on and is made anew: {reason}");
+        self.producer.give_up();
+        let deadline = Instant::now() + GIVING_UP;
+        while self.producer.under_way() > 0 && Instant::now() < deadline {
+            self.serve(Duration::from_millis(10));
+        }
+        match self.shared.another_producer() {
+            Ok(producer) => {
+                let mut publishing = self.shared.publishing();
+                publishing.replace(producer.clone());
+                drop(std::mem::replace(&mut self.producer, producer));
+                self.shared.work.store(true, Ordering::Release);
+                drop(publishing);
+                self.do_work();
+            }
+            Err(error) => {
+                tracing::error!("no new Kafka producer can be made, tried again in a second: {error}");
+                std::thread::sleep(PROBE_EVERY);
+            }
+        }
+    }
+
+    /// Answers everything that is left.
+    fn end(&self) {
+        self.producer.give_up();
+        let deadline = Instant::now() + GIVING_UP;
+        while self.producer.under_way() > 0 && Instant::now() < deadline {
+            self.serve(Duration::from_millis(10));
+        }
+        let mut answers = Answers::new(&self.shared.table);
+        let mut publishing = self.shared.publishing();
+        publishing.waiting_bytes = 0;
+        for waiting in publishing.waiting.drain(..) {
+            answers.refused(waiting.number, given_up(&waiting.destination));
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! What publishing goes by: limits and times.
+
+use crate::options::{ClientOptions, WhenFull};
+use rdkafka::ClientConfig;
+use std::sync::Arc;
+use std::time::Duration;
+use tidings_core::headers::{CONTROL_HEADER_RESERVE, MAX_HEADER_BYTES};
+use tidings_core::names::is_control;
+use tidings_core::{Message, PublishError};
+
+/// librdkafka counts what a record takes on the wire; this is more than that for a record with our headers.
+const WIRE_OVERHEAD: u64 = 2 * CONTROL_HEADER_RESERVE as u64;
+/// The most that librdkafka lets a message have.
+const MAX_BYTES: u64 = 1_000_000_000;
+
+#[derive(Debug)]
+pub(super) struct Settings {
+    pub(super) config: ClientConfig,
+    /// The most bytes that key, payload and a user's headers may have.
+    pub(super) limit: usize,
+    /// Whether batches are compressed: then a topic's limit says nothing about a message before it is sent.
+    pub(super) compressed: bool,
+    pub(super) when_full: WhenFull,
+    /// How long a message may take until it is given up.
+    pub(super) timeout: Duration,
+}
+
+impl Settings {
+    pub(super) fn new(options: &ClientOptions) -> Self {
+        let mut config = options.producer();
+        let buffer = options
+            .producer_number(&["queue.buffering.max.kbytes"], 32_768)
+            .max(1)
+            * 1024;
+        // A message that never fits into the buffer would wait for ever.
+        let limit = options
+            .producer_number(&["message.max.bytes"], 1_000_000)
+            .min(buffer);
+        config.set(
+            "message.max.bytes",
+            (limit + WIRE_OVERHEAD).min(MAX_BYTES).to_string(),
+        );
+        let timeout = options.producer_number(&["delivery.timeout.ms", "message.timeout.ms"], 120_000);
+        let compression = ["compression.type", "compression.codec"];
+        let compressed = |name: &str| config.get(name).is_some_and(|codec| codec != "none");
+        Self {
+            limit: limit as usize,
+            compressed: compression.into_iter().any(compressed),
+            when_full: options.when_full(),
+            timeout: Duration::from_millis(timeout),
+            config,
+        }
+    }
+
+    /// Whether a message may be sent. The engine's own headers have a reserve of their own, so that a message that was
+    /// accepted once also fits where it is parked or put to the dead letters.
+    pub(super) fn check_size(
+        &self,
+        message: &Message,
+        destination: &Arc<str>,
+        topic_limit: Option<u64>,
+    ) -> Result<(), PublishError> {
+        let limit = match topic_limit {
+            Some(bytes) if !self.compressed => self.limit.min(bytes as usize),
+            _ => self.limit,
+        };
+        let size = message.size();
+        if size <= limit && message.headers().size() <= MAX_HEADER_BYTES {
+            return Ok(());
+        }
+        let entry = |(name, value): (&str, &[u8])| 6 + name.len() + value.len();
+        let control = message.headers().iter().filter(|(name, _)| is_control(name));
+        let control: usize = control.map(entry).sum();
+        let refused = |size, limit| PublishError::TooLarge {
+            destination: destination.clone(),
+            size,
+            limit,
+        };
+        let headers = message.headers().size() - control;
+        if headers > MAX_HEADER_BYTES {
+            return Err(refused(headers, MAX_HEADER_BYTES));
+        }
+        if control > CONTROL_HEADER_RESERVE {
+            return Err(refused(size, limit));
+        }
+        if size - control > limit {
+            return Err(refused(size - control, limit));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(properties: &[(&str, &str)]) -> Settings {
+        let options = ClientOptions::from_url("kafka://h").unwrap();
+        Settings::new(&options.with_properties(properties.iter().copied()).unwrap())
+    }
+
+    fn refused(settings: &Settings, message: &Message, topic: Option<u64>) -> Option<(usize, usize)> {
+        match settings.check_size(message, &"orders".into(), topic) {
+            Ok(()) => None,
+            Err(PublishError::TooLarge { size, limit, .. }) => Some((size, limit)),
+            Err(other) => panic!("{other}"),
+        }
+    }
+
+    #[test]
+    fn a_message_is_held_against_the_smallest_limit() {
+        let small = settings(&[("message.max.bytes", "5000")]);
+        let message = Message::new(vec![0; 4_000]).with_key("k");
+        assert_eq!(refused(&small, &message, None), None);
+        assert_eq!(refused(&small, &message, Some(3_000)), Some((4_001, 3_000)));
+        let large = Message::new(vec![0; 6_000]);
+        assert_eq!(refused(&small, &large, Some(100_000)), Some((6_000, 5_000)));
+        let packed = settings(&[("compression.type", "lz4")]);
+        assert_eq!(refused(&packed, &message, Some(3_000)), None, "it may shrink");
+        let tiny = settings(&[("queue.buffering.max.kbytes", "2")]);
+        assert_eq!(refused(&tiny, &message, None), Some((4_001, 2_048)));
+    }
+
+    #[test]
+    fn what_the_engine_adds_does_not_count_within_its_reserve() {
+        let small = settings(&[("message.max.bytes", "5000")]);
+        let mut parked = Message::new(vec![0; 5_000]);
+        parked.headers_mut().set("tidings-attempt", [0; 1_000]).unwrap();
+        assert_eq!(refused(&small, &parked, None), None);
+        parked.headers_mut().set("tidings-attempt", [0; 5_000]).unwrap();
+        assert!(refused(&small, &parked, None).is_some());
+    }
+}

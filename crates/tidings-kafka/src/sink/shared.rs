@@ -1,0 +1,271 @@
+//! What the calls of publishing and the thread of reports share.
+
+use super::context::SinkContext;
+use super::native::Producer;
+use super::publishing::{Publishing, Waiting, Wondering};
+use super::refusal::{Circumstances, no_room, refusal};
+use super::settings::Settings;
+use super::table::{Answers, Table};
+use crate::client::{ClientState, Context, Topics};
+use crate::error::KafkaError;
+use crate::options::{ClientOptions, WhenFull};
+use rdkafka::error::RDKafkaErrorCode as Code;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tidings_core::{Outgoing, PublishError, Receipt, ReceiptBlock, Timestamp};
+
+/// The lock is given back after this many messages of one call: others publish too.
+const TURN: usize = 256;
+
+pub(super) struct Shared {
+    pub(super) settings: Settings,
+    pub(super) state: Arc<ClientState>,
+    pub(super) topics: Arc<Topics>,
+    pub(super) table: Arc<Table>,
+    publishing: Mutex<Publishing>,
+    /// Whether anything waits for room or for a count of partitions: what the thread of reports looks at.
+    pub(super) work: AtomicBool,
+    refuses: AtomicBool,
+    pub(super) stopped: AtomicBool,
+}
+
+impl Shared {
+    pub(super) fn new(
+        options: &ClientOptions,
+        state: Arc<ClientState>,
+        topics: Arc<Topics>,
+    ) -> Result<Self, KafkaError> {
+        let settings = Settings::new(options);
+        let table = Arc::new(Table::default());
+        let producer = new_producer(&settings, &state, &table)?;
+        Ok(Self {
+            settings,
+            state,
+            topics,
+            table,
+            publishing: Mutex::new(Publishing::new(producer)),
+            work: AtomicBool::new(false),
+            refuses: AtomicBool::new(false),
+            stopped: AtomicBool::new(false),
+        })
+    }
+
+    /// A producer like the one before.
+    pub(super) fn another_producer(&self) -> Result<Arc<Producer>, KafkaError> {
+        new_producer(&self.settings, &self.state, &self.table)
+    }
+
+    pub(super) fn publishing(&self) -> MutexGuard<'_, Publishing> {
+        // Where a panic could leave it half changed, nothing panics.
+        self.publishing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn publish(&self, outgoing: Outgoing) -> Receipt {
+        self.publish_one(&mut self.publishing(), outgoing)
+    }
+
+    pub(super) fn publish_all(&self, outgoing: Vec<Outgoing>) -> Vec<Receipt> {
+        let mut receipts = Vec::with_capacity(outgoing.len());
+        let mut outgoing = outgoing.into_iter().peekable();
+        while outgoing.peek().is_some() {
+            let mut publishing = self.publishing();
+            let turn = outgoing.by_ref().take(TURN);
+            receipts.extend(turn.map(|one| self.publish_one(&mut publishing, one)));
+        }
+        receipts
+    }
+
+    fn publish_one(&self, publishing: &mut Publishing, outgoing: Outgoing) -> Receipt {
+        self.try_publish(publishing, outgoing)
+            .unwrap_or_else(Receipt::failed)
+    }
+
+    /// The receipt of a message that was taken, or why it was not.
+    fn try_publish(&self, publishing: &mut Publishing, outgoing: Outgoing) -> Result<Receipt, PublishError> {
+        let Outgoing {
+            destination,
+            partition,
+            message,
+            due,
+        } = outgoing;
+        self.check(due)?;
+        let waits = !publishing.waiting.is_empty();
+        let number = publishing.number(&self.table);
+        let Some(target) = publishing.target(&destination, &self.topics) else {
+            return Err(PublishError::UnknownDestination { destination });
+        };
+        let limit = target.facts.max_message_bytes();
+        self.settings.check_size(&message, &destination, limit)?;
+        // Who comes later stays behind those that wait.
+        let sent = if waits {
+            Err(Code::QueueFull)
+        } else {
+            let to = target.partition(partition, message.key().is_some());
+            target.topic.send(&message, to, number)
+        };
+        match sent {
+            Ok(()) => {}
+            // After a fatal error a new producer takes the messages that wait.
+            Err(Code::QueueFull | Code::Fatal) => self.wait_for_room(
+                publishing,
+                Waiting {
+                    destination: destination.clone(),
+                    partition,
+                    message,
+                    number,
+                },
+            )?,
+            Err(Code::UnknownPartition) if target.facts.partitions().is_none() => {
+                self.wonder(publishing, &destination, partition, number);
+            }
+            Err(code) => {
+                let facts = target.facts.clone();
+                let partition = partition.and_then(|partition| i32::try_from(partition).ok());
+                let of = self.circumstances(&destination, &facts, partition.unwrap_or(-1), message.size());
+                return Err(refusal(code, &of));
+            }
+        }
+        Ok(publishing.receipt(destination))
+    }
+
+    fn check(&self, due: Option<Timestamp>) -> Result<(), PublishError> {
+        if self.refuses.load(Ordering::Relaxed) {
+            return Err(PublishError::Closed);
+        }
+        if due.is_some_and(|due| due > Timestamp::now()) {
+            return Err(PublishError::Unsupported {
+                broker: "kafka",
+                feature: "publishing for later",
+                cure: "publish now, or let the handler answer `Failure::later`; the embedded broker and RabbitMQ can",
+            });
+        }
+        Ok(())
+    }
+
+    fn wait_for_room(&self, publishing: &mut Publishing, waiting: Waiting) -> Result<(), PublishError> {
+        let bytes = waiting.bytes();
+        let max = match self.settings.when_full {
+            WhenFull::Wait { max_bytes } => max_bytes,
+            WhenFull::Refuse => 0,
+        };
+        if publishing.waiting_bytes + bytes > max {
+            return Err(no_room(waiting.destination));
+        }
+        publishing.waiting_bytes += bytes;
+        publishing.waiting.push_back(waiting);
+        self.wake_poller(publishing);
+        Ok(())
+    }
+
+    fn wonder(
+        &self,
+        publishing: &mut Publishing,
+        destination: &Arc<str>,
+        partition: Option<u32>,
+        number: usize,
+    ) {
+        publishing.wondering.push(Wondering {
+            destination: destination.clone(),
+            partition: partition.unwrap_or(0),
+            number,
+        });
+        self.wake_poller(publishing);
+    }
+
+    fn wake_poller(&self, publishing: &Publishing) {
+        if !self.work.swap(true, Ordering::AcqRel) {
+            publishing.producer.interrupt();
+        }
+    }
+
+    /// Sends what waits for room, as far as there is any.
+    pub(super) fn send_waiting(&self, publishing: &mut Publishing, answers: &mut Answers<'_>) {
+        while let Some(waiting) = publishing.waiting.pop_front() {
+            let bytes = waiting.bytes();
+            let sent = match publishing.target(&waiting.destination, &self.topics) {
+                Some(target) => {
+                    let to = target.partition(waiting.partition, waiting.message.key().is_some());
+                    target.topic.send(&waiting.message, to, waiting.number)
+                }
+                None => Err(Code::InvalidTopic),
+            };
+            if let Err(code @ (Code::QueueFull | Code::Fatal)) = sent {
+                tracing::trace!(?code, "messages wait for room");
+                publishing.waiting.push_front(waiting);
+                return;
+            }
+            publishing.waiting_bytes -= bytes;
+            if let Err(code) = sent {
+                let facts = self.topics.of(&waiting.destination);
+                let partition = waiting
+                    .partition
+                    .and_then(|partition| i32::try_from(partition).ok());
+                let size = waiting.message.size();
+                let of = self.circumstances(&waiting.destination, &facts, partition.unwrap_or(-1), size);
+                answers.refused(waiting.number, refusal(code, &of));
+            }
+        }
+    }
+
+    pub(super) fn circumstances<'a>(
+        &self,
+        topic: &'a str,
+        facts: &'a crate::client::TopicFacts,
+        partition: i32,
+        size: usize,
+    ) -> Circumstances<'a> {
+        Circumstances {
+            topic,
+            facts,
+            partition,
+            size,
+            limit: self.settings.limit,
+            timeout: self.settings.timeout,
+            cause: self.state.cause(),
+            surely_not_kept: true,
+        }
+    }
+
+    /// Ends the block that is being filled, and gives all that are under way.
+    pub(super) fn end_block(&self) -> Vec<Arc<ReceiptBlock>> {
+        let mut publishing = self.publishing();
+        let ended = publishing.end_block();
+        let under_way = self.table.under_way();
+        drop(publishing);
+        if let Some((index, block)) = ended.filter(|(_, block)| block.is_whole()) {
+            block.wake();
+            self.table.release(index, &block);
+        }
+        under_way
+    }
+
+    /// Takes nothing more.
+    pub(super) fn refuse_more(&self) {
+        self.refuses.store(true, Ordering::Relaxed);
+    }
+
+    /// Ends the thread of reports; what is under way is given up.
+    pub(super) fn stop(&self) {
+        self.stopped.store(true, Ordering::Release);
+        self.publishing().producer.interrupt();
+    }
+}
+
+impl Waiting {
+    /// What it costs to keep it.
+    fn bytes(&self) -> usize {
+        self.message.size() + size_of::<Self>()
+    }
+}
+
+fn new_producer(
+    settings: &Settings,
+    state: &Arc<ClientState>,
+    table: &Arc<Table>,
+) -> Result<Arc<Producer>, KafkaError> {
+    let context = SinkContext {
+        common: Context::new(state.clone()),
+        table: table.clone(),
+    };
+    Producer::new(&settings.config, context)
+}

@@ -1,0 +1,259 @@
+//! What reads for one subscription: [`KafkaSource`].
+
+mod batching;
+mod commits;
+mod groups;
+pub(crate) mod inbox;
+mod lane;
+mod leaving;
+mod plan;
+pub(crate) mod positions;
+mod pump;
+mod steer;
+mod watch;
+
+pub(crate) use leaving::{LEAVE_TIMEOUT, leave};
+pub(crate) use plan::{Plan, configure, is_pattern};
+
+use crate::native::Consumer;
+use crate::shared::Shared;
+use commits::{Commits, Of};
+use groups::{Handover, Opening};
+use lane::{Lanes, Standing};
+use leaving::{Leaving, dispose};
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+use tidings_core::{Epoch, LaneId, Progress, Source, SourceError, SourceEvent};
+use tokio::time::{Instant, timeout_at};
+use watch::Watch;
+
+/// The queue is looked at this often even if nothing rings: librdkafka takes a member that does not look for dead.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+/// How long storing what is left may take when a member leaves.
+const LAST_COMMIT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A member of a group, or a reader without one. Dropping it leaves the group.
+pub struct KafkaSource {
+    shared: Arc<Shared>,
+    consumer: Arc<Consumer>,
+    plan: Plan,
+    lanes: Lanes,
+    /// Partitions that were given, while it is found out where to read them.
+    opening: Option<Opening>,
+    tickets: u64,
+    handovers: Vec<Handover>,
+    commits: Commits,
+    events: VecDeque<SourceEvent>,
+    errors: VecDeque<SourceError>,
+    watch: Watch,
+    /// The group has answered, perhaps with nothing.
+    settled: bool,
+    idle_told: bool,
+    closed: bool,
+}
+
+impl KafkaSource {
+    pub(crate) fn new(shared: Arc<Shared>, consumer: Arc<Consumer>, plan: Plan) -> Self {
+        let watch = Watch::new(shared.clone(), &plan);
+        Self {
+            shared,
+            consumer,
+            lanes: Lanes::default(),
+            opening: None,
+            tickets: 0,
+            handovers: Vec::new(),
+            commits: Commits::new(plan.commit_interval, plan.commit_every),
+            events: VecDeque::new(),
+            errors: VecDeque::new(),
+            watch,
+            settled: false,
+            idle_told: false,
+            closed: false,
+            plan,
+        }
+    }
+
+    /// What is due by the clock.
+    fn on_time(&mut self) {
+        self.end_handovers();
+        self.ask_again();
+        self.look_for_growth();
+        self.report_doubtful();
+        if self.plan.group.is_some() && self.commits.is_due() {
+            self.commits.start(&self.consumer, &self.lanes, Of::All);
+        }
+    }
+
+    /// Waits until something may have changed.
+    async fn wait(&self) {
+        let timers = [
+            self.commits.due(),
+            self.handovers.iter().map(|handover| handover.deadline).min(),
+            self.opening.as_ref().and_then(|opening| opening.again),
+            self.plan.grows_at,
+            self.watch.due(),
+            Some(Instant::now() + LOOK_INTERVAL),
+        ];
+        let until = timers.into_iter().flatten().min().unwrap_or_else(Instant::now);
+        // That the time is over is found when it is looked at again.
+        drop(timeout_at(until, self.consumer.inbox().rung()).await);
+    }
+
+    fn is_idle(&self) -> bool {
+        self.settled
+            && self.opening.is_none()
+            && !self.watch.is_asking()
+            && self.lanes.iter().all(|(_, lane)| lane.is_read())
+    }
+
+    /// Lets go of everything, without waiting.
+    fn abandon(&mut self) {
+        if std::mem::replace(&mut self.closed, true) {
+            return;
+        }
+        self.commits.start(&self.consumer, &self.lanes, Of::All);
+        self.lanes.clear();
+        self.watch.forget();
+        leave(self.consumer.clone());
+    }
+}
+
+impl Source for KafkaSource {
+    async fn next(&mut self) -> Result<SourceEvent, SourceError> {
+        // A reader with a backlog would otherwise never let other tasks of its thread run.
+        tokio::task::coop::consume_budget().await;
+        loop {
+            if self.closed || self.shared.is_closed() {
+                self.abandon();
+                return Err(SourceError::Closed);
+            }
+            self.watch.beat();
+            self.follow();
+            self.on_time();
+            if let Some(event) = self.events.pop_front() {
+                return Ok(event);
+            }
+            if let Some(error) = self.errors.pop_front() {
+                return Err(error);
+            }
+            if let Some(batch) = self.lanes.next_batch() {
+                self.idle_told = false;
+                return Ok(SourceEvent::Batch(batch));
+            }
+            if self.pump() {
+                continue;
+            }
+            if self.is_idle() && !std::mem::replace(&mut self.idle_told, true) {
+                return Ok(SourceEvent::Idle);
+            }
+            self.wait().await;
+        }
+    }
+
+    fn progress(&mut self, lane: LaneId, epoch: Epoch, progress: Progress) {
+        let found = self.lanes.get_mut(lane);
+        let Some(found) = found.filter(|lane| lane.epoch == epoch && !lane.released) else {
+            return;
+        };
+        if let Some(finished) = found.report(progress) {
+            self.commits.note(finished);
+        }
+    }
+
+    fn pause(&mut self, lanes: &[LaneId]) {
+        for lane in lanes {
+            if let Some(lane) = self.lanes.get_mut(*lane) {
+                lane.paused = true;
+            }
+        }
+    }
+
+    fn resume(&mut self, lanes: &[LaneId]) {
+        for id in lanes {
+            if let Some(lane) = self.lanes.get_mut(*id) {
+                lane.paused = false;
+            }
+        }
+        self.let_go_of(lanes);
+        self.idle_told = false;
+    }
+
+    fn seek(&mut self, lane: LaneId, offset: u64) {
+        self.read_on_at(lane, offset);
+        self.idle_told = false;
+    }
+
+    async fn commit(&mut self) -> Result<(), SourceError> {
+        if self.closed || self.shared.is_closed() {
+            return Err(SourceError::Closed);
+        }
+        loop {
+            self.follow();
+            let dirty = self.lanes.iter().any(|(_, lane)| lane.is_dirty());
+            if !dirty && !self.commits.is_under_way() {
+                return Ok(());
+            }
+            if let Some(fault) = self.commits.take_failure() {
+                return Err(fault.unavailable());
+            }
+            if !self.commits.is_under_way() {
+                self.commits.start(&self.consumer, &self.lanes, Of::All);
+                continue;
+            }
+            let until = Instant::now() + LOOK_INTERVAL;
+            drop(timeout_at(until, self.consumer.inbox().rung()).await);
+        }
+    }
+
+    fn release(&mut self, lanes: &[LaneId]) {
+        for lane in lanes {
+            let lane = self.lanes.get_mut(*lane);
+            if let Some(lane) = lane.filter(|lane| lane.standing == Standing::Revoked) {
+                lane.released = true;
+            }
+        }
+        self.end_handovers();
+    }
+
+    async fn close(&mut self) -> Result<(), SourceError> {
+        if self.closed {
+            return Ok(());
+        }
+        let until = Instant::now() + LAST_COMMIT_TIMEOUT;
+        let stored = timeout_at(until, self.commit()).await.unwrap_or_else(|_| {
+            Err(SourceError::Unavailable {
+                reason: format!("progress was not stored within {LAST_COMMIT_TIMEOUT:?}"),
+            })
+        });
+        if std::mem::replace(&mut self.closed, true) {
+            return stored;
+        }
+        self.lanes.clear();
+        self.watch.forget();
+        let leaving = Leaving::start(self.consumer.clone());
+        while !leaving.step() {
+            let until = Instant::now() + Duration::from_millis(50);
+            drop(timeout_at(until, self.consumer.inbox().rung()).await);
+        }
+        stored
+    }
+}
+
+impl Drop for KafkaSource {
+    fn drop(&mut self) {
+        self.abandon();
+        dispose(self.consumer.clone());
+    }
+}
+
+impl fmt::Debug for KafkaSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KafkaSource")
+            .field("subscription", &self.plan.subscription)
+            .field("group", &self.plan.group)
+            .field("lanes", &self.lanes.iter().count())
+            .finish()
+    }
+}

@@ -1,0 +1,115 @@
+//! What a source was asked for: [`Plan`].
+
+use crate::source::positions::{Memory, Wanted};
+use rdkafka::ClientConfig;
+use std::sync::Arc;
+use std::time::Duration;
+use tidings_core::{LaneRole, SourceInput, SourceSpec, Start};
+use tokio::time::Instant;
+
+/// How often a reader without a group looks for partitions that were added; in a group librdkafka does.
+pub(crate) const GROWTH_INTERVAL: Duration = Duration::from_secs(30);
+
+/// A subscription as its source sees it.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) subscription: Arc<str>,
+    pub(crate) group: Option<Arc<str>>,
+    inputs: Vec<SourceInput>,
+    pub(crate) start: Start,
+    pub(crate) max_batch_bytes: usize,
+    pub(crate) commit_interval: Duration,
+    pub(crate) commit_every: u64,
+    pub(crate) revoke_timeout: Duration,
+    pub(crate) request_timeout: Duration,
+    /// When a reader without a group looks for more partitions.
+    pub(crate) grows_at: Option<Instant>,
+}
+
+impl Plan {
+    pub(crate) fn new(spec: SourceSpec, config: &ClientConfig, request_timeout: Duration) -> Self {
+        // The group takes a member for dead that keeps a partition for longer; it needs a moment to give it back.
+        let patience = config
+            .get("max.poll.interval.ms")
+            .and_then(|value| value.parse().ok());
+        let patience = Duration::from_millis(patience.unwrap_or(300_000));
+        let alone = spec.group.is_none();
+        Self {
+            subscription: spec.subscription,
+            group: spec.group,
+            inputs: spec.inputs,
+            start: spec.start,
+            max_batch_bytes: spec.max_batch_bytes.max(1),
+            commit_interval: spec.commit_interval,
+            commit_every: spec.commit_every,
+            revoke_timeout: spec.revoke_timeout.min(patience / 2),
+            request_timeout,
+            grows_at: alone.then(|| Instant::now() + GROWTH_INTERVAL),
+        }
+    }
+
+    pub(crate) fn memory(&self) -> Memory {
+        match self.group {
+            Some(_) => Memory::Group,
+            None => Memory::None,
+        }
+    }
+
+    /// The names of the topics, or patterns of names.
+    pub(crate) fn topics(&self) -> impl Iterator<Item = &str> {
+        self.inputs.iter().map(|input| &*input.destination)
+    }
+
+    /// A partition and the retry partition that goes with it: messages of the one must not overtake parked ones in the
+    /// other, so the same member reads both. The group knows of the first only.
+    pub(crate) fn wanted(&self, topic: &str, partition: u32, start: Start) -> Vec<Wanted> {
+        let input = self.inputs.iter().find(|input| &*input.destination == topic);
+        let retry = input.and_then(|input| input.retry.clone());
+        let main = Wanted {
+            topic: input.map_or_else(|| topic.into(), |input| input.destination.clone()),
+            partition,
+            role: LaneRole::Main,
+            start,
+        };
+        let retry = retry.map(|topic| Wanted {
+            topic,
+            partition,
+            role: LaneRole::Retry,
+            // What was parked belongs to the group from the first message on.
+            start: Start::Earliest,
+        });
+        std::iter::once(main).chain(retry).collect()
+    }
+}
+
+/// Whether a destination is a pattern of names, as Kafka's clients write it.
+pub(crate) fn is_pattern(destination: &str) -> bool {
+    destination.starts_with('^')
+}
+
+/// The settings of a subscription's client.
+pub(crate) fn configure(mut config: ClientConfig, spec: &SourceSpec) -> ClientConfig {
+    let group = match &spec.group {
+        Some(group) => group.to_string(),
+        // librdkafka wants a name also where there is no group; nothing is stored under it and nobody joins it.
+        None => format!("tidings-reader-{}", spec.subscription),
+    };
+    config.set("group.id", group);
+    if config
+        .get("client.id")
+        .is_none_or(|id| id == "tidings" || id == "rdkafka")
+    {
+        // By it the group's members are told apart in every tool.
+        config.set("client.id", &*spec.subscription);
+    }
+    if let Some(instance) = config.get("group.instance.id").map(str::to_owned) {
+        // Each subscription is a member: with one id for all they would put each other out.
+        config.set("group.instance.id", format!("{instance}-{}", spec.subscription));
+    }
+    let next_generation = config.get("group.protocol") == Some("consumer");
+    if !next_generation && config.get("partition.assignment.strategy").is_none() {
+        // Only what must move is taken away.
+        config.set("partition.assignment.strategy", "cooperative-sticky");
+    }
+    config
+}
