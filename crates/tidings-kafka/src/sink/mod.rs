@@ -22,7 +22,7 @@ use tidings_core::{BoxFuture, Outgoing, PublishError, Receipt, ReceiptBlock, Sin
 ///
 /// Messages of a partition keep the order of the calls, also where librdkafka tries again. A receipt that fails says
 /// whether the message may be there all the same. When the last of it is dropped, what is under way is given up; see
-/// [`close`](Self::close).
+/// its `close`.
 pub struct KafkaSink {
     shared: Arc<Shared>,
 }
