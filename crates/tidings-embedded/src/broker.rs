@@ -1,5 +1,6 @@
 //! The broker as programs hold it: [`EmbeddedBroker`].
 
+use crate::keeper::Concern;
 use crate::lock::lock;
 use crate::options::{EmbeddedOptions, Location};
 use crate::partition::Partition;
@@ -328,7 +329,12 @@ impl Binder for EmbeddedBroker {
             return Err(failed(doing)(reason.to_owned()));
         }
         shared.keeper.note(&entry, entry.set(progress));
-        shared.keeper.commit(&shared).await.map_err(failed(doing))
+        let concern = Concern::Entries(vec![entry]);
+        shared
+            .keeper
+            .commit(&shared, concern)
+            .await
+            .map_err(failed(doing))
     }
 
     async fn read(

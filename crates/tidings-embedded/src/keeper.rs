@@ -34,10 +34,43 @@ struct Work {
     put_bytes: usize,
     removed: Vec<Due>,
     forgotten: Vec<Arc<Entry>>,
-    waiting: Vec<oneshot::Sender<Result<(), String>>>,
+    waiting: Vec<Waiter>,
     /// Somebody wants it stored now.
     wanted: bool,
     running: bool,
+}
+
+/// Somebody who wants to know whether it is stored.
+#[derive(Debug)]
+struct Waiter {
+    answer: oneshot::Sender<Result<(), String>>,
+    concern: Concern,
+}
+
+/// Which of the progress in a transaction somebody waits for. What is refused of others is no business of his.
+#[derive(Debug)]
+pub(crate) enum Concern {
+    Everything,
+    Entries(Vec<Arc<Entry>>),
+    /// Something else in it.
+    NoProgress,
+}
+
+/// Progress that must not be stored yet, and why.
+#[derive(Debug, Default)]
+struct Refused(Vec<(Arc<Entry>, String)>);
+
+impl Refused {
+    /// What somebody is told.
+    fn reason(&self, concern: &Concern) -> Option<&String> {
+        let concerns = |entry: &Arc<Entry>| match concern {
+            Concern::Everything => true,
+            Concern::Entries(entries) => entries.iter().any(|one| Arc::ptr_eq(one, entry)),
+            Concern::NoProgress => false,
+        };
+        let first = self.0.iter().find(|(entry, _)| concerns(entry));
+        first.map(|(_, reason)| reason)
+    }
 }
 
 /// A delayed message on its way.
@@ -88,15 +121,15 @@ impl Keeper {
         run_if_wanted(work, shared);
     }
 
-    /// Stores what is on the list and waits until it is durable.
-    pub(crate) async fn commit(&self, shared: &Arc<Shared>) -> Result<(), String> {
+    /// Stores what is on the list and waits until what concerns the caller is durable.
+    pub(crate) async fn commit(&self, shared: &Arc<Shared>, concern: Concern) -> Result<(), String> {
         let waiting = {
             let work = lock(&self.work);
             if work.entries.is_empty() && work.puts.is_empty() && !work.running {
                 return Ok(());
             }
             // A transaction that runs may have taken the entry before its last report: the next one has it.
-            wait(work, shared)
+            wait(work, shared, concern)
         };
         answer(waiting).await
     }
@@ -106,7 +139,7 @@ impl Keeper {
         let waiting = {
             let mut work = lock(&self.work);
             work.removed.extend(removed);
-            wait(work, shared)
+            wait(work, shared, Concern::NoProgress)
         };
         answer(waiting).await
     }
@@ -120,7 +153,7 @@ impl Keeper {
         let waiting = {
             let mut work = lock(&self.work);
             work.forgotten.extend(forgotten);
-            wait(work, shared)
+            wait(work, shared, Concern::NoProgress)
         };
         answer(waiting).await
     }
@@ -227,7 +260,7 @@ impl Keeper {
 
     /// One transaction.
     fn store(&self, shared: &Arc<Shared>, work: Work) -> Outcome {
-        let (entries, mut refused) = take_progress(shared, work.entries);
+        let (entries, refused) = take_progress(shared, work.entries);
         let changes = Changes {
             progress: rows(&entries),
             puts: work
@@ -254,7 +287,6 @@ impl Keeper {
         let first_due = work.puts.iter().map(|put| put.due).min();
         if let Err(reason) = &stored {
             shared.health.report(PLACE, reason);
-            refused = Some(reason.clone());
         } else if !nothing {
             shared.health.clear(PLACE);
         }
@@ -273,13 +305,14 @@ impl Keeper {
                 }),
             });
         }
-        for waiting in work.waiting {
+        for Waiter { answer, concern } in work.waiting {
+            let refused = stored.as_ref().err().or_else(|| refused.reason(&concern));
             // Whoever waited may have gone.
-            drop(waiting.send(refused.clone().map_or(Ok(()), Err)));
+            drop(answer.send(refused.cloned().map_or(Ok(()), Err)));
         }
         Outcome {
+            is_complete: stored.is_ok() && refused.0.is_empty(),
             first_due: stored.ok().and(first_due),
-            is_complete: refused.is_none(),
         }
     }
 }
@@ -329,41 +362,45 @@ fn forgotten_row(entry: &Arc<Entry>) -> Option<(&str, &str, u32)> {
 /// What each entry has to store, and why some of it must not be stored: progress never gets ahead of what is on the
 /// disk. Otherwise a crash of the machine would leave a group beyond the end of its partition, or without the dead
 /// letter, the parked copy or the output for whose sake a message counts as finished.
-fn take_progress(
-    shared: &Arc<Shared>,
-    entries: Vec<Arc<Entry>>,
-) -> (Vec<(Arc<Entry>, Progress)>, Option<String>) {
+fn take_progress(shared: &Arc<Shared>, entries: Vec<Arc<Entry>>) -> (Vec<(Arc<Entry>, Progress)>, Refused) {
     // Taken before the sync, so that the sync covers everything that was published before it was reported.
     let dirty: Vec<_> = entries
         .into_iter()
         .filter_map(|entry| entry.take_dirty().map(|progress| (entry, progress)))
         .collect();
+    let mut refused = Refused::default();
     if dirty.is_empty() {
-        return (dirty, None);
+        return (dirty, refused);
     }
     let elsewhere = shared.syncer.sync(shared);
     let mut taken = Vec::with_capacity(dirty.len());
-    let mut refused = None;
     for (entry, progress) in dirty {
         // A reader may see a record a moment before its partition counts as unsynced.
         let below = progress::covered(&progress);
-        let synced = elsewhere
-            .clone()
-            .and_then(|()| shared.sync_below(&entry.destination, entry.partition, below));
-        match synced {
+        let synced = shared.sync_below(&entry.destination, entry.partition, below);
+        // One partition in doubt must not hold up what cannot depend on it.
+        let elsewhere = || match entry.is_beyond_doubt() {
+            true => Ok(()),
+            false => elsewhere.clone(),
+        };
+        match synced.and_then(|()| elsewhere()) {
             Ok(()) => taken.push((entry, progress)),
             Err(reason) => {
                 shared.keeper.note(&entry, entry.put_back());
-                refused = Some(reason);
+                refused.0.push((entry, reason));
             }
         }
     }
     (taken, refused)
 }
 
-fn wait(mut work: MutexGuard<'_, Work>, shared: &Arc<Shared>) -> oneshot::Receiver<Result<(), String>> {
-    let (sender, receiver) = oneshot::channel();
-    work.waiting.push(sender);
+fn wait(
+    mut work: MutexGuard<'_, Work>,
+    shared: &Arc<Shared>,
+    concern: Concern,
+) -> oneshot::Receiver<Result<(), String>> {
+    let (answer, receiver) = oneshot::channel();
+    work.waiting.push(Waiter { answer, concern });
     work.wanted = true;
     run_if_wanted(work, shared);
     receiver
@@ -427,7 +464,8 @@ mod tests {
         let entry = shared.progress.entry(&"orders".into(), &"billing".into(), 0);
         let state = lock(&shared.keeper.state).take();
         shared.keeper.note(&entry, entry.begin(|| Some(7)));
-        shared.keeper.commit(&shared).await.unwrap_err();
+        let concern = Concern::Entries(vec![entry.clone()]);
+        shared.keeper.commit(&shared, concern).await.unwrap_err();
         *lock(&shared.keeper.state) = state;
         assert_eq!(entry.stored_watermark(), None);
         tokio::time::sleep(AGAIN * 2).await;

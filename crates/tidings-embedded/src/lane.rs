@@ -191,7 +191,7 @@ impl Lane {
             Standing::Readable => {}
         }
         if let Some(rest) = self.rest.take() {
-            return self.hand_over(rest, max_bytes);
+            return self.hand_over(shared, rest, max_bytes);
         }
         if let Some(reading) = &self.reading {
             let Some(result) = lock(reading).take() else {
@@ -252,14 +252,17 @@ impl Lane {
         if batch.is_empty() && next <= self.next {
             return Look::AtEnd;
         }
-        self.hand_over(batch, max_bytes)
+        self.hand_over(shared, batch, max_bytes)
     }
 
     /// A batch of at most so many bytes, or of one record: a frame may hold more. The others have their turn later.
-    fn hand_over(&mut self, batch: RecordBatch, max_bytes: usize) -> Look {
+    fn hand_over(&mut self, shared: &Shared, batch: RecordBatch, max_bytes: usize) -> Look {
         let (batch, rest) = batch.split(max_bytes);
         self.next = batch.next();
         self.rest = rest;
+        if let Some(entry) = self.entry.as_ref().filter(|_| shared.syncs_later()) {
+            entry.hand_out(self.next);
+        }
         Look::Batch(batch)
     }
 

@@ -25,6 +25,12 @@ struct State {
     reported: Option<Progress>,
     stored: Option<Progress>,
     dirty: bool,
+    /// Below this offset messages were handed out. 0 if none was since the broker was opened.
+    handed_out: u64,
+    /// Somebody has set the progress from outside, and it is not stored. What is reported on top of it speaks of it too.
+    is_set: bool,
+    /// What was handed out below this may have led to messages that are in doubt since.
+    doubtful_below: u64,
     /// Messages that processes died of, or beside; those that are finished are forgotten when that is stored.
     deaths: Vec<Deaths>,
     /// More of them were forgotten than the progress says.
@@ -67,6 +73,8 @@ impl Entry {
         if state.owner != Some(epoch) {
             return Reported::Ignored;
         }
+        // Also what was never handed out, as when records were skipped: it is taken for that.
+        state.handed_out = state.handed_out.max(covered(&progress));
         state.reported = Some(progress);
         state.mark()
     }
@@ -78,6 +86,7 @@ impl Entry {
             return Reported::Ignored;
         }
         state.reported = Some(progress);
+        state.is_set = true;
         state.mark()
     }
 
@@ -115,6 +124,31 @@ impl Entry {
             .map(|progress| progress.watermark)
     }
 
+    /// Messages below that offset are handed out; said before anybody has them.
+    pub(crate) fn hand_out(&self, below: u64) {
+        let mut state = lock(&self.state);
+        state.handed_out = state.handed_out.max(below);
+    }
+
+    /// What was acknowledged elsewhere is in doubt. Nothing has been acknowledged there since before this call, so only
+    /// what was handed out until now may have led to some of it.
+    pub(crate) fn doubt(&self) {
+        let mut state = lock(&self.state);
+        state.doubtful_below = state.handed_out;
+    }
+
+    /// Whether what is reported may be stored while there is something in doubt: everything that was handed out before
+    /// that is stored already, so it all comes from what was handed out since.
+    ///
+    /// Otherwise nothing of it may be, also not that later messages are finished: after a power cut the earlier ones would
+    /// be handled again without the later ones of the same key behind them, and what they change would stay changed.
+    pub(crate) fn is_beyond_doubt(&self) -> bool {
+        let state = lock(&self.state);
+        let stored = state.stored.as_ref().map_or(0, |progress| progress.watermark);
+        // Whoever has set it may have read by other means, and published what is in doubt.
+        !state.is_set && state.doubtful_below <= stored
+    }
+
     /// Takes what must be stored; a report after this is a new one.
     pub(crate) fn take_dirty(&self) -> Option<Progress> {
         let mut state = lock(&self.state);
@@ -138,6 +172,9 @@ impl Entry {
         let mut state = lock(&self.state);
         state.deaths.retain(|deaths| is_open(&progress, deaths.offset));
         state.deaths_clipped = false;
+        if state.reported.as_ref() == Some(&progress) {
+            state.is_set = false;
+        }
         state.stored = Some(progress);
     }
 
@@ -387,6 +424,32 @@ mod tests {
             watermark,
             ..Progress::default()
         }
+    }
+
+    #[test]
+    fn beyond_doubt_is_who_had_stored_everything_that_was_handed_out() {
+        let table = ProgressTable::default();
+        let entry = table.entry(&"orders".into(), &"billing".into(), 0);
+        entry.doubt();
+        entry.begin(|| Some(5));
+        assert!(entry.is_beyond_doubt(), "nothing was handed out");
+        entry.keep(at(5));
+        entry.hand_out(7);
+        assert!(entry.is_beyond_doubt(), "it was handed out since");
+        entry.doubt();
+        assert!(!entry.is_beyond_doubt());
+        entry.keep(at(6));
+        assert!(!entry.is_beyond_doubt());
+        entry.keep(at(7));
+        assert!(entry.is_beyond_doubt());
+        entry.assign(Some(Epoch(1)));
+        entry.report(Epoch(1), at(9));
+        entry.doubt();
+        assert!(!entry.is_beyond_doubt(), "what is reported was handed out");
+        entry.keep(at(9));
+        entry.assign(None);
+        entry.set(at(3));
+        assert!(!entry.is_beyond_doubt(), "nobody knows what it is based on");
     }
 
     #[test]

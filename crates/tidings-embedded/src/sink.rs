@@ -2,6 +2,7 @@
 
 use crate::broker::Handle;
 use crate::delayed;
+use crate::keeper::Concern;
 use crate::lock::lock;
 use crate::partition::Partition;
 use crate::shared::Shared;
@@ -194,7 +195,8 @@ pub(crate) async fn flush(shared: &Arc<Shared>) -> Result<(), PublishError> {
     if shared.is_read_only() || shared.is_closed() {
         return Ok(());
     }
-    shared.keeper.commit(shared).await.map_err(unavailable)?;
+    let stored = shared.keeper.commit(shared, Concern::Everything).await;
+    stored.map_err(unavailable)?;
     if matches!(shared.fsync, crate::Fsync::Os) {
         return Ok(());
     }

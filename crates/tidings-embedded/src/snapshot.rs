@@ -6,6 +6,7 @@
 
 use crate::broker::{EmbeddedBroker, failed};
 use crate::directory::{self, DirectoryLock};
+use crate::keeper::Concern;
 use crate::shared::Shared;
 use crate::state_copy::StateView;
 use crate::topics::{self, Topic};
@@ -112,7 +113,7 @@ impl EmbeddedBroker {
             });
         }
         // Groups repeat less after a restore. That a position can't be stored now is no reason to refuse a copy.
-        let _ = shared.keeper.commit(&shared).await;
+        let _ = shared.keeper.commit(&shared, Concern::Everything).await;
         let doing = format!("copy the broker into {}", target.display());
         let target = target.to_owned();
         // Always on a thread that may block, also for a broker in memory: the copy goes to a disk.

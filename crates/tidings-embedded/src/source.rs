@@ -3,6 +3,7 @@
 use crate::broker::Handle;
 use crate::group::{Command, Grant, Member, Share, Unit};
 use crate::held::{self, Held};
+use crate::keeper::Concern;
 use crate::lane::{Lane, Look};
 use crate::lock::lock;
 use crate::progress::Reported;
@@ -389,7 +390,9 @@ impl Source for EmbeddedSource {
         if shared.is_read_only() {
             return Ok(());
         }
-        let stored = shared.keeper.commit(&shared).await;
+        let entries = self.lanes.iter().flatten().filter_map(|lane| lane.entry.clone());
+        let concern = Concern::Entries(entries.collect());
+        let stored = shared.keeper.commit(&shared, concern).await;
         stored.map_err(|reason| SourceError::Unavailable { reason })?;
         self.unstored.clear();
         Ok(())

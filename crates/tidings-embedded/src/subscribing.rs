@@ -2,6 +2,7 @@
 
 use crate::broker::Handle;
 use crate::group::{Command, Grant, Member, Unit};
+use crate::keeper::Concern;
 use crate::opening;
 use crate::partition::Partition;
 use crate::progress::Entry;
@@ -172,11 +173,7 @@ async fn store(shared: &Arc<Shared>, begun: Vec<Arc<Entry>>) -> Result<(), Strin
     if begun.is_empty() {
         return Ok(());
     }
-    match shared.keeper.commit(shared).await {
-        // Other groups' progress may be refused for reasons of its own.
-        Err(reason) if begun.iter().any(|entry| entry.stored().is_none()) => Err(reason),
-        _ => Ok(()),
-    }
+    shared.keeper.commit(shared, Concern::Entries(begun)).await
 }
 
 /// Where to begin. None when the log is damaged, which the lane will tell. A log that cannot be opened at the moment

@@ -73,7 +73,7 @@ impl Syncer {
             partition.unmark_unsynced();
         }
         for (partition, error) in opening::sync_all(shared, &unsynced) {
-            note(&mut failed, &partition, &error.to_string());
+            note(shared, &mut failed, &partition, &error.to_string());
         }
         failed.retain_mut(|one| !one.is_over(shared));
         let Some(first) = failed.first() else {
@@ -93,7 +93,7 @@ impl Syncer {
 
     /// A sync failed elsewhere: it is tried again here.
     pub(crate) fn failed(&self, shared: &Arc<Shared>, partition: &Arc<Partition>, reason: &str) {
-        note(&mut lock(&self.failed), partition, reason);
+        note(shared, &mut lock(&self.failed), partition, reason);
         self.again(shared);
     }
 
@@ -137,8 +137,10 @@ async fn run(weak: Weak<Shared>, interval: Duration) {
     }
 }
 
-fn note(failed: &mut Vec<Failed>, partition: &Arc<Partition>, reason: &str) {
+fn note(shared: &Shared, failed: &mut Vec<Failed>, partition: &Arc<Partition>, reason: &str) {
     if !failed.iter().any(|one| Arc::ptr_eq(&one.partition, partition)) {
+        // It has refused since the sync failed, so what is handed out from now on leads to nothing there.
+        shared.progress.all().iter().for_each(|entry| entry.doubt());
         failed.push(Failed {
             partition: partition.clone(),
             reason: reason.to_owned(),
