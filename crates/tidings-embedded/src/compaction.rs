@@ -1,5 +1,6 @@
 //! Compaction by key of the destinations that ask for it: [`Compactor`].
 
+use crate::guard::Guard;
 use crate::lock::lock;
 use crate::shared::Shared;
 use crate::topics::Topic;
@@ -35,11 +36,22 @@ impl Compactor {
 pub(crate) fn start_if_wanted(shared: &Arc<Shared>, topic: &Topic) {
     let is_wanted = topic.cleanup() != Cleanup::Delete && !shared.is_read_only();
     if is_wanted && !shared.compactor.started.swap(true, Ordering::AcqRel) {
-        shared.spawn(run(Arc::downgrade(shared), shared.options.compaction_interval));
+        let weak = Arc::downgrade(shared);
+        // A runtime that shuts down drops the task, also before it began: the next destination starts another.
+        let ended = Guard::new(move || {
+            if let Some(shared) = weak.upgrade() {
+                shared.compactor.started.store(false, Ordering::Release);
+            }
+        });
+        shared.spawn(run(
+            Arc::downgrade(shared),
+            shared.options.compaction_interval,
+            ended,
+        ));
     }
 }
 
-async fn run(weak: Weak<Shared>, interval: Duration) {
+async fn run<F: FnOnce()>(weak: Weak<Shared>, interval: Duration, _ended: Guard<F>) {
     loop {
         tokio::time::sleep(interval).await;
         let Some(shared) = weak.upgrade().filter(|shared| !shared.is_closing()) else {

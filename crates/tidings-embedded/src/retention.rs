@@ -1,5 +1,6 @@
 //! Deleting what is old: whole segments, and never what a group has not finished, unless that is allowed.
 
+use crate::guard::Guard;
 use crate::options::Unread;
 use crate::shared::Shared;
 use crate::topics::Topic;
@@ -13,7 +14,14 @@ use tidings_log::Retention;
 pub(crate) fn start(shared: &Arc<Shared>) {
     let interval = shared.options.retention_interval;
     if !shared.retaining.swap(true, Ordering::AcqRel) {
-        shared.spawn(run(Arc::downgrade(shared), interval));
+        let weak = Arc::downgrade(shared);
+        // A runtime that shuts down drops the task, also before it began: the next destination starts another.
+        let ended = Guard::new(move || {
+            if let Some(shared) = weak.upgrade() {
+                shared.retaining.store(false, Ordering::Release);
+            }
+        });
+        shared.spawn(run(Arc::downgrade(shared), interval, ended));
     }
 }
 
@@ -24,7 +32,7 @@ pub(crate) fn start_if_wanted(shared: &Arc<Shared>, topic: &Topic) {
     }
 }
 
-async fn run(weak: Weak<Shared>, interval: Duration) {
+async fn run<F: FnOnce()>(weak: Weak<Shared>, interval: Duration, _ended: Guard<F>) {
     loop {
         tokio::time::sleep(interval).await;
         let Some(shared) = weak.upgrade().filter(|shared| !shared.is_closed()) else {

@@ -15,7 +15,9 @@ use tokio::time::Instant;
 /// appended there is no task and no timer.
 #[derive(Debug, Default)]
 pub(crate) struct Syncer {
-    work: Mutex<Work>,
+    unsynced: Mutex<Vec<Arc<Partition>>>,
+    /// A task syncs at the interval.
+    running: AtomicBool,
     /// A task tries again what has failed.
     retrying: AtomicBool,
     /// Held while partitions are synced, so that whoever comes second waits for those that the first has taken. In it:
@@ -38,25 +40,34 @@ const FIRST_WAIT: Duration = Duration::from_secs(1);
 /// The longest wait between two tries: each of them writes.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
-#[derive(Debug, Default)]
-struct Work {
-    unsynced: Vec<Arc<Partition>>,
-    running: bool,
-}
-
 impl Syncer {
     /// Something was appended to that partition.
     pub(crate) fn appended(&self, shared: &Arc<Shared>, partition: &Arc<Partition>) {
-        if !shared.syncs_later() || !partition.mark_unsynced() {
+        if !shared.syncs_later() {
             return;
         }
-        let mut work = lock(&self.work);
-        work.unsynced.push(partition.clone());
-        if let Fsync::Interval(interval) = shared.fsync
-            && !std::mem::replace(&mut work.running, true)
-        {
-            shared.spawn(run(Arc::downgrade(shared), interval));
+        if partition.mark_unsynced() {
+            lock(&self.unsynced).push(partition.clone());
         }
+        if let Fsync::Interval(interval) = shared.fsync {
+            self.run(shared, interval);
+        }
+    }
+
+    /// Sees to it that a task syncs. Each append asks: the one that marked its partition may have started a task on a
+    /// runtime that has gone since.
+    fn run(&self, shared: &Arc<Shared>, interval: Duration) {
+        if self.running.load(Ordering::SeqCst) || self.running.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        let weak = Arc::downgrade(shared);
+        // A runtime that shuts down drops the task, also before it began: the next append must start another.
+        let ending = Guard::new(move || {
+            if let Some(shared) = weak.upgrade() {
+                shared.syncer.running.store(false, Ordering::SeqCst);
+            }
+        });
+        shared.spawn(run(Arc::downgrade(shared), interval, ending));
     }
 
     /// Everything that was acknowledged before the call is on the disk afterwards, in whichever partition; blocks. Only
@@ -67,7 +78,7 @@ impl Syncer {
     /// is as if nothing had happened.
     pub(crate) fn sync(&self, shared: &Arc<Shared>) -> Result<(), String> {
         let mut failed = lock(&self.failed);
-        let unsynced = std::mem::take(&mut lock(&self.work).unsynced);
+        let unsynced = std::mem::take(&mut *lock(&self.unsynced));
         for partition in &unsynced {
             // Before the sync: what is appended during it must be marked again.
             partition.unmark_unsynced();
@@ -102,24 +113,25 @@ impl Syncer {
         if shared.is_closing() || self.retrying.swap(true, Ordering::AcqRel) {
             return;
         }
-        shared.spawn(retry(Arc::downgrade(shared)));
+        let weak = Arc::downgrade(shared);
+        // A runtime that shuts down drops the task, also before it began: the next failure must start another.
+        let ended = Guard::new(move || {
+            if let Some(shared) = weak.upgrade() {
+                shared.syncer.retrying.store(false, Ordering::Release);
+            }
+        });
+        shared.spawn(retry(Arc::downgrade(shared), ended));
     }
 
+    /// Whether the task that syncs may end.
     fn end_if_idle(&self) -> bool {
-        let mut work = lock(&self.work);
-        work.running = !work.unsynced.is_empty();
-        !work.running
+        self.running.store(false, Ordering::SeqCst);
+        // Who appended before that took this task for one that goes on.
+        lock(&self.unsynced).is_empty() || self.running.swap(true, Ordering::SeqCst)
     }
 }
 
-async fn run(weak: Weak<Shared>, interval: Duration) {
-    let flag = weak.clone();
-    // A runtime that shuts down drops the task: the next append must start another.
-    let mut ending = Guard::new(move || {
-        if let Some(shared) = flag.upgrade() {
-            lock(&shared.syncer.work).running = false;
-        }
-    });
+async fn run<F: FnOnce()>(weak: Weak<Shared>, interval: Duration, mut ending: Guard<F>) {
     loop {
         tokio::time::sleep(interval).await;
         let Some(shared) = weak.upgrade() else { return };
@@ -168,14 +180,7 @@ impl Failed {
     }
 }
 
-async fn retry(weak: Weak<Shared>) {
-    let flag = weak.clone();
-    // A runtime that shuts down drops the task: the next failure must start another.
-    let ended = Guard::new(move || {
-        if let Some(shared) = flag.upgrade() {
-            shared.syncer.retrying.store(false, Ordering::Release);
-        }
-    });
+async fn retry<F: FnOnce()>(weak: Weak<Shared>, ended: Guard<F>) {
     loop {
         tokio::time::sleep(FIRST_WAIT).await;
         let Some(shared) = weak.upgrade().filter(|shared| !shared.is_closing()) else {

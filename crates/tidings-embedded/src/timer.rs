@@ -52,18 +52,21 @@ impl DelayedTimer {
 
     /// A message that is due then was stored: starts the task, or wakes it if it would sleep too long.
     pub(crate) fn stored(&self, shared: &Arc<Shared>, due: Timestamp) {
-        let mut until = lock(&self.sleep.until);
-        match *until {
-            Some(time) if time <= due => {}
-            Some(_) => {
-                *until = Some(due);
-                self.sleep.earlier.notify_one();
+        {
+            let mut until = lock(&self.sleep.until);
+            if let Some(time) = *until {
+                if due < time {
+                    *until = Some(due);
+                    self.sleep.earlier.notify_one();
+                }
+                return;
             }
-            None => {
-                *until = Some(due);
-                shared.spawn(run(Arc::downgrade(shared), self.sleep.clone()));
-            }
+            *until = Some(due);
         }
+        let sleep = self.sleep.clone();
+        // A runtime that shuts down drops the task anywhere, also here and before it began: then there is none any more.
+        let ending = Guard::new(move || *lock(&sleep.until) = None);
+        shared.spawn(run(Arc::downgrade(shared), self.sleep.clone(), ending));
     }
 }
 
@@ -77,9 +80,7 @@ enum Found {
     Nothing,
 }
 
-async fn run(weak: Weak<Shared>, sleep: Arc<Sleep>) {
-    // A runtime that shuts down drops the task anywhere: then there is none any more.
-    let mut ending = Guard::new(|| *lock(&sleep.until) = None);
+async fn run<F: FnOnce()>(weak: Weak<Shared>, sleep: Arc<Sleep>, mut ending: Guard<F>) {
     let mut rounds = Rounds::default();
     loop {
         // The broker is held during a round only: one that everybody has forgotten can go away while we sleep.
