@@ -73,16 +73,15 @@ pub trait Files: Send + Sync + Debug + 'static {
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    /// Writes a small file from its start on, and makes it if there is none. It is closed again, and nothing is synced.
+    /// A small file that is written from its start on again and again, made if there is none. Nobody syncs it.
     ///
     /// # Errors
     /// As the operating system reports them.
-    fn write_note(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        let file = match self.open(path, Access::ReadWrite) {
+    fn note(&self, path: &Path) -> io::Result<Arc<dyn LogFile>> {
+        match self.open(path, Access::ReadWrite) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => self.create(path),
             opened => opened,
-        }?;
-        write_all_at(&*file, bytes, 0)
+        }
     }
 
     /// Makes what was created, renamed and removed in the directory outlive a crash of the machine.

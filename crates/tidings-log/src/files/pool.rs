@@ -15,6 +15,9 @@ use std::sync::{Arc, Mutex, RwLock, Weak};
 /// A file with something unsynced is closed last, and synced before that, because a failure that nobody was told would
 /// be lost with its descriptor. What such a sync fails with, the next sync of the file is told.
 ///
+/// A [note](Files::note) stays open only where three quarters of the limit leave room for it, and is closed before any
+/// other file and without a sync; one for which there is no room is opened for each write.
+///
 /// A file that was removed cannot be opened again: a reader that still has it may find it gone.
 #[derive(Clone)]
 pub struct PooledFiles {
@@ -56,7 +59,7 @@ impl PooledFiles {
             files: Arc::clone(&self.inner),
             pool: Arc::clone(&self.pool),
             path: path.to_owned(),
-            access,
+            kind: Kind::File(access),
             file: RwLock::new(Some(file)),
             used: AtomicU64::new(0),
             unsynced: AtomicBool::new(false),
@@ -68,6 +71,12 @@ impl PooledFiles {
 }
 
 impl Pool {
+    /// Whether a note may be opened to stay: closing some files makes more room than that, so those that were closed for
+    /// want of room do not make way for notes.
+    fn has_room_for_notes(&self) -> bool {
+        self.open.load(Ordering::Relaxed) < self.limit - self.limit / 4
+    }
+
     fn opened(&self, slot: &Arc<Slot>) {
         let now = self.clock.fetch_add(1, Ordering::Relaxed) + 1;
         slot.used.store(now, Ordering::Relaxed);
@@ -82,10 +91,11 @@ impl Pool {
     /// Closes an eighth of them, so that this is rarely looked for.
     fn close_some(&self, slots: &mut Vec<Weak<Slot>>, except: &Arc<Slot>) {
         let mut alive: Vec<_> = slots.iter().filter_map(Weak::upgrade).collect();
-        // The last ones go first; those with something unsynced come after all others.
+        // The last ones go first: notes before all others, and those with something unsynced after them.
         alive.sort_by_cached_key(|slot| {
+            let is_log = slot.kind != Kind::Note;
             let unsynced = slot.unsynced.load(Ordering::Relaxed);
-            Reverse((unsynced, slot.used.load(Ordering::Relaxed)))
+            Reverse((is_log, unsynced, slot.used.load(Ordering::Relaxed)))
         });
         let target = self.limit - self.limit / 8;
         let mut candidates = alive.iter().rev().filter(|slot| !Arc::ptr_eq(slot, except));
@@ -101,12 +111,19 @@ impl Pool {
     }
 }
 
+/// What a file is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    File(Access),
+    Note,
+}
+
 /// One file, open or not.
 struct Slot {
     files: Arc<dyn Files>,
     pool: Arc<Pool>,
     path: PathBuf,
-    access: Access,
+    kind: Kind,
     /// Held for reading during every call, so that nobody closes it meanwhile.
     file: RwLock<Option<Arc<dyn LogFile>>>,
     /// The pool's clock when it was last used.
@@ -125,11 +142,21 @@ impl Slot {
         if let Some(file) = &*read(&self.file) {
             return call(&**file);
         }
+        if self.kind == Kind::Note && !self.pool.has_room_for_notes() {
+            return call(&*self.open()?);
+        }
         self.open_again()?;
         // Whoever opened it made it the most recent one: it is closed again only after as many others were opened.
         match &*read(&self.file) {
             Some(file) => call(&**file),
-            None => call(&*self.files.open(&self.path, self.access)?),
+            None => call(&*self.open()?),
+        }
+    }
+
+    fn open(&self) -> io::Result<Arc<dyn LogFile>> {
+        match self.kind {
+            Kind::File(access) => self.files.open(&self.path, access),
+            Kind::Note => self.files.note(&self.path),
         }
     }
 
@@ -139,7 +166,7 @@ impl Slot {
             if file.is_some() {
                 return Ok(());
             }
-            *file = Some(self.files.open(&self.path, self.access)?);
+            *file = Some(self.open()?);
         }
         self.pool.opened(self);
         Ok(())
@@ -188,7 +215,9 @@ impl LogFile for Pooled {
         self.0.with(|file| {
             let written = file.write_at(bytes, position);
             // Also after a failure: it may have written some. While this call lasts nobody closes it.
-            self.0.unsynced.store(true, Ordering::Release);
+            if self.0.kind != Kind::Note {
+                self.0.unsynced.store(true, Ordering::Release);
+            }
             written
         })
     }
@@ -256,9 +285,18 @@ impl Files for PooledFiles {
         self.inner.rename(from, to)
     }
 
-    /// Not one of those that are counted: it is closed at once, and must not close others for that, nor be synced.
-    fn write_note(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        self.inner.write_note(path, bytes)
+    /// It is opened, and made, when it is first written.
+    fn note(&self, path: &Path) -> io::Result<Arc<dyn LogFile>> {
+        Ok(Arc::new(Pooled(Arc::new(Slot {
+            files: Arc::clone(&self.inner),
+            pool: Arc::clone(&self.pool),
+            path: path.to_owned(),
+            kind: Kind::Note,
+            file: RwLock::default(),
+            used: AtomicU64::new(0),
+            unsynced: AtomicBool::new(false),
+            failure: Mutex::default(),
+        }))))
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {

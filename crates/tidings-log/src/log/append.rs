@@ -3,7 +3,7 @@
 use super::PartitionLog;
 use crate::builder::FrameBuilder;
 use crate::error::LogError;
-use crate::files::write_all_at;
+use crate::files::{LogFile, write_all_at};
 use crate::format::index::{Index, Kind, Mark};
 use crate::format::segment;
 use crate::format::synced::SyncMark;
@@ -188,10 +188,19 @@ impl PartitionLog {
             position: mark.position,
             next: mark.next,
         };
-        let _ = self
-            .place
-            .files
-            .write_note(&self.place.sync_mark(), &noted.encode());
+        let mut kept = lock(&self.sync_mark);
+        if self.write_mark(&mut kept, &noted.encode()).is_err() {
+            // The next sync opens it anew.
+            *kept = None;
+        }
+    }
+
+    fn write_mark(&self, kept: &mut Option<Arc<dyn LogFile>>, bytes: &[u8]) -> io::Result<()> {
+        let file = match kept {
+            Some(file) => file,
+            None => kept.insert(self.place.files.note(&self.place.sync_mark())?),
+        };
+        write_all_at(&**file, bytes, 0)
     }
 
     /// Notes beside the last segment up to where it is synced, so that the next opening begins there and takes

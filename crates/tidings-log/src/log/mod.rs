@@ -11,7 +11,7 @@ mod retention;
 mod time;
 
 use crate::error::LogError;
-use crate::files::{Access, Files};
+use crate::files::{Access, Files, LogFile};
 use crate::lock::{lock, read, write};
 use crate::options::{LogOptions, Recovery};
 use crate::place::Place;
@@ -46,6 +46,8 @@ pub struct PartitionLog {
     writer: CachePadded<Mutex<Option<Writer>>>,
     /// Held while a file is synced. Taken after `writer`, never before it.
     syncing: Mutex<()>,
+    /// The file of the sync mark, from the first sync on: to open and close it each time costs more than to write it.
+    sync_mark: Mutex<Option<Arc<dyn LogFile>>>,
     /// Held while segments are deleted or get another file.
     deleting: Mutex<()>,
     /// Held while the log is compacted.
@@ -85,6 +87,7 @@ impl PartitionLog {
             view: RwLock::new(Arc::new(view)),
             writer: CachePadded::default(),
             syncing: Mutex::default(),
+            sync_mark: Mutex::default(),
             deleting: Mutex::default(),
             compacting: Mutex::default(),
             copying: AtomicUsize::new(0),

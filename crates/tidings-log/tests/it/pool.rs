@@ -4,7 +4,7 @@ use crate::support::*;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tidings_log::faults::{EIO, Fault, FaultyFiles, Loss, Operation};
-use tidings_log::{LogError, PartitionLog, PooledFiles, Retention};
+use tidings_log::{LogError, LogOptions, PartitionLog, PooledFiles, Retention};
 
 fn pooled(limit: usize) -> (Arc<FaultyFiles>, Arc<PooledFiles>) {
     let disk = faulty();
@@ -13,12 +13,15 @@ fn pooled(limit: usize) -> (Arc<FaultyFiles>, Arc<PooledFiles>) {
 }
 
 fn logs(files: &Arc<PooledFiles>, count: usize) -> Vec<PartitionLog> {
+    logs_of(files, count, small())
+}
+
+fn logs_of(files: &Arc<PooledFiles>, count: usize, options: LogOptions) -> Vec<PartitionLog> {
     let place = |number: usize| PathBuf::from(format!("topics/orders/{number}"));
     (0..count)
         .map(|number| {
-            PartitionLog::open(files.clone(), &place(number), small())
-                .unwrap()
-                .0
+            let opened = PartitionLog::open(files.clone(), &place(number), options);
+            opened.unwrap().0
         })
         .collect()
 }
@@ -64,8 +67,35 @@ fn files_in_use_are_not_opened_again_and_again() {
     let synced = disk.count(Operation::Sync) - before.1;
     assert!(
         opened <= synced,
-        "new segments are opened by creating them; a sync opens its mark once: {opened}, {synced}"
+        "new segments are opened by creating them, and a mark at most once a sync: {opened}, {synced}"
     );
+}
+
+#[test]
+fn a_sync_mark_is_opened_once_where_there_is_room_and_takes_no_place_from_a_log() {
+    // For eight logs and their marks, for some of the marks, and for none.
+    for (limit, most, fewest) in [(32, 8, 8), (14, 150, 8), (8, 160, 160)] {
+        let (disk, files) = pooled(limit);
+        let logs = logs_of(&files, 8, single());
+        // A name without an extension is that of a mark.
+        let opened = |name| disk.count_of(Operation::Open, name) + disk.count_of(Operation::Create, name);
+        let before = (opened("log"), opened(""));
+        for round in 0..20 {
+            for log in &logs {
+                append_numbers(log, round..round + 1, 1);
+                log.sync().unwrap();
+                assert!(files.open_files() <= limit);
+            }
+        }
+        let made = disk.count_of(Operation::Create, "");
+        assert_eq!(made, 8, "the first is made");
+        // One that is made was looked for before.
+        let marks = opened("") - before.1 - made;
+        assert!((fewest..=most).contains(&marks), "{marks} with {limit}");
+        assert_eq!(opened("log"), before.0, "with {limit}");
+        assert_eq!(disk.count_of(Operation::Sync, ""), 0, "a mark is worth no sync");
+        logs.into_iter().for_each(kill);
+    }
 }
 
 #[test]
