@@ -121,12 +121,19 @@ fn owned(path: &Path, file: &mut File) -> String {
 }
 
 /// Creates the directory and what is missing above it, so that a crash of the machine does not take it away again.
+///
+/// One that is made belongs to its user alone: whoever can open the lock file can share the lock, and so keep every owner
+/// out; and messages are nobody else's business. One that exists keeps its mode, because somebody chose it.
 pub(crate) fn create(root: &Path) -> Result<(), String> {
     let missing: Vec<_> = root
         .ancestors()
         .take_while(|path| !path.as_os_str().is_empty() && !path.exists())
         .collect();
-    std::fs::create_dir_all(root).map_err(trouble::at(root))?;
+    let made = match root.parent() {
+        Some(above) => std::fs::create_dir_all(above).and_then(|()| create_private(root)),
+        None => Ok(()),
+    };
+    made.map_err(trouble::at(root))?;
     for parent in missing.iter().filter_map(|path| path.parent()) {
         // A relative path of one name has the empty path above it, which means here.
         let parent = if parent.as_os_str().is_empty() {
@@ -138,6 +145,15 @@ pub(crate) fn create(root: &Path) -> Result<(), String> {
         synced.map_err(trouble::at(parent))?;
     }
     Ok(())
+}
+
+fn create_private(directory: &Path) -> std::io::Result<()> {
+    let mut builder = std::fs::DirBuilder::new();
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    match builder.create(directory) {
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists && directory.is_dir() => Ok(()),
+        created => created,
+    }
 }
 
 /// Checks the version of an existing directory and writes it into a new one.
@@ -226,6 +242,23 @@ mod tests {
         assert!(refused.contains("read-only"), "{refused}");
         drop(first);
         DirectoryLock::take(root.path()).unwrap();
+    }
+
+    #[test]
+    fn a_directory_that_is_made_is_for_its_user_alone_and_one_that_exists_keeps_its_mode() {
+        use std::os::unix::fs::PermissionsExt;
+        let root = tempfile::tempdir().unwrap();
+        let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        let (above, made) = (root.path().join("above"), root.path().join("above/made"));
+        create(&made).unwrap();
+        assert_eq!(mode(&made), 0o700);
+        assert_ne!(mode(&above), 0o700, "only the broker's own directory is");
+        std::fs::set_permissions(&made, PermissionsExt::from_mode(0o750)).unwrap();
+        create(&made).unwrap();
+        assert_eq!(mode(&made), 0o750);
+        let file = root.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        create(&file).unwrap_err();
     }
 
     #[test]
