@@ -122,6 +122,8 @@ settings! {
         max_delayed_pending_bytes: usize = "max_delayed_pending_bytes",
         /// How many segment files are open at once.
         max_open_files: u32 = "max_open_files",
+        /// How many messages can be marked as being handled.
+        max_marks: usize = "max_marks",
         /// How long messages are kept; `None` for ever.
         retention_time: Option<Duration> = "retention_time",
         /// How much of a partition is kept; `None` for all.
@@ -192,6 +194,12 @@ settings! {
         timeout: Option<Duration> = "timeout",
         /// When a handling that is not finished is named in health; `None` for never.
         stuck_after: Option<Duration> = "stuck_after",
+        /// How long a suspect waits for others to finish.
+        alone_wait: Duration = "alone_wait",
+        /// How long it is alone at its first time.
+        alone_time: Duration = "alone_time",
+        /// How long at the most.
+        alone_time_max: Duration = "alone_time_max",
         /// How many deliveries may start per second; `None` for any number.
         rate: Option<f64> = "rate",
         /// Whether later messages of a key overtake one that waits for long.

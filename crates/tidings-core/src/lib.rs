@@ -70,7 +70,7 @@ pub use middleware::{Invoke, Middleware, Next, layered};
 pub use outcome::{BatchOutcome, IntoBatchOutcome, IntoOutcome, Output, Outputs, Publishes, To};
 pub use pace::Pace;
 pub use partition::{murmur2, partition_for_key};
-pub use policy::{BatchPolicy, Ordering, Policy, PolicyChanges, Rate, RetryOrder, retry_destination};
+pub use policy::{Alone, BatchPolicy, Ordering, Policy, PolicyChanges, Rate, RetryOrder, retry_destination};
 pub use producer::{
     ErasedStream, EventStream, Job, OpenStream, PollJob, Producer, Production, every, from_stream,
 };

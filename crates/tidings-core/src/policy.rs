@@ -71,6 +71,8 @@ pub struct Policy {
     pub timeout: Option<Duration>,
     /// A message whose handling is not finished after this is named in health, until it is; never if there is none.
     pub stuck_after: Option<Duration>,
+    /// How long a message that may kill the process is kept apart from others.
+    pub alone: Alone,
     /// How many deliveries may start.
     pub rate: Option<Rate>,
     /// Progress is stored at least this often.
@@ -102,11 +104,34 @@ impl Default for Policy {
             lose_exhausted_messages: false,
             timeout: None,
             stuck_after: Some(Duration::from_secs(300)),
+            alone: Alone::default(),
             rate: None,
             commit_interval: Duration::from_millis(100),
             commit_every: 10_000,
             paused: false,
             spawn: false,
+        }
+    }
+}
+
+/// How long a message is kept apart that processes died of twice. Every wait ends by time, so that nobody is held up for
+/// ever.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Alone {
+    /// So long it waits for others to finish what they handle; then it begins beside them.
+    pub wait: Duration,
+    /// So long it is alone at its first time; twice as long after each more death.
+    pub time: Duration,
+    /// Never longer than this.
+    pub time_max: Duration,
+}
+
+impl Default for Alone {
+    fn default() -> Self {
+        Self {
+            wait: Duration::from_secs(30),
+            time: Duration::from_secs(30),
+            time_max: Duration::from_secs(3_600),
         }
     }
 }

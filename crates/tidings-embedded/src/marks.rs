@@ -23,8 +23,8 @@ const WORD: &[u8; 16] = b"tidings-marks 1\n";
 const HEADER: usize = 40;
 /// Where the cells begin.
 const START: usize = 4096;
-/// So many messages can be marked at a time, in the whole process. Others are handled unmarked.
-const CELLS: usize = 16_384;
+/// The most cells a file may have: a header that says more is damaged.
+const MOST_CELLS: usize = 1 << 20;
 const CELL_BYTES: usize = 16;
 /// So many messages of a lane are named in the log.
 const TOLD: usize = 8;
@@ -39,7 +39,9 @@ pub(crate) struct Marks {
 impl Marks {
     /// Counts what the last owner was handling when it died, and begins anew. Whatever is wrong with the file, the broker
     /// opens: then messages that kill the process are not found out, which a warning says.
-    pub(crate) fn open(root: &Path, state: &State, progress: &ProgressTable) -> Self {
+    ///
+    /// So many messages as there are cells can be marked at a time, in the whole process. Others are handled unmarked.
+    pub(crate) fn open(root: &Path, cells: usize, state: &State, progress: &ProgressTable) -> Self {
         let path = root.join(FILE);
         let begin = || -> Result<Self, String> {
             let counted = state.counted_marks()?;
@@ -48,7 +50,8 @@ impl Marks {
                 count(&left, state, progress)?;
             }
             let generation = left.generation.max(counted) + 1;
-            let memory = renew(root, generation).map_err(|error| error.to_string())?;
+            let memory =
+                renew(root, generation, cells.clamp(1, MOST_CELLS)).map_err(|error| error.to_string())?;
             Ok(Self {
                 board: MarkBoard::new(memory),
                 generation,
@@ -111,7 +114,7 @@ fn read(path: &Path, counted: u64) -> Left {
             "not all marks of the process before can be read: if it died, deaths of messages are not counted this time");
     };
     let mut bytes = Vec::new();
-    let limit = (START + CELLS * CELL_BYTES) as u64;
+    let limit = (START + MOST_CELLS * CELL_BYTES) as u64;
     let opened = File::open(path).and_then(|file| file.take(limit).read_to_end(&mut bytes));
     match opened {
         Ok(_) => {}
@@ -126,11 +129,12 @@ fn read(path: &Path, counted: u64) -> Left {
             return Left::default();
         }
     }
-    let Some(generation) = generation(&bytes) else {
+    // The process before may have had another number of cells.
+    let Some((generation, cells)) = said(&bytes) else {
         warn("it is damaged, or of another version");
         return Left::default();
     };
-    if (bytes.len() as u64) < limit {
+    if bytes.len() < START + cells * CELL_BYTES {
         warn("it is too short");
     }
     Left {
@@ -140,21 +144,23 @@ fn read(path: &Path, counted: u64) -> Left {
 }
 
 /// Its header, which is written with the file and never changed.
-fn header(generation: u64) -> [u8; HEADER] {
+fn header(generation: u64, cells: usize) -> [u8; HEADER] {
     let mut header = [0; HEADER];
     header[..16].copy_from_slice(WORD);
     header[16..24].copy_from_slice(&generation.to_le_bytes());
-    header[24..32].copy_from_slice(&(CELLS as u64).to_le_bytes());
+    header[24..32].copy_from_slice(&(cells as u64).to_le_bytes());
     let mut hash = 0;
     fnv(&mut hash, &header[..32]);
     header[32..].copy_from_slice(&hash.to_le_bytes());
     header
 }
 
-/// The generation that a file says, if it is one that this build wrote.
-fn generation(bytes: &[u8]) -> Option<u64> {
-    let found = bytes.get(16..24)?.try_into().ok().map(u64::from_le_bytes)?;
-    (bytes.get(..HEADER)? == header(found)).then_some(found)
+/// Generation and number of cells, if it is a header that this version wrote.
+fn said(bytes: &[u8]) -> Option<(u64, usize)> {
+    let number = |at: usize| Some(u64::from_le_bytes(bytes.get(at..at + 8)?.try_into().ok()?));
+    let (generation, cells) = (number(16)?, usize::try_from(number(24)?).ok()?);
+    let is_ours = cells <= MOST_CELLS && bytes.get(..HEADER)? == header(generation, cells);
+    is_ours.then_some((generation, cells))
 }
 
 fn marks(cells: &[u8]) -> Vec<Marked> {
@@ -237,7 +243,7 @@ fn deaths(left: &Left, progress: &ProgressTable) -> Vec<(Arc<Entry>, Vec<Deaths>
 
 /// Puts an empty file in the place of the old one, and maps it. It is written and not only made long, so that it has its
 /// blocks: storing to a mapped file on a full disk would end the process.
-fn renew(root: &Path, generation: u64) -> io::Result<Mapped> {
+fn renew(root: &Path, generation: u64, cells: usize) -> io::Result<Mapped> {
     let (path, scratch) = (root.join(FILE), root.join(format!("{FILE}.new")));
     let mut file = OpenOptions::new()
         .read(true)
@@ -246,13 +252,13 @@ fn renew(root: &Path, generation: u64) -> io::Result<Mapped> {
         .truncate(true)
         .open(&scratch)?;
     let written = overwrite_in_place(&file).and_then(|()| {
-        let mut bytes = vec![0; START + CELLS * CELL_BYTES];
-        bytes[..HEADER].copy_from_slice(&header(generation));
+        let mut bytes = vec![0; START + cells * CELL_BYTES];
+        bytes[..HEADER].copy_from_slice(&header(generation, cells));
         file.write_all(&bytes)?;
         std::fs::rename(&scratch, &path)
     });
     match written {
-        Ok(()) => Mapped::new(&file, START, CELLS),
+        Ok(()) => Mapped::new(&file, START, cells),
         Err(error) => {
             // What is left would only take room.
             let _ = std::fs::remove_file(&scratch);

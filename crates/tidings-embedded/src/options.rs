@@ -77,6 +77,7 @@ pub struct EmbeddedOptions {
     pub(crate) max_pending_bytes: usize,
     pub(crate) max_delayed_pending_bytes: usize,
     pub(crate) max_open_files: Option<u32>,
+    pub(crate) max_marks: usize,
     pub(crate) retention_time: Option<Duration>,
     pub(crate) retention_bytes: Option<u64>,
     pub(crate) retention_interval: Duration,
@@ -102,6 +103,7 @@ impl EmbeddedOptions {
             max_pending_bytes: 64 << 20,
             max_delayed_pending_bytes: 64 << 20,
             max_open_files: None,
+            max_marks: 16_384,
             retention_time: None,
             retention_bytes: None,
             retention_interval: Duration::from_secs(60),
@@ -192,6 +194,15 @@ impl EmbeddedOptions {
     #[must_use]
     pub fn max_open_files(mut self, files: u32) -> Self {
         self.max_open_files = Some(files);
+        self
+    }
+
+    /// How many messages can be marked as being handled at a time, in the whole process; 16,384 by default, a million at
+    /// the most. Others are handled unmarked, and not found out if they kill the process. Each takes 16 bytes of
+    /// `running.marks`.
+    #[must_use]
+    pub fn max_marks(mut self, messages: usize) -> Self {
+        self.max_marks = messages;
         self
     }
 

@@ -186,7 +186,7 @@ impl Shared {
                 .set_deaths(deaths);
         }
         self.marks
-            .get_or_init(|| Marks::open(&self.root, &state, &self.progress));
+            .get_or_init(|| Marks::open(&self.root, self.options.max_marks, &state, &self.progress));
         Ok(())
     }
 

@@ -269,6 +269,9 @@ mod embedded {
         if let Some(files) = &config.max_open_files {
             options = options.max_open_files(files.value);
         }
+        if let Some(marks) = &config.max_marks {
+            options = options.max_marks(marks.value);
+        }
         if let Some(time) = &config.retention_time {
             options = options.retention_time(time.value);
         }

@@ -86,6 +86,17 @@ pub(super) const RECORDS: &[KeyRecord] = &[
               again when they are needed; keep it below the process's own limit (`ulimit -n`).",
     },
     KeyRecord {
+        path: "binder.<name>.max_marks",
+        kind: Kind::Integer {
+            min: 64,
+            max: 1 << 20,
+        },
+        default: "16384",
+        example: "65536",
+        doc: "Embedded: how many messages can be marked as being handled at a time, in the whole process, 16 bytes each. \
+              Others are handled as well, but a message among them that kills the process is not found out.",
+    },
+    KeyRecord {
         path: "binder.<name>.retention_time",
         kind: Kind::OrNone(&duration(1_000, CENTURY)),
         default: "none",

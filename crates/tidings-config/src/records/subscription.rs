@@ -86,6 +86,28 @@ pub(super) const RECORDS: &[KeyRecord] = &[
               live and ready; `timeout` stops the handling.",
     },
     KeyRecord {
+        path: "subscription.<name>.alone_wait",
+        kind: duration(1, HOUR),
+        default: "30s",
+        example: "\"10s\"",
+        doc: "How long a message that processes died of waits for all other handlers to finish before it is handled alone; \
+              then it begins beside them.",
+    },
+    KeyRecord {
+        path: "subscription.<name>.alone_time",
+        kind: duration(1, HOUR),
+        default: "30s",
+        example: "\"1m\"",
+        doc: "How long such a message is handled alone before others may start again; twice as long after each more death.",
+    },
+    KeyRecord {
+        path: "subscription.<name>.alone_time_max",
+        kind: duration(1, DAY),
+        default: "1h",
+        example: "\"10m\"",
+        doc: "The longest time for which such a message is handled alone.",
+    },
+    KeyRecord {
         path: "subscription.<name>.rate",
         kind: Kind::OrNone(&Kind::Rate),
         default: "none",

@@ -21,6 +21,7 @@ const KEEPS: &[&str] = &[
     // What waits is refused at its publisher beyond it; files that are closed are opened again.
     "binder.<name>.max_delayed_pending_bytes",
     "binder.<name>.max_open_files",
+    "binder.<name>.max_marks",
     "binder.<name>.session_drain",
     // An address. That `memory:` is forgotten with the process is what the word says.
     "binder.<name>.url",
@@ -63,6 +64,9 @@ const KEEPS: &[&str] = &[
     "subscription.<name>.batch_linger",
     "subscription.<name>.timeout",
     "subscription.<name>.stuck_after",
+    "subscription.<name>.alone_wait",
+    "subscription.<name>.alone_time",
+    "subscription.<name>.alone_time_max",
     "subscription.<name>.rate",
     // What has no attempts left goes to the dead letters, and those cannot be switched off.
     "subscription.<name>.retry.attempts",

@@ -9,17 +9,8 @@ use crate::deaths::Standing;
 use crate::lane::Stretch;
 use crate::tasks::{Stage, TaskId};
 use crate::timers::Timer;
-use std::time::Duration;
 use tidings_core::{Company, Passage};
 use tokio::time::Instant;
-
-/// So long a suspect waits for others to finish what they handle. Then it begins beside them: who still waits for
-/// something after all this time is no likelier than the suspect to be the reason, and who executes is marked so.
-const WAIT: Duration = Duration::from_secs(30);
-/// So long a suspect is alone at its first time; twice as long after each more death, for what kills slowly.
-const STAY: Duration = Duration::from_secs(30);
-/// Never longer than this.
-const LONGEST_STAY: Duration = Duration::from_secs(3_600);
 
 /// Whether this subscription handles something alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -132,7 +123,9 @@ impl Dispatcher {
         if let Some(gate) = &self.gate {
             gate.ask();
         }
-        let until = now + WAIT;
+        // Then it begins beside them: who still waits for something after all this time is no likelier than the suspect to
+        // be the reason, and who executes is marked so.
+        let until = now + self.spec.policy.alone.wait;
         self.timers.set(until, Timer::Look);
         self.solitude = Solitude::Asked { until };
     }
@@ -159,7 +152,9 @@ impl Dispatcher {
         tracing::warn!(subscription = %self.spec.context.subscription, position = %task.delivery.position(), deaths = task.deaths,
             "processes died while they handled this message: it is handled alone");
         let times = task.died.saturating_sub(2).min(16);
-        let until = now + STAY.saturating_mul(1 << times).min(LONGEST_STAY);
+        // Twice as long after each more death, for what kills slowly.
+        let alone = self.spec.policy.alone;
+        let until = now + alone.time.saturating_mul(1 << times).min(alone.time_max);
         self.timers.set(until, Timer::Look);
         self.solitude = Solitude::Granted { until };
         if !self.drop_if_filtered(id) {

@@ -376,6 +376,40 @@ async fn a_handler_that_never_ends_holds_up_a_suspect_for_half_a_minute_and_no_l
 }
 
 #[tokio::test(start_paused = true)]
+async fn how_long_a_suspect_waits_is_what_the_policy_says() {
+    let (board, _cells) = board();
+    let (ours, theirs) = (World::default(), World::default());
+    let (mine, other) = (broker_on(&board, 5), broker_on(&board, 1));
+    slow(&theirs, 0..1, Duration::from_secs(100_000));
+    slow(&ours, 2..3, Duration::from_secs(100_000));
+    mine.died("orders", 0, [executing(2, 9)]);
+    let began = Instant::now();
+    let theirs_run = run(&other, theirs.subscription());
+    sleep(ms(10)).await;
+    let mut spec = spec(&mine, ours.subscription().concurrency(3), 1);
+    spec.policy.alone = Alone {
+        wait: Duration::from_secs(4),
+        time: Duration::from_secs(2),
+        time_max: Duration::from_secs(6),
+    };
+    let handle = start(spec);
+    sleep(Duration::from_secs(9)).await;
+    let handled = |id| ours.handlings().into_iter().find(|handling| handling.id == id);
+    assert_eq!((handled(2).unwrap().began - began).as_secs(), 4);
+    other.put("orders", 0, message(8, Some("free")));
+    mine.put("orders", 0, message(9, Some("other")));
+    sleep(ms(500)).await;
+    assert!(
+        handled(9).is_none(),
+        "it is alone for six seconds and not for two"
+    );
+    sleep(Duration::from_secs(2)).await;
+    assert!(handled(9).is_some());
+    handle.drain(Instant::now() + Duration::from_secs(1)).await;
+    theirs_run.drain(Instant::now() + Duration::from_secs(1)).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_drain_does_not_wait_for_solitude_and_ends_the_marking() {
     let (board, cells) = board();
     let (ours, theirs) = (World::default(), World::default());

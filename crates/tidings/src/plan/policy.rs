@@ -93,6 +93,10 @@ impl Merge {
         policy.stuck_after = self.pick("stuck_after", policy.stuck_after, stuck.0, stuck.1, |time| {
             shown_time(*time)
         });
+        let alone = &mut policy.alone;
+        alone.wait = self.duration("alone_wait", alone.wait, None, &config.alone_wait);
+        alone.time = self.duration("alone_time", alone.time, None, &config.alone_time);
+        alone.time_max = self.duration("alone_time_max", alone.time_max, None, &config.alone_time_max);
         let rate = mapped(&config.rate, |rate| rate.map(|per_second| Rate { per_second }));
         policy.rate = self.pick("rate", None, code.rate.map(Some), rate, |rate| {
             rate.map_or_else(|| "none".to_owned(), |rate| format!("{}/s", rate.per_second))

@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use tidings_core::{Company, Deaths, Mark, Source};
-use tidings_embedded::Fsync;
+use tidings_embedded::{EmbeddedBroker, EmbeddedOptions, Fsync};
 
 const FILE: &str = "running.marks";
 
@@ -42,6 +42,36 @@ async fn deaths(directory: &Path) -> Vec<(u64, u32, u32)> {
     assert!(lane.marks.is_some_and(|marks| marks.tag.is_some()));
     let counts = |deaths: &Deaths| (deaths.offset, deaths.executing, deaths.waiting);
     lane.deaths.iter().map(counts).collect()
+}
+
+#[tokio::test]
+async fn the_number_of_marks_is_configured_and_may_change_between_two_processes() {
+    let root = tempfile::tempdir().unwrap();
+    killed(root.path()).await;
+    let directory = root.path().join("killed");
+    let url = format!("embedded:{}", directory.display());
+    for cells in [64, 1_000] {
+        let marks = fs::read(directory.join(FILE)).unwrap();
+        assert_ne!(marks.len(), 4_096 + cells * 16);
+        let options = EmbeddedOptions::from_url(&url).unwrap().max_marks(cells);
+        let broker = EmbeddedBroker::open(options).unwrap();
+        let mut source = join(&broker, "billing", "orders").await;
+        let lane = assigned(&mut source).await.remove(0);
+        assert_eq!(lane.deaths.len(), 2, "counted once, and kept");
+        assert_eq!(fs::read(directory.join(FILE)).unwrap().len(), 4_096 + cells * 16);
+        let board = lane.marks.unwrap().board;
+        let mut taken = 0;
+        loop {
+            let some = board.take();
+            if some.is_empty() {
+                break;
+            }
+            taken += some.len();
+            // Kept until the end, so that none is given twice.
+            std::mem::forget(some);
+        }
+        assert_eq!(taken, cells);
+    }
 }
 
 #[tokio::test]
