@@ -214,6 +214,8 @@ settings! {
         paused: bool = "paused",
         /// Whether each handling is a task of its own.
         spawn: bool = "spawn",
+        /// Whether outputs and progress are one transaction.
+        exactly_once: bool = "exactly_once",
         /// How often progress is stored.
         commit_interval: Duration = "commit_interval",
         /// After how many finished messages progress is stored.

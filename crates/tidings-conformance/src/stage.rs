@@ -6,7 +6,7 @@ use crate::member::Member;
 use std::sync::Arc;
 use std::time::Duration;
 use tidings_core::{
-    Clock, Create, DestinationInfo, DestinationSpec, DynBinder, Message, Outgoing, PartitionPosition,
+    Clock, Create, DestinationInfo, DestinationSpec, DynBinder, Guarantee, Message, Outgoing, PartitionPosition,
     Position, Progress, PublishError, Receipt, RecordBatch, SourceInput, SourceSpec, Start,
 };
 
@@ -124,6 +124,7 @@ pub(crate) fn spec(group: Option<&str>, name: &str) -> SourceSpec {
         commit_interval: Duration::from_millis(100),
         commit_every: 10_000,
         revoke_timeout: Duration::from_secs(5),
+        guarantee: Guarantee::AtLeastOnce,
     }
 }
 

@@ -131,6 +131,14 @@ impl Delivery {
         moved
     }
 
+    /// The same delivery, with something else to share.
+    #[must_use]
+    pub fn with_context(mut self, context: Arc<HandlerContext>) -> Self {
+        let lane = self.shared.lane.clone();
+        self.shared = Arc::new(Shared { lane, context });
+        self
+    }
+
     /// As that attempt.
     #[must_use]
     pub fn with_attempt(mut self, attempt: u32) -> Self {

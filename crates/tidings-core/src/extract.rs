@@ -22,6 +22,8 @@ pub struct Needs {
     pub manual_ack: bool,
     /// The handler works in the transaction of an inbox.
     pub transaction: bool,
+    /// The handler publishes by itself, beside what it returns.
+    pub publisher: bool,
 }
 
 impl Needs {
@@ -29,6 +31,7 @@ impl Needs {
     pub const NOTHING: Self = Self {
         manual_ack: false,
         transaction: false,
+        publisher: false,
     };
 
     /// What either needs.
@@ -36,6 +39,7 @@ impl Needs {
         Self {
             manual_ack: self.manual_ack || other.manual_ack,
             transaction: self.transaction || other.transaction,
+            publisher: self.publisher || other.publisher,
         }
     }
 }
@@ -285,6 +289,11 @@ impl<T> Deref for State<T> {
 }
 
 impl<S> FromDelivery<S> for Publisher {
+    const NEEDS: Needs = Needs {
+        publisher: true,
+        ..Needs::NOTHING
+    };
+
     fn from_delivery(delivery: &Delivery, _state: &S) -> Result<Self, Failure> {
         Ok(delivery.context().publisher.caused_by(delivery))
     }
@@ -315,6 +324,12 @@ impl<S> FromDelivery<S> for Message {
 }
 
 impl<S> FromDelivery<S> for Delivery {
+    // Its context has one.
+    const NEEDS: Needs = Needs {
+        publisher: true,
+        ..Needs::NOTHING
+    };
+
     fn from_delivery(delivery: &Delivery, _state: &S) -> Result<Self, Failure> {
         Ok(delivery.clone())
     }

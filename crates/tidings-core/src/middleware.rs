@@ -98,7 +98,8 @@ impl<S: Send + Sync + 'static> Invoke for Bound<S> {
     }
 
     fn has_sequence(&self) -> bool {
-        self.handler.kind() == HandlerKind::Single && self.handler.needs() == Needs::NOTHING
+        let needs = self.handler.needs();
+        self.handler.kind() == HandlerKind::Single && !needs.manual_ack && !needs.transaction
     }
 
     fn one(&self, delivery: &Delivery) -> BoxFuture<'static, HandlerResult> {

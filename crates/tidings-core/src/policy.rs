@@ -83,6 +83,9 @@ pub struct Policy {
     pub paused: bool,
     /// Each handling is a task of its own, so that CPU-heavy work uses every core.
     pub spawn: bool,
+    /// What handlings publish, what is parked, dead letters and progress are one transaction of the broker, per span of
+    /// messages ([`commit_interval`](Self::commit_interval), [`commit_every`](Self::commit_every)).
+    pub exactly_once: bool,
 }
 
 impl Default for Policy {
@@ -110,6 +113,7 @@ impl Default for Policy {
             commit_every: 10_000,
             paused: false,
             spawn: false,
+            exactly_once: false,
         }
     }
 }
@@ -189,6 +193,8 @@ pub struct PolicyChanges {
     pub paused: Option<bool>,
     /// See [`Policy::spawn`].
     pub spawn: Option<bool>,
+    /// See [`Policy::exactly_once`].
+    pub exactly_once: Option<bool>,
 }
 
 impl PolicyChanges {
@@ -218,7 +224,8 @@ impl PolicyChanges {
             commit_interval,
             commit_every,
             paused,
-            spawn
+            spawn,
+            exactly_once
         );
         policy.timeout = self.timeout.or(policy.timeout);
         policy.stuck_after = self.stuck_after.or(policy.stuck_after);

@@ -29,32 +29,39 @@ pub struct Route {
 #[derive(Debug, Default)]
 pub struct Routes {
     /// An app has a handful of channels with short names: comparing a few of them costs less than one keyed hash.
-    by_channel: BTreeMap<String, Route>,
+    by_channel: BTreeMap<String, Result<Route, PublishError>>,
 }
 
 impl Routes {
     /// Adds a channel.
     pub fn insert(&mut self, channel: impl Into<String>, route: Route) {
-        self.by_channel.insert(channel.into(), route);
+        self.by_channel.insert(channel.into(), Ok(route));
+    }
+
+    /// Adds a channel that nothing can be published to, and why.
+    pub fn refuse(&mut self, channel: impl Into<String>, error: PublishError) {
+        self.by_channel.insert(channel.into(), Err(error));
     }
 
     /// Where a channel leads.
     ///
     /// # Errors
-    /// [`PublishError::UnknownChannel`] with the channels that there are.
+    /// [`PublishError::UnknownChannel`] with the channels that there are; why the channel is refused.
     pub fn get(&self, channel: &str) -> Result<&Route, PublishError> {
-        self.by_channel
-            .get(channel)
-            .ok_or_else(|| PublishError::UnknownChannel {
+        match self.by_channel.get(channel) {
+            Some(Ok(route)) => Ok(route),
+            Some(Err(error)) => Err(error.clone()),
+            None => Err(PublishError::UnknownChannel {
                 channel: channel.to_owned(),
                 known: self.by_channel.keys().cloned().collect(),
-            })
+            }),
+        }
     }
 
     /// Every sink once.
     pub fn sinks(&self) -> Vec<Arc<dyn Sink>> {
         let mut sinks: Vec<Arc<dyn Sink>> = Vec::new();
-        for route in self.by_channel.values() {
+        for route in self.by_channel.values().flatten() {
             if !sinks.iter().any(|known| Arc::ptr_eq(known, &route.sink)) {
                 sinks.push(route.sink.clone());
             }
@@ -82,6 +89,8 @@ pub struct Publisher {
     routes: Arc<Routes>,
     clock: Clock,
     cause: Option<Arc<Cause>>,
+    /// Takes everything in place of the routes' sinks.
+    through: Option<Arc<dyn Sink>>,
 }
 
 impl fmt::Debug for Publisher {
@@ -99,7 +108,21 @@ impl Publisher {
             routes,
             clock,
             cause: None,
+            through: None,
         }
+    }
+
+    /// The same publisher, whose messages all go into that sink, to the destinations that the channels lead to.
+    #[must_use]
+    pub fn through(&self, sink: Arc<dyn Sink>) -> Self {
+        Self {
+            through: Some(sink),
+            ..self.clone()
+        }
+    }
+
+    fn sink_of<'a>(&'a self, route: &'a Route) -> &'a Arc<dyn Sink> {
+        self.through.as_ref().unwrap_or(&route.sink)
     }
 
     /// The same publisher, for messages that this delivery causes.
@@ -179,8 +202,8 @@ impl Publisher {
             self.stamp(&mut message)?;
             Ok(Outgoing::new(route.destination.clone(), message))
         });
-        let receipts = route
-            .sink
+        let receipts = self
+            .sink_of(route)
             .publish_all(stamped.collect::<Result<Vec<_>, PublishError>>()?);
         let mut positions = Vec::with_capacity(receipts.len());
         for receipt in receipts {
@@ -216,7 +239,7 @@ impl Publisher {
         let due = delay.map(|delay| self.clock.now().plus(delay));
         let destination = route.destination.clone();
         Ok((
-            route.sink.clone(),
+            self.sink_of(route).clone(),
             Outgoing {
                 destination,
                 partition: None,
@@ -231,6 +254,9 @@ impl Publisher {
     /// # Errors
     /// The first broker that cannot promise it.
     pub async fn flush(&self) -> Result<(), PublishError> {
+        if let Some(sink) = &self.through {
+            return sink.flush().await;
+        }
         for sink in self.routes.sinks() {
             sink.flush().await?;
         }
@@ -451,7 +477,7 @@ fn send(
     message: impl FnOnce() -> Result<Message, PublishError>,
 ) -> Receipt {
     match prepare(publisher, channel, message) {
-        Ok((route, message)) => route.sink.publish(Outgoing {
+        Ok((route, message)) => publisher.sink_of(route).publish(Outgoing {
             destination: route.destination.clone(),
             partition,
             message,

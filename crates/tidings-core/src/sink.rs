@@ -118,6 +118,14 @@ pub enum PublishError {
         /// What to do instead.
         cure: &'static str,
     },
+    /// The subscription is exactly-once, and this publish cannot be part of its transaction.
+    #[error("not published to \"{destination}\", because it cannot be part of the transaction: {reason}")]
+    NoTransaction {
+        /// The destination, or the channel if it leads to another broker.
+        destination: Arc<str>,
+        /// Why, and what to do.
+        reason: &'static str,
+    },
     /// The event could not be encoded.
     #[error(transparent)]
     Codec(#[from] CodecError),

@@ -5,6 +5,7 @@ use crate::delivery::LaneRole;
 use crate::marks::{Deaths, LaneMarks};
 use crate::message::Timestamp;
 use crate::records::{Epoch, LaneId, RecordBatch};
+use crate::sink::Sink;
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
@@ -44,6 +45,39 @@ pub struct SourceSpec {
     pub commit_every: u64,
     /// How long a revoked lane may drain before it is taken away.
     pub revoke_timeout: Duration,
+    /// What holds together.
+    pub guarantee: Guarantee,
+}
+
+/// How often a message has its effects on the broker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Guarantee {
+    /// Once or more often: progress is stored by itself, after the effects.
+    #[default]
+    AtLeastOnce,
+    /// Once: effects and progress are one transaction, see [`Source::transaction`].
+    ExactlyOnce,
+}
+
+/// Where the effects of an exactly-once subscription go, so that they are committed together with its progress.
+#[derive(Debug, Clone)]
+pub struct Transaction {
+    /// Takes what is published into the transaction that is open. The first publish after a commit, or after lanes were
+    /// assigned, opens the next one. The engine publishes nothing from before [`Source::commit`] or
+    /// [`Source::abort`] is called until that has ended.
+    ///
+    /// A publish that fails and is no [permanent](PublishError::is_permanent) failure breaks the transaction: it is in
+    /// doubt whether it is part of it. From when the source gave a transaction up by itself until it reports the lanes
+    /// as [assigned](SourceEvent::Assigned) again, every publish fails so.
+    ///
+    /// [`PublishError::is_permanent`]: crate::PublishError::is_permanent
+    pub sink: Arc<dyn Sink>,
+    /// The broker gives up a transaction that is open for longer.
+    pub timeout: Duration,
+    /// So many ranges of [`Progress::finished`] are part of the transaction, for each lane and whatever their numbers:
+    /// more are never reported. With 0, nothing above a watermark is finished when a transaction is committed, which
+    /// keeps a retry lane waiting for its first message.
+    pub ranges: usize,
 }
 
 /// A destination to read, and the group's retry destination that belongs to it.
@@ -147,6 +181,13 @@ pub enum SourceError {
         /// Why, and what to do.
         reason: String,
     },
+    /// The transaction was given up: nothing of it is seen by readers of what is committed, and its messages will be
+    /// delivered again.
+    #[error("the transaction was given up, its messages will be handled again: {reason}")]
+    Aborted {
+        /// Why.
+        reason: String,
+    },
     /// The broker was closed.
     #[error("the broker is closed")]
     Closed,
@@ -198,6 +239,33 @@ pub trait Source: Send {
     /// Hands revoked lanes over, after their progress was committed.
     fn release(&mut self, lanes: &[LaneId]);
 
+    /// Where effects go with [`Guarantee::ExactlyOnce`]; none without it, which is the default. Asked whenever lanes
+    /// were assigned; the sink may be another one whenever no transaction is open.
+    ///
+    /// Such a source stores nothing by itself: [`commit`](Self::commit) commits everything published into
+    /// [`Transaction::sink`] and all progress reported since the commit before, together, or nothing of either. It
+    /// waits for publishes whose receipt is open, and fails if one broke the transaction. With nothing published and
+    /// nothing reported it is `Ok` and asks nobody. Its answers:
+    /// - `Ok`: committed.
+    /// - [transient](SourceError::is_transient): not known yet; called again it goes on with the same transaction.
+    /// - any other, [`SourceError::Aborted`] above all: nothing of it is seen, or that will turn out below.
+    ///
+    /// A source that gives a transaction up, because it must or because of [`abort`](Self::abort), goes on in this
+    /// order: it aborts; unless it is what `commit` or `abort` came to, it reports **all** its lanes as
+    /// [lost](SourceEvent::Lost); with a later call of [`next`](Self::next) it reports them as
+    /// [assigned](SourceEvent::Assigned), with new epochs, at what is committed. If it does not know whether its commit
+    /// came through, what is committed says so.
+    ///
+    /// Lanes are lost singly only while no transaction is open. Before lanes are released, the transaction was
+    /// committed or given up.
+    fn transaction(&self) -> Option<Transaction> {
+        None
+    }
+
+    /// Gives the open transaction up, see [`transaction`](Self::transaction). Progress that was reported for it is
+    /// forgotten. Lanes that are released before the next event are not assigned again.
+    fn abort(&mut self) {}
+
     /// Leaves the group.
     fn close(&mut self) -> impl Future<Output = Result<(), SourceError>> + Send;
 }
@@ -218,6 +286,12 @@ pub trait DynSource: Send {
     fn commit(&mut self) -> BoxFuture<'_, Result<(), SourceError>>;
     /// See [`Source::release`].
     fn release(&mut self, lanes: &[LaneId]);
+    /// See [`Source::transaction`].
+    fn transaction(&self) -> Option<Transaction> {
+        None
+    }
+    /// See [`Source::abort`].
+    fn abort(&mut self) {}
     /// See [`Source::close`].
     fn close(&mut self) -> BoxFuture<'_, Result<(), SourceError>>;
 }
@@ -249,6 +323,14 @@ impl<T: Source> DynSource for T {
 
     fn release(&mut self, lanes: &[LaneId]) {
         Source::release(self, lanes);
+    }
+
+    fn transaction(&self) -> Option<Transaction> {
+        Source::transaction(self)
+    }
+
+    fn abort(&mut self) {
+        Source::abort(self);
     }
 
     fn close(&mut self) -> BoxFuture<'_, Result<(), SourceError>> {

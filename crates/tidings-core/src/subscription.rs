@@ -306,6 +306,20 @@ impl<S> Subscription<S> {
         self
     }
 
+    /// What handlings publish and the group's progress become visible together or not at all: for whoever reads only
+    /// what is committed, each message has its effects exactly once. Needs a group and a broker with transactions.
+    ///
+    /// A handling publishes by what it returns or by the [`Publisher`](crate::Publisher) that it takes as an argument,
+    /// and only until it ends; both only to channels of the broker that it reads from. What it does elsewhere, in a
+    /// database say, is no part of it: that happens again when a transaction is given up.
+    ///
+    /// Messages are handled in spans. A span is closed after the time and the number of messages of
+    /// [`commit`](Self::commit): nothing more starts until what runs has ended, so a slow handler holds up the others.
+    pub fn exactly_once(mut self) -> Self {
+        self.changes.exactly_once = Some(true);
+        self
+    }
+
     /// Handles only deliveries that the predicate accepts; the others are finished without a call.
     pub fn filter(mut self, accept: impl Fn(&Delivery) -> bool + Send + Sync + 'static) -> Self {
         self.filter = Some(match self.filter.take() {

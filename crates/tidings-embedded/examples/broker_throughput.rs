@@ -7,7 +7,7 @@ use std::io::Write;
 use std::path::Path;
 use std::time::{Duration, Instant};
 use tidings_core::{
-    Binder, Create, DestinationSpec, Message, Outgoing, Source, SourceEvent, SourceInput, SourceSpec, Start,
+    Binder, Create, DestinationSpec, Guarantee, Message, Outgoing, Source, SourceEvent, SourceInput, SourceSpec, Start,
 };
 use tidings_embedded::{EmbeddedBroker, EmbeddedOptions, Fsync};
 
@@ -158,6 +158,7 @@ fn everything(start: Start) -> SourceSpec {
         commit_interval: Duration::from_millis(100),
         commit_every: 10_000,
         revoke_timeout: Duration::from_secs(5),
+        guarantee: Guarantee::AtLeastOnce,
     }
 }
 

@@ -12,7 +12,7 @@ use crate::source::{EmbeddedSource, Input};
 use crate::topics::Topic;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
-use tidings_core::{BinderError, SourceInput, SourceSpec, Start};
+use tidings_core::{BinderError, Guarantee, SourceInput, SourceSpec, Start};
 use tidings_log::LogError;
 
 /// Joins the group, or begins to read without one.
@@ -23,6 +23,13 @@ pub(crate) async fn subscribe(handle: &Arc<Handle>, spec: SourceSpec) -> Result<
             broker: "embedded, opened read-only,",
             feature: "groups",
             cure: "read without a group, or stop the process that owns the directory and open for writing",
+        });
+    }
+    if spec.guarantee == Guarantee::ExactlyOnce {
+        return Err(BinderError::Unsupported {
+            broker: "embedded",
+            feature: "transactions",
+            cure: "remove exactly_once: what handlers return has ids that are the same each time",
         });
     }
     let inputs = inputs(shared, &spec)?;

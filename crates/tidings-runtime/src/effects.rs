@@ -48,13 +48,15 @@ pub(crate) struct Effects {
     pub(crate) board: Arc<StatusBoard>,
     /// How long one try may take.
     pub(crate) timeout: Duration,
+    /// What is in doubt cannot be tried again: it might be part of the transaction twice.
+    pub(crate) in_transaction: bool,
 }
 
 impl Effects {
     /// Publishes until the broker keeps the message.
     ///
     /// # Errors
-    /// A permanent one; anything else is tried again.
+    /// A permanent one; anything else is tried again, unless it is in a transaction.
     pub(crate) async fn keep(
         self,
         what: &'static str,
@@ -62,7 +64,7 @@ impl Effects {
         message: Outgoing,
     ) -> Result<Position, PublishError> {
         match self.attempt(&sink, message.clone()).await {
-            Err(error) if !error.is_permanent() => {
+            Err(error) if !error.is_permanent() && !self.in_transaction => {
                 let mut positions = self.insist(what, &[(sink, message)], error).await?;
                 positions.pop().ok_or(PublishError::Closed)
             }
@@ -71,16 +73,20 @@ impl Effects {
     }
 
     /// As [`keep`](Self::keep), but never gives up: for what may not be lost, whatever the broker says.
+    ///
+    /// # Errors
+    /// In a transaction, what leaves it in doubt whether the message is part of it.
     pub(crate) async fn keep_for_ever(
         self,
         what: &'static str,
         sink: Arc<dyn Sink>,
         message: Outgoing,
-    ) -> Position {
+    ) -> Result<Position, PublishError> {
         let mut wait = FIRST_WAIT;
         loop {
             match self.clone().keep(what, sink.clone(), message.clone()).await {
-                Ok(position) => return position,
+                Ok(position) => return Ok(position),
+                Err(error) if self.in_transaction && !error.is_permanent() => return Err(error),
                 Err(error) => {
                     let obstacle = Obstacle::new(&self.board);
                     obstacle.say(format!("cannot write {what}: {error}"));
@@ -121,6 +127,7 @@ impl Effects {
         }
         match refused {
             // All again, in order: only so do they keep it. Who takes them knows them by their ids.
+            Some(error) if self.in_transaction => Err(error),
             Some(error) => self
                 .insist("what the handler returned", &prepared, error)
                 .await

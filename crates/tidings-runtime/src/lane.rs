@@ -328,6 +328,11 @@ impl Lane {
         ranges
     }
 
+    /// Whether everything that is finished is told with so many ranges.
+    pub(crate) fn can_be_told(&self, ranges: usize) -> bool {
+        self.finished_ranges(ranges + 1).len() <= ranges
+    }
+
     /// What is finished.
     pub(crate) fn progress(&mut self, extent: Extent) -> Progress {
         let (ranges, attempts) = match extent {

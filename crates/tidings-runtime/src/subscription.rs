@@ -1,5 +1,6 @@
 //! A running subscription: [`start`] puts it on a task of its own, [`SubscriptionHandle`] steers it.
 
+mod committing;
 mod connect;
 mod leaving;
 mod runner;
@@ -21,6 +22,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(5);
 const AWAY: u64 = 0;
 const DAMAGED: u64 = 1;
 const UNCOMMITTED: u64 = 2;
+const ABORTED: u64 = 3;
 
 /// How a drain ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -166,6 +168,7 @@ async fn run(
         commands_closed: false,
         hand_over_by: None,
         look_again: None,
+        commit: None,
     };
     runner.run().await;
 }

@@ -3,6 +3,7 @@
 use crate::deaths::Standing;
 use crate::keys::KeyId;
 use crate::ledger::Ticket;
+use crate::scope::ScopeOwner;
 use std::sync::Arc;
 use tidings_core::{Delivery, RecordBatch, Timestamp};
 use tokio::time::Instant;
@@ -62,6 +63,8 @@ pub(crate) struct Task {
     pub(crate) first_failure: Option<Timestamp>,
     /// Not before this time, even if its key is free.
     pub(crate) due: Option<Instant>,
+    /// What its handling publishes with, in an exactly-once subscription.
+    pub(crate) scope: Option<ScopeOwner>,
     stage: Stage,
 }
 
@@ -79,6 +82,7 @@ impl Task {
             standing: Standing::Usual,
             first_failure: None,
             due: None,
+            scope: None,
             stage: Stage::Queued,
         }
     }

@@ -12,7 +12,7 @@ use destinations::Destinations;
 use std::sync::Arc;
 use std::time::Duration;
 use tidings_core::{
-    Capabilities, Clock, HandlerContext, Invoke, Publisher, Route, Routes, Start, retry_destination,
+    Capabilities, Clock, HandlerContext, Invoke, PublishError, Publisher, Route, Routes, Start, retry_destination,
 };
 use tidings_runtime::{DeadLetterTarget, Input, ProducerSpec, SubscriptionSpec, start_producer};
 
@@ -79,6 +79,12 @@ fn lacks(subscription: &PlannedSubscription, can: Capabilities) -> Vec<(&'static
             "use another broker for this channel",
         ));
     }
+    if subscription.policy.exactly_once && !can.transactions {
+        lacking.push((
+            "is exactly_once, which takes transactions",
+            "remove exactly_once and make the effects idempotent by the message id, or use a broker with transactions (Kafka)",
+        ));
+    }
     lacking
 }
 
@@ -121,7 +127,7 @@ fn launch(
     let producers = service.producers.into_iter().map(|bound| RunningProducer {
         name: bound.facts.name.clone(),
         handle: Arc::new(start_producer(ProducerSpec {
-            context: starter.context(&bound.facts.name, None),
+            context: starter.context(&bound.facts.name, None, starter.publisher.clone()),
             output: bound.facts.output,
             work: bound.work,
             publish_timeout: plan.publish_timeout.value,
@@ -175,6 +181,21 @@ fn routes(plan: &Plan, binders: &Binders) -> Routes {
     routes
 }
 
+/// A transaction is one broker's: channels of others are refused.
+fn refuse_others(routes: &mut Routes, plan: &Plan, binder: &str) {
+    let others = plan
+        .channels
+        .values()
+        .filter(|channel| channel.binder.value != binder);
+    for channel in others {
+        let error = PublishError::NoTransaction {
+            destination: channel.name.as_str().into(),
+            reason: "the channel is on another binder than the exactly-once subscription; publish to a channel of its own binder, and let another subscription pass it on",
+        };
+        routes.refuse(channel.name.clone(), error);
+    }
+}
+
 /// What all parts share while they are started.
 struct Starter<'a> {
     app: Arc<str>,
@@ -186,14 +207,25 @@ struct Starter<'a> {
 }
 
 impl Starter<'_> {
-    fn context(&self, name: &str, group: Option<&str>) -> Arc<HandlerContext> {
+    fn context(&self, name: &str, group: Option<&str>, publisher: Publisher) -> Arc<HandlerContext> {
         Arc::new(HandlerContext {
             app: self.app.clone(),
             subscription: name.into(),
             group: group.map(Arc::from),
-            publisher: self.publisher.clone(),
+            publisher,
             clock: self.clock,
         })
+    }
+
+    fn context_of(&self, planned: &PlannedSubscription, group: Option<&str>) -> Arc<HandlerContext> {
+        let publisher = if planned.policy.exactly_once {
+            let mut routes = routes(self.plan, self.binders);
+            refuse_others(&mut routes, self.plan, &planned.binder);
+            Publisher::new(Arc::new(routes), self.clock)
+        } else {
+            self.publisher.clone()
+        };
+        self.context(&planned.name, group, publisher)
     }
 
     fn subscription(
@@ -222,7 +254,7 @@ impl Starter<'_> {
             .find(|other| other.name == planned.binder);
         let revoke = revoke.and_then(|planned| planned.config.session_drain.as_ref());
         SubscriptionSpec {
-            context: self.context(&planned.name, group),
+            context: self.context_of(planned, group),
             handler,
             policy: planned.policy.clone(),
             filter,

@@ -231,6 +231,15 @@ pub(super) const RECORDS: &[KeyRecord] = &[
         doc: "Whether each handling is a task of its own, so that CPU-heavy work uses every core.",
     },
     KeyRecord {
+        path: "subscription.<name>.exactly_once",
+        kind: Kind::Switch,
+        default: "false",
+        example: "true",
+        doc: "Whether what handlings publish and the group's progress are one transaction of the broker, per \
+              span of messages: `commit_interval` and `commit_every` say how long a span is. Needs a group \
+              and a broker with transactions.",
+    },
+    KeyRecord {
         path: "subscription.<name>.commit_interval",
         kind: duration(1, HOUR),
         default: "that of the binder",

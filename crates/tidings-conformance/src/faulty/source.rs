@@ -6,7 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 use tidings_core::{
     Assignment, BinderError, BoxFuture, DynBinder, DynSource, Epoch, LaneId, Progress, RecordBatch, Source,
-    SourceError, SourceEvent, SourceSpec,
+    SourceError, SourceEvent, SourceSpec, Transaction,
 };
 use tokio::time::{Instant, sleep_until};
 
@@ -231,6 +231,14 @@ impl Source for FaultySource {
     fn release(&mut self, lanes: &[LaneId]) {
         lanes.iter().for_each(|lane| drop(self.lanes.remove(lane)));
         self.inner.iter_mut().for_each(|inner| inner.release(lanes));
+    }
+
+    fn transaction(&self) -> Option<Transaction> {
+        self.inner.as_ref()?.transaction()
+    }
+
+    fn abort(&mut self) {
+        self.inner.iter_mut().for_each(|inner| inner.abort());
     }
 
     async fn close(&mut self) -> Result<(), SourceError> {

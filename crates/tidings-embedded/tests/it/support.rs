@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tidings_core::{
-    Assignment, Binder, Create, DestinationSpec, Epoch, LaneId, Message, Outgoing, Position, Progress,
+    Assignment, Binder, Create, DestinationSpec, Epoch, Guarantee, LaneId, Message, Outgoing, Position, Progress,
     PublishError, Receipt, RecordBatch, Source, SourceError, SourceEvent, SourceInput, SourceSpec, Start,
 };
 use tidings_embedded::{EmbeddedBroker, EmbeddedOptions, EmbeddedSource, Fsync};
@@ -80,6 +80,7 @@ pub(crate) fn spec(group: Option<&str>, name: &str) -> SourceSpec {
         commit_interval: Duration::from_millis(100),
         commit_every: 10_000,
         revoke_timeout: Duration::from_secs(5),
+        guarantee: Guarantee::AtLeastOnce,
     }
 }
 

@@ -4,7 +4,7 @@ use crate::support::{Owner, has, messages, publish};
 use std::sync::Arc;
 use std::time::Duration;
 use tidings_core::{
-    BinderError, BinderHealth, Create, DestinationSpec, DynBinder, Message, Outgoing, Progress, PublishError,
+    BinderError, BinderHealth, Create, DestinationSpec, DynBinder, Guarantee, Message, Outgoing, Progress, PublishError,
     SourceSpec, Start, Timestamp,
 };
 use tidings_manage::{ServerOptions, Way};
@@ -29,6 +29,7 @@ fn spec(name: &str) -> SourceSpec {
         commit_interval: Duration::from_millis(100),
         commit_every: 1_000,
         revoke_timeout: Duration::from_secs(1),
+        guarantee: Guarantee::AtLeastOnce,
     }
 }
 

@@ -7,6 +7,7 @@ use crate::effects::OutputId;
 use crate::keys::{KeyId, Parked};
 use crate::letters::{self, GivenUp, Leaving};
 use crate::panics::{call_caught, drop_caught, text_of};
+use crate::span::Cause;
 use crate::tasks::{Stage, TaskId};
 use crate::timers::Timer;
 use crate::verdict::{Verdict, judge};
@@ -28,8 +29,8 @@ pub(super) enum EffectEnd {
     Decided(AckDecision, Outputs),
     /// The message is in the retry lane, or refused for good.
     Parked(Result<Position, PublishError>, Duration),
-    /// The message is in the dead letters.
-    DeadLettered,
+    /// The message is in the dead letters, or it is in doubt whether it is part of the transaction.
+    DeadLettered(Result<(), PublishError>),
 }
 
 impl Dispatcher {
@@ -57,13 +58,16 @@ impl Dispatcher {
     }
 
     fn publish_or_done(&mut self, id: TaskId, slot: usize, outputs: Outputs) {
+        if self.tracked {
+            self.end_scope(id);
+        }
         if outputs.is_empty() {
             return self.done(id, Some(slot));
         }
         let Some(task) = self.tasks.get(id) else {
             return self.slots.give_back(slot);
         };
-        let publisher = self.spec.context.publisher.caused_by(&task.delivery);
+        let publisher = self.publisher().caused_by(&task.delivery);
         let output_id = OutputId::new(&task.delivery, &self.spec.context);
         let publishing =
             self.effects
@@ -108,29 +112,54 @@ impl Dispatcher {
 
     pub(super) fn on_effect(&mut self, id: TaskId, slot: usize, end: EffectEnd) {
         self.slots.set_deadline(slot, None);
+        if let Some(error) = self.doubt(&end) {
+            // Whatever becomes of it counts for nothing.
+            self.slots.give_back(slot);
+            return self.break_off(Cause::Trouble(error));
+        }
         match end {
             EffectEnd::Published(Ok(())) => self.done(id, Some(slot)),
             EffectEnd::Published(Err(error)) => {
                 // The handler did its work: running it again would do it twice, and help nothing.
                 let said = text_of(&Failure::new(FailureKind::Permanent, error));
                 self.note_failure(id, FailureKind::Permanent, &said);
-                self.give_up(id, Some(slot), Verdict::GiveUp("permanent"), &said);
+                let verdict = Verdict::GiveUp("permanent");
+                self.note_in_span(id, &verdict, &said);
+                // Some of what it returned may be published.
+                self.break_off(Cause::Handling);
+                self.give_up(id, Some(slot), verdict, &said);
             }
             EffectEnd::Decided(AckDecision::Ack, outputs) => self.publish_or_done(id, slot, outputs),
             EffectEnd::Decided(decision, _) => self.failed(id, Some(slot), refusal(decision)),
             EffectEnd::Parked(Ok(position), _) => self.on_parked(id, slot, &position),
             EffectEnd::Parked(Err(error), wait) => self.on_not_parked(id, slot, &error, wait),
-            EffectEnd::DeadLettered => {
+            EffectEnd::DeadLettered(_) => {
                 self.board.counters.dead_lettered.add(1);
                 self.close(id, Some(slot));
             }
         }
     }
 
+    /// What makes it doubtful whether an effect is part of the transaction.
+    fn doubt(&self, end: &EffectEnd) -> Option<String> {
+        match end {
+            EffectEnd::Published(result) | EffectEnd::DeadLettered(result) => self.doubtful(result),
+            EffectEnd::Parked(Err(error), _) => self.doubtful::<()>(&Err(error.clone())),
+            _ => None,
+        }
+    }
+
+    /// The same of a publish.
+    pub(super) fn doubtful<T>(&self, result: &Result<T, PublishError>) -> Option<String> {
+        let error = result.as_ref().err().filter(|error| !error.is_permanent());
+        error.filter(|_| self.span.is_some()).map(ToString::to_string)
+    }
+
     /// An attempt failed.
     pub(super) fn failed(&mut self, id: TaskId, slot: Option<usize>, failure: Failure) {
         let (verdict, said) = self.judge(id, &failure);
         drop_caught(failure);
+        self.note_in_span(id, &verdict, &said);
         match verdict {
             Verdict::GiveUp(_) => self.give_up(id, slot, verdict, &said),
             Verdict::Again { wait, counts } => {
@@ -248,7 +277,7 @@ impl Dispatcher {
         let message = letters::parked(&leaving, retry, lane.info.partition, due);
         let keep = self.effects.clone().keep(
             "a message that waits for its next attempt",
-            self.spec.binder.sink(),
+            self.sink(),
             message,
         );
         let future = Box::pin(async move { EffectEnd::Parked(keep.await, wait) });
@@ -290,6 +319,9 @@ impl Dispatcher {
     fn on_not_parked(&mut self, id: TaskId, slot: usize, error: &PublishError, wait: Duration) {
         tracing::warn!(subscription = %self.spec.context.subscription, %error, "a message cannot be parked and waits in memory");
         self.slots.give_back(slot);
+        if let Some(span) = &mut self.span {
+            span.refused.insert(id);
+        }
         let Some(task) = self.tasks.get(id) else { return };
         let (key, index) = (task.key.filter(|_| !task.holds_key), task.lane);
         if self.is_stopping(index) {
@@ -342,11 +374,8 @@ impl Dispatcher {
         let keep = self
             .effects
             .clone()
-            .keep_for_ever("a dead letter", self.spec.binder.sink(), message);
-        let future = Box::pin(async move {
-            keep.await;
-            EffectEnd::DeadLettered
-        });
+            .keep_for_ever("a dead letter", self.sink(), message);
+        let future = Box::pin(async move { EffectEnd::DeadLettered(keep.await.map(|_| ())) });
         self.start_effect(id, slot, Stage::DeadLettering, future);
     }
 

@@ -7,8 +7,10 @@ use crate::effects::OutputId;
 use crate::keys::KeyId;
 use crate::marking::Message;
 use crate::panics::{call_caught, drop_caught, poll_caught};
+use crate::scope::ScopeOwner;
+use crate::span::Cause;
 
-use crate::tasks::{Stage, TaskId};
+use crate::tasks::{Stage, Task, TaskId};
 use crate::timers::Timer;
 use crate::verdict::Verdict;
 use std::collections::HashMap;
@@ -20,6 +22,10 @@ use tokio::time::Instant;
 pub(super) struct BatchCall {
     pub(super) lane: usize,
     pub(super) tasks: Vec<TaskId>,
+    /// What it publishes with, in an exactly-once subscription.
+    scope: Option<ScopeOwner>,
+    /// It has published by itself.
+    published: bool,
 }
 
 impl Dispatcher {
@@ -95,7 +101,11 @@ impl Dispatcher {
     /// The next message behind a key that may join its batch: a suspect has a batch of its own.
     fn next_in_batch(&mut self, key: KeyId, batch: u64) -> Option<TaskId> {
         let tasks = &self.tasks;
-        let may_join = |id| tasks.get(id).is_none_or(|task| task.standing == Standing::Usual);
+        let recalls = self.span.is_some();
+        let may_join = |id| {
+            let usual = |task: &Task| task.standing == Standing::Usual && !(recalls && task.used > 0);
+            tasks.get(id).is_none_or(usual)
+        };
         self.keys.next_in_batch(key, batch, may_join)
     }
 
@@ -109,10 +119,13 @@ impl Dispatcher {
             self.spec.policy.batch.size.max(1),
             self.spec.policy.ordering != Ordering::None,
         );
+        // What is gathered stands below what is finished, and what a commit waits for does not linger.
+        let clearing = self.is_clearing();
         for index in 0..self.lanes.len() {
             let Some(lane) = self.lane(index) else { continue };
             let gather = &lane.gather;
-            let ready = !gather.tasks.is_empty() && (gather.due || gather.tasks.len() >= size);
+            let due = gather.due || clearing;
+            let ready = !gather.tasks.is_empty() && (due || gather.tasks.len() >= size);
             let blocked = lane.stopping || (one_call && gather.calls > 0);
             if ready && !blocked && self.may_start(now) {
                 self.start_call(index);
@@ -146,8 +159,18 @@ impl Dispatcher {
             }
         }
         self.gather_overflow(index);
-        let call = BatchCall { lane: index, tasks };
-        match call_caught(|| self.call_batch(slot, &deliveries, &messages)) {
+        let scope = self.new_scope();
+        let context = match &scope {
+            Some(scope) => scope.context(&self.spec.context),
+            None => self.spec.context.clone(),
+        };
+        let call = BatchCall {
+            lane: index,
+            tasks,
+            scope,
+            published: false,
+        };
+        match call_caught(|| self.call_batch(slot, &deliveries, &messages, &context)) {
             Ok(running) => self.poll_batch(slot, call, running),
             Err(failure) => self.on_batch(slot, call, Err(failure)),
         }
@@ -199,7 +222,13 @@ impl Dispatcher {
     }
 
     /// A call ended: what it returned is published, then each item goes its own way.
-    pub(super) fn on_batch(&mut self, slot: usize, call: BatchCall, outcome: Result<BatchOutcome, Failure>) {
+    pub(super) fn on_batch(
+        &mut self,
+        slot: usize,
+        mut call: BatchCall,
+        outcome: Result<BatchOutcome, Failure>,
+    ) {
+        call.published |= call.scope.take().is_some_and(ScopeOwner::end);
         self.slots.set_deadline(slot, None);
         let outcome = outcome.unwrap_or_else(BatchOutcome::all_failed);
         let (outputs, failures) = outcome.into_parts(call.tasks.len());
@@ -233,7 +262,7 @@ impl Dispatcher {
             .filter(|(_, failure)| failure.is_none())
             .filter_map(|(id, _)| self.tasks.get(*id));
         let id = OutputId::of_batch(handled.map(|task| &task.delivery), &self.spec.context);
-        let publisher = self.spec.context.publisher.clone();
+        let publisher = self.publisher().clone();
         let (effects, channel) = (self.effects.clone(), self.spec.output.clone());
         Box::pin(effects.publish(publisher, channel, outputs, id))
     }
@@ -245,7 +274,12 @@ impl Dispatcher {
         mut failures: Vec<Option<Failure>>,
         result: Result<(), PublishError>,
     ) {
+        if let Some(error) = self.doubtful(&result) {
+            self.break_off(Cause::Trouble(error));
+        }
         if let Err(error) = result {
+            // Some of it may be published.
+            self.break_off(Cause::Handling);
             let said = format!("what the batch handler returned cannot be published: {error}");
             for failure in &mut failures {
                 failure.get_or_insert_with(|| Failure::permanent(said.clone()));
@@ -258,6 +292,10 @@ impl Dispatcher {
         self.slots.give_back(slot);
         if let Some(lane) = self.lane_mut(call.lane) {
             lane.gather.calls = lane.gather.calls.saturating_sub(1);
+        }
+        let failed = failures.iter().any(Option::is_some);
+        if failed && call.published {
+            self.break_off(Cause::Handling);
         }
         // Of several failed items of a key the first goes on; the others wait behind it.
         let mut behind: HashMap<KeyId, Vec<TaskId>> = HashMap::new();
@@ -290,6 +328,7 @@ impl Dispatcher {
     /// never tried again, or its lane is handed over.
     fn step_back(&mut self, id: TaskId, failure: Failure) -> bool {
         let (verdict, said) = self.judge(id, &failure);
+        self.note_in_span(id, &verdict, &said);
         let Verdict::Again { wait, counts } = verdict else {
             self.give_up(id, None, verdict, &said);
             return false;

@@ -13,7 +13,13 @@ impl Dispatcher {
     /// Lanes belong to this subscription now.
     pub(crate) fn assign(&mut self, assignments: Vec<Assignment>) {
         self.source_idle = false;
-        for assignment in assignments {
+        for mut assignment in assignments {
+            if let Some(span) = &self.span {
+                let memos = span.memos(&assignment.destination, assignment.partition);
+                assignment
+                    .attempts
+                    .extend(memos.map(|(offset, memo)| (offset, memo.used)));
+            }
             let index = assignment.lane.0 as usize;
             if self.lane(index).is_some() {
                 // The source gave the lane again without having it taken back: what runs belongs to the old epoch.

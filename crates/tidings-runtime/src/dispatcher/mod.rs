@@ -9,6 +9,7 @@
 //! - `alone`: what is suspected of killing the process
 //! - `stuck`: says which message is not finished after a long time
 //! - `leave`: lanes that are handed over, and draining
+//! - `spanning`: exactly once, where all this is done in transactions
 //!
 //! Nothing in here waits: [`Dispatcher::work`] does what can be done now, and
 //! [`Dispatcher::next_timer`] says when to come again.
@@ -20,6 +21,7 @@ mod intake;
 mod leave;
 mod run;
 mod scan;
+mod spanning;
 mod stuck;
 mod turn;
 
@@ -27,7 +29,9 @@ use crate::budget::{Budget, Limiter};
 use crate::effects::Effects;
 use crate::keys::Keys;
 use crate::lane::Lane;
+use crate::scope::mute;
 use crate::slots::Slots;
+use crate::span::Span;
 use crate::spec::SubscriptionSpec;
 use crate::status::{LaneStatus, StatusBoard};
 use crate::tasks::{Stage, TaskId, Tasks};
@@ -67,9 +71,9 @@ enum Usual {
 }
 
 impl Usual {
-    fn of(spec: &SubscriptionSpec) -> Self {
+    fn of(spec: &SubscriptionSpec, tracked: bool) -> Self {
         let (policy, handler) = (&spec.policy, &spec.handler);
-        if policy.spawn || spec.filter.is_some() {
+        if policy.spawn || spec.filter.is_some() || tracked {
             return Self::LookedAt;
         }
         let one_at_a_time = policy.ordering == Ordering::Partition || policy.concurrency <= 1;
@@ -113,8 +117,9 @@ pub(crate) struct Dispatcher {
     budget: Budget,
     /// Batch calls are numbered.
     batches: u64,
-    /// Nothing starts.
+    /// Nothing starts: it was paused by hand, or its transaction is being closed.
     paused: bool,
+    paused_by_hand: bool,
     draining: bool,
     /// Every lane that is not paused was read to its end.
     source_idle: bool,
@@ -127,20 +132,32 @@ pub(crate) struct Dispatcher {
     timers_limit: usize,
     /// Bounds the round in time.
     pace: Pace,
+    /// The transaction that effects and progress are part of; none without exactly-once.
+    span: Option<Box<Span>>,
+    /// Each handling is watched, because it may publish into the transaction by itself.
+    tracked: bool,
 }
 
 impl Dispatcher {
-    pub(crate) fn new(spec: SubscriptionSpec, board: Arc<StatusBoard>) -> Self {
+    pub(crate) fn new(mut spec: SubscriptionSpec, board: Arc<StatusBoard>) -> Self {
         let now = Instant::now();
+        let span = spec.policy.exactly_once.then(|| {
+            let publisher = spec.context.publisher.clone();
+            spec.context = mute(&spec.context);
+            Box::new(Span::new(&spec.policy, publisher))
+        });
+        let tracked = Self::tracks(span.as_deref(), &*spec.handler);
         let policy = &spec.policy;
         let effects = Effects {
             board: board.clone(),
             timeout: spec.publish_timeout,
+            in_transaction: span.is_some(),
         };
         Self {
             limiter: policy.rate.map(|rate| Limiter::new(rate, now)),
             budget: Budget::new(policy.retry.budget, now),
             paused: policy.paused,
+            paused_by_hand: policy.paused,
             board,
             effects,
             lanes: Vec::new(),
@@ -162,9 +179,11 @@ impl Dispatcher {
             source_idle: false,
             commands: VecDeque::new(),
             spare_control: None,
-            usual: Usual::of(&spec),
+            usual: Usual::of(&spec, tracked),
             timers_limit: TIMERS,
             pace: Pace::begin(),
+            span,
+            tracked,
             spec,
         }
     }
@@ -176,7 +195,7 @@ impl Dispatcher {
         self.prune_timers();
         self.pace = Pace::begin();
         let more_suspects = self.pass_gate(now);
-        let mut left = STRETCH;
+        let mut left = self.left_in_span(STRETCH);
         while left > 0
             && let Some((slot, work)) = self.slots.next_woken()
         {
@@ -194,7 +213,9 @@ impl Dispatcher {
         }
         let mut started = false;
         if !self.paused && !self.draining {
-            self.scan_lanes(now, &mut left);
+            if !self.is_clearing() {
+                self.scan_lanes(now, &mut left);
+            }
             started = self.start_batches(now);
         }
         if std::mem::take(&mut self.hurry) && !self.runnable.is_empty() {
@@ -256,14 +277,19 @@ impl Dispatcher {
 
     /// Stops or goes on starting deliveries.
     pub(crate) fn set_paused(&mut self, paused: bool) {
-        self.paused = paused;
-        if paused {
+        self.paused_by_hand = paused;
+        self.update_paused();
+    }
+
+    fn update_paused(&mut self) {
+        self.paused = self.paused_by_hand || self.span.as_ref().is_some_and(|span| span.blocks());
+        if self.paused {
             self.stop_sequences(|_| true);
         }
     }
 
     pub(crate) fn is_paused(&self) -> bool {
-        self.paused
+        self.paused_by_hand
     }
 
     /// Whether a delivery may start: not paused, a slot free, the rate not exceeded.
@@ -358,7 +384,8 @@ impl Dispatcher {
                 }
             }));
             (status.running, status.waiting, status.queued) = (running, waiting, queued);
-            status.idle = self.source_idle && open == 0 && running == 0;
+            let committed = self.span.as_ref().is_none_or(|span| !span.is_open());
+            status.idle = self.source_idle && open == 0 && running == 0 && committed;
         });
     }
 

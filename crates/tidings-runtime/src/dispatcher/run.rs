@@ -13,9 +13,10 @@ use crate::slots::Slots;
 use crate::spec::SubscriptionSpec;
 use crate::tasks::{Stage, TaskId};
 use crate::timers::Timer;
+use std::sync::Arc;
 use std::task::Poll;
 use tidings_core::{
-    BatchOutcome, BoxFuture, Company, Delivery, Failure, FailureKind, HandlerKind, HandlerResult, Outputs,
+    BatchOutcome, BoxFuture, Company, Delivery, Failure, FailureKind, HandlerContext, HandlerKind, HandlerResult, Outputs,
     PublishError, SequenceEnd,
 };
 use tokio::task::AbortHandle;
@@ -137,7 +138,7 @@ impl Dispatcher {
     ) {
         let Some(lane) = self.lane(index) else { return };
         let (pair, known) = (lane.pair, lane.is_known(stretch.delivery.lane_offset()));
-        if known || self.spec.policy.spawn || self.spec.handler.needs().manual_ack {
+        if known || self.tracked || self.spec.policy.spawn || self.spec.handler.needs().manual_ack {
             let task = self.make_holder(index, stretch, key, pair);
             self.start_task(task);
             stretch.cursor += 1;
@@ -270,6 +271,9 @@ impl Dispatcher {
 
     /// Runs a task's handler for its next attempt; a slot is free.
     pub(super) fn start_task(&mut self, id: TaskId) {
+        if self.span.is_some() && !self.may_start_in_span(id) {
+            return;
+        }
         let manual_ack = self.spec.handler.needs().manual_ack;
         let Some(task) = self.tasks.get_mut(id) else {
             return;
@@ -319,7 +323,7 @@ impl Dispatcher {
     ) -> Running<HandlerResult> {
         let handler = &spec.handler;
         let future: BoxFuture<'static, HandlerResult> = if handler.kind() == HandlerKind::Batch {
-            let outcome = handler.batch(std::slice::from_ref(delivery), &spec.context);
+            let outcome = handler.batch(std::slice::from_ref(delivery), delivery.context());
             Box::pin(async move {
                 let (outputs, mut failures) = outcome.await.into_parts(1);
                 failures.pop().flatten().map_or(Ok(outputs), Err)
@@ -341,8 +345,9 @@ impl Dispatcher {
         slot: usize,
         deliveries: &[Delivery],
         messages: &[Message],
+        context: &Arc<HandlerContext>,
     ) -> Running<BatchOutcome> {
-        let future = self.spec.handler.batch(deliveries, &self.spec.context);
+        let future = self.spec.handler.batch(deliveries, context);
         if self.spec.policy.spawn {
             let marks = self.slots.is_elsewhere(slot, messages);
             Running::spawned(Marked::around(future, marks), BatchOutcome::all_failed)

@@ -182,7 +182,7 @@ impl Dispatcher {
             return Looked::GivenAway;
         }
         let key = self.key_of(pair, &stretch.delivery);
-        if self.is_batch() && standing == Standing::Usual {
+        if self.is_batch() && standing == Standing::Usual && !self.is_recalled(index, stretch) {
             return self.look_for_batch(index, stretch, key, now);
         }
         if let Some(key) = key
@@ -238,6 +238,14 @@ impl Dispatcher {
             }
         }
         Looked::GivenAway
+    }
+
+    /// Whether a message failed in a transaction that was given up: then it goes its own way, as after any failure.
+    fn is_recalled(&self, index: usize, stretch: &Stretch) -> bool {
+        self.span.is_some()
+            && self
+                .lane(index)
+                .is_some_and(|lane| lane.is_known(stretch.delivery.lane_offset()))
     }
 
     /// A panic in a filter lets the message through: its handler can fail better.
@@ -304,7 +312,11 @@ impl Dispatcher {
             lane.tasks += 1;
             lane.memory.tasks += task.delivery.size();
         }
-        self.tasks.insert(task)
+        let id = self.tasks.insert(task);
+        if self.span.is_some() {
+            self.recall(id);
+        }
+        id
     }
 
     /// A record of the retry lane waits in place, in the order of its key.

@@ -4,7 +4,7 @@ use super::{AWAY, Control, DrainReport, FIRST_WAIT, LONGEST_WAIT};
 use crate::dispatcher::Dispatcher;
 use crate::spec::SubscriptionSpec;
 use crate::status::{Phase, StatusBoard};
-use tidings_core::{BinderError, DynSource, SourceError, SourceInput, SourceSpec};
+use tidings_core::{BinderError, DynSource, Guarantee, SourceError, SourceInput, SourceSpec};
 use tokio::sync::{mpsc, oneshot};
 
 /// A batch has at most so many bytes, unless one message is larger.
@@ -107,5 +107,10 @@ fn source_spec(spec: &SubscriptionSpec) -> SourceSpec {
         commit_interval: spec.policy.commit_interval,
         commit_every: spec.policy.commit_every,
         revoke_timeout: spec.revoke_timeout,
+        guarantee: if spec.policy.exactly_once {
+            Guarantee::ExactlyOnce
+        } else {
+            Guarantee::AtLeastOnce
+        },
     }
 }

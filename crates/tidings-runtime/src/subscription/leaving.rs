@@ -111,6 +111,13 @@ impl Runner {
         false
     }
 
+    pub(super) fn say_stopped(&self) {
+        self.board.edit(|status| {
+            status.phase = Phase::Stopped;
+            status.lanes.clear();
+        });
+    }
+
     /// The end of a drain: by its deadline, whatever the broker does.
     pub(super) async fn finish(mut self, drain: Drain) {
         let abandoned = self.dispatcher.cut_all();
@@ -119,10 +126,7 @@ impl Runner {
         let stored = self.store(Instant::now() + half).await;
         let stored = self.note_stored(stored);
         let closed = matches!(timeout_at(drain.deadline, self.source.close()).await, Ok(Ok(())));
-        self.board.edit(|status| {
-            status.phase = Phase::Stopped;
-            status.lanes.clear();
-        });
+        self.say_stopped();
         let report = DrainReport {
             finished_in_time: abandoned == 0 && stored && closed,
             abandoned,

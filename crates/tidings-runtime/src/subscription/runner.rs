@@ -1,5 +1,6 @@
 //! The loop of a subscription: what can be done, then what there is to hear.
 
+use super::committing::Commit;
 use super::leaving::Drain;
 use super::{AWAY, Control, DAMAGED, FIRST_WAIT, LONGEST_WAIT};
 use crate::dispatcher::{Dispatcher, SourceCommand};
@@ -32,6 +33,8 @@ pub(super) struct Runner {
     pub(super) hand_over_by: Option<Instant>,
     /// When to look again whether it is stored.
     pub(super) look_again: Option<Instant>,
+    /// The commit of a transaction.
+    pub(super) commit: Option<Commit>,
 }
 
 /// What ended the waiting.
@@ -47,6 +50,10 @@ impl Runner {
         if self.serve().await
             && let Some(drain) = self.drain.take()
         {
+            if self.dispatcher.is_transactional() {
+                let committed = self.dispatcher.span_ended();
+                return self.finish_span(drain, committed).await;
+            }
             self.finish(drain).await;
         }
     }
@@ -55,13 +62,14 @@ impl Runner {
     async fn serve(&mut self) -> bool {
         let mut rounds = 0;
         loop {
-            let more = self.dispatcher.work();
+            let mut more = self.dispatcher.work();
             self.tell_source();
+            more |= self.step_span().await;
             if self.dispatcher.is_leaving() && !self.dispatcher.is_draining() {
                 self.hand_over().await;
             }
             if let Some(drain) = &self.drain
-                && (self.dispatcher.is_quiet() || Instant::now() >= drain.stop)
+                && (self.is_done() || Instant::now() >= drain.stop)
             {
                 return true;
             }
@@ -113,7 +121,11 @@ impl Runner {
         match command {
             Some(Control::Pause(paused)) => self.dispatcher.set_paused(paused),
             Some(Control::Drain { deadline, reply }) => {
-                self.dispatcher.drain();
+                if self.dispatcher.is_transactional() {
+                    self.dispatcher.end_span();
+                } else {
+                    self.dispatcher.drain();
+                }
                 self.drain = Some(Drain::until(deadline, reply));
             }
             // Every handle is gone: it runs as long as its runtime.
@@ -123,7 +135,7 @@ impl Runner {
     }
 
     fn write_phase(&self) {
-        let phase = match (self.dispatcher.is_draining(), self.dispatcher.is_paused()) {
+        let phase = match (self.drain.is_some(), self.dispatcher.is_paused()) {
             (true, _) => Phase::Draining,
             (false, true) => Phase::Paused,
             (false, false) => Phase::Running,
@@ -139,14 +151,17 @@ impl Runner {
                     self.wait = FIRST_WAIT;
                     self.board.set_obstacle(AWAY, None);
                 }
-                self.on_event(event);
-                true
+                self.on_event(event)
             }
             Err(error) => self.on_error(&error),
         }
     }
 
-    fn on_event(&mut self, event: SourceEvent) {
+    /// False if it cannot go on.
+    fn on_event(&mut self, event: SourceEvent) -> bool {
+        if self.dispatcher.is_transactional() {
+            return self.on_event_in_span(event);
+        }
         match event {
             SourceEvent::Assigned(lanes) if !self.dispatcher.is_draining() => {
                 // What is still damaged is reported again.
@@ -158,6 +173,35 @@ impl Runner {
             SourceEvent::Batch(batch) => self.dispatcher.receive(batch),
             SourceEvent::Idle => self.dispatcher.set_source_idle(),
             _ => {}
+        }
+        true
+    }
+
+    /// The same while effects and progress are one transaction: lanes come and go only between two of them.
+    fn on_event_in_span(&mut self, event: SourceEvent) -> bool {
+        match event {
+            SourceEvent::Assigned(lanes) => {
+                self.board.set_obstacle(DAMAGED, None);
+                if !self.on_assigned_in_span(&lanes) {
+                    return false;
+                }
+                self.dispatcher.assign(lanes);
+            }
+            SourceEvent::Revoking { lanes, deadline } => self.dispatcher.leave_span(lanes, deadline),
+            SourceEvent::Lost(lanes) => self.on_lost_in_span(&lanes),
+            SourceEvent::Batch(batch) => self.dispatcher.receive(batch),
+            SourceEvent::Idle => self.dispatcher.set_source_idle(),
+            _ => {}
+        }
+        true
+    }
+
+    /// Whether a drain has nothing to wait for any more.
+    fn is_done(&self) -> bool {
+        if self.dispatcher.is_transactional() {
+            self.dispatcher.span_ended().is_some()
+        } else {
+            self.dispatcher.is_quiet()
         }
     }
 
@@ -202,8 +246,11 @@ impl Runner {
     }
 
     pub(super) fn report(&mut self) {
-        for (lane, epoch, progress) in self.dispatcher.take_progress() {
-            self.source.progress(lane, epoch, progress);
+        // In a transaction it is reported when that is committed.
+        if !self.dispatcher.is_transactional() {
+            for (lane, epoch, progress) in self.dispatcher.take_progress() {
+                self.source.progress(lane, epoch, progress);
+            }
         }
         self.dispatcher.write_status();
         self.reported = Instant::now();

@@ -131,6 +131,7 @@ impl Merge {
         code: &PolicyChanges,
         config: &SubscriptionConfig,
     ) {
+        policy.exactly_once = self.switch("exactly_once", code.exactly_once, &config.exactly_once);
         // The binder's setting is for the subscriptions that say nothing, in code or in configuration.
         let of_binder = || {
             context

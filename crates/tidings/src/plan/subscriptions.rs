@@ -93,6 +93,9 @@ impl Planner<'_> {
         };
         let (policy, values) = policy::merge(&context, &facts.changes, &config);
         self.check_policy(name, &place, &policy);
+        if policy.exactly_once {
+            self.check_exactly_once(name, &place, facts, group.is_some(), &binder);
+        }
         self.check_config(name, facts, &config);
         let inputs = self.inputs(
             facts,
@@ -231,6 +234,42 @@ impl Planner<'_> {
                     policy.dead_letter
                 ),
                 "only {destination} and {group} may stand in braces, for example \"{destination}.DLT\"",
+            );
+        }
+    }
+
+    /// What cannot be part of a transaction of the broker.
+    fn check_exactly_once(
+        &mut self,
+        name: &str,
+        place: &str,
+        facts: &SubscriptionFacts,
+        has_group: bool,
+        binder: &str,
+    ) {
+        if !has_group {
+            self.mistakes.add(
+                place,
+                format!("subscription \"{name}\" is exactly_once and has no group, so it has no progress to commit"),
+                "give it a group: .group(\"…\"), or remove exactly_once",
+            );
+        }
+        if facts.needs.transaction {
+            self.mistakes.add(
+                place,
+                format!("subscription \"{name}\" is exactly_once, and its handler works in the transaction of an inbox"),
+                "use one of them: a database cannot be part of the broker's transaction",
+            );
+        }
+        let output = facts.output.as_ref().and_then(|output| self.channels.get(output));
+        if let Some(output) = output.filter(|output| output.binder.value != binder) {
+            self.mistakes.add(
+                place,
+                format!(
+                    "subscription \"{name}\" is exactly_once on binder \"{binder}\", and what it returns goes to \"{}\" on binder \"{}\"",
+                    output.name, output.binder.value
+                ),
+                "publish to a channel of its own binder, and let another subscription pass it on",
             );
         }
     }
