@@ -6,8 +6,9 @@ use crate::member::Member;
 use std::sync::Arc;
 use std::time::Duration;
 use tidings_core::{
-    Clock, Create, DestinationInfo, DestinationSpec, DynBinder, Guarantee, Message, Outgoing, PartitionPosition,
-    Position, Progress, PublishError, Receipt, RecordBatch, SourceInput, SourceSpec, Start,
+    Clock, Create, DestinationInfo, DestinationSpec, DynBinder, Guarantee, Message, Outgoing,
+    PartitionPosition, Position, Progress, PublishError, Receipt, RecordBatch, SourceInput, SourceSpec,
+    Start,
 };
 
 /// What a case comes to: done, or not possible with this broker.

@@ -79,7 +79,10 @@ pub use receipts::ReceiptGroup;
 pub use records::{Epoch, LaneId, Record, RecordBatch, Span};
 pub use retry::{Backoff, Classifier, MAX_BACKOFF, Retry, RetryBudget};
 pub use sink::{Outgoing, PublishError, Receipt, ReceiptSender, Sink};
-pub use source::{Assignment, DynSource, Guarantee, Progress, Source, SourceError, SourceEvent, SourceInput, SourceSpec, Start, Transaction};
+pub use source::{
+    Assignment, DynSource, Guarantee, Progress, Source, SourceError, SourceEvent, SourceInput, SourceSpec,
+    Start, Transaction,
+};
 pub use subscription::{
     Channels, IntoSubscription, One, Reads, Several, Subscription, SubscriptionParts, dead_letter, on,
 };

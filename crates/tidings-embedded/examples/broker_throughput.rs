@@ -7,7 +7,8 @@ use std::io::Write;
 use std::path::Path;
 use std::time::{Duration, Instant};
 use tidings_core::{
-    Binder, Create, DestinationSpec, Guarantee, Message, Outgoing, Source, SourceEvent, SourceInput, SourceSpec, Start,
+    Binder, Create, DestinationSpec, Guarantee, Message, Outgoing, Source, SourceEvent, SourceInput,
+    SourceSpec, Start,
 };
 use tidings_embedded::{EmbeddedBroker, EmbeddedOptions, Fsync};
 

@@ -7,8 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use tidings_core::{BoxFuture, HandlerContext, Outgoing, PublishError, Publisher, Receipt, Sink};
 
-const OVER: &str =
-    "its handling is over; await what you publish before the handler returns, or leave it to the next handling";
+const OVER: &str = "its handling is over; await what you publish before the handler returns, or leave it to the next handling";
 const UNANNOUNCED: &str =
     "its handler does not say that it publishes; take `Publisher` as an argument, or return the event";
 

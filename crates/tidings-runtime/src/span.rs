@@ -174,7 +174,8 @@ impl Span {
 
     /// When it is to be closed: a quarter of the broker's limit is for deliveries to start, half of it for them to end.
     pub(crate) fn close_at(&self) -> Option<Instant> {
-        self.began.map(|began| began + self.interval.min(self.timeout() / 4))
+        self.began
+            .map(|began| began + self.interval.min(self.timeout() / 4))
     }
 
     /// When it must be given up, well before the broker does.

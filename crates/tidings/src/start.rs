@@ -12,7 +12,8 @@ use destinations::Destinations;
 use std::sync::Arc;
 use std::time::Duration;
 use tidings_core::{
-    Capabilities, Clock, HandlerContext, Invoke, PublishError, Publisher, Route, Routes, Start, retry_destination,
+    Capabilities, Clock, HandlerContext, Invoke, PublishError, Publisher, Route, Routes, Start,
+    retry_destination,
 };
 use tidings_runtime::{DeadLetterTarget, Input, ProducerSpec, SubscriptionSpec, start_producer};
 

@@ -4,8 +4,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tidings_core::{
-    Assignment, Binder, Create, DestinationSpec, Epoch, Guarantee, LaneId, Message, Outgoing, Position, Progress,
-    PublishError, Receipt, RecordBatch, Source, SourceError, SourceEvent, SourceInput, SourceSpec, Start,
+    Assignment, Binder, Create, DestinationSpec, Epoch, Guarantee, LaneId, Message, Outgoing, Position,
+    Progress, PublishError, Receipt, RecordBatch, Source, SourceError, SourceEvent, SourceInput, SourceSpec,
+    Start,
 };
 use tidings_embedded::{EmbeddedBroker, EmbeddedOptions, EmbeddedSource, Fsync};
 

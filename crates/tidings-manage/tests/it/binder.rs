@@ -4,8 +4,8 @@ use crate::support::{Owner, has, messages, publish};
 use std::sync::Arc;
 use std::time::Duration;
 use tidings_core::{
-    BinderError, BinderHealth, Create, DestinationSpec, DynBinder, Guarantee, Message, Outgoing, Progress, PublishError,
-    SourceSpec, Start, Timestamp,
+    BinderError, BinderHealth, Create, DestinationSpec, DynBinder, Guarantee, Message, Outgoing, Progress,
+    PublishError, SourceSpec, Start, Timestamp,
 };
 use tidings_manage::{ServerOptions, Way};
 

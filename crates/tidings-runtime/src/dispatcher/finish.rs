@@ -275,11 +275,10 @@ impl Dispatcher {
             first_failure: task.first_failure,
         };
         let message = letters::parked(&leaving, retry, lane.info.partition, due);
-        let keep = self.effects.clone().keep(
-            "a message that waits for its next attempt",
-            self.sink(),
-            message,
-        );
+        let keep =
+            self.effects
+                .clone()
+                .keep("a message that waits for its next attempt", self.sink(), message);
         let future = Box::pin(async move { EffectEnd::Parked(keep.await, wait) });
         self.start_effect(id, slot, Stage::Parking, future);
     }
@@ -400,7 +399,7 @@ impl Dispatcher {
         }
     }
 
-    fn release(&mut self, key: KeyId) {
+    pub(super) fn release(&mut self, key: KeyId) {
         if let Some(next) = self.keys.release(key) {
             self.next_of_key(next);
         }

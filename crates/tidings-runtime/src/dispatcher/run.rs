@@ -16,8 +16,8 @@ use crate::timers::Timer;
 use std::sync::Arc;
 use std::task::Poll;
 use tidings_core::{
-    BatchOutcome, BoxFuture, Company, Delivery, Failure, FailureKind, HandlerContext, HandlerKind, HandlerResult, Outputs,
-    PublishError, SequenceEnd,
+    BatchOutcome, BoxFuture, Company, Delivery, Failure, FailureKind, HandlerContext, HandlerKind,
+    HandlerResult, Outputs, PublishError, SequenceEnd,
 };
 use tokio::task::AbortHandle;
 use tokio::time::Instant;

@@ -172,10 +172,7 @@ impl Dispatcher {
     /// Whether everything that is finished can be told.
     fn is_closable(&self) -> bool {
         let ranges = self.span.as_ref().map_or(0, |span| span.ranges());
-        self.lanes
-            .iter()
-            .flatten()
-            .all(|lane| lane.can_be_told(ranges))
+        self.lanes.iter().flatten().all(|lane| lane.can_be_told(ranges))
     }
 
     /// Parks what waits below finished messages, and what waits behind that.
@@ -226,7 +223,11 @@ impl Dispatcher {
     fn place_of(&self, id: TaskId) -> Option<Place> {
         let task = self.tasks.get(id)?;
         let info = &self.lane(task.lane)?.info;
-        Some((info.destination.clone(), info.partition, task.delivery.lane_offset()))
+        Some((
+            info.destination.clone(),
+            info.partition,
+            task.delivery.lane_offset(),
+        ))
     }
 
     /// A handling failed: what was decided outlives its transaction, and if it has published, nothing of that stays.
@@ -277,7 +278,9 @@ impl Dispatcher {
     /// Whether a task may start now; if not, it was given another way. One that may gets what it publishes with.
     pub(super) fn may_start_in_span(&mut self, id: TaskId) -> bool {
         let now = Instant::now();
-        let memo = self.place_of(id).and_then(|place| self.span.as_ref()?.memo(&place));
+        let memo = self
+            .place_of(id)
+            .and_then(|place| self.span.as_ref()?.memo(&place));
         if let Some((reason, said)) = memo.and_then(|memo| memo.sentence.clone()) {
             self.dead_letter(id, None, reason, &said);
             return false;
@@ -289,10 +292,7 @@ impl Dispatcher {
             return false;
         }
         if self.leaves_too_many_gaps(id) {
-            self.tasks.set_stage(id, Stage::Queued);
-            if let Some(span) = &mut self.span {
-                span.held.push(id);
-            }
+            self.hold(id);
             return false;
         }
         if self.tracked
@@ -307,6 +307,36 @@ impl Dispatcher {
         true
     }
 
+    /// A task may start only after others of its lane. If they may overtake each other it gives its key back: one of
+    /// them may need it.
+    fn hold(&mut self, id: TaskId) {
+        self.tasks.set_stage(id, Stage::Queued);
+        if let Some(span) = &mut self.span {
+            span.held.push(id);
+        }
+        if self.keeps_order() {
+            return;
+        }
+        if let Some(task) = self.tasks.get_mut(id)
+            && let Some(key) = task.key
+            && std::mem::take(&mut task.holds_key)
+        {
+            self.release(key);
+        }
+    }
+
+    /// What was held may start if that is possible now.
+    fn start_held(&mut self) {
+        let held = self.span.as_mut().map(|span| std::mem::take(&mut span.held));
+        for id in held.into_iter().flatten() {
+            match self.tasks.get(id) {
+                Some(task) if task.key.is_some() && !task.holds_key => self.wait(id, Duration::ZERO),
+                Some(_) => self.runnable.push_back(id),
+                None => {}
+            }
+        }
+    }
+
     /// What a handling publishes with; none outside of transactions.
     pub(super) fn new_scope(&self) -> Option<ScopeOwner> {
         let sink = self.span.as_ref()?.sink()?;
@@ -316,7 +346,9 @@ impl Dispatcher {
     /// Whether more would be finished above the watermark of a retry lane than a transaction can keep: messages there
     /// wait in place, however long.
     fn leaves_too_many_gaps(&self, id: TaskId) -> bool {
-        let Some(task) = self.tasks.get(id) else { return false };
+        let Some(task) = self.tasks.get(id) else {
+            return false;
+        };
         let Some(lane) = self.lane(task.lane).filter(|lane| lane.is_retry()) else {
             return false;
         };
@@ -326,7 +358,11 @@ impl Dispatcher {
         }
         let active = self.tasks.of_lane(task.lane);
         let active = active.into_iter().filter(|other| {
-            *other != id && self.tasks.get(*other).is_some_and(|other| other.stage().is_active())
+            *other != id
+                && self
+                    .tasks
+                    .get(*other)
+                    .is_some_and(|other| other.stage().is_active())
         });
         !lane.can_be_told(ranges.saturating_sub(active.count() + 1)) || ranges == 0
     }
@@ -351,8 +387,7 @@ impl Dispatcher {
         });
         span.committed();
         span.counted = finished;
-        let held = std::mem::take(&mut span.held);
-        self.runnable.extend(held);
+        self.start_held();
         self.update_paused();
         self.hand_over()
     }

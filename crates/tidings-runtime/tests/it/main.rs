@@ -6,5 +6,6 @@ mod alone;
 mod bad_days;
 mod behaviour;
 mod broker;
+mod once;
 mod simulation;
 mod world;

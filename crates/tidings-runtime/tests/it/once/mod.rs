@@ -1,0 +1,7 @@
+//! Exactly-once subscriptions against a broker with transactions, in virtual time.
+
+mod behaviour;
+mod broker;
+mod simulation;
+mod source;
+mod world;
