@@ -210,6 +210,7 @@ pub(crate) struct TxSink {
 /// What becomes of a publish.
 struct Accepted {
     transaction: u64,
+    /// It is kept, and the answer is lost.
     lost: bool,
     append: Duration,
     acknowledge: Duration,
@@ -274,7 +275,6 @@ impl TxSink {
         broker.edit(|state| {
             if let Some(open) = state.open.as_mut().filter(|open| open.id == accepted.transaction) {
                 open.pending -= 1;
-                open.broken |= accepted.lost;
             }
         });
         match appended.filter(|_| !accepted.lost) {

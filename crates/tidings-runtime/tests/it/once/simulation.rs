@@ -339,6 +339,13 @@ fn each_message_has_its_effects_once_whatever_happens() {
             .build()
             .unwrap();
         let (_, broker) = runtime.block_on(run(&plan));
+        if std::env::var("SHOW").is_ok() {
+            let s = broker.lock();
+            eprintln!(
+                "STAT commits {} aborts {} timeouts {}",
+                s.commits, s.aborts, s.timeouts
+            );
+        }
         check(seed, &plan, &broker);
     }
 }
