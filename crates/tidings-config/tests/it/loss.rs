@@ -45,6 +45,8 @@ const KEEPS: &[&str] = &[
     "binder.<name>.commit_interval",
     "subscription.<name>.commit_interval",
     "subscription.<name>.commit_every",
+    // Only more is kept together than without.
+    "subscription.<name>.exactly_once",
     // Properties that would lose messages are refused.
     "binder.<name>.kafka",
     "binder.<name>.rabbitmq",

@@ -96,10 +96,38 @@ fn every_mistake_in_code_has_its_place_and_its_cure() {
             "every 0 s",
             "above 0",
         ),
+        (
+            app(on("orders", ignore).exactly_once()),
+            "exactly_once and has no group",
+            ".group(",
+        ),
         (app(every(secs(1), tick)), "`tick` returns an event", ".to("),
     ];
     for (app, problem, cure) in cases {
         expect(app, "", file!(), problem, cure);
+    }
+}
+
+#[test]
+fn an_exactly_once_subscription_that_returns_events_to_another_binder_is_refused() {
+    let elsewhere = "[binder.other]\nurl = \"memory:\"\n[channel.payments]\nbinder = \"other\"";
+    let subscription = on("orders", charge).group("billing").to("payments");
+    let app = App::new("shop").add(subscription.exactly_once());
+    expect(app, elsewhere, file!(), "on binder \"other\"", "pass it on");
+}
+
+#[tokio::test]
+async fn exactly_once_on_a_broker_without_transactions_is_refused_at_start_with_a_cure() {
+    let in_code = App::new("shop").add(on("orders", ignore).group("g").exactly_once());
+    let in_config = App::new("shop").add(on("orders", ignore).group("g"));
+    let switched = "[subscription.g]\nexactly_once = true";
+    for (app, toml) in [(in_code, ""), (in_config, switched)] {
+        let toml = format!("[binder.main]\nurl = \"memory:\"\n{toml}");
+        let config = Config::from_toml(&toml, "tidings.toml").expect("valid by itself");
+        let started = app.with_state(()).start(config).await;
+        let said = started.expect_err("it cannot keep the promise").to_string();
+        assert!(said.contains("exactly_once, which takes transactions"), "{said}");
+        assert!(said.contains("remove exactly_once"), "{said}");
     }
 }
 

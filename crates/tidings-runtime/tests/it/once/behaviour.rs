@@ -306,7 +306,10 @@ async fn a_message_that_waits_stays_in_memory_while_a_transaction_keeps_what_is_
     sleep(Duration::from_secs(1)).await;
     let stored = broker.stored("orders", 0);
     assert_eq!((seen(&broker), stored.watermark), (3, 0));
-    assert_eq!(stored.finished, [1..4]);
+    assert_eq!(
+        (stored.finished.len(), stored.finished.first().cloned()),
+        (1, Some(1..4))
+    );
     finished(&broker, &handle).await;
     assert_eq!((seen(&broker), broker.count("orders.g.retry")), (4, 0));
 }

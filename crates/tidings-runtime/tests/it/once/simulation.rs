@@ -257,6 +257,11 @@ async fn run(plan: &Plan) -> (World, TxBroker) {
 }
 
 fn check(seed: u64, plan: &Plan, broker: &TxBroker) {
+    assert_eq!(
+        broker.lock().timeouts,
+        0,
+        "seed {seed}: the engine is before the broker\n{plan:#?}"
+    );
     let outputs = counts(&broker.committed("outputs"));
     let dead = counts(&broker.committed("orders.DLT"));
     // The handling of one item is not over before its batch is.
@@ -314,6 +319,18 @@ fn check_order(seed: u64, plan: &Plan, broker: &TxBroker) {
     }
 }
 
+/// Names the seed of what panicked.
+struct Seed(u64);
+
+#[expect(clippy::print_stderr, reason = "a test says how to see it again")]
+impl Drop for Seed {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("seed {} again: SIMULATIONS={}..{}", self.0, self.0, self.0 + 1);
+        }
+    }
+}
+
 /// Other seeds than the usual ones: `SIMULATIONS=2000` for so many, `SIMULATIONS=100..2000` for those.
 fn seeds() -> Range<u64> {
     let Ok(wanted) = std::env::var("SIMULATIONS") else {
@@ -328,9 +345,7 @@ fn seeds() -> Range<u64> {
 #[test]
 fn each_message_has_its_effects_once_whatever_happens() {
     for seed in seeds() {
-        if std::env::var("SHOW").is_ok() {
-            eprintln!("=== {seed}");
-        }
+        let _seed = Seed(seed);
         fastrand::seed(seed);
         let plan = Plan::new(seed);
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -339,13 +354,6 @@ fn each_message_has_its_effects_once_whatever_happens() {
             .build()
             .unwrap();
         let (_, broker) = runtime.block_on(run(&plan));
-        if std::env::var("SHOW").is_ok() {
-            let s = broker.lock();
-            eprintln!(
-                "STAT commits {} aborts {} timeouts {}",
-                s.commits, s.aborts, s.timeouts
-            );
-        }
         check(seed, &plan, &broker);
     }
 }
