@@ -127,6 +127,12 @@ impl Runner {
         self.release_now(&leaving);
     }
 
+    /// The source gave the transaction up, and says so instead of naming the lanes.
+    pub(super) fn on_aborted(&mut self, error: &SourceError) {
+        let leaving = self.give_up(&Cause::Trouble(error.to_string()));
+        self.release_now(&leaving);
+    }
+
     /// Lanes belong to this subscription. False if there is no transaction for them.
     pub(super) fn on_assigned_in_span(&mut self, lanes: &[Assignment]) -> bool {
         let lost: Vec<_> = lanes.iter().map(|one| one.lane).collect();
@@ -148,11 +154,11 @@ impl Runner {
 
     /// The end of a drain: everything was committed in time, or what is open is given up.
     pub(super) async fn finish_span(mut self, drain: Drain, committed: Option<bool>) {
+        self.dispatcher.drain();
+        let abandoned = self.dispatcher.cut_all();
         if committed.is_none() {
             self.source.abort();
         }
-        self.dispatcher.drain();
-        let abandoned = self.dispatcher.cut_all();
         let closed = matches!(timeout_at(drain.deadline, self.source.close()).await, Ok(Ok(())));
         self.say_stopped();
         let report = DrainReport {

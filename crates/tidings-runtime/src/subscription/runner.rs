@@ -224,6 +224,11 @@ impl Runner {
                 self.wait = (self.wait * 2).min(LONGEST_WAIT);
                 true
             }
+            SourceError::Aborted { .. } if self.dispatcher.is_transactional() => {
+                self.board.set_obstacle(number, None);
+                self.on_aborted(error);
+                true
+            }
             SourceError::Closed => {
                 self.board.edit(|status| status.phase = Phase::Stopped);
                 false

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 const PARTITIONS: u32 = 2;
 const ATTEMPTS: u32 = 3;
-const SEEDS: u64 = 192;
+const SEEDS: u64 = 96;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Shape {
