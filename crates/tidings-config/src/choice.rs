@@ -1,4 +1,4 @@
-//! Values that are one of a few words: [`Ordering`], [`Order`], [`Fsync`], [`Create`].
+//! Values that are one of a few words: [`Ordering`], [`Order`], [`Fsync`], [`Create`], [`WhenFull`], [`Existing`].
 
 use crate::value::{FromValue, Value};
 use std::fmt;
@@ -88,5 +88,25 @@ choice! {
         IfMissing = "if-missing",
         /// The start fails.
         Never = "never",
+    }
+}
+
+choice! {
+    /// What a publish does while the buffer for the broker is full.
+    WhenFull {
+        /// It waits for room.
+        Wait = "wait",
+        /// It fails at once.
+        Refuse = "refuse",
+    }
+}
+
+choice! {
+    /// What is checked of a destination that is there already.
+    Existing {
+        /// Only what somebody set.
+        Take = "take",
+        /// Everything.
+        Validate = "validate",
     }
 }

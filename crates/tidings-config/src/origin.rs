@@ -67,7 +67,7 @@ impl Origin {
     }
 
     /// Whether the value comes from a place that is made for secrets.
-    pub(crate) fn is_secret(&self) -> bool {
+    pub fn is_secret(&self) -> bool {
         match self {
             Self::SecretFile { .. } => true,
             Self::Placeholder { written, .. } => is_secret_key(&written.variables),

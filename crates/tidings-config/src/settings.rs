@@ -1,7 +1,7 @@
 //! Checked values under typed names, one field per record: [`SubscriptionConfig`], [`ChannelConfig`],
 //! [`BinderConfig`], [`AppConfig`], [`ManageConfig`].
 
-use crate::choice::{Cleanup, Create, Fsync, Order, Ordering};
+use crate::choice::{Cleanup, Create, Existing, Fsync, Order, Ordering, WhenFull};
 use crate::key::KeyPath;
 use crate::origin::Setting;
 use crate::redact::Secret;
@@ -56,8 +56,8 @@ fn setting<T: FromValue>(store: &Store, table: &KeyPath, key: &str) -> Option<Se
 /// Properties of a client, by name. They are all treated as secrets: nobody here knows which of them are.
 pub type Properties = BTreeMap<String, Setting<Secret>>;
 
-fn properties(store: &Store, table: &KeyPath, driver: &str) -> Properties {
-    let found = store.properties_of(&table.child(driver));
+fn properties(store: &Store, table: &KeyPath, key: &str) -> Properties {
+    let found = store.properties_of(&table.child(key));
     found
         .into_iter()
         .filter_map(|(name, found)| match &found.value {
@@ -140,8 +140,20 @@ settings! {
         compaction_interval: Duration = "compaction_interval",
         /// How often progress is stored.
         commit_interval: Duration = "commit_interval",
+        /// How long a question to the brokers may take.
+        request_timeout: Duration = "request_timeout",
+        /// What a publish does while the buffer for the brokers is full.
+        when_full: WhenFull = "when_full",
+        /// How many bytes may wait for room in it.
+        max_waiting_bytes: usize = "max_waiting_bytes",
+        /// What is checked of a topic that is there already.
+        existing: Existing = "existing",
+        /// How many replicas a topic has that is created.
+        replication: u32 = "replication",
     }
     {
+        /// Settings of topics that are created.
+        topic: Properties = |store: &Store, table: &KeyPath| properties(store, table, "topic"),
         /// Properties of the Kafka client.
         kafka: Properties = |store: &Store, table: &KeyPath| properties(store, table, "kafka"),
         /// Properties of the RabbitMQ client.

@@ -3,22 +3,23 @@
 use crate::error::Error;
 use crate::jobs::{JobEnd, all_until};
 use crate::plan::{Plan, PlannedBinder};
+use crate::start::Gate;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
-use tidings_core::{BinderError, Clock, DynBinder};
+use tidings_core::{BinderError, BinderHealth, Clock, DynBinder};
 use tokio::time::Instant;
 
 /// How long a broker may take to close after a failed start: clients can hang when the broker is away.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The schemes that this build can open.
-const SCHEMES: &[&str] = if cfg!(feature = "embedded") {
-    &["embedded", "memory"]
-} else {
-    &[]
-};
+/// The schemes that there are drivers for, the feature that brings each, and whether this build has it.
+const DRIVERS: [(&str, &str, bool); 3] = [
+    ("embedded", "embedded", cfg!(feature = "embedded")),
+    ("memory", "embedded", cfg!(feature = "embedded")),
+    ("kafka", "kafka", cfg!(feature = "kafka")),
+];
 
 /// Which brokers a service is started on.
 #[derive(Debug)]
@@ -67,6 +68,7 @@ impl Ground {
     pub(crate) async fn open(&self, plan: &Plan) -> Result<Binders, Error> {
         let mut binders = Binders {
             by_name: BTreeMap::new(),
+            gates: BTreeMap::new(),
             #[cfg(feature = "manage")]
             snapshots: BTreeMap::new(),
             owned: !matches!(self.brokers, Brokers::Given(_)),
@@ -110,6 +112,8 @@ impl fmt::Debug for Ground {
 #[derive(Debug)]
 pub(crate) struct Binders {
     by_name: BTreeMap<String, Arc<dyn DynBinder>>,
+    /// How far those are that were away at the start.
+    gates: BTreeMap<String, Gate>,
     /// Those that can be copied while they work.
     #[cfg(feature = "manage")]
     snapshots: BTreeMap<String, Arc<dyn tidings_manage::Snapshots>>,
@@ -137,6 +141,20 @@ impl Binders {
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &Arc<dyn DynBinder>)> {
         self.by_name.iter().map(|(name, binder)| (name.as_str(), binder))
+    }
+
+    /// From here on a broker that is away is not ready before what lives there is prepared.
+    pub(crate) fn wait_for(&mut self, name: &str, gate: Gate) {
+        self.gates.insert(name.to_owned(), gate);
+    }
+
+    /// How each of them is.
+    pub(crate) fn health(&self) -> impl Iterator<Item = (&str, BinderHealth)> {
+        self.by_name.iter().map(|(name, binder)| {
+            let trouble = self.gates.get(name).and_then(Gate::trouble);
+            let health = trouble.map_or_else(|| binder.health(), BinderHealth::Down);
+            (name.as_str(), health)
+        })
     }
 
     /// Waits until each keeps what was published to it; what went wrong, by broker.
@@ -205,43 +223,61 @@ fn open(binder: &PlannedBinder, clock: Clock) -> Result<Opened, BinderError> {
     match binder.url.value.scheme() {
         #[cfg(feature = "embedded")]
         "embedded" | "memory" => embedded::open(binder, clock),
-        _ => {
+        #[cfg(feature = "kafka")]
+        "kafka" => kafka::open(binder),
+        scheme => {
             let _ = clock;
-            Err(unknown_scheme(binder))
+            Err(BinderError::Open {
+                url: binder.url.value.to_string(),
+                reason: format!("{} ({})", no_driver(scheme, &DRIVERS), binder.url.origin),
+            })
         }
     }
 }
 
 /// Says which drivers there are, and which feature brings the one that is missing.
-fn unknown_scheme(binder: &PlannedBinder) -> BinderError {
-    let scheme = binder.url.value.scheme();
-    let feature = match scheme {
-        "embedded" | "memory" => Some("embedded"),
-        _ => None,
-    };
-    let has = if SCHEMES.is_empty() {
-        "no driver".to_owned()
-    } else {
-        SCHEMES.join(", ")
-    };
-    let cure = match (feature, scheme) {
-        (Some(feature), _) => format!("enable the feature \"{feature}\" of the crate tidings"),
-        (None, "kafka" | "amqp" | "amqps") => format!(
+fn no_driver(scheme: &str, drivers: &[(&str, &str, bool)]) -> String {
+    let here = drivers.iter().filter(|(_, _, here)| *here);
+    let has: Vec<&str> = here.map(|(scheme, _, _)| *scheme).collect();
+    let known = drivers.iter().find(|(known, _, _)| *known == scheme);
+    let cure = match (known, scheme) {
+        (Some((_, feature, _)), _) => format!("enable the feature \"{feature}\" of the crate tidings"),
+        (None, "amqp" | "amqps") => format!(
             "tidings {} has no driver for it: take embedded:DIRECTORY, or open a broker of your own and give it to \
              Service::start_on",
             env!("CARGO_PKG_VERSION")
         ),
-        (None, _) => match tidings_config::nearest(scheme, SCHEMES.iter().copied()) {
+        (None, _) => match tidings_config::nearest(scheme, has.iter().copied()) {
             Some(nearest) => format!("did you mean {nearest}:?"),
             None => "take embedded:DIRECTORY, or memory: in tests".to_owned(),
         },
     };
-    BinderError::Open {
-        url: binder.url.value.to_string(),
-        reason: format!(
-            "this build has [{has}] and nothing for \"{scheme}:\"; {cure} ({})",
-            binder.url.origin
-        ),
+    let has = match has.is_empty() {
+        true => "no driver".to_owned(),
+        false => has.join(", "),
+    };
+    format!("this build has [{has}] and nothing for \"{scheme}:\"; {cure}")
+}
+
+#[cfg(feature = "kafka")]
+mod kafka {
+    use super::{Arc, BinderError, Opened, PlannedBinder};
+    use tidings_config::{Origin, Setting};
+    use tidings_kafka::{ClientOptions, KafkaBinder};
+
+    /// Sets up the clients; whether the brokers are there shows later.
+    pub(super) fn open(binder: &PlannedBinder) -> Result<Opened, BinderError> {
+        let mut config = binder.config.clone();
+        config.max_message_bytes = binder.max_message_bytes.map(|bytes| {
+            let said = config.max_message_bytes.as_ref().map(|said| said.origin.clone());
+            Setting::new(bytes, said.unwrap_or(Origin::Default))
+        });
+        let options = ClientOptions::from_config(&binder.url.value, &config)?;
+        let opened = KafkaBinder::open(options).map_err(|error| BinderError::Open {
+            url: binder.url.value.to_string(),
+            reason: error.to_string(),
+        })?;
+        Ok(Opened::plain(Arc::new(opened)))
     }
 }
 
@@ -312,5 +348,33 @@ mod embedded {
             Some(tidings_config::Fsync::Os) => Fsync::Os,
             Some(tidings_config::Fsync::Interval) | None => Fsync::Interval(interval),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_driver_is_told_with_the_feature_that_brings_it() {
+        let drivers = [
+            ("embedded", "embedded", true),
+            ("memory", "embedded", true),
+            ("kafka", "kafka", false),
+        ];
+        for (scheme, words) in [
+            ("kafka", "has [embedded, memory] and nothing for \"kafka:\"; enable the feature \"kafka\""),
+            ("amqp", "has no driver for it"),
+            ("embeded", "did you mean embedded:?"),
+            ("postgres", "take embedded:DIRECTORY"),
+        ] {
+            let told = no_driver(scheme, &drivers);
+            assert!(told.contains(words), "{scheme}: {told}");
+        }
+        let none = no_driver("memory", &[("memory", "embedded", false)]);
+        assert!(
+            none.contains("has [no driver]") && none.contains("feature \"embedded\""),
+            "{none}"
+        );
     }
 }

@@ -21,6 +21,7 @@ use std::time::Duration;
 use tidings_core::{Clock, DynBinder, Publisher};
 use tidings_runtime::{Input, ProducerHandle, ProducerStatus, SubscriptionHandle, SubscriptionStatus};
 use tokio::sync::{Mutex, OnceCell};
+use tokio::task::AbortHandle;
 
 /// A service that runs. Cloning is cheap; all clones are the same service.
 ///
@@ -39,6 +40,8 @@ pub(crate) struct Inner {
     pub(crate) producers: Vec<RunningProducer>,
     pub(crate) channels: BTreeMap<String, RunningChannel>,
     pub(crate) binders: Binders,
+    /// What still prepares the destinations of brokers that were away at the start.
+    pub(crate) preparing: Vec<AbortHandle>,
     pub(crate) description: Description,
     pub(crate) clock: Clock,
     pub(crate) drain_timeout: Duration,
@@ -190,11 +193,8 @@ impl Running {
         let drained = self.inner.drained.initialized();
         let draining = self.inner.draining.load(Ordering::Relaxed);
         let end = if draining { End::Drained } else { End::Unexpected };
-        let binders = self
-            .inner
-            .binders
-            .iter()
-            .map(|(name, binder)| PartHealth::binder(name, binder.health()));
+        let binders = self.inner.binders.health();
+        let binders = binders.map(|(name, health)| PartHealth::binder(name, health));
         let subscriptions = self.inner.subscriptions.iter().map(|one| {
             let status = one.handle.status();
             PartHealth::part("subscription", &one.name, status.phase, end, status.obstacle)

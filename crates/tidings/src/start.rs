@@ -1,6 +1,10 @@
 //! Starts a service: opens its brokers, prepares destinations, starts subscriptions and producers.
 
 mod destinations;
+mod late;
+mod prepare;
+
+pub(crate) use late::Gate;
 
 use crate::binders::{Binders, Ground};
 use crate::describe::Description;
@@ -8,7 +12,7 @@ use crate::error::Error;
 use crate::plan::{Mistakes, Plan, PlannedSubscription};
 use crate::running::{Inner, Running, RunningChannel, RunningProducer, RunningSubscription};
 use crate::service::Service;
-use destinations::Destinations;
+use prepare::Prepared;
 use std::sync::Arc;
 use std::time::Duration;
 use tidings_core::{
@@ -17,19 +21,21 @@ use tidings_core::{
 };
 use tidings_runtime::{DeadLetterTarget, Input, ProducerSpec, SubscriptionSpec, start_producer};
 
-/// Starts everything, or nothing.
+/// Starts everything, or nothing. A broker that is reached by the network may be away: what lives there starts when it
+/// comes.
 pub(crate) async fn start(service: Service, mut plan: Plan, ground: Ground) -> Result<Running, Error> {
     ground.choose(&mut plan);
-    let binders = ground.open(&plan).await?;
+    let mut binders = ground.open(&plan).await?;
+    let plan = Arc::new(plan);
     let prepared = match check_capabilities(&plan, &binders) {
-        Ok(()) => Destinations::prepare(&plan, &binders).await,
+        Ok(()) => Prepared::all(&plan, &mut binders).await,
         Err(error) => Err(error),
     };
     match prepared {
-        Ok(destinations) => {
+        Ok(prepared) => {
             #[cfg(feature = "manage")]
             let manage = crate::running::Management::of(&plan, &ground, &binders);
-            let running = launch(service, plan, binders, &destinations, ground.clock);
+            let running = launch(service, &plan, binders, prepared, ground.clock);
             #[cfg(feature = "manage")]
             if let Some(manage) = manage
                 && let Err(error) = running.answer(manage)
@@ -91,23 +97,23 @@ fn lacks(subscription: &PlannedSubscription, can: Capabilities) -> Vec<(&'static
 
 fn launch(
     service: Service,
-    plan: Plan,
+    plan: &Plan,
     binders: Binders,
-    destinations: &Destinations,
+    prepared: Prepared,
     clock: Clock,
 ) -> Running {
-    let mut description = Description::new(&service, &plan);
+    let mut description = Description::new(&service, plan);
     for subscription in &mut description.subscriptions {
         if !binders.planned(&subscription.binder).capabilities().retry_lane {
             subscription.retry.clear();
         }
     }
-    let publisher = Publisher::new(Arc::new(routes(&plan, &binders)), clock);
+    let publisher = Publisher::new(Arc::new(routes(plan, &binders)), clock);
     let starter = Starter {
         app: plan.app.as_str().into(),
-        plan: &plan,
+        plan,
         binders: &binders,
-        destinations,
+        prepared: &prepared,
         publisher,
         clock,
     };
@@ -147,12 +153,13 @@ fn launch(
     let publisher = starter.publisher;
     tracing::info!(app = %plan.app, "started");
     Running::new(Inner {
-        app: plan.app,
+        app: plan.app.clone(),
         publisher,
         subscriptions,
         producers,
         channels,
         binders,
+        preparing: prepared.later,
         description,
         clock,
         drain_timeout: plan.drain_timeout.value,
@@ -202,7 +209,7 @@ struct Starter<'a> {
     app: Arc<str>,
     plan: &'a Plan,
     binders: &'a Binders,
-    destinations: &'a Destinations,
+    prepared: &'a Prepared,
     publisher: Publisher,
     clock: Clock,
 }
@@ -236,7 +243,7 @@ impl Starter<'_> {
         filter: Option<tidings_core::Filter>,
         output: Option<String>,
     ) -> SubscriptionSpec {
-        let binder = self.binders.planned(&planned.binder).clone();
+        let binder = self.prepared.for_subscriptions(&planned.binder, self.binders);
         let group = planned.group.as_ref().map(|group| group.value.as_str());
         let inputs = planned.inputs.iter().map(|input| Input {
             destination: input.destination.as_str().into(),
@@ -245,7 +252,7 @@ impl Starter<'_> {
                 .map(|group| retry_destination(&input.destination, group).into()),
             dead_letter: input.dead_letter.as_ref().map(|letters| DeadLetterTarget {
                 destination: letters.as_str().into(),
-                partitions: self.destinations.partitions(&planned.binder, letters),
+                partitions: self.prepared.partitions(&planned.binder, letters),
             }),
         });
         let revoke = self

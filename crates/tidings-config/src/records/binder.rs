@@ -61,7 +61,8 @@ pub(super) const RECORDS: &[KeyRecord] = &[
         kind: Kind::Bytes { min: 1, max: 1 << 30 },
         default: "1MiB",
         example: "\"1MiB\"",
-        doc: "Embedded: a larger message (key, headers and payload) is refused.",
+        doc: "A larger message (key, headers and payload) is refused. On Kafka the topic has a limit of its own, and this \
+              is the client's `message.max.bytes`, of 1000 bytes or more.",
     },
     KeyRecord {
         path: "binder.<name>.max_delayed_pending_bytes",
@@ -160,13 +161,65 @@ pub(super) const RECORDS: &[KeyRecord] = &[
               this much work is delivered again.",
     },
     KeyRecord {
+        path: "binder.<name>.request_timeout",
+        kind: duration(100, HOUR),
+        default: "10s",
+        example: "\"30s\"",
+        doc: "Kafka: how long a question to the brokers about topics, groups and offsets may take.",
+    },
+    KeyRecord {
+        path: "binder.<name>.when_full",
+        kind: Kind::Choice(&["wait", "refuse"]),
+        default: "wait",
+        example: "\"refuse\"",
+        doc: "Kafka: what a publish does while the buffer of messages that the brokers have not acknowledged is full. \
+              `wait`: it waits for room, in order, and its receipt with it. `refuse`: it fails at once, and may be tried \
+              again. The buffer is `kafka.\"queue.buffering.max.kbytes\"` (32 MiB).",
+    },
+    KeyRecord {
+        path: "binder.<name>.max_waiting_bytes",
+        kind: Kind::Bytes {
+            min: 64 << 10,
+            max: 16 << 30,
+        },
+        default: "64MiB",
+        example: "\"16MiB\"",
+        doc: "Kafka: how many bytes of messages may wait for room in the buffer when `when_full` is `wait`. Beyond it a \
+              publish is refused.",
+    },
+    KeyRecord {
+        path: "binder.<name>.existing",
+        kind: Kind::Choice(&["take", "validate"]),
+        default: "take",
+        example: "\"validate\"",
+        doc: "Kafka: what is checked of a topic that is there already; it is never changed. `take`: only a number of \
+              partitions that somebody set. `validate`: partitions (4 where nobody says), retention and clean-up must be \
+              as the channel says, or the service does not start.",
+    },
+    KeyRecord {
+        path: "binder.<name>.replication",
+        kind: Kind::Integer { min: 1, max: 32_767 },
+        default: "the broker's default.replication.factor",
+        example: "3",
+        doc: "Kafka: how many replicas a topic has that is created.",
+    },
+    KeyRecord {
+        path: "binder.<name>.topic",
+        kind: Kind::Properties,
+        default: "empty",
+        example: "{ \"min.insync.replicas\" = 2 }",
+        doc: "Kafka: settings of topics that are created, by their names on the broker: \
+              `topic.\"min.insync.replicas\" = 2`. What a channel says of retention and clean-up wins over them.",
+    },
+    KeyRecord {
         path: "binder.<name>.kafka",
         kind: Kind::Properties,
         default: "empty",
         example: "{ \"security.protocol\" = \"SASL_SSL\" }",
-        doc: "Properties of the Kafka client, passed on as they are: `kafka.\"security.protocol\" = \"SASL_SSL\"`. \
-              Each can be set by a variable, `TIDINGS__BINDER__MAIN__KAFKA__SASL_PASSWORD`. What looks like a secret \
-              is never printed.",
+        doc: "Properties of librdkafka, passed on after they were checked: \
+              `kafka.\"security.protocol\" = \"SASL_SSL\"`; with `consumer.` or `producer.` before the name for one \
+              kind of client. Each can be set by a variable, `TIDINGS__BINDER__MAIN__KAFKA__SASL_PASSWORD`, or by a \
+              file, `…_SASL_PASSWORD_FILE`. What looks like a secret is never printed.",
     },
     KeyRecord {
         path: "binder.<name>.rabbitmq",

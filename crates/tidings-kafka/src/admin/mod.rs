@@ -143,6 +143,10 @@ impl KafkaAdmin {
     /// An error in words. Where the broker did not answer, why is known to the client's callbacks only.
     fn failed(&self, doing: String, fault: &Fault) -> BinderError {
         let silent = fault.is_away() || fault.is_connection() || fault.code == Code::RequestTimedOut;
+        if silent {
+            // A host that swallows what is sent to it causes no other word of the library.
+            self.state.failed(Code::AllBrokersDown, &fault.to_string());
+        }
         let reason = match self.state.cause().filter(|_| silent) {
             Some(cause) => format!("kafka at {} does not answer: {cause}", self.state.servers()),
             None if silent => format!("kafka at {} does not answer: {fault}", self.state.servers()),

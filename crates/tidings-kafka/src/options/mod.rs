@@ -2,6 +2,7 @@
 
 mod check;
 mod clients;
+mod configured;
 mod names;
 mod url;
 

@@ -22,6 +22,7 @@ type PartEnd = Pin<Box<dyn Future<Output = (bool, usize)> + Send>>;
 impl Inner {
     pub(super) async fn drain(&self) -> Drained {
         self.draining.store(true, Ordering::Relaxed);
+        self.preparing.iter().for_each(tokio::task::AbortHandle::abort);
         let deadline = Instant::now() + self.drain_timeout;
         let mut drained = self.drain_parts(deadline).await;
         // Publishes of the program itself may be under way; operators that ask get a moment at the same time.

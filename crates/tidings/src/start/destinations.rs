@@ -1,57 +1,54 @@
 //! Makes sure that every destination exists: those of channels, retry lanes and dead letters.
 
-use crate::binders::Binders;
 use crate::error::Error;
 use crate::plan::{Mistakes, Plan, PlannedChannel, PlannedSubscription, place_in};
 use std::collections::BTreeMap;
 use tidings_config::Origin;
-use tidings_core::{Create, DestinationSpec, Reads, retry_destination};
+use tidings_core::{Create, DestinationSpec, DynBinder, Reads, retry_destination};
 
-/// How many partitions each destination has, by binder and name.
+/// How many partitions each destination of a broker has.
 #[derive(Debug, Default)]
-pub(super) struct Destinations {
-    partitions: BTreeMap<(String, String), u32>,
+pub(crate) struct Destinations {
+    partitions: BTreeMap<String, u32>,
+}
+
+/// A broker whose destinations are being prepared.
+#[derive(Clone, Copy)]
+pub(super) struct Preparing<'a> {
+    pub(super) plan: &'a Plan,
+    /// The binder's name, as in `[binder.NAME]`.
+    pub(super) name: &'a str,
+    pub(super) binder: &'a dyn DynBinder,
 }
 
 impl Destinations {
     /// Channels first, then what belongs to subscriptions: it gets as many partitions as what they read. Dead letters
     /// are read by subscriptions of their own, so they come before those.
-    pub(super) async fn prepare(plan: &Plan, binders: &Binders) -> Result<Self, Error> {
-        let mut mistakes = Mistakes::default();
+    pub(super) async fn prepare(at: Preparing<'_>, mistakes: &mut Mistakes) -> Result<Self, Error> {
         let mut destinations = Self::default();
-        for channel in plan.channels.values() {
-            destinations.channel(channel, binders, &mut mistakes).await?;
+        let channels = at.plan.channels.values();
+        for channel in channels.filter(|channel| channel.binder.value == at.name) {
+            destinations.channel(channel, at, mistakes).await?;
         }
         for reads in [Reads::Messages, Reads::DeadLetters] {
-            for subscription in plan
-                .subscriptions
-                .iter()
-                .filter(|subscription| subscription.reads == reads)
-            {
-                destinations
-                    .subscription(subscription, plan, binders, &mut mistakes)
-                    .await?;
+            let subscriptions = at.plan.subscriptions.iter();
+            let here = subscriptions.filter(|one| one.reads == reads && one.binder == at.name);
+            for subscription in here {
+                destinations.subscription(subscription, at, mistakes).await?;
             }
         }
-        mistakes.finish()?;
         Ok(destinations)
     }
 
-    /// How many partitions a destination has.
-    pub(super) fn partitions(&self, binder: &str, destination: &str) -> u32 {
-        self.known(binder, destination).unwrap_or(1)
-    }
-
-    fn known(&self, binder: &str, destination: &str) -> Option<u32> {
-        self.partitions
-            .get(&(binder.to_owned(), destination.to_owned()))
-            .copied()
+    /// How many partitions a destination has; none if nobody asked for it.
+    pub(crate) fn partitions(&self, destination: &str) -> Option<u32> {
+        self.partitions.get(destination).copied()
     }
 
     async fn channel(
         &mut self,
         channel: &PlannedChannel,
-        binders: &Binders,
+        at: Preparing<'_>,
         mistakes: &mut Mistakes,
     ) -> Result<(), Error> {
         let wanted = channel.partitions.value;
@@ -63,7 +60,7 @@ impl Destinations {
             retention_bytes: channel.retention_bytes.as_ref().map(|bytes| bytes.value),
             cleanup: channel.cleanup.as_ref().map(|cleanup| cleanup.value),
         };
-        let found = self.make(&channel.binder.value, spec, binders).await?;
+        let found = self.make(spec, at).await?;
         if found != wanted && channel.partitions.origin != Origin::Default {
             let destination = &channel.destination.value;
             mistakes.add(
@@ -80,43 +77,30 @@ impl Destinations {
     async fn subscription(
         &mut self,
         subscription: &PlannedSubscription,
-        plan: &Plan,
-        binders: &Binders,
+        at: Preparing<'_>,
         mistakes: &mut Mistakes,
     ) -> Result<(), Error> {
-        let binder = &subscription.binder;
-        let has_lane = binders
-            .get(binder)
-            .is_some_and(|binder| binder.capabilities().retry_lane);
+        let has_lane = at.binder.capabilities().retry_lane;
         for input in &subscription.inputs {
-            let create = plan
-                .channels
-                .get(&input.channel)
-                .map_or(Create::IfMissing, |channel| channel.create.value);
-            let partitions = match self.known(binder, &input.destination) {
+            let channel = at.plan.channels.get(&input.channel);
+            let create = channel.map_or(Create::IfMissing, |channel| channel.create.value);
+            let partitions = match self.partitions(&input.destination) {
                 Some(partitions) => partitions,
                 // Dead letters that no subscription of this app writes.
                 None => {
-                    let main = plan
-                        .channels
-                        .get(&input.channel)
-                        .map(|channel| &channel.destination.value);
-                    let main = main.and_then(|main| self.known(binder, main)).unwrap_or(1);
-                    self.make(binder, belonging(&input.destination, main, create), binders)
-                        .await?
+                    let main = channel.and_then(|channel| self.partitions(&channel.destination.value));
+                    let letters = belonging(&input.destination, main.unwrap_or(1), create);
+                    self.make(letters, at).await?
                 }
             };
             if let Some(letters) = &input.dead_letter
-                && self.known(binder, letters).is_none()
+                && self.partitions(letters).is_none()
             {
-                self.make(binder, belonging(letters, partitions, create), binders)
-                    .await?;
+                self.make(belonging(letters, partitions, create), at).await?;
             }
             if let Some(group) = subscription.group.as_ref().filter(|_| has_lane) {
                 let retry = retry_destination(&input.destination, &group.value);
-                let found = self
-                    .make(binder, belonging(&retry, partitions, create), binders)
-                    .await?;
+                let found = self.make(belonging(&retry, partitions, create), at).await?;
                 if found != partitions {
                     mistakes.add(
                         &subscription.place,
@@ -129,16 +113,10 @@ impl Destinations {
         Ok(())
     }
 
-    async fn make(&mut self, binder: &str, spec: DestinationSpec, binders: &Binders) -> Result<u32, Error> {
-        let opened = binders
-            .get(binder)
-            .expect("the plan opened every binder that it names");
-        let info = opened
-            .prepare(spec)
-            .await
-            .map_err(|error| Error::binder(binder, error))?;
-        self.partitions
-            .insert((binder.to_owned(), info.name.to_string()), info.partitions);
+    async fn make(&mut self, spec: DestinationSpec, at: Preparing<'_>) -> Result<u32, Error> {
+        let prepared = at.binder.prepare(spec).await;
+        let info = prepared.map_err(|error| Error::binder(at.name, error))?;
+        self.partitions.insert(info.name.to_string(), info.partitions);
         Ok(info.partitions)
     }
 }

@@ -271,12 +271,12 @@ fn all_mistakes_are_reported_at_once() {
 async fn an_address_that_this_build_cannot_open_is_refused_with_what_it_can() {
     let app = App::new("shop").add(on("orders", ignore));
     let config =
-        Config::from_toml("[binder.main]\nurl = \"kafka://ada:secret@host\"", "tidings.toml").unwrap();
+        Config::from_toml("[binder.main]\nurl = \"amqp://ada:secret@host\"", "tidings.toml").unwrap();
     let error = app.start(config).await.unwrap_err().to_string();
     for part in [
         "binder main",
         "embedded, memory",
-        "\"kafka:\"",
+        "\"amqp:\"",
         "tidings.toml:2",
         "no driver",
         "start_on",
