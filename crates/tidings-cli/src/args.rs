@@ -34,7 +34,8 @@ away or held by somebody else, 6 damaged, 130 interrupted.";
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Where and how")]
 pub(crate) struct Global {
-    /// The broker's address, as the app has it: embedded:DIRECTORY. The configuration is not read then
+    /// The broker's address, as the app has it: embedded:DIRECTORY or kafka://HOST:PORT. The configuration is not read
+    /// then
     #[arg(long, global = true, value_name = "URL", conflicts_with_all = ["config", "profile", "binder"])]
     pub(crate) url: Option<String>,
     /// Read this configuration and not tidings.toml in the current directory

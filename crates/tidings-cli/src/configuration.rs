@@ -3,7 +3,9 @@
 use crate::args::Global;
 use crate::error::CliError;
 use crate::names::unknown;
-use tidings_config::{BinderUrl, Config, ConfigBuilder, ConfigError, Origin, Section, nearest, records};
+use tidings_config::{
+    BinderConfig, BinderUrl, Config, ConfigBuilder, ConfigError, Origin, Section, nearest, records,
+};
 
 /// The binder that is meant if nobody names one.
 const MAIN: &str = "main";
@@ -76,6 +78,11 @@ impl Project {
         }
     }
 
+    /// What is said of a binder besides.
+    pub(crate) fn settings(&self, binder: &str) -> BinderConfig {
+        self.config.binder(binder)
+    }
+
     /// The binder of a channel; `main` for every other name.
     pub(crate) fn binder_of(&self, name: Option<&str>) -> String {
         let channels = self.channels();
@@ -138,7 +145,7 @@ pub(crate) fn parse_url(text: &str) -> Result<BinderUrl, CliError> {
     BinderUrl::parse(text).ok_or_else(|| {
         CliError::usage(
             format!("{text:?} is no address of a broker"),
-            "write embedded:DIRECTORY, for example --url embedded:./data",
+            "write embedded:DIRECTORY or kafka://HOST:PORT, for example --url embedded:./data",
         )
     })
 }

@@ -45,6 +45,8 @@ pub enum Way {
         /// Why it cannot be asked.
         reason: String,
     },
+    /// It is a server that anybody may ask, beside the services that use it.
+    Server,
 }
 
 /// A broker that a tool can use, and how it came to it.
@@ -68,6 +70,16 @@ enum Copies {
 }
 
 impl Connection {
+    /// A broker that is a server of its own, already open: nobody owns it, and no service is asked for it.
+    pub fn to_server(binder: Arc<dyn DynBinder>) -> Self {
+        Self {
+            binder,
+            client: None,
+            copies: Copies::Nobody,
+            way: Way::Server,
+        }
+    }
+
     /// The broker.
     pub fn binder(&self) -> &Arc<dyn DynBinder> {
         &self.binder
@@ -98,6 +110,12 @@ impl Connection {
         match &self.copies {
             Copies::Service(client, binder) => client.snapshot(binder, request, watch).await,
             Copies::Here(broker) => Snapshots::snapshot(&**broker, request, watch).await,
+            Copies::Nobody if self.way == Way::Server => Err(BinderError::Unsupported {
+                broker: self.binder.kind(),
+                feature: "snapshot",
+                cure: "use the tools of that broker",
+            }
+            .into()),
             Copies::Nobody => Err(BinderError::Unsupported {
                 broker: "embedded, opened read-only,",
                 feature: "snapshot",

@@ -127,6 +127,8 @@ pub use tidings_core::{
 pub use tidings_core::{Event, FromRef};
 #[cfg(feature = "embedded")]
 pub use tidings_embedded as embedded;
+#[cfg(feature = "kafka")]
+pub use tidings_kafka as kafka;
 pub use tidings_macros::{Event, FromRef, handler};
 pub use tidings_runtime::{
     DeadLetter, DrainReport, LaneStatus, Phase, ProducerHandle, ProducerStatus, RedriveError, RedriveMode,

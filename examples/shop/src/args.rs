@@ -2,17 +2,21 @@
 
 use shop::load::LoadOptions;
 use shop::serve::ServeOptions;
+use shop::service::Service;
 use std::ffi::OsString;
 use std::str::FromStr;
 
 pub(crate) const HELP: &str = "\
 A shop of seven services that talk through events.
 
-shop [--data DIR] [--http ADDRESS] [--seed N]
+shop [--data DIR] [--http ADDRESS] [--seed N] [--service NAME]...
     Opens the shop.
     --data DIR        where its log is          [what tidings.toml says, or ./data]
     --http ADDRESS    where it listens          [127.0.0.1:8080]
     --seed N          the moods of the bank     [1]
+    --service NAME    only this service; several may be named. The others run elsewhere, on the same broker:
+                      TIDINGS_URL=kafka://HOST:PORT. The order service listens, the others do not.
+                      There are order, inventory (once), payment, shipping, billing, notification, analytics.
 
 shop load [--orders N] [--keys N] [--concurrency N] [--poison RATE] [--patience SECONDS] [--url URL]
     Sends orders to an open shop, waits until all have ended, and tells how it went. Exits with 1 if an
@@ -102,11 +106,25 @@ fn serve(mut words: Words) -> Result<Args, String> {
             "--data" => options.data = Some(words.value::<String>(&name, given)?.into()),
             "--http" => options.http = words.value(&name, given)?,
             "--seed" => options.seed = words.value(&name, given)?,
+            "--service" => {
+                let service = service(&words.value::<String>(&name, given)?)?;
+                options.services.insert(service);
+            }
             "--help" | "-h" => return Ok(Args::Help),
-            _ => return Err(format!("no option {name:?}; there are --data, --http, --seed")),
+            _ => {
+                let known = "--data, --http, --seed, --service";
+                return Err(format!("no option {name:?}; there are {known}"));
+            }
         }
     }
     Ok(Args::Run(Command::Serve(options)))
+}
+
+fn service(name: &str) -> Result<Service, String> {
+    Service::named(name).ok_or_else(|| {
+        let known: Vec<_> = Service::ALL.iter().map(|service| service.name()).collect();
+        format!("no service {name:?}; there are {}", known.join(", "))
+    })
 }
 
 fn load(mut words: Words) -> Result<Args, String> {
@@ -151,6 +169,13 @@ mod tests {
             };
             assert_eq!((options.data, options.http.port()), (Some("/x".into()), 0));
         }
+        let Ok(Args::Run(Command::Serve(options))) = parsed("--service payment --service=billing") else {
+            panic!()
+        };
+        assert_eq!(
+            options.services.into_iter().collect::<Vec<_>>(),
+            [Service::Payment, Service::Billing]
+        );
         let Ok(Args::Run(Command::Load(options))) = parsed("load --orders 7 --url=http://h:1") else {
             panic!()
         };
@@ -164,6 +189,7 @@ mod tests {
             ("--http nowhere", "nowhere"),
             ("--data", "needs a value"),
             ("sell", "sell"),
+            ("--service pay", "order, inventory, payment"),
             ("load --keys 0", "--keys"),
             ("load --poison 2", "--poison"),
         ] {

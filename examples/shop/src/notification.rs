@@ -98,21 +98,24 @@ async fn keep(Json(mail): Json<MailSent>, at: Timestamp, State(outbox): State<Ou
     mails.entry(mail.order_id, || (mail, at));
 }
 
+/// The last mails, for a page that shows them.
+pub fn outbox() -> App<Outbox> {
+    App::new("notification-outbox").add(
+        on(MAILS, keep)
+            .name("notification-outbox")
+            .start(Start::Earliest)
+            .ordering(Ordering::Partition)
+            .lose_exhausted_messages()
+            .only::<MailSent>(),
+    )
+}
+
 /// The notification service.
 pub fn app() -> App<Outbox> {
-    App::new("notification")
-        .add(
-            on([STOCK, PAYMENTS, SHIPMENTS], notify)
-                .group("notification")
-                .to(MAILS)
-                .concurrency(16),
-        )
-        .add(
-            on(MAILS, keep)
-                .name("notification-outbox")
-                .start(Start::Earliest)
-                .ordering(Ordering::Partition)
-                .lose_exhausted_messages()
-                .only::<MailSent>(),
-        )
+    App::new("notification").add(
+        on([STOCK, PAYMENTS, SHIPMENTS], notify)
+            .group("notification")
+            .to(MAILS)
+            .concurrency(16),
+    )
 }

@@ -7,7 +7,9 @@ use crate::inventory::{self, Warehouse};
 use crate::notification::{self, Outbox};
 use crate::order::{self, Stories};
 use crate::payment::{self, Bank};
+use crate::service::Service;
 use crate::shipping::{self, LabelPrinter};
+use std::collections::BTreeSet;
 use tidings::{App, BinderError, FromRef, Running};
 
 /// The state of all services. Each of them sees only its own part.
@@ -43,15 +45,19 @@ impl Shop {
         }
     }
 
-    /// Tells the projections where the log ends now: they are complete once they have read as far.
+    /// Tells the projections that run here where the log ends now: they are complete once they have read as far.
     ///
     /// # Errors
     /// The log cannot be asked.
     pub async fn expect_events(&self, running: &Running) -> Result<(), tidings::Error> {
-        let stock = ends(running, &[channel::STOCK]).await?;
-        self.warehouse.caught_up().expect(stock);
-        let all = ends(running, &channel::ALL).await?;
-        self.stories.caught_up().expect(all);
+        if running.subscription(inventory::RECALL).is_ok() {
+            let stock = ends(running, &[channel::STOCK]).await?;
+            self.warehouse.caught_up().expect(stock);
+        }
+        if running.subscription(order::STORIES).is_ok() {
+            let all = ends(running, &channel::ALL).await?;
+            self.stories.caught_up().expect(all);
+        }
         Ok(())
     }
 
@@ -82,12 +88,41 @@ async fn ends(running: &Running, channels: &[&str]) -> Result<Vec<(String, u32, 
 
 /// The whole shop.
 pub fn app() -> App<Shop> {
-    App::new("shop")
-        .nest(order::app())
-        .nest(inventory::app())
-        .nest(payment::app())
-        .nest(shipping::app())
-        .nest(billing::app())
-        .nest(notification::app())
-        .nest(analytics::app())
+    app_of(&BTreeSet::from(Service::ALL))
+}
+
+/// Some of its services, for a process of their own. The order service has the door, and its page shows what the others
+/// do: so what they keep in memory is rebuilt there too, from the same events.
+pub fn app_of(services: &BTreeSet<Service>) -> App<Shop> {
+    let has = |service| services.contains(&service);
+    let shows = |service| has(service) || has(Service::Order);
+    let mut app = App::new("shop");
+    if has(Service::Order) {
+        app = app.nest(order::app());
+    }
+    if shows(Service::Inventory) {
+        app = app.nest(inventory::projection());
+    }
+    if has(Service::Inventory) {
+        app = app.nest(inventory::app());
+    }
+    if has(Service::Payment) {
+        app = app.nest(payment::app());
+    }
+    if has(Service::Shipping) {
+        app = app.nest(shipping::app());
+    }
+    if has(Service::Billing) {
+        app = app.nest(billing::app());
+    }
+    if has(Service::Notification) {
+        app = app.nest(notification::app());
+    }
+    if shows(Service::Notification) {
+        app = app.nest(notification::outbox());
+    }
+    if shows(Service::Analytics) {
+        app = app.nest(analytics::app());
+    }
+    app
 }

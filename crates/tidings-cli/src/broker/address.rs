@@ -4,7 +4,7 @@ use crate::args::Global;
 use crate::configuration::{ChannelPlace, Project, parse_url};
 use crate::error::CliError;
 use std::path::PathBuf;
-use tidings_config::BinderUrl;
+use tidings_config::{BinderConfig, BinderUrl};
 
 /// The broker that the command line or the configuration names; nothing is opened yet.
 #[derive(Debug)]
@@ -12,6 +12,8 @@ pub(crate) struct Address {
     pub(super) url: BinderUrl,
     /// Who says so.
     pub(super) origin: String,
+    /// What the configuration says of it besides.
+    pub(super) settings: BinderConfig,
     pub(super) channels: Vec<ChannelPlace>,
     pub(super) dead_letters: Vec<String>,
 }
@@ -23,6 +25,7 @@ impl Address {
             return Ok(Self {
                 url: parse_url(url)?,
                 origin: "--url".to_owned(),
+                settings: BinderConfig::default(),
                 channels: Vec::new(),
                 dead_letters: Vec::new(),
             });
@@ -34,6 +37,7 @@ impl Address {
         Ok(Self {
             url,
             origin,
+            settings: project.settings(&binder),
             channels: channels.filter(|channel| channel.binder == binder).collect(),
             dead_letters: project.dead_letters(),
         })
@@ -59,7 +63,7 @@ impl Address {
         super::open::check(url, origin, super::Intent::Change)?;
         if url.scheme() != "embedded" {
             return Err(CliError::refused(
-                format!("{url} ({origin}) is no directory of this machine"),
+                format!("{url} ({origin}) is no directory of this machine, and only its own servers see its log"),
                 "use the tools of that broker, or name a directory with --url embedded:DIRECTORY",
             ));
         }

@@ -54,10 +54,11 @@ impl Broker {
         let Address {
             url,
             origin,
+            settings,
             channels,
             dead_letters,
         } = address;
-        let connection = open::open(&url, &origin, intent).await?;
+        let connection = open::open(&url, &origin, settings, intent).await?;
         if let Way::BesideOwner { reason } = connection.way() {
             out.remark(&format!(
                 "the app that owns {url} cannot be asked ({reason}); messages are read beside it, groups are not seen"
@@ -84,6 +85,11 @@ impl Broker {
     /// The running app, if there is one that can be asked.
     pub(crate) fn service(&self) -> Option<&Client> {
         self.connection.service()
+    }
+
+    /// Whether it is a server beside the services that use it.
+    pub(crate) fn is_server(&self) -> bool {
+        *self.connection.way() == Way::Server
     }
 
     /// Its address without a password.

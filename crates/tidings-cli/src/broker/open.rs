@@ -1,17 +1,30 @@
 //! Opening a broker by its address: [`open`].
 
+#[cfg(feature = "kafka")]
+mod kafka;
+
 use super::Intent;
 use crate::error::CliError;
 use std::path::Path;
-use tidings_config::{BinderUrl, nearest};
+use tidings_config::{BinderConfig, BinderUrl, nearest};
 use tidings_manage::{Connection, connect};
 
 /// What an address may begin with.
-const SCHEMES: [&str; 2] = ["embedded", "memory"];
+const SCHEMES: [&str; 3] = ["embedded", "memory", "kafka"];
 
 /// Asks the running app that owns the broker, or opens it.
-pub(super) async fn open(url: &BinderUrl, origin: &str, intent: Intent) -> Result<Connection, CliError> {
+pub(super) async fn open(
+    url: &BinderUrl,
+    origin: &str,
+    settings: BinderConfig,
+    intent: Intent,
+) -> Result<Connection, CliError> {
     check(url, origin, intent)?;
+    #[cfg(feature = "kafka")]
+    if url.scheme() == "kafka" {
+        return kafka::open(url, &settings).await;
+    }
+    drop(settings);
     let wish = match intent {
         Intent::Read => tidings_manage::Intent::Read,
         Intent::Change | Intent::Create => tidings_manage::Intent::Change,
@@ -26,9 +39,16 @@ pub(super) fn check(url: &BinderUrl, origin: &str, intent: Intent) -> Result<(),
             let meant = nearest(scheme, SCHEMES).map(|meant| format!("did you mean {meant}:? "));
             Err(CliError::usage(
                 format!("{url} ({origin}) names a broker that this program does not know"),
-                format!("{}write embedded:DIRECTORY", meant.unwrap_or_default()),
+                format!(
+                    "{}write embedded:DIRECTORY or kafka://HOST:PORT",
+                    meant.unwrap_or_default()
+                ),
             ))
         }
+        "kafka" if cfg!(not(feature = "kafka")) => Err(CliError::usage(
+            format!("{url} ({origin}) is a Kafka, and this program was built without its driver"),
+            "install it with the feature \"kafka\", which is one of its defaults",
+        )),
         "memory" => Err(CliError::refused(
             format!("{url} ({origin}) lives in the memory of the app alone"),
             "run the app on embedded:DIRECTORY",

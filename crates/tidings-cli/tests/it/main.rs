@@ -6,6 +6,8 @@ mod config;
 mod dlq;
 mod docs;
 mod groups;
+#[cfg(feature = "kafka")]
+mod kafka;
 mod log;
 mod new;
 mod publish;

@@ -6,6 +6,8 @@ mod errors;
 mod events;
 mod flow;
 mod given;
+#[cfg(feature = "kafka")]
+mod kafka;
 #[cfg(feature = "manage")]
 mod manage;
 mod operate;

@@ -16,6 +16,8 @@ use serde::{Deserialize, Serialize};
 use tidings::prelude::*;
 use tidings::{Ordering, Position, Start};
 
+/// The name of the subscription by which inventory knows what it has decided.
+pub const RECALL: &str = "inventory-recall";
 /// The name of the subscription that puts stock back.
 pub const RELEASE: &str = "inventory-release";
 
@@ -103,16 +105,21 @@ async fn recall(
     Ok(())
 }
 
-/// The inventory service.
+/// What was decided, as it is known from the events: for the service itself, and for a page that shows the stock.
+pub fn projection() -> App<Warehouse> {
+    App::new("inventory-stock").add(
+        on(STOCK, recall)
+            .name(RECALL)
+            .start(Start::Earliest)
+            .ordering(Ordering::Partition)
+            .lose_exhausted_messages(),
+    )
+}
+
+/// The inventory service; it needs its [`projection`]. It runs once: two of them would sell the same stock, because
+/// neither knows what the other decides in this moment.
 pub fn app() -> App<Warehouse> {
     App::new("inventory")
-        .add(
-            on(STOCK, recall)
-                .name("inventory-recall")
-                .start(Start::Earliest)
-                .ordering(Ordering::Partition)
-                .lose_exhausted_messages(),
-        )
         .add(
             on(ORDERS, reserve)
                 .name("inventory-reserve")

@@ -25,6 +25,9 @@ use serde::{Deserialize, Serialize};
 use tidings::prelude::*;
 use tidings::{Diagnosis, Ordering, Position, Start, Timestamp, dead_letter};
 
+/// The name of the subscription that tells the stories.
+pub const STORIES: &str = "order-stories";
+
 /// A customer placed an order, and it was accepted.
 #[derive(Debug, Clone, PartialEq, Eq, Event, Serialize, Deserialize)]
 #[event(name = "order.placed", key = "order.id")]
@@ -68,7 +71,7 @@ pub fn app() -> App<Stories> {
     App::new("order")
         .add(
             on(channel::ALL, tell)
-                .name("order-stories")
+                .name(STORIES)
                 .start(Start::Earliest)
                 .ordering(Ordering::Partition)
                 .lose_exhausted_messages(),

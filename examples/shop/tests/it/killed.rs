@@ -56,7 +56,7 @@ async fn every_accepted_order_ends_as_its_events_say_though_the_shop_is_killed_f
 }
 
 /// How many orders the page counts.
-fn orders_on(page: &[u8]) -> u64 {
+pub(crate) fn orders_on(page: &[u8]) -> u64 {
     let page = String::from_utf8_lossy(page);
     let count = page
         .split("data-key=\"order\" data-count=\"")

@@ -7,6 +7,7 @@
 
 mod flows;
 mod http;
+mod kafka;
 mod killed;
 mod process;
 mod restart;

@@ -28,20 +28,38 @@ impl Process {
             .arg(data)
             .args(["--http", address])
             .current_dir(data);
+        let mut shop = Self::spawn(command);
+        if shop.url.is_empty() {
+            shop.child.wait().unwrap();
+            return None;
+        }
+        Some(shop)
+    }
+
+    /// Starts these services of a shop on Kafka; all if none is named. Without the order service it has no door.
+    pub(crate) fn on_kafka(bootstrap: &str, directory: &Path, services: &[&str]) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_shop"));
+        command.args(["--http", "127.0.0.1:0"]).current_dir(directory);
+        for service in services {
+            command.args(["--service", service]);
+        }
+        command.env("TIDINGS_URL", format!("kafka://{bootstrap}"));
+        // As soon as a broker allows it, a member that was killed is taken for gone.
+        command.env("TIDINGS__BINDER__MAIN__KAFKA__SESSION_TIMEOUT_MS", "6000");
+        Self::spawn(command)
+    }
+
+    /// Starts it and waits for its first line; without a URL if that has none.
+    fn spawn(mut command: Command) -> Self {
         command.stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = command.spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap())
             .read_line(&mut line)
             .unwrap();
-        let Some(url) = line.split_whitespace().find(|word| word.starts_with("http://")) else {
-            child.wait().unwrap();
-            return None;
-        };
-        Some(Self {
-            child,
-            url: url.to_owned(),
-        })
+        let url = line.split_whitespace().find(|word| word.starts_with("http://"));
+        let url = url.unwrap_or_default().to_owned();
+        Self { child, url }
     }
 
     pub(crate) fn client(&self) -> Client {

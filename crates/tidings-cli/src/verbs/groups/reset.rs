@@ -107,7 +107,7 @@ async fn reset(broker: &Broker, args: &ResetArgs, out: &mut Out) -> Result<(), C
     check_reads(&group, &topic, broker)?;
     let rows = plan(broker, args, &topic).await?;
     if !args.dry_run {
-        check_stopped(&group, &topic, args)?;
+        check_stopped(&group, &topic, args, broker)?;
         let skipped: u64 = rows.iter().map(|row| row.skipped).sum();
         if skipped > 0 {
             let what = format!("skip {skipped} messages that {} has not handled", args.group);
@@ -162,17 +162,19 @@ fn check_reads(group: &GroupInfo, topic: &str, broker: &Broker) -> Result<(), Cl
     Err(unknown("topic", topic, place, read))
 }
 
-fn check_stopped(group: &GroupInfo, topic: &str, args: &ResetArgs) -> Result<(), CliError> {
-    let here = group
-        .positions
-        .iter()
-        .filter(|position| &*position.destination == topic);
-    let mut wanted = here.filter(|position| args.partition.is_none_or(|only| only == position.partition));
-    match wanted.find_map(|position| position.member.as_deref()) {
+/// A server takes positions only for a group without any member; else those count that read what is moved.
+fn check_stopped(group: &GroupInfo, topic: &str, args: &ResetArgs, broker: &Broker) -> Result<(), CliError> {
+    let mut wanted = group.positions.iter().filter(|position| {
+        let here = &*position.destination == topic
+            && args.partition.is_none_or(|only| only == position.partition);
+        here || broker.is_server()
+    });
+    let member = wanted.find_map(|position| Some((position.member.as_deref()?, &position.destination)));
+    match member {
         None => Ok(()),
-        Some(member) => Err(CliError::refused(
+        Some((member, read)) => Err(CliError::refused(
             format!(
-                "the group {} runs: its subscription {member} reads \"{topic}\"; nothing was changed",
+                "the group {} runs: its subscription {member} reads \"{read}\"; nothing was changed",
                 group.name
             ),
             "stop the app (or pause and drain that subscription) and try again; --dry-run works while it runs",
