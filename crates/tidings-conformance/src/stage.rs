@@ -21,6 +21,12 @@ pub(crate) struct Lacking(pub(crate) Feature);
 /// Makes a fresh place.
 pub(crate) type Fresh = Arc<dyn Fn() -> Box<dyn Harness>>;
 
+/// So much shorter are the minutes and the seconds of a case where time is real.
+const MINUTES_SHORTENED: u32 = 200;
+const SECONDS_SHORTENED: u32 = 10;
+/// What a real broker, a busy machine and a rebalance may take beside the waits of a case.
+const SLACK: Duration = Duration::from_secs(3);
+
 /// A place for a broker under test.
 pub(crate) struct Stage {
     fresh: Fresh,
@@ -58,6 +64,29 @@ impl Stage {
             Some(lacking) => Err(Lacking(*lacking)),
             None => Ok(()),
         }
+    }
+
+    fn has_virtual_time(&self) -> bool {
+        self.harness.features().has(Feature::VirtualTime)
+    }
+
+    fn shortened(&self, time: Duration, by: u32) -> Duration {
+        if self.has_virtual_time() { time } else { time / by }
+    }
+
+    /// So many minutes; where time is real, a 200th of that: what a case means by a long wait.
+    pub(crate) fn minutes(&self, minutes: u32) -> Duration {
+        self.shortened(Duration::from_secs(60) * minutes, MINUTES_SHORTENED)
+    }
+
+    /// So many seconds; where time is real, a tenth of that: what a case means by a short wait.
+    pub(crate) fn seconds(&self, seconds: f64) -> Duration {
+        self.shortened(Duration::from_secs_f64(seconds), SECONDS_SHORTENED)
+    }
+
+    /// How much later something may come than a case asks for: nothing where time is virtual.
+    pub(crate) fn slack(&self) -> Duration {
+        if self.has_virtual_time() { Duration::ZERO } else { SLACK }
     }
 
     pub(crate) async fn open(&self) -> Broker {

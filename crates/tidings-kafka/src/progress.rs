@@ -6,7 +6,8 @@
 //!
 //! The text is `tidings1:` and, in base64url, numbers of variable length (7 bits a byte, the lowest first): the
 //! watermark; how many attempts; for each its distance from the one before and the attempts; how many ranges; for each
-//! its distance from the end of the one before and its length. The first distances are from the watermark.
+//! its distance from the end of the one before and its length. The first distances are from the watermark. For a group
+//! that did not begin at the first message there is one number more: how many partitions the topic had then.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -17,14 +18,20 @@ use tidings_core::Progress;
 pub(crate) const MAX_METADATA_BYTES: usize = 4096;
 
 const MARK: &str = "tidings1:";
+const MAX_PARTITIONS_BYTES: usize = 5;
 
 /// The metadata for a commit at the progress's watermark; empty if there is nothing above it.
 pub(crate) fn encode(progress: &Progress) -> String {
-    if progress.finished.is_empty() && progress.attempts.is_empty() {
+    encode_with(progress, None)
+}
+
+/// The same, with the number of partitions that the topic had when the group began.
+pub(crate) fn encode_with(progress: &Progress, began_with: Option<u32>) -> String {
+    if progress.finished.is_empty() && progress.attempts.is_empty() && began_with.is_none() {
         return String::new();
     }
     // Four characters carry three bytes.
-    let room = (MAX_METADATA_BYTES - MARK.len()) / 4 * 3;
+    let room = (MAX_METADATA_BYTES - MARK.len()) / 4 * 3 - MAX_PARTITIONS_BYTES;
     let mut numbers = Vec::with_capacity(256);
     put(&mut numbers, progress.watermark);
     // Attempts first: lost ranges mean that something is handled again, lost attempts that it is tried too often.
@@ -32,15 +39,28 @@ pub(crate) fn encode(progress: &Progress) -> String {
     numbers.extend(attempts);
     let ranges = fitting(&ranges(progress), room - numbers.len());
     numbers.extend(ranges);
+    if let Some(partitions) = began_with {
+        put(&mut numbers, u64::from(partitions));
+    }
     format!("{MARK}{}", URL_SAFE_NO_PAD.encode(numbers))
 }
 
 /// The progress that was stored with an offset.
 pub(crate) fn decode(watermark: u64, metadata: &[u8]) -> Progress {
-    read(watermark, metadata).unwrap_or(Progress {
-        watermark,
-        ..Progress::default()
-    })
+    // An offset that somebody else has set is none that this belongs to.
+    let ours = read(metadata).filter(|(progress, _)| progress.watermark == watermark);
+    ours.map_or_else(
+        || Progress {
+            watermark,
+            ..Progress::default()
+        },
+        |(progress, _)| progress,
+    )
+}
+
+/// How many partitions the topic had when the group began, if that is known.
+pub(crate) fn began_with(metadata: &[u8]) -> Option<u32> {
+    read(metadata)?.1
 }
 
 fn attempts(progress: &Progress) -> Vec<(u64, u64)> {
@@ -117,17 +137,14 @@ fn take(bytes: &mut &[u8]) -> Option<u64> {
     None
 }
 
-fn read(watermark: u64, metadata: &[u8]) -> Option<Progress> {
+fn read(metadata: &[u8]) -> Option<(Progress, Option<u32>)> {
     let text = std::str::from_utf8(metadata).ok()?;
     if text.len() > MAX_METADATA_BYTES {
         return None;
     }
     let bytes = URL_SAFE_NO_PAD.decode(text.strip_prefix(MARK)?).ok()?;
     let mut rest = bytes.as_slice();
-    // An offset that somebody else has set is none that this belongs to.
-    if take(&mut rest)? != watermark {
-        return None;
-    }
+    let watermark = take(&mut rest)?;
     let mut progress = Progress {
         watermark,
         ..Progress::default()
@@ -144,7 +161,11 @@ fn read(watermark: u64, metadata: &[u8]) -> Option<Progress> {
         last = start.checked_add(take(&mut rest)?)?;
         progress.finished.push(start..last);
     }
-    rest.is_empty().then_some(progress)
+    let began_with = match rest.is_empty() {
+        true => None,
+        false => Some(u32::try_from(take(&mut rest)?).ok()?),
+    };
+    rest.is_empty().then_some((progress, began_with))
 }
 
 #[cfg(test)]
@@ -180,6 +201,18 @@ mod tests {
         ] {
             assert_eq!(decode(watermark, metadata), progress(watermark, vec![], vec![]));
         }
+    }
+
+    #[test]
+    fn with_how_many_partitions_a_group_began_is_kept_beside_its_progress_and_beyond_a_reset() {
+        let whole = progress(7, vec![9..10, 11..12], vec![(8, 3)]);
+        for progress in [whole, progress(7, vec![], vec![])] {
+            let text = encode_with(&progress, Some(300));
+            assert_eq!(began_with(text.as_bytes()), Some(300));
+            assert_eq!(decode(7, text.as_bytes()), progress);
+            assert_eq!(began_with(encode(&progress).as_bytes()), None);
+        }
+        assert_eq!(began_with(b"host-1/app"), None);
     }
 
     #[test]

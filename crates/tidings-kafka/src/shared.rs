@@ -12,13 +12,20 @@ use std::time::{Duration, Instant};
 /// A source that was not asked for so long stands still: the engine asks all the time.
 const STUCK_AFTER: Duration = Duration::from_secs(60);
 
-/// That a source is asked for events.
+/// A member whose group has not answered for so long is told: a coordinator that hangs, a group that never settles.
+const WAITS_AFTER: Duration = Duration::from_secs(30);
+/// The group has answered.
+const NOT_WAITING: u64 = u64::MAX;
+
+/// That a source is asked for events, and that its group answers.
 #[derive(Debug)]
 pub(crate) struct Pulse {
     subscription: Arc<str>,
     since: Instant,
     /// Milliseconds from `since` to the last time.
     last: AtomicU64,
+    /// Milliseconds from `since` to when the wait for the group began.
+    waits: AtomicU64,
 }
 
 impl Pulse {
@@ -27,12 +34,33 @@ impl Pulse {
             subscription,
             since: Instant::now(),
             last: AtomicU64::new(0),
+            waits: AtomicU64::new(NOT_WAITING),
         }
     }
 
     pub(crate) fn beat(&self) {
-        let passed = self.since.elapsed().as_millis() as u64;
-        self.last.store(passed, Ordering::Relaxed);
+        self.last.store(self.passed(), Ordering::Relaxed);
+    }
+
+    /// The member waits for its group to give it partitions, or none.
+    pub(crate) fn waits(&self) {
+        self.waits.store(self.passed(), Ordering::Relaxed);
+    }
+
+    /// The group has given it partitions, or none.
+    pub(crate) fn answered(&self) {
+        self.waits.store(NOT_WAITING, Ordering::Relaxed);
+    }
+
+    fn passed(&self) -> u64 {
+        self.since.elapsed().as_millis() as u64
+    }
+
+    fn waited(&self) -> Duration {
+        match self.waits.load(Ordering::Relaxed) {
+            NOT_WAITING => Duration::ZERO,
+            began => Duration::from_millis(self.passed().saturating_sub(began)),
+        }
     }
 
     fn age(&self) -> Duration {
@@ -40,13 +68,20 @@ impl Pulse {
         self.since.elapsed().saturating_sub(last)
     }
 
-    fn trouble(&self, stuck_after: Duration) -> Option<String> {
-        let age = self.age();
-        (age > stuck_after).then(|| {
-            format!(
+    fn trouble(&self, stuck_after: Duration, waits_after: Duration) -> Option<String> {
+        let (age, waited) = (self.age(), self.waited());
+        if age > stuck_after {
+            return Some(format!(
                 "\"{}\" has not asked for messages for {} s: something blocks its thread, a handler that does not yield",
                 self.subscription,
                 age.as_secs()
+            ));
+        }
+        (waited > waits_after).then(|| {
+            format!(
+                "\"{}\" has waited for partitions for {} s: its group does not answer, or one of its members does not give any back",
+                self.subscription,
+                waited.as_secs()
             )
         })
     }
@@ -102,7 +137,7 @@ impl Shared {
         told.or_else(|| {
             let pulses = lock(&self.pulses);
             let mut alive = pulses.iter().filter_map(Weak::upgrade);
-            alive.find_map(|pulse| pulse.trouble(STUCK_AFTER))
+            alive.find_map(|pulse| pulse.trouble(STUCK_AFTER, WAITS_AFTER))
         })
     }
 
@@ -141,10 +176,16 @@ mod tests {
         shared.watch(&pulse);
         assert_eq!(shared.trouble(), None);
         std::thread::sleep(Duration::from_millis(5));
-        let stuck = pulse.trouble(Duration::from_millis(1)).unwrap();
+        let stuck = pulse.trouble(Duration::from_millis(1), WAITS_AFTER).unwrap();
         assert!(stuck.contains("charge"), "{stuck}");
         pulse.beat();
-        assert_eq!(pulse.trouble(STUCK_AFTER), None);
+        assert_eq!(pulse.trouble(STUCK_AFTER, Duration::ZERO), None);
+        pulse.waits();
+        std::thread::sleep(Duration::from_millis(5));
+        let waits = pulse.trouble(STUCK_AFTER, Duration::from_millis(1)).unwrap();
+        assert!(waits.contains("charge") && waits.contains("group"), "{waits}");
+        pulse.answered();
+        assert_eq!(pulse.trouble(STUCK_AFTER, Duration::ZERO), None);
         shared.set_trouble(7, Some("the broker is away".to_owned()));
         assert_eq!(shared.trouble().as_deref(), Some("the broker is away"));
         shared.set_trouble(7, None);

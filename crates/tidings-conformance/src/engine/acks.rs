@@ -51,7 +51,7 @@ impl Desk {
 }
 
 pub(crate) async fn a_message_is_finished_when_it_is_acknowledged_and_not_before(stage: Stage) -> Verdict {
-    stage.needs(&[Feature::VirtualTime, Feature::StoredPositions])?;
+    stage.needs(&[Feature::StoredPositions])?;
     let (broker, desk) = (stage.open().await, Desk::default());
     let running = stage
         .run(&broker, desk.subscription(retry(3, Duration::from_millis(100))))
@@ -59,7 +59,7 @@ pub(crate) async fn a_message_is_finished_when_it_is_acknowledged_and_not_before
     running.order(1, "a").await;
     running.order(2, "a").await;
     let ack = desk.ack("1", 1).await;
-    tokio::time::sleep(Duration::from_secs(600)).await;
+    tokio::time::sleep(stage.minutes(10)).await;
     assert!(desk.deliveries("2").is_empty(), "its key waits for the decision");
     let stored: u64 = broker
         .stored("orders", "billing")
@@ -72,7 +72,7 @@ pub(crate) async fn a_message_is_finished_when_it_is_acknowledged_and_not_before
     desk.ack("2", 1).await.ack();
     running.settled().await;
     // Long enough for it to be stored.
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
     let stored: u64 = broker
         .stored("orders", "billing")
         .await
@@ -85,7 +85,6 @@ pub(crate) async fn a_message_is_finished_when_it_is_acknowledged_and_not_before
 }
 
 pub(crate) async fn a_nack_and_a_dropped_acknowledgement_are_failures(stage: Stage) -> Verdict {
-    stage.needs(&[Feature::VirtualTime])?;
     let (broker, desk) = (stage.open().await, Desk::default());
     let running = stage
         .run(&broker, desk.subscription(retry(4, Duration::from_millis(200))))
@@ -93,7 +92,7 @@ pub(crate) async fn a_nack_and_a_dropped_acknowledgement_are_failures(stage: Sta
     running.order(1, "a").await;
     desk.ack("1", 1).await.nack();
     drop(desk.ack("1", 2).await);
-    desk.ack("1", 3).await.nack_after(Duration::from_secs(30));
+    desk.ack("1", 3).await.nack_after(stage.seconds(30.0));
     desk.ack("1", 4).await.ack();
     running.settled().await;
     let deliveries = desk.deliveries("1");
@@ -101,15 +100,15 @@ pub(crate) async fn a_nack_and_a_dropped_acknowledgement_are_failures(stage: Sta
     assert_eq!(attempts, [1, 2, 3, 4]);
     let waits: Vec<_> = deliveries.windows(2).map(|pair| pair[1].1 - pair[0].1).collect();
     assert!(
-        waits[0] >= Duration::from_millis(200) && waits[0] < Duration::from_millis(400),
+        waits[0] >= Duration::from_millis(200) && waits[0] < Duration::from_millis(400) + stage.slack(),
         "{waits:?}"
     );
     assert!(
-        waits[1] >= Duration::from_millis(200) && waits[1] < Duration::from_millis(400),
+        waits[1] >= Duration::from_millis(200) && waits[1] < Duration::from_millis(400) + stage.slack(),
         "{waits:?}"
     );
     assert!(
-        waits[2] >= Duration::from_secs(30) && waits[2] < Duration::from_secs(31),
+        waits[2] >= stage.seconds(30.0) && waits[2] < stage.seconds(31.0) + stage.slack(),
         "{waits:?}"
     );
     assert!(running.dead().await.is_empty());

@@ -1,7 +1,6 @@
 //! Batch handlers: several messages a call, an outcome for each.
 
 use crate::apps::retry;
-use crate::features::Feature;
 use crate::stage::{Stage, Verdict, text_of};
 use crate::world::{How, Script, World, message};
 use std::sync::{Arc, Mutex};
@@ -43,7 +42,6 @@ pub(crate) async fn one_bad_item_does_not_condemn_its_batch(stage: Stage) -> Ver
 }
 
 pub(crate) async fn a_batch_is_full_or_its_first_item_has_waited(stage: Stage) -> Verdict {
-    stage.needs(&[Feature::VirtualTime])?;
     let broker = stage.open().await;
     let calls = Calls::default();
     let noting = calls.clone();
@@ -57,20 +55,20 @@ pub(crate) async fn a_batch_is_full_or_its_first_item_has_waited(stage: Stage) -
     };
     let subscription = on("orders", handler)
         .group("billing")
-        .batch(4, Duration::from_secs(30));
+        .batch(4, stage.seconds(30.0));
     let running = stage.run(&broker, subscription).await;
     for id in 0..6 {
         running.order(id, "one key, one partition").await;
     }
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    tokio::time::sleep(stage.seconds(5.0)).await;
     assert_eq!(
         noted(&calls),
         [["0", "1", "2", "3"]],
         "a full batch does not wait"
     );
-    tokio::time::sleep(Duration::from_secs(25)).await;
+    tokio::time::sleep(stage.seconds(15.0)).await;
     assert_eq!(noted(&calls).len(), 1);
-    tokio::time::sleep(Duration::from_secs(10)).await;
+    tokio::time::sleep(stage.seconds(20.0)).await;
     assert_eq!(
         noted(&calls)[1..],
         [["4", "5"]],

@@ -48,7 +48,7 @@ fn is_empty(ahead: &Mutex<Vec<String>>) {
 }
 
 pub(crate) async fn progress_never_runs_ahead_of_what_is_finished(stage: Stage) -> Verdict {
-    stage.needs(&[Feature::VirtualTime, Feature::StoredPositions])?;
+    stage.needs(&[Feature::StoredPositions])?;
     let (broker, faults) = Faults::over(&stage.open().await);
     let world = World::default();
     let mut random = fastrand::Rng::with_seed(9);
@@ -79,7 +79,7 @@ pub(crate) async fn progress_never_runs_ahead_of_what_is_finished(stage: Stage) 
 }
 
 pub(crate) async fn progress_does_not_pass_a_dead_letter_that_is_not_kept(stage: Stage) -> Verdict {
-    stage.needs(&[Feature::VirtualTime, Feature::StoredPositions])?;
+    stage.needs(&[Feature::StoredPositions])?;
     let (broker, faults) = Faults::over(&stage.open().await);
     let world = World::default();
     for id in [3, 7] {
@@ -92,14 +92,13 @@ pub(crate) async fn progress_does_not_pass_a_dead_letter_that_is_not_kept(stage:
     for id in 0..30 {
         running.order(id, &format!("key {}", id % 20)).await;
     }
-    tokio::time::sleep(Duration::from_secs(60)).await;
+    tokio::time::sleep(stage.minutes(10)).await;
     is_empty(&ahead);
     assert!(world.succeeded().len() >= 26, "{:?}", world.succeeded());
     Ok(())
 }
 
 pub(crate) async fn a_batch_that_comes_twice_is_handled_once(stage: Stage) -> Verdict {
-    stage.needs(&[Feature::VirtualTime])?;
     let (broker, faults) = Faults::over(&stage.open().await);
     let world = World::default();
     faults.events(Some(EventFault::Doubled));

@@ -51,7 +51,7 @@ pub(crate) async fn every_message_is_handled_once_and_its_position_stored(stage:
 }
 
 pub(crate) async fn outputs_are_published_before_their_input_is_finished(stage: Stage) -> Verdict {
-    stage.needs(&[Feature::VirtualTime, Feature::StoredPositions])?;
+    stage.needs(&[Feature::StoredPositions])?;
     let (broker, faults) = Faults::over(&stage.open().await);
     let running = stage
         .start(
@@ -61,7 +61,7 @@ pub(crate) async fn outputs_are_published_before_their_input_is_finished(stage: 
         .await;
     faults.publishes("payments", PublishFault::Refused, usize::MAX);
     running.order(1, "a").await;
-    tokio::time::sleep(Duration::from_secs(30)).await;
+    tokio::time::sleep(stage.seconds(50.0)).await;
     assert!(faults.tries("payments") > 3, "it is tried again and again");
     let stored: u64 = broker
         .stored("orders", "billing")
@@ -391,7 +391,6 @@ pub(crate) async fn producers_publish_by_themselves(stage: Stage) -> Verdict {
 }
 
 pub(crate) async fn a_panic_and_a_timeout_are_failures_and_the_subscription_goes_on(stage: Stage) -> Verdict {
-    stage.needs(&[Feature::VirtualTime])?;
     let broker = stage.open().await;
     let handler = |Raw(payload): Raw, tidings::Attempt(attempt): tidings::Attempt| async move {
         match (&payload[..], attempt) {
@@ -403,7 +402,7 @@ pub(crate) async fn a_panic_and_a_timeout_are_failures_and_the_subscription_goes
     };
     let subscription = on("orders", handler)
         .group("billing")
-        .timeout(Duration::from_secs(5))
+        .timeout(stage.seconds(5.0))
         .retry(Retry::fixed(2, Duration::from_millis(100)));
     let running = stage.run(&broker, subscription).await;
     for payload in ["panic", "hang", "always", "fine"] {

@@ -8,7 +8,7 @@ use crate::world::{How, Script, World};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tidings::{
-    Diagnosis, Failure, Json, Message, Outputs, Position, Raw, Text, Timestamp, dead_letter, names, on,
+    App, Diagnosis, Failure, Json, Message, Outputs, Position, Raw, Text, Timestamp, dead_letter, names, on,
     partition_for_key,
 };
 
@@ -51,7 +51,7 @@ pub(crate) async fn dead_letters_are_exactly_the_exhausted_and_the_permanent(sta
 }
 
 pub(crate) async fn a_dead_letter_is_byte_identical_and_says_why(stage: Stage) -> Verdict {
-    stage.needs(&[Feature::Partitions, Feature::VirtualTime])?;
+    stage.needs(&[Feature::Partitions])?;
     let broker = stage.open().await;
     let never = async |_: Raw| -> Result<(), Failure> {
         let io = std::io::Error::other("no route to the bank");
@@ -59,7 +59,7 @@ pub(crate) async fn a_dead_letter_is_byte_identical_and_says_why(stage: Stage) -
     };
     let subscription = on("orders", never)
         .group("billing")
-        .retry(retry(2, Duration::from_secs(40)));
+        .retry(retry(2, stage.seconds(40.0)));
     let running = stage.run(&broker, subscription).await;
     let every_byte: Vec<u8> = (0..=255).collect();
     let message = Message::new(every_byte.clone())
@@ -101,11 +101,39 @@ pub(crate) async fn a_dead_letter_is_byte_identical_and_says_why(stage: Stage) -
     for (name, value) in sent.headers() {
         assert_eq!(letter.message.headers().get(name), Some(value), "{name}");
     }
-    says_why(&letter.diagnosis, &position, began);
+    says_why(&letter.diagnosis, &position, began, stage.seconds(40.0));
     Ok(())
 }
 
-fn says_why(why: &Diagnosis, position: &Position, began: Timestamp) {
+pub(crate) async fn a_dead_letter_goes_by_its_key_where_its_partition_is_missing(stage: Stage) -> Verdict {
+    stage.needs(&[Feature::Partitions])?;
+    let broker = stage.open().await;
+    // They were made by somebody else, with fewer partitions.
+    broker.has("orders.DLT", 3).await;
+    let never = async |_: Raw| -> Result<(), Failure> { Err(Failure::permanent("no")) };
+    let app = App::new("case")
+        .channel("orders", |channel| channel.partitions(6))
+        .add(on("orders", never).group("billing"));
+    let running = stage.start(&broker, app).await;
+    let publisher = running.0.running().publisher();
+    for id in 0..24u32 {
+        let message = Message::new(id.to_string()).with_key(format!("key {id}"));
+        let sent = publisher.to("orders").partition(id % 6).message(message).await;
+        sent.expect("it is kept");
+    }
+    running.settled().await;
+    let letters = running.0.dead_letters("orders").await.expect("they can be read");
+    assert_eq!(letters.len(), 24);
+    for letter in &letters {
+        let from = letter.diagnosis.position.as_ref().expect("it says so").partition();
+        let key = letter.message.key().expect("it has one");
+        let expected = if from < 3 { from } else { partition_for_key(key, 3) };
+        assert_eq!(letter.position.partition(), expected, "from {from}");
+    }
+    Ok(())
+}
+
+fn says_why(why: &Diagnosis, position: &Position, began: Timestamp, wait: Duration) {
     assert_eq!(why.position.as_ref(), Some(position));
     assert_eq!(why.timestamp, Some(Timestamp::from_millis(12_345)));
     assert_eq!(why.group.as_deref(), Some("billing"));
@@ -131,7 +159,7 @@ fn says_why(why: &Diagnosis, position: &Position, began: Timestamp) {
         why.last_failure.expect("known"),
     );
     assert!(
-        first >= began && last.since(first) >= Duration::from_secs(40),
+        first >= began && last.since(first) >= wait,
         "{first:?} {last:?}"
     );
 }
@@ -227,7 +255,7 @@ pub(crate) async fn while_a_dead_letter_cannot_be_written_its_partition_waits(st
 pub(crate) async fn a_killed_process_leaves_no_gap_between_a_dead_letter_and_its_position(
     stage: Stage,
 ) -> Verdict {
-    stage.needs(&[Feature::VirtualTime, Feature::StoredPositions])?;
+    stage.needs(&[Feature::StoredPositions])?;
     let (broker, faults) = Faults::over(&stage.open().await);
     let world = World::default();
     world.script(0, Script::always(How::Permanent));
@@ -236,7 +264,7 @@ pub(crate) async fn a_killed_process_leaves_no_gap_between_a_dead_letter_and_its
     running.order(0, "a").await;
     running.order(1, "a").await;
     for _ in 0..3 {
-        tokio::time::sleep(Duration::from_secs(5)).await;
+        tokio::time::sleep(stage.seconds(5.0)).await;
         running.kill().await;
         running = stage.run(&broker, world.subscription()).await;
     }

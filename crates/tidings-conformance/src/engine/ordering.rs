@@ -41,10 +41,9 @@ pub(crate) async fn a_key_keeps_its_order_through_failures_and_never_overlaps(st
 }
 
 pub(crate) async fn keys_run_beside_each_other_up_to_the_concurrency(stage: Stage) -> Verdict {
-    stage.needs(&[Feature::VirtualTime])?;
     let (broker, world) = (stage.open().await, World::default());
     for id in 0..60 {
-        world.script(id, Script::takes(Duration::from_secs(1)));
+        world.script(id, Script::takes(stage.seconds(1.0)));
     }
     let running = stage.run(&broker, world.subscription().concurrency(5)).await;
     let begun = Instant::now();
@@ -61,19 +60,18 @@ pub(crate) async fn keys_run_beside_each_other_up_to_the_concurrency(stage: Stag
         .expect("it ended")
         - begun;
     assert!(
-        took < Duration::from_millis(12_500),
+        took < stage.seconds(12.5) + stage.slack(),
         "60 s of work by five: {took:?}"
     );
     Ok(())
 }
 
 pub(crate) async fn a_failed_key_does_not_stop_other_keys(stage: Stage) -> Verdict {
-    stage.needs(&[Feature::VirtualTime])?;
     let (broker, world) = (stage.open().await, World::default());
     world.script(0, Script::fails(2, How::Transient));
     let subscription = world
         .subscription()
-        .retry(retry(3, Duration::from_secs(300)).durable_after(Duration::from_secs(3_600)));
+        .retry(retry(3, stage.minutes(10)).durable_after(Duration::from_secs(3_600)));
     let running = stage.run(&broker, subscription).await;
     let begun = Instant::now();
     running.order(0, "failing").await;
@@ -87,7 +85,7 @@ pub(crate) async fn a_failed_key_does_not_stop_other_keys(stage: Stage) -> Verdi
     running.settled().await;
     world.keys_kept_their_order();
     assert!(
-        world.times(1, begun)[0] >= Duration::from_secs(600),
+        world.times(1, begun)[0] >= stage.minutes(20),
         "it waited behind its key"
     );
     Ok(())
@@ -133,7 +131,6 @@ pub(crate) async fn a_partition_keeps_its_order_and_partitions_run_beside_each_o
 }
 
 pub(crate) async fn without_an_order_messages_of_one_key_run_at_once(stage: Stage) -> Verdict {
-    stage.needs(&[Feature::VirtualTime])?;
     let (broker, world) = (stage.open().await, World::default());
     for id in 0..10 {
         world.script(id, Script::takes(Duration::from_secs(1)));
@@ -149,7 +146,6 @@ pub(crate) async fn without_an_order_messages_of_one_key_run_at_once(stage: Stag
 }
 
 pub(crate) async fn messages_without_a_key_are_free(stage: Stage) -> Verdict {
-    stage.needs(&[Feature::VirtualTime])?;
     let (broker, world) = (stage.open().await, World::default());
     for id in 0..8 {
         world.script(id, Script::takes(Duration::from_secs(1)));

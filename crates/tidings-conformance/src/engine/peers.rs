@@ -10,7 +10,7 @@ use tidings::{Ordering, Retry, Start};
 
 /// librdkafka's offset store before the handler ran: a crash within the handler loses the message.
 pub(crate) async fn a_process_killed_within_a_handler_handles_the_message_again(stage: Stage) -> Verdict {
-    stage.needs(&[Feature::VirtualTime, Feature::StoredPositions])?;
+    stage.needs(&[Feature::StoredPositions])?;
     for ordering in [Ordering::Key, Ordering::Partition, Ordering::None] {
         let stage = stage.anew();
         let (broker, world) = (stage.open().await, World::default());
@@ -22,7 +22,7 @@ pub(crate) async fn a_process_killed_within_a_handler_handles_the_message_again(
         }
         for lives in 1..=2 {
             until("the handler", || world.of(3).len() == lives).await;
-            tokio::time::sleep(Duration::from_secs(5)).await;
+            tokio::time::sleep(stage.seconds(5.0)).await;
             running.kill().await;
             running = stage.run(&broker, subscription()).await;
         }
@@ -96,11 +96,11 @@ pub(crate) async fn whatever_a_handler_does_the_consumer_lives_or_health_says_th
 
 /// The mark of having been seen is set before the work: the redelivery of a failed message is dropped.
 pub(crate) async fn a_failed_message_is_never_taken_for_one_that_was_seen(stage: Stage) -> Verdict {
-    stage.needs(&[Feature::VirtualTime, Feature::StoredPositions])?;
+    stage.needs(&[Feature::StoredPositions])?;
     let (broker, world) = (stage.open().await, World::default());
     world.script(0, Script::fails(3, How::Transient));
     let subscription = || {
-        let waits = retry(9, Duration::from_secs(30)).durable_after(Duration::from_secs(3_600));
+        let waits = retry(9, stage.seconds(30.0)).durable_after(Duration::from_secs(3_600));
         world.subscription().concurrency(4).retry(waits)
     };
     let mut running = stage.run(&broker, subscription()).await;

@@ -16,7 +16,6 @@ fn large(id: u64) -> String {
 const UNDER_WAY: u64 = 3 * (512 * 1_024 / 20_000);
 
 pub(crate) async fn what_is_received_and_not_finished_is_bounded(stage: Stage) -> Verdict {
-    stage.needs(&[Feature::VirtualTime])?;
     for ordering in [Ordering::Key, Ordering::Partition, Ordering::None] {
         let stage = stage.anew();
         let (broker, world) = (stage.open().await, World::default());

@@ -38,7 +38,6 @@ async fn both_have_lanes(one: &Running, other: &Running) {
 
 pub(crate) async fn a_polite_handover_loses_nothing_and_repeats_nothing(stage: Stage) -> Verdict {
     stage.needs(&[
-        Feature::VirtualTime,
         Feature::Partitions,
         Feature::StoredPositions,
     ])?;
@@ -120,7 +119,6 @@ pub(crate) async fn work_of_a_revoked_partition_never_commits(stage: Stage) -> V
 
 pub(crate) async fn a_rebalance_within_a_back_off_skips_nothing(stage: Stage) -> Verdict {
     stage.needs(&[
-        Feature::VirtualTime,
         Feature::Partitions,
         Feature::StoredPositions,
     ])?;
@@ -131,7 +129,7 @@ pub(crate) async fn a_rebalance_within_a_back_off_skips_nothing(stage: Stage) ->
             world.script(id, Script::fails(1, How::Transient));
         }
         let subscription = || {
-            let retry = retry(4, Duration::from_secs(20)).durable_after(Duration::from_secs(durable_after));
+            let retry = retry(4, stage.minutes(10)).durable_after(Duration::from_secs(durable_after));
             world.subscription().concurrency(30).retry(retry)
         };
         let first = start(&stage, &broker, subscription()).await;
@@ -139,10 +137,10 @@ pub(crate) async fn a_rebalance_within_a_back_off_skips_nothing(stage: Stage) ->
             first.order(id, &format!("key {}", id % 6)).await;
         }
         until("the first failures", || world.handlings().len() >= 6).await;
-        tokio::time::sleep(Duration::from_secs(2)).await;
+        tokio::time::sleep(stage.seconds(2.0)).await;
         let second = start(&stage, &broker, subscription()).await;
         both_have_lanes(&first, &second).await;
-        tokio::time::sleep(Duration::from_secs(5)).await;
+        tokio::time::sleep(stage.seconds(5.0)).await;
         drop(second.0.stop().await);
         first.settled().await;
         nothing_is_lost(&first, &world, 0..30).await;
@@ -192,7 +190,6 @@ pub(crate) async fn a_membership_that_expired_is_taken_up_again(stage: Stage) ->
 
 pub(crate) async fn nobody_is_paused_for_ever_after_a_storm_of_rebalances(stage: Stage) -> Verdict {
     stage.needs(&[
-        Feature::VirtualTime,
         Feature::Partitions,
         Feature::StoredPositions,
     ])?;
@@ -209,7 +206,7 @@ pub(crate) async fn nobody_is_paused_for_ever_after_a_storm_of_rebalances(stage:
         );
     }
     let subscription = || {
-        let retry = retry(50, Duration::from_secs(3));
+        let retry = retry(50, stage.seconds(3.0));
         world.subscription().concurrency(3).max_in_flight(10).retry(retry)
     };
     let first = start(&stage, &broker, subscription()).await;
@@ -238,13 +235,12 @@ pub(crate) async fn nobody_is_paused_for_ever_after_a_storm_of_rebalances(stage:
 
 pub(crate) async fn two_members_never_handle_one_key_at_once(stage: Stage) -> Verdict {
     stage.needs(&[
-        Feature::VirtualTime,
         Feature::Partitions,
         Feature::StoredPositions,
     ])?;
     let (broker, world) = (stage.open().await, World::default());
     for id in 0..60 {
-        world.script(id, Script::takes(Duration::from_millis(700)));
+        world.script(id, Script::takes(stage.seconds(0.7)));
     }
     let subscription = || world.subscription().concurrency(2);
     let first = start(&stage, &broker, subscription()).await;
@@ -253,7 +249,7 @@ pub(crate) async fn two_members_never_handle_one_key_at_once(stage: Stage) -> Ve
     }
     let mut others = Vec::new();
     for _ in 0..2 {
-        tokio::time::sleep(Duration::from_millis(1_000)).await;
+        tokio::time::sleep(stage.seconds(1.0)).await;
         others.push(start(&stage, &broker, subscription()).await);
     }
     first.settled().await;
@@ -265,7 +261,6 @@ pub(crate) async fn two_members_never_handle_one_key_at_once(stage: Stage) -> Ve
 /// Notes every committed watermark of a run, to see that none goes back.
 pub(crate) async fn what_is_reported_of_a_partition_only_grows(stage: Stage) -> Verdict {
     stage.needs(&[
-        Feature::VirtualTime,
         Feature::Partitions,
         Feature::StoredPositions,
     ])?;

@@ -181,7 +181,7 @@ pub(crate) async fn a_redrive_that_is_refused_sends_the_rest_later_and_nothing_t
 pub(crate) async fn a_crash_between_sending_a_letter_back_and_remembering_it_sends_it_twice_with_one_id(
     stage: Stage,
 ) -> Verdict {
-    stage.needs(&[Feature::Durable, Feature::VirtualTime, Feature::RetryLane])?;
+    stage.needs(&[Feature::Durable, Feature::RetryLane])?;
     let broker = stage.open().await;
     let (slow, faults) = Faults::over(&broker);
     let (running, world, _) = two_groups(&stage, &slow).await;

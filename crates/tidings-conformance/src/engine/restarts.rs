@@ -7,17 +7,17 @@ use crate::world::{How, Script, World};
 use std::time::Duration;
 use tidings::{Phase, Subscription};
 
-fn subscription(world: &World) -> Subscription<()> {
+fn subscription(stage: &Stage, world: &World) -> Subscription<()> {
     world
         .subscription()
         .concurrency(4)
-        .retry(retry(4, Duration::from_secs(5)))
+        .retry(retry(4, stage.seconds(5.0)))
 }
 
 pub(crate) async fn nothing_acknowledged_is_lost_by_crashes_of_the_whole_machine_room(
     stage: Stage,
 ) -> Verdict {
-    stage.needs(&[Feature::Durable, Feature::VirtualTime, Feature::StoredPositions])?;
+    stage.needs(&[Feature::Durable, Feature::StoredPositions])?;
     let world = World::default();
     let mut random = fastrand::Rng::with_seed(17);
     for id in 0..150 {
@@ -35,15 +35,15 @@ pub(crate) async fn nothing_acknowledged_is_lost_by_crashes_of_the_whole_machine
         );
     }
     let mut broker = stage.open().await;
-    let mut running = stage.run(&broker, subscription(&world)).await;
+    let mut running = stage.run(&broker, subscription(&stage, &world)).await;
     for life in 0..5 {
         for id in life * 30..(life + 1) * 30 {
             running.order(id, &format!("key {}", id % 10)).await;
         }
-        tokio::time::sleep(Duration::from_millis(random.u64(0..4_000))).await;
+        tokio::time::sleep(stage.seconds(random.f64() * 4.0)).await;
         running.kill().await;
         broker = stage.crash(broker).await;
-        running = stage.run(&broker, subscription(&world)).await;
+        running = stage.run(&broker, subscription(&stage, &world)).await;
     }
     running.settled().await;
     nothing_is_lost(&running, &world, 0..150).await;
@@ -59,7 +59,7 @@ pub(crate) async fn nothing_acknowledged_is_lost_by_crashes_of_the_whole_machine
 }
 
 pub(crate) async fn after_a_clean_end_nothing_comes_again(stage: Stage) -> Verdict {
-    stage.needs(&[Feature::Durable, Feature::VirtualTime, Feature::StoredPositions])?;
+    stage.needs(&[Feature::Durable, Feature::StoredPositions])?;
     let world = World::default();
     for id in 0..90 {
         world.script(
@@ -73,7 +73,7 @@ pub(crate) async fn after_a_clean_end_nothing_comes_again(stage: Stage) -> Verdi
     }
     let mut broker = stage.open().await;
     for life in 0..3 {
-        let running = stage.run(&broker, subscription(&world)).await;
+        let running = stage.run(&broker, subscription(&stage, &world)).await;
         for id in life * 30..(life + 1) * 30 {
             running.order(id, &format!("key {}", id % 10)).await;
         }
@@ -83,7 +83,7 @@ pub(crate) async fn after_a_clean_end_nothing_comes_again(stage: Stage) -> Verdi
         drop(broker);
         broker = stage.open().await;
     }
-    let running = stage.run(&broker, subscription(&world)).await;
+    let running = stage.run(&broker, subscription(&stage, &world)).await;
     running.settled().await;
     for id in 0..90 {
         assert_eq!(
@@ -97,12 +97,12 @@ pub(crate) async fn after_a_clean_end_nothing_comes_again(stage: Stage) -> Verdi
 }
 
 pub(crate) async fn redriven_and_parked_messages_outlive_a_crash(stage: Stage) -> Verdict {
-    stage.needs(&[Feature::Durable, Feature::VirtualTime, Feature::RetryLane])?;
+    stage.needs(&[Feature::Durable, Feature::RetryLane])?;
     let world = World::default();
     world.script(0, Script::fails(1, How::Permanent));
     world.script(1, Script::fails(1, How::Transient));
     let mut broker = stage.open().await;
-    let running = stage.run(&broker, subscription(&world)).await;
+    let running = stage.run(&broker, subscription(&stage, &world)).await;
     running.order(0, "a").await;
     running.order(1, "b").await;
     until("both failures", || world.handlings().len() == 2).await;
@@ -115,7 +115,7 @@ pub(crate) async fn redriven_and_parked_messages_outlive_a_crash(stage: Stage) -
         .expect("it can");
     running.kill().await;
     broker = stage.crash(broker).await;
-    let running = stage.run(&broker, subscription(&world)).await;
+    let running = stage.run(&broker, subscription(&stage, &world)).await;
     running.settled().await;
     let mut succeeded = world.succeeded();
     succeeded.sort_unstable();

@@ -11,24 +11,24 @@ use tokio::time::Instant;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// Waits longer than a second are durable.
+/// Almost every wait is durable.
 fn patient(world: &World, attempts: u32, wait: Duration) -> Subscription<()> {
-    let retry = retry(attempts, wait).durable_after(Duration::from_secs(1));
+    let retry = retry(attempts, wait).durable_after(Duration::from_millis(100));
     world.subscription().concurrency(4).retry(retry)
 }
 
 pub(crate) async fn a_long_wait_holds_its_key_and_nothing_else(stage: Stage) -> Verdict {
-    stage.needs(&[Feature::VirtualTime, Feature::RetryLane, Feature::StoredPositions])?;
+    stage.needs(&[Feature::RetryLane, Feature::StoredPositions])?;
     let (broker, world) = (stage.open().await, World::default());
     world.script(0, Script::fails(1, How::Transient));
-    let running = stage.run(&broker, patient(&world, 3, 10 * MINUTE)).await;
+    let running = stage.run(&broker, patient(&world, 3, stage.minutes(10))).await;
     let begun = Instant::now();
     let first = running.order(0, "waiting").await;
     for id in 1..6 {
         running.order(id, "waiting").await;
         running.order(100 + id, &format!("free {id}")).await;
     }
-    tokio::time::sleep(MINUTE).await;
+    tokio::time::sleep(stage.minutes(5)).await;
     let mut succeeded = world.succeeded();
     succeeded.sort_unstable();
     assert_eq!(succeeded, [101, 102, 103, 104, 105]);
@@ -42,7 +42,7 @@ pub(crate) async fn a_long_wait_holds_its_key_and_nothing_else(stage: Stage) -> 
     world.keys_kept_their_order();
     let times = world.times(0, begun);
     assert!(
-        times[1] >= 10 * MINUTE && times[1] < 10 * MINUTE + Duration::from_secs(1),
+        times[1] >= stage.minutes(10) && times[1] < stage.minutes(10) + Duration::from_secs(1) + stage.slack(),
         "{times:?}"
     );
     let again = world.of(0).remove(1);
@@ -55,19 +55,19 @@ pub(crate) async fn a_long_wait_holds_its_key_and_nothing_else(stage: Stage) -> 
 }
 
 pub(crate) async fn a_long_wait_outlives_its_process_with_the_order_of_its_key(stage: Stage) -> Verdict {
-    stage.needs(&[Feature::VirtualTime, Feature::RetryLane, Feature::StoredPositions])?;
+    stage.needs(&[Feature::RetryLane, Feature::StoredPositions])?;
     let (broker, world) = (stage.open().await, World::default());
     world.script(0, Script::fails(1, How::Transient));
     let begun = Instant::now();
-    let mut running = stage.run(&broker, patient(&world, 3, 10 * MINUTE)).await;
+    let mut running = stage.run(&broker, patient(&world, 3, stage.minutes(10))).await;
     for id in 0..4 {
         running.order(id, "a").await;
     }
     running.order(100, "b").await;
     for minute in 1..=3 {
-        tokio::time::sleep(MINUTE).await;
+        tokio::time::sleep(stage.minutes(1)).await;
         running.kill().await;
-        running = stage.run(&broker, patient(&world, 3, 10 * MINUTE)).await;
+        running = stage.run(&broker, patient(&world, 3, stage.minutes(10))).await;
         running.order(3 + minute, "a").await;
     }
     running.settled().await;
@@ -76,17 +76,17 @@ pub(crate) async fn a_long_wait_outlives_its_process_with_the_order_of_its_key(s
     assert_eq!(world.attempts(0), [1, 2], "the attempt of before counts");
     let times = world.times(0, begun);
     assert!(
-        times[1] >= 10 * MINUTE && times[1] < 11 * MINUTE,
+        times[1] >= stage.minutes(10) && times[1] < stage.minutes(11) + 4 * stage.slack(),
         "nor does the wait begin anew: {times:?}"
     );
     Ok(())
 }
 
 pub(crate) async fn attempts_are_not_counted_from_the_start_again_after_a_crash(stage: Stage) -> Verdict {
-    stage.needs(&[Feature::VirtualTime, Feature::RetryLane, Feature::StoredPositions])?;
+    stage.needs(&[Feature::RetryLane, Feature::StoredPositions])?;
     let (broker, world) = (stage.open().await, World::default());
     world.script(0, Script::always(How::Transient));
-    let mut running = stage.run(&broker, patient(&world, 6, MINUTE)).await;
+    let mut running = stage.run(&broker, patient(&world, 6, stage.minutes(2))).await;
     running.order(0, "a").await;
     while world.of(0).len() < 5 {
         let before = world.of(0).len();
@@ -94,7 +94,7 @@ pub(crate) async fn attempts_are_not_counted_from_the_start_again_after_a_crash(
         // Long enough for the count to be stored, and then it dies.
         tokio::time::sleep(Duration::from_secs(2)).await;
         running.kill().await;
-        running = stage.run(&broker, patient(&world, 6, MINUTE)).await;
+        running = stage.run(&broker, patient(&world, 6, stage.minutes(2))).await;
     }
     running.settled().await;
     assert_eq!(world.attempts(0), [1, 2, 3, 4, 5, 6]);
@@ -103,10 +103,10 @@ pub(crate) async fn attempts_are_not_counted_from_the_start_again_after_a_crash(
 }
 
 pub(crate) async fn a_wait_of_a_relaxed_order_is_overtaken(stage: Stage) -> Verdict {
-    stage.needs(&[Feature::VirtualTime, Feature::RetryLane])?;
+    stage.needs(&[Feature::RetryLane])?;
     let (broker, world) = (stage.open().await, World::default());
     world.script(0, Script::fails(1, How::Transient));
-    let subscription = patient(&world, 3, 10 * MINUTE).retry_order(RetryOrder::Relaxed);
+    let subscription = patient(&world, 3, stage.minutes(10)).retry_order(RetryOrder::Relaxed);
     let running = stage.run(&broker, subscription).await;
     for id in 0..4 {
         running.order(id, "a").await;
@@ -120,11 +120,11 @@ pub(crate) async fn a_wait_of_a_relaxed_order_is_overtaken(stage: Stage) -> Verd
 pub(crate) async fn many_behind_a_waiting_key_neither_fill_memory_nor_lose_their_order(
     stage: Stage,
 ) -> Verdict {
-    stage.needs(&[Feature::VirtualTime, Feature::RetryLane])?;
+    stage.needs(&[Feature::RetryLane])?;
     let (broker, world) = (stage.open().await, World::default());
     world.script(0, Script::fails(2, How::Transient));
     let running = stage
-        .run(&broker, patient(&world, 5, 10 * MINUTE).max_in_flight(20))
+        .run(&broker, patient(&world, 5, stage.minutes(20)).max_in_flight(20))
         .await;
     for id in 0..150 {
         running.order(id, "waiting").await;
@@ -132,7 +132,7 @@ pub(crate) async fn many_behind_a_waiting_key_neither_fill_memory_nor_lose_their
     for id in 1_000..1_050 {
         running.order(id, &format!("free {id}")).await;
     }
-    tokio::time::sleep(5 * MINUTE).await;
+    tokio::time::sleep(stage.minutes(5)).await;
     assert_eq!(
         world.succeeded().len(),
         50,
@@ -150,17 +150,17 @@ pub(crate) async fn many_behind_a_waiting_key_neither_fill_memory_nor_lose_their
 }
 
 pub(crate) async fn a_full_parking_lot_pauses_the_partition_and_loses_nothing(stage: Stage) -> Verdict {
-    stage.needs(&[Feature::VirtualTime, Feature::RetryLane])?;
+    stage.needs(&[Feature::RetryLane])?;
     let (broker, world) = (stage.open().await, World::default());
     for id in 0..100 {
         world.script(id, Script::fails(1, How::Transient));
     }
-    let subscription = patient(&world, 3, 10 * MINUTE).max_parked(10).max_in_flight(20);
+    let subscription = patient(&world, 3, stage.minutes(5)).max_parked(10).max_in_flight(20);
     let running = stage.run(&broker, subscription).await;
     for id in 0..100 {
         running.order(id, &format!("key {}", id % 30)).await;
     }
-    tokio::time::sleep(MINUTE).await;
+    tokio::time::sleep(stage.minutes(1)).await;
     let parked: u64 = broker.size("orders.billing.retry").await;
     assert!(
         parked <= 2 * (10 + 4),
@@ -173,7 +173,6 @@ pub(crate) async fn a_full_parking_lot_pauses_the_partition_and_loses_nothing(st
 }
 
 pub(crate) async fn without_a_group_long_waits_stay_in_memory(stage: Stage) -> Verdict {
-    stage.needs(&[Feature::VirtualTime])?;
     let (broker, world) = (stage.open().await, World::default());
     world.script(0, Script::fails(2, How::Transient));
     let handler = {
@@ -181,7 +180,7 @@ pub(crate) async fn without_a_group_long_waits_stay_in_memory(stage: Stage) -> V
         move |delivery: tidings::Delivery| world.clone().handle(delivery)
     };
     let anonymous = tidings::on("orders", handler)
-        .retry(retry(3, 10 * MINUTE))
+        .retry(retry(3, stage.minutes(4)))
         .name("anonymous");
     let running = stage.run(&broker, anonymous).await;
     running.send("orders", message(0, Some("a"))).await;
@@ -250,13 +249,12 @@ pub(crate) async fn with_the_order_of_a_partition_no_wait_is_durable_and_nothing
 ) -> Verdict {
     stage.needs(&[
         Feature::Durable,
-        Feature::VirtualTime,
         Feature::StoredPositions,
         Feature::RetryLane,
     ])?;
     let world = World::default();
     world.script(0, Script::fails(2, How::Transient));
-    let strict = || patient(&world, 5, 10 * MINUTE).ordering(tidings::Ordering::Partition);
+    let strict = || patient(&world, 5, stage.minutes(10)).ordering(tidings::Ordering::Partition);
     let broker = stage.open().await;
     let running = stage.run(&broker, strict()).await;
     for id in 0..20 {
@@ -264,7 +262,7 @@ pub(crate) async fn with_the_order_of_a_partition_no_wait_is_durable_and_nothing
     }
     let first = world.clone();
     until("the first failure", || !first.of(0).is_empty()).await;
-    tokio::time::sleep(5 * MINUTE).await;
+    tokio::time::sleep(stage.minutes(5)).await;
     assert_eq!(broker.size("orders.billing.retry").await, 0, "nothing is parked");
     running.kill().await;
     let broker = stage.crash(broker).await;
@@ -273,13 +271,13 @@ pub(crate) async fn with_the_order_of_a_partition_no_wait_is_durable_and_nothing
     let second = world.clone();
     until("the second failure", || second.of(0).len() == 2).await;
     assert!(
-        begun.elapsed() < MINUTE,
+        begun.elapsed() < stage.minutes(9),
         "after a restart it comes at once: {:?}",
         begun.elapsed()
     );
     running.settled().await;
     assert_eq!(world.attempts(0), [1, 2, 3], "with its attempts");
-    assert!(begun.elapsed() >= 10 * MINUTE);
+    assert!(begun.elapsed() >= stage.minutes(10));
     assert_eq!(broker.size("orders.billing.retry").await, 0);
     assert_eq!(world.succeeded().len(), 20);
     let behind: Vec<_> = world

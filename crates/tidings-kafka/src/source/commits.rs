@@ -108,7 +108,7 @@ impl Commits {
                 continue;
             };
             let watermark = i64::try_from(reported.progress.watermark).unwrap_or(i64::MAX);
-            let metadata = progress::encode(&reported.progress);
+            let metadata = progress::encode_with(&reported.progress, lane.began_with);
             list.add_with(&lane.topic, lane.partition, watermark, &metadata);
             snapshot.push((id, lane.epoch, reported.version));
         }

@@ -48,6 +48,7 @@ impl KafkaSource {
         if wanted.is_empty() {
             self.consumer.assign_nothing();
             self.read_ends_again();
+            self.watch.assigned();
             return;
         }
         let before = self.opening.take().map(|opening| opening.wanted);
@@ -166,6 +167,9 @@ impl KafkaSource {
         let lanes = self.lanes_of(places);
         if lost || lanes.is_empty() {
             self.give_back(&lanes);
+            if lost {
+                self.watch.lost();
+            }
             if !lanes.is_empty() {
                 self.events.push_back(SourceEvent::Lost(lanes));
             }

@@ -27,6 +27,8 @@ pub(crate) struct Lane {
     pub(crate) standing: Standing,
     pub(crate) released: bool,
     pub(crate) reported: Option<Reported>,
+    /// How many partitions the topic had when the group began, where that decides where later ones are begun.
+    pub(crate) began_with: Option<u32>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,6 +73,7 @@ impl Lane {
             standing: Standing::Readable,
             released: false,
             reported: Some(begun),
+            began_with: position.began_with,
         }
     }
 

@@ -4,6 +4,7 @@
 use crate::native::{Consumer, Found, List};
 use crate::progress;
 use crate::trouble::Fault;
+use rdkafka::error::RDKafkaErrorCode;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,6 +35,8 @@ pub(crate) struct Position {
     pub(crate) end: u64,
     /// Where the group's position is if it lies beyond the end.
     pub(crate) beyond: Option<u64>,
+    /// How many partitions the topic had when the group began; kept for groups that don't begin at the first message.
+    pub(crate) began_with: Option<u32>,
 }
 
 /// In the order in which they were asked for.
@@ -57,9 +60,18 @@ pub(crate) fn look(
         Memory::Group => committed(consumer, wanted, timeout)?,
         Memory::None => HashMap::new(),
     };
+    let beginnings = match memory {
+        Memory::Group => beginnings(consumer, wanted, timeout)?,
+        Memory::None => HashMap::new(),
+    };
+    let start_of = |one: &Wanted| match beginnings.get(&one.topic) {
+        // A partition that came later is the group's from its first message on.
+        Some(count) if one.role == LaneRole::Main && one.partition >= *count => Start::Earliest,
+        _ => one.start,
+    };
     let first = times(consumer, wanted, |_| Some(FIRST), timeout)?;
     let end = times(consumer, wanted, |_| Some(END), timeout)?;
-    let by_time = |one: &Wanted| match one.start {
+    let by_time = |one: &Wanted| match start_of(one) {
         Start::Time(time) if !stored.contains_key(&key(one)) => Some(time.as_millis().max(0)),
         _ => None,
     };
@@ -71,13 +83,16 @@ pub(crate) fn look(
     let positions = wanted.iter().map(|one| {
         let first = at(&first, one).unwrap_or(0);
         let end = at(&end, one).unwrap_or(first).max(first);
-        let begin = match one.start {
+        let begin = match start_of(one) {
             Start::Latest => end,
             Start::Offset(offset) => offset.clamp(first, end),
             Start::Time(_) => at(&of_time, one).unwrap_or(end).clamp(first, end),
             _ => first,
         };
-        position(one, stored.get(&key(one)), begin, first, end)
+        let mut position = position(one, stored.get(&key(one)), begin, first, end);
+        let count = beginnings.get(&one.topic).copied();
+        position.began_with = count.filter(|count| one.role == LaneRole::Main && *count > 0);
+        position
     });
     Ok(positions.collect())
 }
@@ -103,6 +118,7 @@ fn position(wanted: &Wanted, stored: Option<&Found>, begin: u64, first: u64, end
             partition = wanted.partition,
             position = progress.watermark,
             first,
+            lost = first - progress.watermark,
             "retention has deleted records that were not read; reading goes on at the first that is left"
         );
         progress.watermark = first;
@@ -121,7 +137,46 @@ fn position(wanted: &Wanted, stored: Option<&Found>, begin: u64, first: u64, end
         stored: committed.is_some(),
         end,
         beyond,
+        began_with: None,
     }
+}
+
+/// How many partitions a topic had when the group began to read it, for topics that it does not read from the first
+/// message on: what comes later belongs to a group that runs, and `start` speaks of a group that begins. 0 where the
+/// group has positions that don't say it: every partition without one counts as added then, so that nothing is skipped.
+fn beginnings(
+    consumer: &Consumer,
+    wanted: &[Wanted],
+    timeout: Duration,
+) -> Result<HashMap<Arc<str>, u32>, Fault> {
+    let mut all = HashMap::new();
+    for one in wanted {
+        let decides = one.role == LaneRole::Main && one.start != Start::Earliest;
+        if !decides || all.contains_key(&one.topic) {
+            continue;
+        }
+        let count = partitions(consumer, &one.topic, timeout)?;
+        let places = (0..count).map(|partition| Wanted {
+            partition,
+            ..one.clone()
+        });
+        let stored = committed(consumer, &places.collect::<Vec<_>>(), timeout)?;
+        let began = stored
+            .values()
+            .map(|found| progress::began_with(&found.metadata).unwrap_or(0));
+        all.insert(one.topic.clone(), began.min().unwrap_or(count));
+    }
+    Ok(all)
+}
+
+fn partitions(consumer: &Consumer, topic: &str, timeout: Duration) -> Result<u32, Fault> {
+    let found = consumer.client().fetch_metadata(Some(topic), timeout);
+    let found = found.map_err(|error| {
+        let code = error.rdkafka_error_code();
+        Fault::new(code.unwrap_or(RDKafkaErrorCode::Unknown), error.to_string())
+    })?;
+    let counts = found.topics().iter().map(|topic| topic.partitions().len());
+    Ok(counts.max().map_or(0, |count| u32::try_from(count).unwrap_or(u32::MAX)))
 }
 
 fn committed(

@@ -39,6 +39,7 @@ impl Watch {
     pub(super) fn new(shared: Arc<Shared>, plan: &Plan) -> Self {
         let name = shared.new_name();
         let pulse = Arc::new(Pulse::new(plan.subscription.clone()));
+        pulse.waits();
         shared.watch(&pulse);
         Self {
             pulse,
@@ -57,6 +58,13 @@ impl Watch {
         self.pulse.beat();
     }
 
+    /// The group has taken this member for dead: nothing is read until it answers again.
+    pub(super) fn lost(&mut self) {
+        self.pulse.waits();
+        // Told in the health only: the engine hears of the lanes, and librdkafka joins again by itself.
+        self.is_news("its partitions were taken away, because its group did not hear from it in time; it joins again");
+    }
+
     pub(super) fn is_asking(&self) -> bool {
         self.asking > 0
     }
@@ -73,6 +81,7 @@ impl Watch {
     /// Partitions are read.
     pub(super) fn assigned(&mut self) {
         self.doubtful = None;
+        self.pulse.answered();
         self.all_well();
     }
 
@@ -180,6 +189,7 @@ impl KafkaSource {
                     partition,
                     position = next,
                     first,
+                    lost = first - next,
                     "retention has deleted records that were not read; reading goes on at the first that is left"
                 );
                 self.go_on(id, first);

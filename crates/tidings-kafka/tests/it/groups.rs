@@ -3,7 +3,7 @@
 use crate::members::{Member, begin, clean, numbers, spec, stored};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
-use tidings_core::{LaneRole, Progress, Source, SourceError, SourceEvent, SourceInput, SourceSpec};
+use tidings_core::{LaneRole, Progress, Source, SourceError, SourceEvent, SourceInput, SourceSpec, Start};
 
 /// Each way of sharing partitions.
 const PROTOCOLS: &[&[(&str, &str)]] = &[
@@ -289,5 +289,101 @@ async fn a_static_member_that_comes_back_finds_its_partitions_and_nobody_is_aske
     );
     double.close().await;
     other.close().await;
+    clean(&kafka).await;
+}
+
+#[tokio::test]
+async fn partitions_that_are_added_later_are_read_from_their_first_message_whatever_the_group_began_with() {
+    let kafka =
+        begin!("partitions_that_are_added_later_are_read_from_their_first_message_whatever_the_group_began_with");
+    for (number, protocol) in PROTOCOLS.iter().enumerate() {
+        let topic = kafka.topic(&format!("orders-{number}"), 2).await;
+        let group = kafka.name(&format!("billing-{number}"));
+        kafka.publish(&topic, 0, "before the group").await;
+        let binder = kafka.binder(protocol);
+        let mut wanted = spec(Some(&group), &[&topic]);
+        wanted.start = Start::Latest;
+        // Two of a new group at once: neither may take the other's position for that of an older group.
+        let mut first = Member::join(&binder, wanted.clone()).await;
+        let mut second = Member::join(&binder, wanted.clone()).await;
+        for _ in 0..100 {
+            assert!(first.work(Duration::from_millis(50)).await.is_empty(), "{protocol:?}");
+            assert!(second.work(Duration::from_millis(50)).await.is_empty(), "{protocol:?}");
+            if (first.own.len(), second.own.len()) == (1, 1) {
+                break;
+            }
+        }
+        second.close().await;
+        kafka.grow(&topic, 4).await;
+        for partition in 2..4 {
+            kafka.publish(&topic, partition, "before it was assigned").await;
+        }
+        let mut handled = Vec::new();
+        for _ in 0..200 {
+            handled.extend(first.work(Duration::from_millis(50)).await);
+            if first.own.len() == 4 && handled.len() >= 2 {
+                break;
+            }
+        }
+        handled.sort();
+        assert_eq!(
+            handled,
+            [(topic.clone(), 2, 0), (topic.clone(), 3, 0)],
+            "{protocol:?}"
+        );
+        first.close().await;
+        // And while nobody reads.
+        kafka.grow(&topic, 5).await;
+        kafka.publish(&topic, 4, "before anybody came back").await;
+        let mut again = Member::join(&binder, wanted).await;
+        assert_eq!(again.take(1).await, ["before anybody came back"], "{protocol:?}");
+        again.close().await;
+    }
+    clean(&kafka).await;
+}
+
+#[tokio::test]
+async fn a_revoked_lane_gives_nothing_more_and_moves_as_soon_as_it_is_released() {
+    let kafka = begin!("a_revoked_lane_gives_nothing_more_and_moves_as_soon_as_it_is_released");
+    let topic = kafka.topic("orders", 2).await;
+    let group = kafka.name("billing");
+    let binder = kafka.binder(&[]);
+    let mut wanted = spec(Some(&group), &[&topic]);
+    wanted.revoke_timeout = Duration::from_secs(25);
+    let mut first = Member::join(&binder, wanted.clone()).await;
+    let lanes: Vec<_> = first.assigned(2).await.iter().map(|one| one.lane).collect();
+    first.drain().await;
+    // Batches that are ready when the lane is revoked are not given either.
+    first.source.pause(&lanes);
+    for partition in 0..2 {
+        kafka.count(&topic, partition, 0..50).await;
+    }
+    assert!(first.next_within(Duration::from_millis(500)).await.is_none());
+    let mut second = Member::join(&binder, wanted).await;
+    let (revoked, _) = tokio::join!(first.revoking(), second.next_within(Duration::from_secs(3)));
+    first.source.resume(&lanes);
+    while let Some(event) = first.next_within(Duration::from_secs(1)).await {
+        if let SourceEvent::Batch(batch) = event {
+            assert!(!revoked.contains(&batch.lane()), "it is being handed over");
+        }
+    }
+    let begun = std::time::Instant::now();
+    first.source.commit().await.unwrap();
+    first.source.release(&revoked);
+    first.forget(&revoked);
+    while second.own.is_empty() {
+        while let Some(event) = first.next_within(Duration::from_millis(50)).await {
+            assert!(!matches!(event, SourceEvent::Lost(_)), "it was released in time");
+        }
+        second.next_within(Duration::from_millis(50)).await;
+    }
+    assert!(
+        begun.elapsed() < Duration::from_secs(15),
+        "nobody waits for the deadline: {:?}",
+        begun.elapsed()
+    );
+    assert_eq!(second.take(50).await, numbers(0..50), "and the other has all of it");
+    first.close().await;
+    second.close().await;
     clean(&kafka).await;
 }

@@ -1,7 +1,7 @@
 //! Topics, messages and members for tests.
 
 use rdkafka::ClientConfig;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
@@ -95,6 +95,22 @@ impl Kafka {
         }
         self.topics.lock().unwrap().push(name.clone());
         name
+    }
+
+    /// Gives a topic more partitions.
+    pub(crate) async fn grow(&self, topic: &str, partitions: usize) {
+        let more = NewPartitions::new(topic, partitions);
+        let grown = self.admin.create_partitions([&more], &AdminOptions::new()).await;
+        grown.unwrap().into_iter().for_each(|one| drop(one.unwrap()));
+        for _ in 0..100 {
+            let client = self.producer.client();
+            let found = client.fetch_metadata(Some(topic), PATIENCE).unwrap();
+            let all = found.topics().iter().flat_map(|topic| topic.partitions());
+            if all.filter(|one| one.leader() >= 0).count() == partitions {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     pub(crate) async fn publish(&self, topic: &str, partition: i32, payload: &str) {
