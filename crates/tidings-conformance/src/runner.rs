@@ -34,7 +34,6 @@ pub fn run<H: Harness>(test: &str, case: &str, fresh: impl Fn() -> H + 'static) 
     let is_virtual = first.features().has(Feature::VirtualTime);
     drop(first);
     let case: Case = *found;
-    let kf2_began = std::time::Instant::now();
     let (broker, verdict) = runtime(is_virtual).block_on(async {
         let limit = if is_virtual { VIRTUAL_LIMIT } else { REAL_LIMIT };
         let stage = Stage::new(fresh);
@@ -43,7 +42,6 @@ pub fn run<H: Harness>(test: &str, case: &str, fresh: impl Fn() -> H + 'static) 
         let verdict = done.unwrap_or_else(|_| panic!("it does not come to an end within {limit:?}"));
         (broker, verdict)
     });
-    println!("KF2 {} {test}", kf2_began.elapsed().as_millis());
     if let Err(lacking) = verdict {
         say_skipped(test, broker, &format!("has no {}", lacking.0));
     }

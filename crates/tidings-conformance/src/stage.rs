@@ -86,7 +86,11 @@ impl Stage {
 
     /// How much later something may come than a case asks for: nothing where time is virtual.
     pub(crate) fn slack(&self) -> Duration {
-        if self.has_virtual_time() { Duration::ZERO } else { SLACK }
+        if self.has_virtual_time() {
+            Duration::ZERO
+        } else {
+            SLACK
+        }
     }
 
     pub(crate) async fn open(&self) -> Broker {

@@ -75,6 +75,11 @@ impl Fault {
         )
     }
 
+    /// Whether it is over as soon as the group has settled again, which it does by itself.
+    pub(crate) fn is_rebalance(&self) -> bool {
+        self.code == Code::RebalanceInProgress
+    }
+
     /// What to do, where that is known.
     fn cure(&self) -> Option<&'static str> {
         let of_member = match self.code {

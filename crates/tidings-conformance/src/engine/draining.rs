@@ -31,7 +31,11 @@ pub(crate) async fn a_drain_finishes_what_runs_and_stores_it(stage: Stage) -> Ve
     let begun = Instant::now();
     let drained = running.0.stop().await;
     assert!(drained.finished_in_time && drained.abandoned == 0, "{drained:?}");
-    assert!(begun.elapsed() <= Duration::from_secs(3) + stage.slack(), "{:?}", begun.elapsed());
+    assert!(
+        begun.elapsed() <= Duration::from_secs(3) + stage.slack(),
+        "{:?}",
+        begun.elapsed()
+    );
     assert_eq!(world.handlings().len(), 4, "nothing new starts");
     assert_eq!(world.succeeded().len(), 4, "what runs is finished");
 
@@ -65,7 +69,11 @@ pub(crate) async fn a_drain_ends_at_its_deadline_and_what_was_cut_comes_again(st
     let drained = running.0.stop().await;
     // Some of the time is kept for storing progress and leaving the group.
     assert!(begun.elapsed() >= Duration::from_secs(3), "{:?}", begun.elapsed());
-    assert!(begun.elapsed() <= Duration::from_secs(5) + stage.slack(), "{:?}", begun.elapsed());
+    assert!(
+        begun.elapsed() <= Duration::from_secs(5) + stage.slack(),
+        "{:?}",
+        begun.elapsed()
+    );
     assert!(!drained.finished_in_time);
     assert_eq!(drained.abandoned, 2);
     assert_eq!(world.running(), 0, "what was cut has stopped");
@@ -99,7 +107,11 @@ pub(crate) async fn what_waits_for_its_next_attempt_does_not_hold_up_a_drain(sta
     tokio::time::sleep(Duration::from_secs(1)).await;
     let begun = Instant::now();
     assert!(running.0.stop().await.finished_in_time);
-    assert!(begun.elapsed() < Duration::from_secs(1) + stage.slack(), "{:?}", begun.elapsed());
+    assert!(
+        begun.elapsed() < Duration::from_secs(1) + stage.slack(),
+        "{:?}",
+        begun.elapsed()
+    );
     let running = stage.run(&broker, subscription()).await;
     running.settled().await;
     assert_eq!(world.succeeded(), [0, 1]);
@@ -134,7 +146,11 @@ pub(crate) async fn a_drain_waits_for_outputs_and_gives_up_those_of_a_broker_tha
     until("the publish", || faults.tries("payments") >= 2).await;
     let begun = Instant::now();
     assert!(!running.0.stop().await.finished_in_time);
-    assert!(begun.elapsed() < Duration::from_secs(7) + stage.slack(), "{:?}", begun.elapsed());
+    assert!(
+        begun.elapsed() < Duration::from_secs(7) + stage.slack(),
+        "{:?}",
+        begun.elapsed()
+    );
     faults.heal();
     let running = stage.start(&broker, part()).await;
     running.settled().await;

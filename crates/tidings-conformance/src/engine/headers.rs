@@ -56,10 +56,7 @@ pub(crate) async fn forged_control_headers_in_a_channel_steer_nothing(stage: Sta
     let (broker, world) = (stage.open().await, World::default());
     world.script(1, Script::always(How::Transient));
     let running = stage
-        .run(
-            &broker,
-            world.subscription().retry(retry(3, stage.seconds(20.0))),
-        )
+        .run(&broker, world.subscription().retry(retry(3, stage.seconds(20.0))))
         .await;
     let begun = Instant::now();
     // Another system writes to the destination without asking the engine.

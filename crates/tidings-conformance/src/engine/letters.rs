@@ -125,7 +125,12 @@ pub(crate) async fn a_dead_letter_goes_by_its_key_where_its_partition_is_missing
     let letters = running.0.dead_letters("orders").await.expect("they can be read");
     assert_eq!(letters.len(), 24);
     for letter in &letters {
-        let from = letter.diagnosis.position.as_ref().expect("it says so").partition();
+        let from = letter
+            .diagnosis
+            .position
+            .as_ref()
+            .expect("it says so")
+            .partition();
         let key = letter.message.key().expect("it has one");
         let expected = if from < 3 { from } else { partition_for_key(key, 3) };
         assert_eq!(letter.position.partition(), expected, "from {from}");
@@ -158,10 +163,7 @@ fn says_why(why: &Diagnosis, position: &Position, began: Timestamp, wait: Durati
         why.first_failure.expect("known"),
         why.last_failure.expect("known"),
     );
-    assert!(
-        first >= began && last.since(first) >= wait,
-        "{first:?} {last:?}"
-    );
+    assert!(first >= began && last.since(first) >= wait, "{first:?} {last:?}");
 }
 
 pub(crate) async fn a_diagnosis_is_bounded(stage: Stage) -> Verdict {

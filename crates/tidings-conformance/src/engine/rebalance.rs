@@ -37,10 +37,7 @@ async fn both_have_lanes(one: &Running, other: &Running) {
 }
 
 pub(crate) async fn a_polite_handover_loses_nothing_and_repeats_nothing(stage: Stage) -> Verdict {
-    stage.needs(&[
-        Feature::Partitions,
-        Feature::StoredPositions,
-    ])?;
+    stage.needs(&[Feature::Partitions, Feature::StoredPositions])?;
     let (broker, world) = (stage.open().await, World::default());
     for id in 0..300 {
         world.script(id, Script::takes(Duration::from_millis(20 + id % 30)));
@@ -118,10 +115,7 @@ pub(crate) async fn work_of_a_revoked_partition_never_commits(stage: Stage) -> V
 }
 
 pub(crate) async fn a_rebalance_within_a_back_off_skips_nothing(stage: Stage) -> Verdict {
-    stage.needs(&[
-        Feature::Partitions,
-        Feature::StoredPositions,
-    ])?;
+    stage.needs(&[Feature::Partitions, Feature::StoredPositions])?;
     for durable_after in [3_600, 0] {
         let stage = stage.anew();
         let (broker, world) = (stage.open().await, World::default());
@@ -129,7 +123,7 @@ pub(crate) async fn a_rebalance_within_a_back_off_skips_nothing(stage: Stage) ->
             world.script(id, Script::fails(1, How::Transient));
         }
         let subscription = || {
-            let retry = retry(4, stage.minutes(10)).durable_after(Duration::from_secs(durable_after));
+            let retry = retry(4, stage.minutes(2)).durable_after(Duration::from_secs(durable_after));
             world.subscription().concurrency(30).retry(retry)
         };
         let first = start(&stage, &broker, subscription()).await;
@@ -137,10 +131,10 @@ pub(crate) async fn a_rebalance_within_a_back_off_skips_nothing(stage: Stage) ->
             first.order(id, &format!("key {}", id % 6)).await;
         }
         until("the first failures", || world.handlings().len() >= 6).await;
-        tokio::time::sleep(stage.seconds(2.0)).await;
+        tokio::time::sleep(stage.seconds(1.0)).await;
         let second = start(&stage, &broker, subscription()).await;
         both_have_lanes(&first, &second).await;
-        tokio::time::sleep(stage.seconds(5.0)).await;
+        tokio::time::sleep(stage.seconds(3.0)).await;
         drop(second.0.stop().await);
         first.settled().await;
         nothing_is_lost(&first, &world, 0..30).await;
@@ -189,10 +183,7 @@ pub(crate) async fn a_membership_that_expired_is_taken_up_again(stage: Stage) ->
 }
 
 pub(crate) async fn nobody_is_paused_for_ever_after_a_storm_of_rebalances(stage: Stage) -> Verdict {
-    stage.needs(&[
-        Feature::Partitions,
-        Feature::StoredPositions,
-    ])?;
+    stage.needs(&[Feature::Partitions, Feature::StoredPositions])?;
     let (broker, world) = (stage.open().await, World::default());
     let mut random = fastrand::Rng::with_seed(23);
     for id in 0..200 {
@@ -234,10 +225,7 @@ pub(crate) async fn nobody_is_paused_for_ever_after_a_storm_of_rebalances(stage:
 }
 
 pub(crate) async fn two_members_never_handle_one_key_at_once(stage: Stage) -> Verdict {
-    stage.needs(&[
-        Feature::Partitions,
-        Feature::StoredPositions,
-    ])?;
+    stage.needs(&[Feature::Partitions, Feature::StoredPositions])?;
     let (broker, world) = (stage.open().await, World::default());
     for id in 0..60 {
         world.script(id, Script::takes(stage.seconds(0.7)));
@@ -260,10 +248,7 @@ pub(crate) async fn two_members_never_handle_one_key_at_once(stage: Stage) -> Ve
 
 /// Notes every committed watermark of a run, to see that none goes back.
 pub(crate) async fn what_is_reported_of_a_partition_only_grows(stage: Stage) -> Verdict {
-    stage.needs(&[
-        Feature::Partitions,
-        Feature::StoredPositions,
-    ])?;
+    stage.needs(&[Feature::Partitions, Feature::StoredPositions])?;
     let (broker, faults) = Faults::over(&stage.open().await);
     let world = World::default();
     let reported: Arc<Mutex<BTreeMap<(String, u32), u64>>> = Arc::default();

@@ -58,8 +58,16 @@ pub(crate) async fn attempts_count_deliveries_and_back_off_is_as_configured(stag
     are(&stage, &waits_of(&stage, How::Panic, fixed).await, &[0.3, 0.3]);
     let step = stage.seconds(0.1);
     let custom = Retry::custom(4, move |failed| step * failed);
-    are(&stage, &waits_of(&stage, How::Transient, custom).await, &[0.1, 0.2, 0.3]);
-    are(&stage, &waits_of(&stage, How::Transient, Retry::none()).await, &[]);
+    are(
+        &stage,
+        &waits_of(&stage, How::Transient, custom).await,
+        &[0.1, 0.2, 0.3],
+    );
+    are(
+        &stage,
+        &waits_of(&stage, How::Transient, Retry::none()).await,
+        &[],
+    );
     let own = Retry::fixed(3, stage.seconds(0.1)).durable_after(HOUR);
     are(
         &stage,

@@ -42,7 +42,8 @@ pub(crate) async fn a_long_wait_holds_its_key_and_nothing_else(stage: Stage) -> 
     world.keys_kept_their_order();
     let times = world.times(0, begun);
     assert!(
-        times[1] >= stage.minutes(10) && times[1] < stage.minutes(10) + Duration::from_secs(1) + stage.slack(),
+        times[1] >= stage.minutes(10)
+            && times[1] < stage.minutes(10) + Duration::from_secs(1) + stage.slack(),
         "{times:?}"
     );
     let again = world.of(0).remove(1);
@@ -155,7 +156,9 @@ pub(crate) async fn a_full_parking_lot_pauses_the_partition_and_loses_nothing(st
     for id in 0..100 {
         world.script(id, Script::fails(1, How::Transient));
     }
-    let subscription = patient(&world, 3, stage.minutes(5)).max_parked(10).max_in_flight(20);
+    let subscription = patient(&world, 3, stage.minutes(5))
+        .max_parked(10)
+        .max_in_flight(20);
     let running = stage.run(&broker, subscription).await;
     for id in 0..100 {
         running.order(id, &format!("key {}", id % 30)).await;
@@ -247,11 +250,7 @@ pub(crate) async fn a_parked_message_that_is_back_before_its_receipt_leaves_the_
 pub(crate) async fn with_the_order_of_a_partition_no_wait_is_durable_and_nothing_overtakes(
     stage: Stage,
 ) -> Verdict {
-    stage.needs(&[
-        Feature::Durable,
-        Feature::StoredPositions,
-        Feature::RetryLane,
-    ])?;
+    stage.needs(&[Feature::Durable, Feature::StoredPositions, Feature::RetryLane])?;
     let world = World::default();
     world.script(0, Script::fails(2, How::Transient));
     let strict = || patient(&world, 5, stage.minutes(10)).ordering(tidings::Ordering::Partition);

@@ -74,6 +74,8 @@ pub(crate) struct Consumer {
     /// Answers to commits, apart from messages so that somebody can wait for one without taking the others.
     replies: Queue,
     client: Client<Inbox>,
+    /// It has a `group.instance.id`: its place in the group is kept for it when it goes.
+    is_static: bool,
 }
 
 /// How partitions are taken and given back in the running group.
@@ -113,6 +115,7 @@ impl Consumer {
             queue,
             replies,
             client,
+            is_static: config.get("group.instance.id").is_some(),
         })
     }
 
@@ -202,22 +205,27 @@ impl Consumer {
         }
     }
 
-    /// Gives everything back.
-    pub(crate) fn unassign_all(&self) {
+    /// What it reads.
+    fn assigned(&self) -> Vec<Found> {
         let mut all = null_mut();
         // SAFETY: client and place outlive the call, which makes a list of our own.
         let code = unsafe { c::rd_kafka_assignment(self.handle(), &raw mut all) };
-        let mut list = List::new();
-        if Fault::check(code).is_ok() {
-            // SAFETY: the list is ours, and given back once.
-            let found = unsafe {
-                let found = list::found(all);
-                c::rd_kafka_topic_partition_list_destroy(all);
-                found
-            };
+        if Fault::check(code).is_err() {
+            return Vec::new();
+        }
+        // SAFETY: the list is ours, and given back once.
+        unsafe {
+            let found = list::found(all);
+            c::rd_kafka_topic_partition_list_destroy(all);
             found
-                .iter()
-                .for_each(|found| list.add(&found.topic, found.partition));
+        }
+    }
+
+    /// Gives everything back.
+    pub(crate) fn unassign_all(&self) {
+        let mut list = List::new();
+        for found in self.assigned() {
+            list.add(&found.topic, found.partition);
         }
         if let Err(fault) = self.unassign(&list) {
             tracing::debug!(reason = %fault, "giving everything back was refused");
@@ -310,7 +318,15 @@ impl Consumer {
     }
 
     /// Starts to leave the group. The queue has to be consumed until [`Consumer::is_closed`].
+    ///
+    /// A member without partitions would not tell its group: librdkafka sends that with the last partition only, and
+    /// leaves it out when there is none to give back. The group would then wait for the member's session to run out,
+    /// and nobody would read what it was about to be given. So such a member unsubscribes first.
     pub(crate) fn start_close(&self) -> Result<(), Fault> {
+        if !self.is_static && self.assigned().is_empty() {
+            // SAFETY: the client is alive.
+            Fault::check(unsafe { c::rd_kafka_unsubscribe(self.handle()) })?;
+        }
         // SAFETY: client and queue are alive; the error is ours.
         unsafe {
             callbacks::check(c::rd_kafka_consumer_close_queue(

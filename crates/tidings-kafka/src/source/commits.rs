@@ -86,6 +86,11 @@ impl Commits {
         Some(self.not_before.map_or(due, |not_before| due.max(not_before)))
     }
 
+    /// When it may be tried again after a failure.
+    pub(crate) fn not_before(&self) -> Option<Instant> {
+        self.not_before.filter(|at| *at > Instant::now())
+    }
+
     pub(crate) fn is_due(&self) -> bool {
         self.due().is_some_and(|due| due <= Instant::now())
     }
@@ -155,6 +160,12 @@ impl Commits {
     }
 
     fn fail(&mut self, fault: Fault) {
+        if fault.is_rebalance() {
+            // Members are on their way in or out. Whoever waits for the commit goes on waiting.
+            self.not_before = Some(Instant::now() + FIRST_WAIT);
+            self.since.get_or_insert_with(Instant::now);
+            return;
+        }
         if !fault.is_left_out() {
             tracing::warn!(reason = %fault, "progress could not be stored yet; it is tried again");
         }

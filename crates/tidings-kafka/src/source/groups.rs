@@ -55,6 +55,14 @@ impl KafkaSource {
         self.open(before.into_iter().flatten().chain(wanted).collect(), FIRST_WAIT);
     }
 
+    /// With the newer protocol a member is told nothing when there is nothing for it: it has settled when nothing came.
+    pub(super) fn settle(&mut self) {
+        if !self.settled && self.plan.settles_at.is_some_and(|at| at <= Instant::now()) {
+            self.settled = true;
+            self.watch.assigned();
+        }
+    }
+
     /// Asks, on another thread, where to read.
     fn open(&mut self, wanted: Vec<Wanted>, wait: Duration) {
         self.tickets += 1;

@@ -81,6 +81,7 @@ impl KafkaSource {
         self.ask_again();
         self.look_for_growth();
         self.report_doubtful();
+        self.settle();
         if self.plan.group.is_some() && self.commits.is_due() {
             self.commits.start(&self.consumer, &self.lanes, Of::All);
         }
@@ -93,6 +94,7 @@ impl KafkaSource {
             self.handovers.iter().map(|handover| handover.deadline).min(),
             self.opening.as_ref().and_then(|opening| opening.again),
             self.plan.grows_at,
+            self.plan.settles_at.filter(|_| !self.settled),
             self.watch.due(),
             Some(Instant::now() + LOOK_INTERVAL),
         ];
@@ -198,11 +200,12 @@ impl Source for KafkaSource {
             if let Some(fault) = self.commits.take_failure() {
                 return Err(fault.unavailable());
             }
-            if !self.commits.is_under_way() {
+            let again = self.commits.not_before();
+            if !self.commits.is_under_way() && again.is_none() {
                 self.commits.start(&self.consumer, &self.lanes, Of::All);
                 continue;
             }
-            let until = Instant::now() + LOOK_INTERVAL;
+            let until = again.unwrap_or_else(|| Instant::now() + LOOK_INTERVAL);
             drop(timeout_at(until, self.consumer.inbox().rung()).await);
         }
     }

@@ -10,6 +10,10 @@ use tokio::time::Instant;
 /// How often a reader without a group looks for partitions that were added; in a group librdkafka does.
 pub(crate) const GROWTH_INTERVAL: Duration = Duration::from_secs(30);
 
+/// A member of the newer protocol is told within a few of the broker's heartbeats, which are 5 s by default, what it is
+/// to read, and never that it is to read nothing.
+const SETTLED_AFTER: Duration = Duration::from_secs(10);
+
 /// A subscription as its source sees it.
 #[derive(Debug)]
 pub(crate) struct Plan {
@@ -22,6 +26,8 @@ pub(crate) struct Plan {
     pub(crate) commit_every: u64,
     pub(crate) revoke_timeout: Duration,
     pub(crate) request_timeout: Duration,
+    /// When a member counts as settled that was told nothing.
+    pub(crate) settles_at: Option<Instant>,
     /// When a reader without a group looks for more partitions.
     pub(crate) grows_at: Option<Instant>,
 }
@@ -44,6 +50,7 @@ impl Plan {
             commit_every: spec.commit_every,
             revoke_timeout: spec.revoke_timeout.min(patience / 2),
             request_timeout,
+            settles_at: is_next_generation(config).then(|| Instant::now() + SETTLED_AFTER),
             grows_at: alone.then(|| Instant::now() + GROWTH_INTERVAL),
         }
     }
@@ -82,6 +89,10 @@ impl Plan {
     }
 }
 
+fn is_next_generation(config: &ClientConfig) -> bool {
+    config.get("group.protocol") == Some("consumer")
+}
+
 /// Whether a destination is a pattern of names, as Kafka's clients write it.
 pub(crate) fn is_pattern(destination: &str) -> bool {
     destination.starts_with('^')
@@ -106,8 +117,7 @@ pub(crate) fn configure(mut config: ClientConfig, spec: &SourceSpec) -> ClientCo
         // Each subscription is a member: with one id for all they would put each other out.
         config.set("group.instance.id", format!("{instance}-{}", spec.subscription));
     }
-    let next_generation = config.get("group.protocol") == Some("consumer");
-    if !next_generation && config.get("partition.assignment.strategy").is_none() {
+    if !is_next_generation(&config) && config.get("partition.assignment.strategy").is_none() {
         // Only what must move is taken away.
         config.set("partition.assignment.strategy", "cooperative-sticky");
     }

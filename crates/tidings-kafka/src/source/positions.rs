@@ -176,7 +176,9 @@ fn partitions(consumer: &Consumer, topic: &str, timeout: Duration) -> Result<u32
         Fault::new(code.unwrap_or(RDKafkaErrorCode::Unknown), error.to_string())
     })?;
     let counts = found.topics().iter().map(|topic| topic.partitions().len());
-    Ok(counts.max().map_or(0, |count| u32::try_from(count).unwrap_or(u32::MAX)))
+    Ok(counts
+        .max()
+        .map_or(0, |count| u32::try_from(count).unwrap_or(u32::MAX)))
 }
 
 fn committed(

@@ -62,7 +62,9 @@ impl Watch {
     pub(super) fn lost(&mut self) {
         self.pulse.waits();
         // Told in the health only: the engine hears of the lanes, and librdkafka joins again by itself.
-        self.is_news("its partitions were taken away, because its group did not hear from it in time; it joins again");
+        self.is_news(
+            "its partitions were taken away, because its group did not hear from it in time; it joins again",
+        );
     }
 
     pub(super) fn is_asking(&self) -> bool {

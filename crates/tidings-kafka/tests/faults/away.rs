@@ -43,7 +43,11 @@ async fn under_load(
 fn duplicates_are_of_the_fault(verdict: &Verdict, began: Instant, over: Instant) {
     // Progress is stored each 100 ms; a busy machine may take its time, and a member joins again after the fault.
     let window = began - SECOND..over + Duration::from_secs(20);
-    let outside = verdict.duplicates.iter().filter(|at| !window.contains(at)).count();
+    let outside = verdict
+        .duplicates
+        .iter()
+        .filter(|at| !window.contains(at))
+        .count();
     assert_eq!(outside, 0, "handled twice although nothing was wrong");
 }
 
@@ -58,7 +62,9 @@ async fn a_broker_that_is_killed_and_comes_back_loses_nothing_and_keeps_the_orde
             std::thread::sleep(SECOND);
         }
     });
-    let Some((verdict, began, over)) = faulted.await else { return };
+    let Some((verdict, began, over)) = faulted.await else {
+        return;
+    };
     verdict.is_good("killed twice");
     duplicates_are_of_the_fault(&verdict, began, over);
 }
@@ -71,7 +77,9 @@ async fn a_broker_that_freezes_beyond_the_session_loses_nothing_and_keeps_the_or
         std::thread::sleep(9 * SECOND);
         kafka.resume(1).unwrap();
     });
-    let Some((verdict, began, over)) = faulted.await else { return };
+    let Some((verdict, began, over)) = faulted.await else {
+        return;
+    };
     verdict.is_good("frozen for 9 s");
     duplicates_are_of_the_fault(&verdict, began, over);
 }
@@ -105,7 +113,15 @@ async fn a_service_stops_within_its_deadline_also_when_its_broker_is_gone() {
         let took = began.elapsed();
         assert!(took < 11 * SECOND, "closing, frozen: {frozen}: {took:?}");
         let kafka = own.kafka.clone();
-        blocking(move || if frozen { kafka.resume(1) } else { kafka.start_node(1) }.unwrap()).await;
+        blocking(move || {
+            if frozen {
+                kafka.resume(1)
+            } else {
+                kafka.start_node(1)
+            }
+            .unwrap()
+        })
+        .await;
         publishing.end().await;
         // What was not finished is there for the next one.
         let service = load.member(2, own.binder(&[]), &orders, "billing").await;

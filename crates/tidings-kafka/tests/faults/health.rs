@@ -35,7 +35,10 @@ async fn a_member_that_its_group_took_for_dead_is_told_until_it_has_its_partitio
         assert!(began.elapsed() < Duration::from_secs(20), "it never hears of it");
     }
     let reason = trouble(&kafka).expect("nothing is read any more");
-    assert!(reason.contains("faults") && reason.contains("partitions"), "{reason}");
+    assert!(
+        reason.contains("faults") && reason.contains("partitions"),
+        "{reason}"
+    );
     let servers = own.kafka.clone();
     blocking(move || servers.resume(1).unwrap()).await;
     reader.assigned(2).await;
@@ -68,7 +71,10 @@ async fn a_member_that_gets_no_partition_is_idle_and_well_under_each_protocol() 
         let began = Instant::now();
         let mut idle = false;
         while !idle {
-            assert!(began.elapsed() < Duration::from_secs(20), "{protocol:?}: it is never told that there is nothing");
+            assert!(
+                began.elapsed() < Duration::from_secs(20),
+                "{protocol:?}: it is never told that there is nothing"
+            );
             tokio::select! {
                 event = other.next() => idle = matches!(event, Ok(SourceEvent::Idle)) && !(one.own.is_empty() && other.own.is_empty()),
                 event = one.next() => drop(event),

@@ -95,12 +95,7 @@ impl Load {
         let destination = topic.to_string();
         let app = App::new("load")
             .channel("orders", |channel| channel.destination(destination))
-            .add(
-                on("orders", handler)
-                    .group(group)
-                    .name("load")
-                    .concurrency(16),
-            );
+            .add(on("orders", handler).group(group).name("load").concurrency(16));
         let binder: Arc<dyn DynBinder> = Arc::new(binder);
         let config = Config::from_toml("[app]\ndrain_timeout = \"5s\"", "load.toml").unwrap();
         let service = app.with_state(());
@@ -133,7 +128,8 @@ impl Load {
     }
 
     fn send(&self, sink: &dyn Sink, topic: &Arc<str>, id: Id) -> JoinHandle<()> {
-        let message = Message::new(format!("{}:{}", id.0, id.1)).with_key(Bytes::from(format!("key {}", id.0)));
+        let message =
+            Message::new(format!("{}:{}", id.0, id.1)).with_key(Bytes::from(format!("key {}", id.0)));
         // The order is that of the calls; answers may be awaited anywhere.
         let receipt = sink.publish(Outgoing::new(topic.clone(), message));
         let load = self.clone();

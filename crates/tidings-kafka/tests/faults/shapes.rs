@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tidings_core::{
-    Assignment, Binder, LaneId, Message, Outgoing, Progress, PublishError, RecordBatch, Source,
-    SourceError, SourceEvent, SourceInput, SourceSpec, Start,
+    Assignment, Binder, LaneId, Message, Outgoing, Progress, PublishError, RecordBatch, Source, SourceError,
+    SourceEvent, SourceInput, SourceSpec, Start,
 };
 use tidings_kafka::{KafkaBinder, KafkaSource};
 use tokio::time::timeout;
@@ -121,7 +121,11 @@ async fn nothing_and_far_too_much_are_read_in_their_turn() {
     config.set("bootstrap.servers", servers);
     let admin: AdminClient<DefaultClientContext> = config.create().unwrap();
     let larger = AlterConfig::new(ResourceSpecifier::Topic(&orders)).set("max.message.bytes", "20000000");
-    for one in admin.alter_configs([&larger], &AdminOptions::new()).await.unwrap() {
+    for one in admin
+        .alter_configs([&larger], &AdminOptions::new())
+        .await
+        .unwrap()
+    {
         one.unwrap();
     }
     // Another system, which may write more than a fetch or a batch of ours holds.
@@ -147,7 +151,10 @@ async fn nothing_and_far_too_much_are_read_in_their_turn() {
     for ((key, payload), (_, message)) in records.iter().zip(&read) {
         assert_eq!(message.key().map(|key| &key[..]), *key);
         // Not compared as a whole: a failure would print it.
-        assert_eq!(message.payload().map(|payload| payload.len()), payload.map(<[u8]>::len));
+        assert_eq!(
+            message.payload().map(|payload| payload.len()),
+            payload.map(<[u8]>::len)
+        );
         assert!(message.payload().map(|payload| &payload[..]) == *payload);
     }
     reader.source.close().await.unwrap();
@@ -186,16 +193,21 @@ async fn a_topic_of_a_thousand_partitions_is_read_whole() {
     let read = began.elapsed();
     let (opened, cpu) = used();
     let idle = Instant::now();
-    while timeout(Duration::from_secs(3), reader.source.next()).await.is_ok() {}
+    while timeout(Duration::from_secs(3), reader.source.next())
+        .await
+        .is_ok()
+    {}
     let idle_cpu = used().1 - cpu;
     println!(
         "1,000 partitions: assigned after {assigned:?}, all looked at after {read:?}, {} MiB more, idle for {:?} took {idle_cpu:?} of processor time",
         opened.saturating_sub(before),
         idle.elapsed()
     );
-    let receipts = kafka
-        .sink()
-        .publish_all((0..1_000).map(|partition| to(&orders, partition, partition.to_string())).collect());
+    let receipts = kafka.sink().publish_all(
+        (0..1_000)
+            .map(|partition| to(&orders, partition, partition.to_string()))
+            .collect(),
+    );
     for receipt in receipts {
         receipt.await.unwrap();
     }
@@ -203,15 +215,22 @@ async fn a_topic_of_a_thousand_partitions_is_read_whole() {
         .take(1_000)
         .await
         .iter()
-        .map(|(_, message)| std::str::from_utf8(message.payload().unwrap()).unwrap().parse().unwrap())
+        .map(|(_, message)| {
+            std::str::from_utf8(message.payload().unwrap())
+                .unwrap()
+                .parse()
+                .unwrap()
+        })
         .collect();
     read.sort_unstable();
     assert_eq!(read, (0..1_000).collect::<Vec<_>>());
     reader.source.close().await.unwrap();
     let positions = kafka.positions(&orders, Some(&group)).await.unwrap();
-    let stored = positions
-        .iter()
-        .filter(|at| at.progress.as_ref().is_some_and(|progress| progress.watermark == 1));
+    let stored = positions.iter().filter(|at| {
+        at.progress
+            .as_ref()
+            .is_some_and(|progress| progress.watermark == 1)
+    });
     assert_eq!(stored.count(), 1_000, "each has its position");
     let admin: AdminClient<DefaultClientContext> = ClientConfig::new()
         .set("bootstrap.servers", servers)

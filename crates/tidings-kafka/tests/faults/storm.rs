@@ -27,7 +27,10 @@ async fn storm(test: &str, protocol: &'static [(&'static str, &'static str)]) {
     while began.elapsed() < lasts() {
         if members.len() < 2 || (members.len() < 5 && random.bool()) {
             number += 1;
-            members.push(load.member(number, binder(servers, protocol), &orders, &group).await);
+            members.push(
+                load.member(number, binder(servers, protocol), &orders, &group)
+                    .await,
+            );
         } else {
             let gone = members.remove(random.usize(..members.len()));
             match random.bool() {

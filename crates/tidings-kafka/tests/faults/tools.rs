@@ -30,7 +30,9 @@ async fn kcat_and_kafkas_own_programs_read_what_we_write_and_we_read_what_they_w
         .unwrap();
     let sink = kafka.sink();
     for message in [full, Message::tombstone("gone"), Message::new("")] {
-        sink.publish(Outgoing::new(orders.clone(), message)).await.unwrap();
+        sink.publish(Outgoing::new(orders.clone(), message))
+            .await
+            .unwrap();
     }
     they_read(&own.kafka, &orders).await;
     they_write(&own.kafka, &orders).await;
@@ -41,7 +43,13 @@ async fn kcat_and_kafkas_own_programs_read_what_we_write_and_we_read_what_they_w
 async fn they_read(kafka: &Arc<Kafka>, orders: &str) {
     // Key and payload with their lengths (-1 is null), the time, and the headers.
     let format = "%o|%K|%k|%S|%s|%T|%h\n";
-    let read = tool(kafka, Tool::Kcat, &["-C", "-t", orders, "-o", "beginning", "-e", "-q", "-f", format], "").await;
+    let read = tool(
+        kafka,
+        Tool::Kcat,
+        &["-C", "-t", orders, "-o", "beginning", "-e", "-q", "-f", format],
+        "",
+    )
+    .await;
     let lines: Vec<_> = read.lines().collect();
     assert_eq!(lines.len(), 3, "{read}");
     assert_eq!(lines[0], format!("0|3|key|7|payload|{TIME}|tenant=blue,empty="));
@@ -55,7 +63,10 @@ async fn they_read(kafka: &Arc<Kafka>, orders: &str) {
     let read = tool(kafka, Tool::Consumer, &arguments, "").await;
     let lines: Vec<_> = read.lines().collect();
     assert_eq!(lines.len(), 3, "{read}");
-    assert_eq!(lines[0], format!("CreateTime:{TIME}\tOffset:0\ttenant:blue,empty:\tkey\tpayload"));
+    assert_eq!(
+        lines[0],
+        format!("CreateTime:{TIME}\tOffset:0\ttenant:blue,empty:\tkey\tpayload")
+    );
     assert!(lines[1].ends_with("\tgone\tnull"), "{}", lines[1]);
     assert!(lines[2].ends_with("\tnull\t"), "{}", lines[2]);
 }
@@ -64,13 +75,31 @@ async fn they_write(kafka: &Arc<Kafka>, orders: &str) {
     let kcat = ["-P", "-t", orders, "-K", ":", "-H", "tenant=green"];
     tool(kafka, Tool::Kcat, &kcat, "kcat:by kcat\n").await;
     // -Z makes an empty payload a null.
-    tool(kafka, Tool::Kcat, &["-P", "-t", orders, "-K", ":", "-Z"], "dropped:\n").await;
-    let properties = ["parse.key=true", "key.separator=:", "parse.headers=true", "headers.delimiter=|", "null.marker=NULL"];
+    tool(
+        kafka,
+        Tool::Kcat,
+        &["-P", "-t", orders, "-K", ":", "-Z"],
+        "dropped:\n",
+    )
+    .await;
+    let properties = [
+        "parse.key=true",
+        "key.separator=:",
+        "parse.headers=true",
+        "headers.delimiter=|",
+        "null.marker=NULL",
+    ];
     let mut console = vec!["--topic", orders];
     for property in properties {
         console.extend(["--property", property]);
     }
-    tool(kafka, Tool::Producer, &console, "tenant:red|console:by console\na:1|nothing:NULL\n").await;
+    tool(
+        kafka,
+        Tool::Producer,
+        &console,
+        "tenant:red|console:by console\na:1|nothing:NULL\n",
+    )
+    .await;
 }
 
 async fn we_read(kafka: &tidings_kafka::KafkaBinder, orders: &Arc<str>) {
@@ -101,6 +130,9 @@ async fn we_read(kafka: &tidings_kafka::KafkaBinder, orders: &Arc<str>) {
     ];
     assert_eq!(seen, expected);
     assert_eq!(read[0].1.timestamp(), Some(Timestamp::from_millis(TIME)));
-    assert!(read[5].1.timestamp().is_some_and(|time| time.as_millis() > TIME), "the time of its writing");
+    assert!(
+        read[5].1.timestamp().is_some_and(|time| time.as_millis() > TIME),
+        "the time of its writing"
+    );
     reader.source.close().await.unwrap();
 }

@@ -294,8 +294,9 @@ async fn a_static_member_that_comes_back_finds_its_partitions_and_nobody_is_aske
 
 #[tokio::test]
 async fn partitions_that_are_added_later_are_read_from_their_first_message_whatever_the_group_began_with() {
-    let kafka =
-        begin!("partitions_that_are_added_later_are_read_from_their_first_message_whatever_the_group_began_with");
+    let kafka = begin!(
+        "partitions_that_are_added_later_are_read_from_their_first_message_whatever_the_group_began_with"
+    );
     for (number, protocol) in PROTOCOLS.iter().enumerate() {
         let topic = kafka.topic(&format!("orders-{number}"), 2).await;
         let group = kafka.name(&format!("billing-{number}"));
@@ -307,8 +308,14 @@ async fn partitions_that_are_added_later_are_read_from_their_first_message_whate
         let mut first = Member::join(&binder, wanted.clone()).await;
         let mut second = Member::join(&binder, wanted.clone()).await;
         for _ in 0..100 {
-            assert!(first.work(Duration::from_millis(50)).await.is_empty(), "{protocol:?}");
-            assert!(second.work(Duration::from_millis(50)).await.is_empty(), "{protocol:?}");
+            assert!(
+                first.work(Duration::from_millis(50)).await.is_empty(),
+                "{protocol:?}"
+            );
+            assert!(
+                second.work(Duration::from_millis(50)).await.is_empty(),
+                "{protocol:?}"
+            );
             if (first.own.len(), second.own.len()) == (1, 1) {
                 break;
             }
@@ -382,7 +389,11 @@ async fn a_revoked_lane_gives_nothing_more_and_moves_as_soon_as_it_is_released()
         "nobody waits for the deadline: {:?}",
         begun.elapsed()
     );
-    assert_eq!(second.take(50).await, numbers(0..50), "and the other has all of it");
+    assert_eq!(
+        second.take(50).await,
+        numbers(0..50),
+        "and the other has all of it"
+    );
     first.close().await;
     second.close().await;
     clean(&kafka).await;
