@@ -77,7 +77,10 @@ impl Fault {
 
     /// Whether it is over as soon as the group has settled again, which it does by itself.
     pub(crate) fn is_rebalance(&self) -> bool {
-        self.code == Code::RebalanceInProgress
+        matches!(
+            self.code,
+            Code::RebalanceInProgress | Code::IllegalGeneration | Code::StaleMemberEpoch
+        )
     }
 
     /// What to do, where that is known.

@@ -124,7 +124,7 @@ pub(crate) async fn a_call_that_fails_as_a_whole_is_tried_again_for_each_item(st
     };
     let subscription = on("orders", handler)
         .group("billing")
-        .batch(3, Duration::from_millis(20))
+        .batch(3, Duration::from_secs(1))
         .retry(retry(2, Duration::from_millis(50)));
     let running = stage.run(&broker, subscription).await;
     for id in 0..3 {

@@ -11,6 +11,8 @@ use tokio::time::Instant;
 /// The first wait after a commit that failed, doubled up to the second.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
+/// So many commits in a row may meet a group that settles; beyond that this member may be out of it.
+const PATIENT_WITH: u32 = 20;
 
 /// What was reported and may not be stored yet. One commit is under way at a time, so that an older one never comes
 /// after a newer; lanes that are handed over are the exception, because they don't come again.
@@ -28,6 +30,8 @@ pub(crate) struct Commits {
     not_before: Option<Instant>,
     wait: Duration,
     failure: Option<Fault>,
+    /// How many commits in a row met a group that was settling.
+    rebalances: u32,
 }
 
 #[derive(Debug)]
@@ -55,6 +59,7 @@ impl Commits {
             not_before: None,
             wait: FIRST_WAIT,
             failure: None,
+            rebalances: 0,
         }
     }
 
@@ -150,6 +155,7 @@ impl Commits {
             return false;
         }
         (self.wait, self.not_before, self.failure) = (FIRST_WAIT, None, None);
+        self.rebalances = 0;
         for (id, epoch, version) in answered.lanes {
             let lane = lanes.get_mut(id).filter(|lane| lane.epoch == epoch);
             if let Some(reported) = lane.and_then(|lane| lane.reported.as_mut()) {
@@ -160,7 +166,8 @@ impl Commits {
     }
 
     fn fail(&mut self, fault: Fault) {
-        if fault.is_rebalance() {
+        self.rebalances += 1;
+        if fault.is_rebalance() && self.rebalances < PATIENT_WITH {
             // Members are on their way in or out. Whoever waits for the commit goes on waiting.
             self.not_before = Some(Instant::now() + FIRST_WAIT);
             self.since.get_or_insert_with(Instant::now);

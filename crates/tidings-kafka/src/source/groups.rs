@@ -6,6 +6,7 @@ use super::inbox::News;
 use super::lane::{Lane, Lanes, Standing};
 use super::leaving::background;
 use super::positions::{Positions, Wanted, look};
+use super::watch::warn_of_deleted;
 use crate::native::List;
 use crate::trouble::Fault;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -140,6 +141,10 @@ impl KafkaSource {
                 partner.partner = Some(id);
             }
             main = (role == LaneRole::Main).then_some(id);
+            if let Some(deleted) = position.deleted {
+                let wanted = &position.wanted;
+                warn_of_deleted(&wanted.topic, wanted.partition, deleted, position.first);
+            }
             if let Some(beyond) = position.beyond {
                 self.fail_beyond(id, beyond, position.end);
             }

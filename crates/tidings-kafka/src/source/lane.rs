@@ -111,10 +111,6 @@ impl Lane {
         Some(batch)
     }
 
-    pub(crate) fn has_ready(&self) -> bool {
-        !self.ready.is_empty()
-    }
-
     pub(crate) fn ready_bytes(&self) -> usize {
         self.ready_bytes
     }

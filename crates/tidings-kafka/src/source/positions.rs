@@ -35,6 +35,10 @@ pub(crate) struct Position {
     pub(crate) end: u64,
     /// Where the group's position is if it lies beyond the end.
     pub(crate) beyond: Option<u64>,
+    /// Where the group's position was if retention has deleted what was there.
+    pub(crate) deleted: Option<u64>,
+    /// The first offset that is left.
+    pub(crate) first: u64,
     /// How many partitions the topic had when the group began; kept for groups that don't begin at the first message.
     pub(crate) began_with: Option<u32>,
 }
@@ -112,17 +116,8 @@ fn position(wanted: &Wanted, stored: Option<&Found>, begin: u64, first: u64, end
             ..Progress::default()
         },
     };
-    if progress.watermark < first {
-        tracing::warn!(
-            topic = %wanted.topic,
-            partition = wanted.partition,
-            position = progress.watermark,
-            first,
-            lost = first - progress.watermark,
-            "retention has deleted records that were not read; reading goes on at the first that is left"
-        );
-        progress.watermark = first;
-    }
+    let deleted = (progress.watermark < first).then_some(progress.watermark);
+    progress.watermark = progress.watermark.max(first);
     let beyond = (progress.watermark > end).then_some(progress.watermark);
     let (from, to) = (progress.watermark, end);
     progress
@@ -137,6 +132,8 @@ fn position(wanted: &Wanted, stored: Option<&Found>, begin: u64, first: u64, end
         stored: committed.is_some(),
         end,
         beyond,
+        deleted,
+        first,
         began_with: None,
     }
 }

@@ -7,7 +7,7 @@
 
 use super::KafkaSource;
 use super::lane::{Lane, Standing};
-use crate::native::List;
+use crate::native::{List, Protocol};
 use tidings_core::LaneId;
 
 /// A lane that is paused keeps so many batches of the largest size, and so many of any size.
@@ -84,6 +84,30 @@ impl KafkaSource {
             && let Err(fault) = self.consumer.seek(&list)
         {
             tracing::warn!(subscription = %self.plan.subscription, reason = %fault, "reading may not go on at the ends");
+        }
+    }
+
+    /// Takes a partition anew that librdkafka has stopped because it could not read on: a seek does nothing then, and
+    /// the partition would stand still for ever.
+    pub(super) fn begin_anew(&mut self, id: LaneId) {
+        let (mut one, mut all) = (List::new(), List::new());
+        for (other, lane) in self.lanes.iter() {
+            let next = i64::try_from(lane.next).unwrap_or(i64::MAX);
+            all.add_at(&lane.topic, lane.partition, next);
+            if other == id {
+                one.add_at(&lane.topic, lane.partition, next);
+            }
+        }
+        let told = match self.consumer.protocol() {
+            // All that there are, each from where it is.
+            Protocol::Eager => self.consumer.assign(&all),
+            Protocol::Incremental => self
+                .consumer
+                .unassign(&one)
+                .and_then(|()| self.consumer.assign(&one)),
+        };
+        if let Err(fault) = told {
+            self.report(&fault);
         }
     }
 

@@ -186,14 +186,7 @@ impl KafkaSource {
                 self.ask_bounds(id);
             }
             Ok((first, _)) if next < first => {
-                tracing::warn!(
-                    topic,
-                    partition,
-                    position = next,
-                    first,
-                    lost = first - next,
-                    "retention has deleted records that were not read; reading goes on at the first that is left"
-                );
+                warn_of_deleted(topic, partition, next, first);
                 self.go_on(id, first);
             }
             Ok((_, end)) if next > end => self.fail_beyond(id, next, end),
@@ -201,19 +194,18 @@ impl KafkaSource {
         }
     }
 
-    /// Goes on at an offset with what was read before kept.
+    /// Goes on at an offset with what was read before kept: that is given first.
     fn go_on(&mut self, id: LaneId, offset: u64) {
-        let kept = self.lanes.get(id).is_some_and(super::lane::Lane::has_ready);
-        if !kept {
-            self.read_on_at(id, offset);
+        // To take partitions and to give them back is also how a group is answered that waits for it: not now.
+        if !self.handovers.is_empty() || self.opening.is_some() {
+            self.ask_bounds(id);
             return;
         }
-        // What is ready is given first; librdkafka is told where to go on behind it.
         if let Some(lane) = self.lanes.get_mut(id) {
             lane.next = offset;
+            lane.at_end = false;
         }
-        self.hold(id);
-        self.let_go_of(&[id]);
+        self.begin_anew(id);
     }
 
     /// Looks, without a group, for partitions that were added.
@@ -238,4 +230,16 @@ impl KafkaSource {
             consumer.inbox().tell(News::Grown(places));
         });
     }
+}
+
+/// Retention was quicker than the group.
+pub(super) fn warn_of_deleted(topic: &str, partition: u32, position: u64, first: u64) {
+    tracing::warn!(
+        topic,
+        partition,
+        position,
+        first,
+        lost = first.saturating_sub(position),
+        "retention has deleted records that were not read; reading goes on at the first that is left"
+    );
 }

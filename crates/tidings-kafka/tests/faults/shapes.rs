@@ -63,7 +63,8 @@ impl Reader {
     pub(crate) async fn next(&mut self) -> Result<SourceEvent, SourceError> {
         let event = timeout(PATIENCE, self.source.next())
             .await
-            .expect("an event comes in time")?;
+            .expect("an event comes in time");
+        let event = event?;
         match &event {
             SourceEvent::Assigned(lanes) => self.own.extend(lanes.iter().map(|one| (one.lane, one.clone()))),
             SourceEvent::Revoking { lanes, .. } => {
