@@ -163,6 +163,13 @@ pub enum SourceError {
         /// Why.
         reason: String,
     },
+    /// The broker does not let this client in, or denies it what is read; asking again may help, once somebody has given
+    /// it other credentials or rights.
+    #[error("the broker denies access: {reason}")]
+    Unauthorized {
+        /// Why, and what to do.
+        reason: String,
+    },
     /// What is stored is damaged: nothing after it is delivered until somebody decides.
     #[error("{destination}/{partition} is damaged at offset {offset}: {reason}")]
     Corrupt {
@@ -196,7 +203,7 @@ pub enum SourceError {
 impl SourceError {
     /// Whether asking again may help.
     pub fn is_transient(&self) -> bool {
-        matches!(self, Self::Unavailable { .. })
+        matches!(self, Self::Unavailable { .. } | Self::Unauthorized { .. })
     }
 }
 

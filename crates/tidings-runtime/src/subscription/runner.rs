@@ -219,7 +219,7 @@ impl Runner {
                 self.ask_again = Some(Instant::now() + FIRST_WAIT);
                 true
             }
-            SourceError::Unavailable { .. } => {
+            SourceError::Unavailable { .. } | SourceError::Unauthorized { .. } => {
                 self.ask_again = Some(Instant::now() + self.wait);
                 self.wait = (self.wait * 2).min(LONGEST_WAIT);
                 true
