@@ -27,9 +27,9 @@ impl KafkaBinder {
     /// Sets up the clients. They connect by themselves: a Kafka that is away is no error here.
     ///
     /// # Errors
-    /// [`KafkaError::Client`] if librdkafka refuses the properties.
+    /// [`KafkaError::Client`] if librdkafka refuses the properties, [`KafkaError::Security`] if they do not go together.
     pub fn open(options: ClientOptions) -> Result<Self, KafkaError> {
-        let shared = Shared::new(options);
+        let shared = Shared::new(options)?;
         let admin = KafkaAdmin::with(
             shared.options.clone(),
             shared.state.clone(),
@@ -77,9 +77,11 @@ impl KafkaBinder {
     fn source(&self, spec: SourceSpec, places: Vec<(String, u32)>) -> Result<KafkaSource, BinderError> {
         let config = configure(self.shared.options.consumer(), &spec);
         let plan = Plan::new(spec, &config, self.shared.options.request_timeout());
-        let consumer = Consumer::new(&config, Inbox::default()).map_err(|error| BinderError::Failed {
-            doing: format!("making a consumer for \"{}\"", plan.subscription),
-            reason: error.to_string(),
+        let consumer = Consumer::new(&config, Inbox::default(), &self.shared.state).map_err(|error| {
+            BinderError::Failed {
+                doing: format!("making a consumer for \"{}\"", plan.subscription),
+                reason: error.to_string(),
+            }
         })?;
         let consumer = Arc::new(consumer);
         self.shared.register(&consumer);

@@ -38,6 +38,12 @@ pub enum KafkaError {
         /// Why, and what to use instead.
         reason: String,
     },
+    /// The properties of TLS and SASL do not go together, or lack something.
+    #[error("the connection to Kafka is not secured as it is meant to be: {reason}")]
+    Security {
+        /// What is wrong, and what to do.
+        reason: String,
+    },
     /// The client cannot be made of these properties.
     #[error("cannot set up the Kafka {role}: {reason}")]
     Client {

@@ -8,6 +8,7 @@ mod lock;
 mod native;
 mod options;
 mod progress;
+mod security;
 mod shared;
 mod sink;
 mod source;
@@ -17,5 +18,10 @@ pub use admin::KafkaAdmin;
 pub use binder::KafkaBinder;
 pub use error::KafkaError;
 pub use options::{ClientOptions, Existing, WhenFull};
+#[cfg(feature = "oauth")]
+pub use security::ClientCredentials;
+#[cfg(feature = "msk-iam")]
+pub use security::{AwsCredentials, AwsCredentialsSource, EnvironmentCredentials, MskIam};
+pub use security::{Token, TokenError, TokenSource};
 pub use sink::KafkaSink;
 pub use source::KafkaSource;

@@ -1,6 +1,7 @@
 //! What the binder and its sources share: [`Shared`].
 
 use crate::client::{ClientState, Topics};
+use crate::error::KafkaError;
 use crate::lock::lock;
 use crate::native::Consumer;
 use crate::options::ClientOptions;
@@ -102,9 +103,9 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(options: ClientOptions) -> Self {
-        Self {
-            state: Arc::new(ClientState::new(options.servers())),
+    pub(crate) fn new(options: ClientOptions) -> Result<Self, KafkaError> {
+        Ok(Self {
+            state: Arc::new(ClientState::open(&options)?),
             topics: Arc::default(),
             options,
             closed: AtomicBool::new(false),
@@ -112,7 +113,7 @@ impl Shared {
             troubles: Mutex::default(),
             pulses: Mutex::default(),
             consumers: Mutex::default(),
-        }
+        })
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -171,7 +172,7 @@ mod tests {
     #[test]
     fn a_source_that_is_not_asked_any_more_is_in_trouble_by_name_until_it_is() {
         let options = ClientOptions::from_url("kafka://h1").unwrap();
-        let shared = Shared::new(options);
+        let shared = Shared::new(options).unwrap();
         let pulse = Arc::new(Pulse::new("charge".into()));
         shared.watch(&pulse);
         assert_eq!(shared.trouble(), None);

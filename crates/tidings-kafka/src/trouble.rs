@@ -1,5 +1,6 @@
 //! What librdkafka complains about, in words that name the cause and the cure: [`Fault`].
 
+use crate::client::Kind;
 use rdkafka::error::RDKafkaErrorCode as Code;
 use rdkafka::types::RDKafkaRespErr;
 use std::fmt;
@@ -104,8 +105,10 @@ impl Fault {
 
     /// As a source's error: asking again may help.
     pub(crate) fn unavailable(&self) -> SourceError {
-        SourceError::Unavailable {
-            reason: self.to_string(),
+        let reason = self.to_string();
+        match crate::client::kind(self.code, &self.reason) {
+            Kind::Refused | Kind::Denied => SourceError::Unauthorized { reason },
+            _ => SourceError::Unavailable { reason },
         }
     }
 

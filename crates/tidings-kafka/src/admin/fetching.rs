@@ -3,7 +3,8 @@
 //! The `rdkafka` crate's own consumer cannot be used: it panics at a header whose name is not UTF-8.
 #![allow(unsafe_code, reason = "librdkafka is C; each block says why it is sound")]
 
-use crate::client::Context;
+use crate::client::{Context, cause};
+use crate::security::{self, Attached, Verifies};
 use crate::trouble::Fault;
 use rdkafka::ClientConfig;
 use rdkafka::bindings as c;
@@ -18,6 +19,8 @@ use tidings_core::headers::HeaderWriter;
 
 /// A consumer without a group.
 pub(super) struct Fetcher {
+    /// Tokens are given to the client. Dropped before it.
+    _attached: Option<Attached>,
     client: Client<Context>,
 }
 
@@ -30,13 +33,19 @@ unsafe impl Send for Fetched {}
 impl Fetcher {
     pub(super) fn new(config: &ClientConfig, context: Context) -> KafkaResult<Self> {
         let native = config.create_native_config()?;
+        security::watch::<Context>(&native, config);
         // SAFETY: the configuration lives and is not given away yet. Without a callback no log line goes to the
         // terminal; what is to be known is in the errors.
         unsafe { c::rd_kafka_conf_set_log_cb(native.ptr(), None) };
         let client = Client::new(config, native, RDKafkaType::RD_KAFKA_CONSUMER, context)?;
         // SAFETY: the client lives.
         unsafe { c::rd_kafka_poll_set_consumer(client.native_ptr()) };
-        Ok(Self { client })
+        // SAFETY: it is dropped before the client, which this holds.
+        let attached = unsafe { client.context().state().attach(client.native_ptr()) };
+        Ok(Self {
+            _attached: attached,
+            client,
+        })
     }
 
     /// Reads that partition from that offset on, and nothing else any more.
@@ -59,6 +68,16 @@ impl Fetcher {
         let timeout = c_int::try_from(timeout.as_millis()).unwrap_or(c_int::MAX);
         // SAFETY: the client lives; the message is ours.
         NonNull::new(unsafe { c::rd_kafka_consumer_poll(self.client.native_ptr(), timeout) }).map(Fetched)
+    }
+}
+
+impl Fetcher {
+    /// A fault in words, with what is known of the broker's certificate.
+    pub(super) fn explained(&self, fault: &Fault) -> Fault {
+        let context = self.client.context();
+        let explained = Fault::new(fault.code, cause(&fault.reason, context.certificate()));
+        context.state().failed(explained.code, &explained.reason);
+        explained
     }
 }
 

@@ -17,7 +17,14 @@ use reading::Reader;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 use tidings_core::{BinderError, BinderHealth};
+use tokio::task::{JoinError, JoinHandle};
+
+/// How long a question waits for its answer where it is known that no broker lets us in.
+const REFUSAL_PATIENCE: Duration = Duration::from_millis(1_500);
+/// How long it waits after it became known.
+const AFTER_REFUSAL: Duration = Duration::from_millis(500);
 
 /// Asks the cluster. Each question has a deadline, runs where blocking is allowed, and goes through the client of the
 /// sink: one set of connections, and one thread that serves errors and tokens.
@@ -53,9 +60,9 @@ impl KafkaAdmin {
     /// Sets up the clients. They connect by themselves: a Kafka that is away is no error here.
     ///
     /// # Errors
-    /// [`KafkaError::Client`] if librdkafka refuses the properties.
+    /// [`KafkaError::Client`] if librdkafka refuses the properties, [`KafkaError::Security`] if they do not go together.
     pub fn open(options: ClientOptions) -> Result<Self, KafkaError> {
-        let state = Arc::new(ClientState::new(options.servers()));
+        let state = Arc::new(ClientState::open(&options)?);
         Self::with(options, state, Arc::default())
     }
 
@@ -124,7 +131,16 @@ impl KafkaAdmin {
                 timeout,
             })
         });
-        match asked.await {
+        let asked = match self.answer_or_refusal(asked).await {
+            Ok(asked) => asked,
+            Err(refusal) => {
+                return Err(BinderError::Failed {
+                    doing,
+                    reason: refusal,
+                });
+            }
+        };
+        match asked {
             Ok(Ok(answer)) => {
                 self.state.works();
                 Ok(answer)
@@ -140,9 +156,41 @@ impl KafkaAdmin {
         }
     }
 
+    /// What came of a question, or why no broker lets us in: librdkafka goes on trying until the question's time is over,
+    /// while nothing changes. Whoever asks is told at once; the thread that waits ends by itself.
+    async fn answer_or_refusal<T>(&self, asked: JoinHandle<T>) -> Result<Result<T, JoinError>, String> {
+        let mut asked = asked;
+        // librdkafka keeps what it said less than half a minute ago to itself, so nobody waits for news of what is known.
+        let mut patience = REFUSAL_PATIENCE;
+        loop {
+            tokio::select! {
+                answer = &mut asked => return Ok(answer),
+                () = self.state.refused() => {}
+                () = tokio::time::sleep(patience) => {
+                    if let Some(refusal) = self.state.refusal() {
+                        return Err(self.denied(&refusal));
+                    }
+                }
+            }
+            // Another broker may let us in.
+            patience = AFTER_REFUSAL;
+        }
+    }
+
+    fn denied(&self, refusal: &str) -> String {
+        format!(
+            "kafka at {} does not let this client in: {refusal}",
+            self.state.servers()
+        )
+    }
+
     /// An error in words. Where the broker did not answer, why is known to the client's callbacks only.
     fn failed(&self, doing: String, fault: &Fault) -> BinderError {
         let silent = fault.is_away() || fault.is_connection() || fault.code == Code::RequestTimedOut;
+        if let Some(refusal) = self.state.refusal().filter(|_| silent) {
+            let reason = self.denied(&refusal);
+            return BinderError::Failed { doing, reason };
+        }
         if silent {
             // A host that swallows what is sent to it causes no other word of the library.
             self.state.failed(Code::AllBrokersDown, &fault.to_string());

@@ -148,7 +148,7 @@ impl Kept {
             let Some(found) = self.fetcher.next(left.min(Duration::from_millis(100))) else {
                 continue;
             };
-            match found.fault() {
+            match found.fault().map(|fault| self.fetcher.explained(&fault)) {
                 None if found.is_of(&place.topic, place.partition) => return Ok(Some(found)),
                 Some(fault) if fault.code == Code::PartitionEOF => {
                     match found.is_of(&place.topic, place.partition) {

@@ -1,28 +1,42 @@
 //! What librdkafka calls back: [`Context`].
 
 use super::state::ClientState;
+use super::words::cause;
+use crate::security::{Certificate, Verifies};
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::KafkaError;
 use std::fmt;
 use std::sync::Arc;
 
 /// The context of clients that need no more than log lines and errors: of the admin, and of readers without a group.
-#[derive(Clone)]
 pub(crate) struct Context {
     state: Arc<ClientState>,
+    certificate: Certificate,
 }
 
 impl Context {
     pub(crate) fn new(state: Arc<ClientState>) -> Self {
-        Self { state }
+        Self {
+            state,
+            certificate: Certificate::default(),
+        }
+    }
+
+    pub(crate) fn state(&self) -> &ClientState {
+        &self.state
     }
 }
 
 impl fmt::Debug for Context {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Context").finish_non_exhaustive()
+    }
+}
+
+impl Verifies for Context {
+    fn certificate(&self) -> &Certificate {
+        &self.certificate
     }
 }
 
@@ -33,8 +47,7 @@ impl ClientContext for Context {
             Level::Emerg | Level::Alert | Level::Critical => {
                 tracing::error!(target: "librdkafka", facility, "{message}");
             }
-            // A broker that is away logs the same every second; the state tells it once.
-            Level::Error | Level::Warning if matches!(facility, "FAIL" | "ERROR") => {
+            Level::Error | Level::Warning if is_known(facility) => {
                 tracing::debug!(target: "librdkafka", facility, "{message}");
             }
             Level::Error | Level::Warning => {
@@ -48,7 +61,7 @@ impl ClientContext for Context {
 
     fn error(&self, error: KafkaError, reason: &str) {
         if let Some(code) = error.rdkafka_error_code() {
-            self.state.failed(code, reason);
+            self.state.failed(code, &cause(reason, &self.certificate));
         }
     }
 
@@ -57,4 +70,8 @@ impl ClientContext for Context {
     }
 }
 
-impl ConsumerContext for Context {}
+/// Whether log lines of a facility are about a broker that cannot be reached or does not let us in. They come again and
+/// again in the library's own words; the state tells it once, with the cure.
+pub(crate) fn is_known(facility: &str) -> bool {
+    matches!(facility, "FAIL" | "ERROR" | "SSLCERTVRFY")
+}

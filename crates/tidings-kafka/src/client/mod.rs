@@ -5,7 +5,7 @@ mod facts;
 mod state;
 mod words;
 
-pub(crate) use context::Context;
+pub(crate) use context::{Context, is_known};
 pub(crate) use facts::{TopicFacts, Topics};
 pub(crate) use state::ClientState;
-pub(crate) use words::cure;
+pub(crate) use words::{Kind, cause, cure, kind};

@@ -1,6 +1,7 @@
 //! What librdkafka calls.
 
 use super::list::found;
+use crate::client::is_known;
 use crate::source::inbox::{Inbox, News};
 use crate::trouble::Fault;
 use rdkafka::bindings as c;
@@ -123,6 +124,8 @@ pub(super) unsafe extern "C" fn on_log(
     // SAFETY: both are alive during the call.
     let (facility, line) = unsafe { (text(facility), text(line)) };
     match level {
+        // A broker that is away or refuses says the same every second; the source tells it once, with the cure.
+        ..=6 if is_known(&facility) => tracing::debug!(target: "librdkafka", %facility, "{line}"),
         ..=3 => tracing::error!(target: "librdkafka", %facility, "{line}"),
         4 => tracing::warn!(target: "librdkafka", %facility, "{line}"),
         5 | 6 => tracing::info!(target: "librdkafka", %facility, "{line}"),

@@ -13,6 +13,8 @@ mod message;
 pub(crate) use list::{Found, List};
 pub(crate) use message::Message;
 
+use crate::client::ClientState;
+use crate::security::{self, Attached};
 use crate::source::inbox::Inbox;
 use crate::trouble::Fault;
 use rdkafka::ClientConfig;
@@ -67,12 +69,14 @@ impl Drop for Queue {
     }
 }
 
-/// A consumer of librdkafka. Fields are dropped in this order: the queues before their client.
+/// A consumer of librdkafka. Fields are dropped in this order: what belongs to the client before it.
 pub(crate) struct Consumer {
     /// Messages, errors, rebalances and log lines.
     queue: Queue,
     /// Answers to commits, apart from messages so that somebody can wait for one without taking the others.
     replies: Queue,
+    /// Tokens are given to the client.
+    _attached: Option<Attached>,
     client: Client<Inbox>,
     /// It has a `group.instance.id`: its place in the group is kept for it when it goes.
     is_static: bool,
@@ -89,8 +93,9 @@ pub(crate) enum Protocol {
 
 impl Consumer {
     /// Makes the client; it connects by itself.
-    pub(crate) fn new(config: &ClientConfig, inbox: Inbox) -> KafkaResult<Self> {
+    pub(crate) fn new(config: &ClientConfig, inbox: Inbox, state: &ClientState) -> KafkaResult<Self> {
         let native = config.create_native_config()?;
+        security::watch::<Inbox>(&native, config);
         // SAFETY: the configuration is alive and not yet given away. The callbacks have the signatures that librdkafka
         // asks for, and find the inbox that `Client::new` sets as the opaque.
         unsafe {
@@ -109,11 +114,14 @@ impl Consumer {
         let (queue, replies) = queues.ok_or_else(|| {
             rdkafka::error::KafkaError::ClientCreation("no consumer queue: set group.id".to_owned())
         })?;
+        // SAFETY: it is dropped before the client, which this holds.
+        let attached = unsafe { state.attach(handle) };
         queue.tell(client.context());
         replies.tell(client.context());
         Ok(Self {
             queue,
             replies,
+            _attached: attached,
             client,
             is_static: config.get("group.instance.id").is_some(),
         })

@@ -2,6 +2,7 @@
 
 use super::names::{self, Scope};
 use crate::error::KafkaError;
+use crate::security::{AWS_MSK_IAM, is_ours};
 use rdkafka::ClientConfig;
 use std::collections::BTreeMap;
 use tidings_config::nearest;
@@ -155,6 +156,15 @@ fn one(written: &str, value: &str) -> Result<(), KafkaError> {
 
 /// Asks the client whether it takes the value.
 fn taken(written: &str, name: &str, value: &str) -> Result<(), KafkaError> {
+    if name == "sasl.oauthbearer.method" && !matches!(value.to_ascii_lowercase().as_str(), "oidc" | "default")
+    {
+        return Err(bad_value(written, value, "it is oidc or default".to_owned()));
+    }
+    let of_msk =
+        matches!(name, "sasl.mechanism" | "sasl.mechanisms") && value.eq_ignore_ascii_case(AWS_MSK_IAM);
+    if is_ours(name) || of_msk {
+        return Ok(());
+    }
     let mut config = ClientConfig::new();
     config.set(name, value);
     let reason = match config.create_native_config() {

@@ -2,6 +2,7 @@
 
 use super::ClientOptions;
 use super::check::{self, Role};
+use crate::security::{AWS_MSK_IAM, is_ours};
 use rdkafka::ClientConfig;
 
 /// A setting, its value, why.
@@ -89,13 +90,24 @@ impl ClientOptions {
         let written = || {
             self.properties
                 .iter()
-                .filter(|(name, _)| check::is_for(name, role))
+                .filter(|(name, _)| check::is_for(name, role) && !is_ours(check::role_of(name).1))
         };
         // What is given to this kind of client comes last and wins.
         let (own, common): (Vec<_>, Vec<_>) =
             written().partition(|(name, _)| check::role_of(name).0.is_some());
         for (name, value) in common.into_iter().chain(own) {
             config.set(check::role_of(name).1, value);
+        }
+        let mechanism = ["sasl.mechanism", "sasl.mechanisms"]
+            .iter()
+            .find_map(|name| config.get(name));
+        let ours = match mechanism {
+            Some(name) => name.eq_ignore_ascii_case(AWS_MSK_IAM),
+            None => self.token_source.is_some(),
+        };
+        if ours {
+            config.remove("sasl.mechanisms");
+            config.set("sasl.mechanism", "OAUTHBEARER");
         }
         config
     }

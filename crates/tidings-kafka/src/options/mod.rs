@@ -7,8 +7,10 @@ mod names;
 mod url;
 
 use crate::error::KafkaError;
+use crate::security::{SharedTokenSource, TokenSource};
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The brokers, the client's properties, and what Tidings adds. `Debug` shows no secret.
@@ -21,6 +23,7 @@ pub struct ClientOptions {
     existing: Existing,
     replication: Option<u16>,
     topic_settings: BTreeMap<String, String>,
+    token_source: Option<SharedTokenSource>,
 }
 
 /// What publishing does when the buffer of messages that wait for the broker is full.
@@ -71,6 +74,7 @@ impl ClientOptions {
             existing: Existing::default(),
             replication: None,
             topic_settings: BTreeMap::new(),
+            token_source: None,
         })
     }
 
@@ -131,6 +135,14 @@ impl ClientOptions {
         self
     }
 
+    /// With a source of tokens for OAUTHBEARER. It goes with `security.protocol` = `SASL_SSL`; `sasl.mechanism` need not
+    /// be set.
+    #[must_use]
+    pub fn with_token_source(mut self, source: impl TokenSource) -> Self {
+        self.token_source = Some(SharedTokenSource(Arc::new(source)));
+        self
+    }
+
     /// The brokers: `host:port`, comma separated.
     pub fn servers(&self) -> &str {
         &self.servers
@@ -153,6 +165,21 @@ impl ClientOptions {
         self.replication
     }
 
+    pub(crate) fn given_token_source(&self) -> Option<&SharedTokenSource> {
+        self.token_source.as_ref()
+    }
+
+    /// The value of a property that may have several names, for whichever kind of client it was written.
+    pub(crate) fn property(&self, names: &[&str]) -> Option<&str> {
+        let of = |wanted: fn(Option<check::Role>) -> bool| {
+            self.properties.iter().find_map(|(written, value)| {
+                let (role, name) = check::role_of(written);
+                (wanted(role) && names.contains(&name)).then_some(value.as_str())
+            })
+        };
+        of(|role| role.is_none()).or_else(|| of(|role| role.is_some()))
+    }
+
     pub(crate) fn topic_settings(&self) -> &BTreeMap<String, String> {
         &self.topic_settings
     }
@@ -173,6 +200,7 @@ impl fmt::Debug for ClientOptions {
             .field("existing", &self.existing)
             .field("replication", &self.replication)
             .field("topic_settings", &self.topic_settings)
+            .field("token_source", &self.token_source)
             .finish()
     }
 }

@@ -1,13 +1,13 @@
 //! What the sink's producer calls back.
 
+use super::native::Delivery;
 use super::refusal;
 use super::table::{Answers, Table};
 use crate::client::Context;
+use crate::security::{Certificate, Verifies};
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::KafkaError;
-use rdkafka::message::{DeliveryResult, Message as _};
-use rdkafka::producer::ProducerContext;
 use std::sync::Arc;
 
 /// Log lines and errors go where those of all clients go.
@@ -29,24 +29,21 @@ impl ClientContext for SinkContext {
     fn stats_raw(&self, statistics: &[u8]) {
         self.common.stats_raw(statistics);
     }
+}
 
-    fn generate_oauth_token(
-        &self,
-        config: Option<&str>,
-    ) -> Result<rdkafka::client::OAuthToken, Box<dyn std::error::Error>> {
-        self.common.generate_oauth_token(config)
+impl Verifies for SinkContext {
+    fn certificate(&self) -> &Certificate {
+        self.common.certificate()
     }
 }
 
-impl ProducerContext for SinkContext {
-    type DeliveryOpaque = usize;
-
-    /// Reports that are left when the producer is dropped. All others are taken from its queue by the batch.
-    fn delivery(&self, result: &DeliveryResult<'_>, number: usize) {
+impl SinkContext {
+    /// A report that is left when the producer is dropped. All others are taken by the thread of reports.
+    pub(super) fn last(&self, delivery: &Delivery<'_>) {
         let mut answers = Answers::new(&self.table);
-        match result {
-            Ok(message) => answers.kept(number, message.partition() as u32, message.offset() as u64),
-            Err((_, message)) => answers.refused(number, refusal::given_up(message.topic())),
+        match delivery.result {
+            Ok(offset) => answers.kept(delivery.number, delivery.partition as u32, offset as u64),
+            Err(_) => answers.refused(delivery.number, refusal::given_up(delivery.topic)),
         }
     }
 }

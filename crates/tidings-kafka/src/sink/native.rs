@@ -4,29 +4,34 @@
 
 use super::context::SinkContext;
 use crate::error::KafkaError;
+use crate::security::{self, Attached};
 use crate::trouble::Fault;
 use rdkafka::ClientConfig;
 use rdkafka::bindings as c;
-use rdkafka::client::ClientContext;
+use rdkafka::client::{Client, ClientContext};
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError as NativeError, RDKafkaErrorCode};
-use rdkafka::producer::{BaseProducer, Producer as _};
-use rdkafka::types::RDKafkaRespErr;
+use rdkafka::types::{RDKafkaRespErr, RDKafkaType};
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::fmt;
 use std::ptr::{NonNull, null, null_mut};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tidings_core::Message;
 use tidings_core::headers::HeaderView;
 
 /// The partition that librdkafka chooses by the key.
 const UNASSIGNED: i32 = -1;
 
+/// How long reports that are left are waited for when a producer goes.
+const LAST_REPORTS: Duration = Duration::from_millis(500);
+
 /// A producer and the queue of its reports.
 pub(crate) struct Producer {
     queue: NonNull<c::rd_kafka_queue_t>,
-    base: BaseProducer<SinkContext>,
+    /// Tokens are given to the client. Dropped before it.
+    _attached: Option<Attached>,
+    client: Client<SinkContext>,
 }
 
 // SAFETY: librdkafka's handles may be used from any thread, at the same time.
@@ -70,30 +75,40 @@ pub(super) enum Served {
 
 impl Producer {
     pub(super) fn new(config: &ClientConfig, context: SinkContext) -> Result<Arc<Self>, KafkaError> {
-        let base: BaseProducer<SinkContext> =
-            config
-                .create_with_context(context)
-                .map_err(|error| KafkaError::Client {
-                    role: "producer",
-                    reason: client_words(error),
-                })?;
+        let refused = |error| KafkaError::Client {
+            role: "producer",
+            reason: client_words(error),
+        };
+        let native = config.create_native_config().map_err(refused)?;
+        security::watch::<SinkContext>(&native, config);
+        // SAFETY: the configuration lives and is not given away yet. Reports and errors come as events.
+        unsafe {
+            c::rd_kafka_conf_set_events(native.ptr(), c::RD_KAFKA_EVENT_DR | c::RD_KAFKA_EVENT_ERROR);
+        }
+        let client = Client::new(config, native, RDKafkaType::RD_KAFKA_PRODUCER, context).map_err(refused)?;
         // SAFETY: the client lives; the reference to its queue is given back in `drop`, before the client goes.
-        let queue = unsafe { c::rd_kafka_queue_get_main(base.client().native_ptr()) };
+        let queue = unsafe { c::rd_kafka_queue_get_main(client.native_ptr()) };
         let queue = NonNull::new(queue).ok_or_else(|| KafkaError::Client {
             role: "producer",
             reason: "it has no queue of reports".to_owned(),
         })?;
-        Ok(Arc::new(Self { queue, base }))
+        // SAFETY: it is dropped before the client, which this holds.
+        let attached = unsafe { client.context().common.state().attach(client.native_ptr()) };
+        Ok(Arc::new(Self {
+            queue,
+            _attached: attached,
+            client,
+        }))
     }
 
     pub(super) fn context(&self) -> &SinkContext {
-        self.base.context()
+        self.client.context()
     }
 
     /// The error after which this producer takes nothing more.
-    pub(super) fn fatal(&self) -> Option<String> {
-        let (code, reason) = self.base.client().fatal_error()?;
-        Some(format!("{code}: {reason}"))
+    pub(super) fn fatal(&self) -> Option<Fault> {
+        let (code, reason) = self.client.fatal_error()?;
+        Some(Fault::new(code, reason))
     }
 
     /// Makes the client believe that it cannot go on.
@@ -108,18 +123,20 @@ impl Producer {
 
     /// How many messages wait for their report.
     pub(super) fn under_way(&self) -> usize {
-        usize::try_from(self.base.in_flight_count()).unwrap_or(0)
+        // SAFETY: the client lives.
+        usize::try_from(unsafe { c::rd_kafka_outq_len(self.handle()) }).unwrap_or(0)
     }
 
     /// Gives up on everything under way; each message gets its report.
     pub(super) fn give_up(&self) {
-        let all = rdkafka::producer::PurgeConfig::default().queue().inflight();
-        self.base.purge(all);
+        let all = c::RD_KAFKA_PURGE_F_QUEUE | c::RD_KAFKA_PURGE_F_INFLIGHT;
+        // SAFETY: the client lives. These flags are never refused.
+        unsafe { c::rd_kafka_purge(self.handle(), all) };
     }
 
     /// The client itself, for the calls of others.
     pub(crate) fn handle(&self) -> *mut c::rd_kafka_t {
-        self.base.client().native_ptr()
+        self.client.native_ptr()
     }
 
     /// How many partitions a topic has; none if there is no such topic. Waits for the broker.
@@ -134,7 +151,7 @@ impl Producer {
     }
 
     fn look_at(&self, topic: &str, timeout: Duration) -> Result<Option<(u32, bool)>, Fault> {
-        let metadata = self.base.client().fetch_metadata(Some(topic), timeout);
+        let metadata = self.client.fetch_metadata(Some(topic), timeout);
         let metadata = metadata.map_err(fault)?;
         let Some(topic) = metadata.topics().iter().find(|found| found.name() == topic) else {
             return Ok(None);
@@ -154,7 +171,7 @@ impl Producer {
 
     /// All topics with their partitions. Waits for the broker.
     pub(crate) fn topics(&self, timeout: Duration) -> Result<Vec<(String, u32)>, Fault> {
-        let metadata = self.base.client().fetch_metadata(None, timeout).map_err(fault)?;
+        let metadata = self.client.fetch_metadata(None, timeout).map_err(fault)?;
         let topics = metadata.topics().iter().filter(|topic| topic.error().is_none());
         let named = topics.map(|topic| {
             let count = u32::try_from(topic.partitions().len()).unwrap_or(0);
@@ -168,7 +185,7 @@ impl Producer {
         let mut metadata: *const c::rd_kafka_metadata = null();
         // SAFETY: the client lives; what the call gives is destroyed once, and only if it gave something.
         unsafe {
-            let client = self.base.client().native_ptr();
+            let client = self.client.native_ptr();
             let answer = c::rd_kafka_metadata(client, 0, null_mut(), &mut metadata, millis(timeout));
             if !metadata.is_null() {
                 c::rd_kafka_metadata_destroy(metadata);
@@ -195,7 +212,6 @@ impl Producer {
                 c::RD_KAFKA_EVENT_DR => reports(event, &mut report),
                 c::RD_KAFKA_EVENT_ERROR => self.error(event),
                 c::RD_KAFKA_EVENT_LOG => self.log(event),
-                c::RD_KAFKA_EVENT_OAUTHBEARER_TOKEN_REFRESH => self.refresh_token(event),
                 _ => {}
             }
             c::rd_kafka_event_destroy(event);
@@ -230,26 +246,6 @@ impl Producer {
             }
         }
     }
-
-    /// # Safety
-    /// The event lives and asks for a token.
-    unsafe fn refresh_token(&self, event: *mut c::rd_kafka_event_t) {
-        // SAFETY: the string belongs to the event; the library copies what it is given.
-        unsafe {
-            let config = c::rd_kafka_event_config_string(event);
-            let config = (!config.is_null()).then(|| text(config));
-            let client = self.base.client().native_ptr();
-            let token = self.context().generate_oauth_token(config);
-            let refused = match token.map_err(|error| error.to_string()) {
-                Ok(token) => set_token(client, &token),
-                Err(reason) => Some(reason),
-            };
-            if let Some(reason) = refused {
-                let reason = CString::new(reason.replace('\0', " ")).unwrap_or_default();
-                c::rd_kafka_oauthbearer_set_token_failure(client, reason.as_ptr());
-            }
-        }
-    }
 }
 
 impl fmt::Debug for Producer {
@@ -260,6 +256,14 @@ impl fmt::Debug for Producer {
 
 impl Drop for Producer {
     fn drop(&mut self) {
+        // What nobody has taken the report of; it is there as soon as it was given up.
+        self.give_up();
+        let deadline = Instant::now() + LAST_REPORTS;
+        while self.under_way() > 0 && Instant::now() < deadline {
+            self.serve(Duration::from_millis(10), |delivery| {
+                self.context().last(&delivery)
+            });
+        }
         // SAFETY: the reference was taken in `new` and is given back once; the client is dropped after this.
         unsafe { c::rd_kafka_queue_destroy(self.queue.as_ptr()) }
     }
@@ -269,7 +273,7 @@ impl Topic {
     /// None for a name that cannot be one.
     pub(super) fn new(producer: &Arc<Producer>, name: &str) -> Option<Self> {
         let name = CString::new(name).ok()?;
-        let client = producer.base.client().native_ptr();
+        let client = producer.client.native_ptr();
         // SAFETY: the client lives as long as the topic, which holds it.
         let handle = unsafe { c::rd_kafka_topic_new(client, name.as_ptr(), null_mut()) };
         Some(Self {
@@ -295,7 +299,7 @@ impl Topic {
         unsafe {
             use c::rd_kafka_vtype_t as tag;
             let code = c::rd_kafka_producev(
-                self.producer.base.client().native_ptr(),
+                self.producer.client.native_ptr(),
                 tag::RD_KAFKA_VTYPE_RKT,
                 self.handle.as_ptr(),
                 tag::RD_KAFKA_VTYPE_PARTITION,
@@ -430,33 +434,6 @@ unsafe fn surely_not_kept(message: *const c::rd_kafka_message_t) -> bool {
     // SAFETY: it reads a field.
     let status = unsafe { c::rd_kafka_message_status(message) };
     status == c::rd_kafka_msg_status_t::RD_KAFKA_MSG_STATUS_NOT_PERSISTED
-}
-
-/// Why the token was not taken.
-///
-/// # Safety
-/// The client lives.
-unsafe fn set_token(client: *mut c::rd_kafka_t, token: &rdkafka::client::OAuthToken) -> Option<String> {
-    let value = CString::new(token.token.as_str());
-    let principal = CString::new(token.principal_name.as_str());
-    let (Ok(value), Ok(principal)) = (value, principal) else {
-        return Some("the token has a zero byte".to_owned());
-    };
-    let mut reason: [c_char; 512] = [0; 512];
-    // SAFETY: the library copies the strings, and writes at most as much as there is room for.
-    unsafe {
-        let code = c::rd_kafka_oauthbearer_set_token(
-            client,
-            value.as_ptr(),
-            token.lifetime_ms,
-            principal.as_ptr(),
-            null_mut(),
-            0,
-            reason.as_mut_ptr(),
-            reason.len(),
-        );
-        (code != RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR).then(|| text(reason.as_ptr()).to_owned())
-    }
 }
 
 /// Text of the library; what is not UTF-8 is left out.

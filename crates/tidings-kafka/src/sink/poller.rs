@@ -7,7 +7,9 @@ use super::native::{Delivery, Producer, Served};
 use super::refusal::{Circumstances, given_up, refusal};
 use super::shared::Shared;
 use super::table::Answers;
+use crate::client::{Kind, kind};
 use crate::error::KafkaError;
+use crate::trouble::Fault;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -22,12 +24,27 @@ const PROBE_TIME: Duration = Duration::from_millis(300);
 /// How long librdkafka may take to report on what was given up.
 const GIVING_UP: Duration = Duration::from_secs(5);
 
+/// How long nothing is tried after this user was denied a producer, doubled up to the second.
+const FIRST_DENIED_WAIT: Duration = Duration::from_secs(1);
+const LONGEST_DENIED_WAIT: Duration = Duration::from_secs(30);
+
+impl Denied {
+    fn refusal(&self, destination: Arc<str>) -> PublishError {
+        PublishError::Unauthorized {
+            destination,
+            reason: self.reason.clone(),
+        }
+    }
+}
+
 /// Starts the thread. It ends when the sink is stopped, and is not waited for.
 pub(super) fn start(shared: &Arc<Shared>) -> Result<(), KafkaError> {
     let poller = Poller {
         producer: shared.publishing().producer.clone(),
         shared: shared.clone(),
         probed: Instant::now(),
+        denied: None,
+        denied_wait: FIRST_DENIED_WAIT,
     };
     std::thread::Builder::new()
         .name("tidings-kafka-receipts".to_owned())
@@ -43,6 +60,15 @@ struct Poller {
     shared: Arc<Shared>,
     producer: Arc<Producer>,
     probed: Instant,
+    /// While this user may not publish at all.
+    denied: Option<Denied>,
+    denied_wait: Duration,
+}
+
+/// Why a user may not publish at all, and when that is tried again.
+struct Denied {
+    reason: String,
+    until: Instant,
 }
 
 impl Poller {
@@ -56,15 +82,15 @@ impl Poller {
             self.serve(nap);
             self.do_work();
             self.probe();
-            if let Some(reason) = self.producer.fatal() {
-                self.rebuild(&reason);
+            if let Some(fault) = self.producer.fatal() {
+                self.on_fatal(&fault);
             }
         }
         self.end();
     }
 
     /// Takes one event, and answers the receipts of its reports.
-    fn serve(&self, nap: Duration) -> Served {
+    fn serve(&mut self, nap: Duration) -> Served {
         let mut answers = Answers::new(&self.shared.table);
         let mut kept = false;
         let served = self.producer.serve(nap, |delivery| match delivery.result {
@@ -75,13 +101,18 @@ impl Poller {
             }
             Err(code) => answers.refused(delivery.number, self.refusal(code, &delivery)),
         });
+        drop(answers);
         if kept {
             self.shared.state.works();
+            self.denied_wait = FIRST_DENIED_WAIT;
         }
         served
     }
 
     fn refusal(&self, code: rdkafka::error::RDKafkaErrorCode, delivery: &Delivery<'_>) -> PublishError {
+        if let Some(denied) = &self.denied {
+            return denied.refusal(delivery.topic.into());
+        }
         let facts = self.shared.topics.of(delivery.topic);
         let unknown = code == rdkafka::error::RDKafkaErrorCode::UnknownPartition;
         if unknown && facts.partitions().is_none() {
@@ -120,6 +151,13 @@ impl Poller {
             answers.refused(one.number, error);
         }
         let mut publishing = self.shared.publishing();
+        if let Some(denied) = &self.denied {
+            publishing.waiting_bytes = 0;
+            for waiting in publishing.waiting.drain(..) {
+                answers.refused(waiting.number, denied.refusal(waiting.destination));
+            }
+            return;
+        }
         self.shared.send_waiting(&mut publishing, &mut answers);
         if !publishing.waiting.is_empty() {
             // There is room after the next report.
@@ -137,15 +175,46 @@ impl Poller {
         }
     }
 
-    /// After a fatal error librdkafka's producer takes nothing more. Everything under way is answered first, so that a
-    /// message that is published again comes before those that wait; then another producer goes on.
-    fn rebuild(&mut self, reason: &str) {
-        tracing::warn!("the Kafka producer cannot go on and is made anew: {reason}");
+    /// A user without the right to publish anywhere gets no producer at all. One who only reads never notices; what is
+    /// published is refused, and it is tried again with waits that grow, since rights are given while services run.
+    fn on_fatal(&mut self, fault: &Fault) {
+        let tries_again = self
+            .denied
+            .take_if(|denied| denied.until <= Instant::now())
+            .is_some();
+        match (&self.denied, kind(fault.code, &fault.reason)) {
+            (Some(_), _) => {}
+            (None, Kind::Denied) if !tries_again => {
+                tracing::debug!(%fault, "the broker denies this user a producer");
+                self.denied = Some(Denied {
+                    reason: fault.to_string(),
+                    until: Instant::now() + self.denied_wait,
+                });
+                self.denied_wait = (self.denied_wait * 2).min(LONGEST_DENIED_WAIT);
+                self.give_up();
+                self.shared.work.store(true, Ordering::Release);
+                self.do_work();
+            }
+            _ => self.rebuild(fault),
+        }
+    }
+
+    /// Answers everything that librdkafka has taken.
+    fn give_up(&mut self) {
         self.producer.give_up();
         let deadline = Instant::now() + GIVING_UP;
         while self.producer.under_way() > 0 && Instant::now() < deadline {
             self.serve(Duration::from_millis(10));
         }
+    }
+
+    /// After a fatal error librdkafka's producer takes nothing more. Everything under way is answered first, so that a
+    /// message that is published again comes before those that wait; then another producer goes on.
+    fn rebuild(&mut self, fault: &Fault) {
+        if kind(fault.code, &fault.reason) != Kind::Denied {
+            tracing::warn!("the Kafka producer cannot go on and is made anew: {fault}");
+        }
+        self.give_up();
         match self.shared.another_producer() {
             Ok(producer) => {
                 let mut publishing = self.shared.publishing();
@@ -163,12 +232,8 @@ impl Poller {
     }
 
     /// Answers everything that is left.
-    fn end(&self) {
-        self.producer.give_up();
-        let deadline = Instant::now() + GIVING_UP;
-        while self.producer.under_way() > 0 && Instant::now() < deadline {
-            self.serve(Duration::from_millis(10));
-        }
+    fn end(&mut self) {
+        self.give_up();
         let mut answers = Answers::new(&self.shared.table);
         let mut publishing = self.shared.publishing();
         publishing.waiting_bytes = 0;

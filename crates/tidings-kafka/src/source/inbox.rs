@@ -1,6 +1,8 @@
 //! What callbacks leave for the source: [`Inbox`].
 
+use crate::client::cause;
 use crate::lock::lock;
+use crate::security::{Certificate, Verifies};
 use crate::source::positions::Positions;
 use crate::trouble::Fault;
 use rdkafka::ClientContext;
@@ -42,6 +44,7 @@ pub(crate) struct Inbox {
     news: Mutex<VecDeque<News>>,
     faults: Mutex<Vec<Fault>>,
     bell: Notify,
+    certificate: Certificate,
 }
 
 /// Faults come up to 20 times a second while a broker is away; the last few tell everything.
@@ -59,6 +62,8 @@ impl Inbox {
 
     /// Notes a fault of the connection or of the client.
     pub(crate) fn note(&self, fault: Fault) {
+        let reason = cause(&fault.reason, &self.certificate);
+        let fault = Fault::new(fault.code, reason);
         let mut faults = lock(&self.faults);
         if faults.len() < MAX_FAULTS {
             faults.push(fault);
@@ -80,3 +85,9 @@ impl Inbox {
 }
 
 impl ClientContext for Inbox {}
+
+impl Verifies for Inbox {
+    fn certificate(&self) -> &Certificate {
+        &self.certificate
+    }
+}

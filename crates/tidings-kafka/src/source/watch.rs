@@ -117,6 +117,13 @@ impl Watch {
 impl KafkaSource {
     /// Something that asking again may help with.
     pub(super) fn report(&mut self, fault: &Fault) {
+        let fault = &match (&self.plan.group, fault.code) {
+            // The broker does not repeat which one.
+            (Some(group), Code::GroupAuthorizationFailed) => {
+                Fault::new(fault.code, format!("the group \"{group}\": {}", fault.code))
+            }
+            _ => fault.clone(),
+        };
         if self.watch.is_news(&fault.to_string()) {
             self.errors.push_back(fault.unavailable());
         }

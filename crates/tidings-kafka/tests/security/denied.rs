@@ -1,0 +1,148 @@
+//! Whoever is in and may not do something is told what, and which right is missing.
+
+use crate::support::{PATIENCE, allowed, kafka, login, logs, options, reads, spec};
+use brokers::{Kafka, Listener, Security, unique};
+use std::sync::Arc;
+use tidings_core::{Binder, BinderError, BinderHealth, Message, Outgoing, PublishError, Source, SourceError};
+use tidings_kafka::KafkaBinder;
+use tokio::time::timeout;
+
+fn open(kafka: &Kafka, user: brokers::Login) -> KafkaBinder {
+    let security = kafka.security().unwrap();
+    let properties = login(security, "SCRAM-SHA-512", user.name, user.password);
+    KafkaBinder::open(options(kafka, Listener::SaslSsl, properties)).unwrap()
+}
+
+async fn failed<T: std::fmt::Debug>(asked: impl Future<Output = Result<T, BinderError>>) -> String {
+    timeout(PATIENCE, asked)
+        .await
+        .expect("in time")
+        .expect_err("it is denied")
+        .to_string()
+}
+
+async fn refusal(binder: &KafkaBinder, topic: &Arc<str>) -> PublishError {
+    let published = binder
+        .sink()
+        .publish(Outgoing::new(topic.clone(), Message::new("x")));
+    timeout(PATIENCE, published)
+        .await
+        .expect("in time")
+        .expect_err("it is denied")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_that_is_denied_is_named_with_the_right_that_is_missing() {
+    let Some(kafka) = kafka("a_topic_that_is_denied_is_named_with_the_right_that_is_missing") else {
+        return;
+    };
+    let alice = open(kafka, Security::ALICE);
+    let theirs: Arc<str> = unique("billing").into();
+    for (said, words) in [
+        (failed(alice.prepare(spec(&theirs))).await, "Create to make it"),
+        (
+            failed(alice.positions(&theirs, None)).await,
+            "Describe with Read to consume",
+        ),
+        (
+            failed(alice.read(&theirs, 0, 0, 1 << 20)).await,
+            "Describe with Read to consume",
+        ),
+        (
+            failed(alice.subscribe(reads(&theirs, &allowed("group")))).await,
+            "Describe with Read to consume",
+        ),
+    ] {
+        assert!(
+            said.contains(words) && said.contains(&*theirs) && said.contains("uthorization failed"),
+            "{said}"
+        );
+    }
+    let refused = refusal(&alice, &theirs).await;
+    assert!(
+        matches!(refused, PublishError::Unauthorized { .. }) && refused.is_permanent(),
+        "{refused}"
+    );
+    let said = refused.to_string();
+    assert!(
+        said.contains("Write to publish") && said.contains(&*theirs),
+        "{said}"
+    );
+    assert_eq!(
+        alice.health(),
+        BinderHealth::Up,
+        "who is denied a topic is let in"
+    );
+    alice.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_group_that_is_denied_is_named_with_the_right_that_is_missing() {
+    let Some(kafka) = kafka("a_group_that_is_denied_is_named_with_the_right_that_is_missing") else {
+        return;
+    };
+    let alice = open(kafka, Security::ALICE);
+    let topic = allowed("topic");
+    alice.prepare(spec(&topic)).await.unwrap();
+    let theirs: Arc<str> = unique("billing").into();
+    let said = failed(alice.positions(&topic, Some(&theirs))).await;
+    assert!(said.contains("Read on the group"), "{said}");
+    let mut source = alice.subscribe(reads(&topic, &theirs)).await.unwrap();
+    let error = timeout(PATIENCE, async {
+        loop {
+            if let Err(error) = source.next().await {
+                break error;
+            }
+        }
+    });
+    let error = error.await.expect("it is told in time");
+    assert!(matches!(&error, SourceError::Unauthorized { .. }), "{error}");
+    assert!(error.is_transient(), "rights are given while services run");
+    let words = error.to_string();
+    assert!(
+        words.contains("Read on the group") && words.contains(&*theirs),
+        "{words}"
+    );
+    let BinderHealth::Down(health) = alice.health() else {
+        panic!("a subscription that cannot read is no good health");
+    };
+    assert!(
+        health.contains("audit") && health.contains("Read on the group"),
+        "{health}"
+    );
+    drop(source);
+    alice.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_without_any_right_is_refused_at_once_and_not_by_a_timeout() {
+    let Some(kafka) = kafka("a_user_without_any_right_is_refused_at_once_and_not_by_a_timeout") else {
+        return;
+    };
+    let begin = std::time::Instant::now();
+    let bob = open(kafka, Security::BOB);
+    let topic = allowed("topic");
+    for _ in 0..3 {
+        let refused = refusal(&bob, &topic).await;
+        assert!(matches!(refused, PublishError::Unauthorized { .. }), "{refused}");
+    }
+    let said = failed(bob.prepare(spec(&topic))).await;
+    assert!(said.contains("Create to make it"), "{said}");
+    // He is denied an idempotent producer too. Another one is not made again and again.
+    let denials = || logs().matches("the broker denies this user a producer").count();
+    let until = tokio::time::Instant::now() + PATIENCE;
+    while denials() < 3 {
+        assert!(
+            tokio::time::Instant::now() < until,
+            "it is tried again by itself: {}",
+            denials()
+        );
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    assert!(
+        begin.elapsed() >= std::time::Duration::from_secs(2),
+        "after 1 s, then 2 s: {:?}",
+        begin.elapsed()
+    );
+    bob.close().await.unwrap();
+}
