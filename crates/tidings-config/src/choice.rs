@@ -60,6 +60,16 @@ choice! {
 }
 
 choice! {
+    /// Whose words dead letters are described in.
+    DeadLetterHeaders {
+        /// Ours.
+        Tidings = "tidings",
+        /// Ours, and Spring Kafka's beside them.
+        Spring = "spring",
+    }
+}
+
+choice! {
     /// When the embedded log syncs its files.
     Fsync {
         /// Before a publish is acknowledged.

@@ -86,7 +86,7 @@ mod value;
 mod yaml_source;
 
 pub use builder::ConfigBuilder;
-pub use choice::{Cleanup, Create, Existing, Fsync, Order, Ordering, WhenFull};
+pub use choice::{Cleanup, Create, DeadLetterHeaders, Existing, Fsync, Order, Ordering, WhenFull};
 pub use config::{Config, Section};
 pub use effective::{Effective, EffectiveValues};
 pub use error::ConfigError;

@@ -1,7 +1,7 @@
 //! Checked values under typed names, one field per record: [`SubscriptionConfig`], [`ChannelConfig`],
 //! [`BinderConfig`], [`AppConfig`], [`ManageConfig`].
 
-use crate::choice::{Cleanup, Create, Existing, Fsync, Order, Ordering, WhenFull};
+use crate::choice::{Cleanup, Create, DeadLetterHeaders, Existing, Fsync, Order, Ordering, WhenFull};
 use crate::key::KeyPath;
 use crate::origin::Setting;
 use crate::redact::Secret;
@@ -220,6 +220,8 @@ settings! {
         max_parked: usize = "max_parked",
         /// The destination of dead letters; `{destination}` and `{group}` stand for those names.
         dead_letter: String = "dead_letter",
+        /// Whose words dead letters are described in.
+        headers: DeadLetterHeaders = "headers",
         /// Whether what cannot be handled is thrown away.
         lose_exhausted_messages: bool = "lose_exhausted_messages",
         /// Whether it starts paused.

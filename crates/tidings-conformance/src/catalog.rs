@@ -150,6 +150,8 @@ macro_rules! __each_case {
                     dead_letters_are_exactly_the_exhausted_and_the_permanent,
                     a_dead_letter_is_byte_identical_and_says_why,
                     a_dead_letter_goes_by_its_key_where_its_partition_is_missing,
+                    a_dead_letter_in_springs_words_has_its_names_and_encodings,
+                    a_letter_that_spring_wrote_is_understood_and_goes_back_to_its_group,
                     a_diagnosis_is_bounded,
                     the_largest_message_fits_into_the_dead_letters,
                     while_a_dead_letter_cannot_be_written_its_partition_waits,

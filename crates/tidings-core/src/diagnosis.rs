@@ -4,10 +4,10 @@ use crate::delivery::Delivery;
 use crate::extract::{BatchItem, FromDelivery};
 use crate::failure::Failure;
 use crate::message::{Position, Timestamp};
-use crate::names;
+use crate::{names, spring};
 
-/// Why a dead letter is one: for handlers of dead letters. Read from the headers that the engine wrote; every part is
-/// bounded, and a message that somebody else put there has none of them.
+/// Why a dead letter is one: for handlers of dead letters. Read from the headers that the engine wrote, or from those of
+/// a service that uses Spring Kafka; every part is bounded, and a message that somebody else put there has none of them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Diagnosis {
@@ -38,7 +38,32 @@ pub struct Diagnosis {
 
 impl Diagnosis {
     /// Reads the diagnosis from headers. Total: what is missing or malformed is absent.
+    ///
+    /// A letter may have both kinds of headers, because a service writes both, or because a message died twice, in
+    /// services of both kinds. Whoever wrote last counts: the engine takes Spring's headers away when it writes its own,
+    /// Spring leaves ours where they are. So ours count unless Spring's tell of another place.
     pub fn from_headers(headers: crate::headers::HeaderView<'_>) -> Self {
+        let own = Self::own(headers);
+        match spring::read(headers) {
+            Some(said)
+                if own.group.is_none() || (said.position.is_some() && said.position != own.position) =>
+            {
+                Self {
+                    position: said.position,
+                    timestamp: said.timestamp,
+                    group: said.group,
+                    error: said.error,
+                    attempts: said.attempts,
+                    redrives: own.redrives,
+                    ..Self::default()
+                }
+            }
+            _ => own,
+        }
+    }
+
+    /// What the engine wrote.
+    fn own(headers: crate::headers::HeaderView<'_>) -> Self {
         let text = |name| headers.find_str(name).map(str::to_owned);
         let millis = |name| headers.find_str(name)?.parse().ok().map(Timestamp::from_millis);
         let position = (|| {
@@ -80,5 +105,51 @@ impl<S> FromDelivery<S> for Diagnosis {
 impl BatchItem for Diagnosis {
     fn from_delivery(delivery: &Delivery) -> Result<Self, Failure> {
         Ok(Self::from_headers(delivery.headers()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::headers::HeaderWriter;
+
+    fn own() -> HeaderWriter {
+        HeaderWriter::default()
+            .append(names::ORIGIN_DESTINATION, "orders")
+            .append(names::ORIGIN_PARTITION, "3")
+            .append(names::ORIGIN_OFFSET, "7")
+            .append(names::GROUP, "billing")
+            .append(names::REASON, "exhausted")
+            .append(names::REDRIVES, "2")
+    }
+
+    fn with_spring(writer: HeaderWriter, offset: i64) -> HeaderWriter {
+        writer
+            .append(spring::ORIGINAL_TOPIC, "orders")
+            .append(spring::ORIGINAL_PARTITION, 3_i32.to_be_bytes())
+            .append(spring::ORIGINAL_OFFSET, offset.to_be_bytes())
+            .append(spring::ORIGINAL_CONSUMER_GROUP, "shipping")
+    }
+
+    fn diagnosis(writer: HeaderWriter) -> Diagnosis {
+        Diagnosis::from_headers(writer.finish().unwrap().view())
+    }
+
+    #[test]
+    fn of_two_diagnoses_of_one_failure_ours_counts_and_of_two_failures_that_of_the_last() {
+        let both = diagnosis(with_spring(own(), 7));
+        assert_eq!(
+            (both.group.as_deref(), both.reason.as_deref()),
+            (Some("billing"), Some("exhausted"))
+        );
+        let later = diagnosis(with_spring(own(), 900));
+        assert_eq!((later.group.as_deref(), later.reason), (Some("shipping"), None));
+        assert_eq!(later.position, Some(Position::new("orders", 3, 900)));
+        assert_eq!(
+            later.redrives, 2,
+            "how often it was sent back does not start again"
+        );
+        let alone = diagnosis(with_spring(HeaderWriter::default(), 7));
+        assert_eq!(alone.group.as_deref(), Some("shipping"));
     }
 }

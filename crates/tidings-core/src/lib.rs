@@ -36,6 +36,7 @@ mod records;
 mod retry;
 mod sink;
 mod source;
+pub mod spring;
 mod stamped;
 mod subscription;
 mod trace;
@@ -70,7 +71,9 @@ pub use middleware::{Invoke, Middleware, Next, layered};
 pub use outcome::{BatchOutcome, IntoBatchOutcome, IntoOutcome, Output, Outputs, Publishes, To};
 pub use pace::Pace;
 pub use partition::{murmur2, partition_for_key};
-pub use policy::{Alone, BatchPolicy, Ordering, Policy, PolicyChanges, Rate, RetryOrder, retry_destination};
+pub use policy::{
+    Alone, BatchPolicy, DeadLetterHeaders, Ordering, Policy, PolicyChanges, Rate, RetryOrder, retry_destination,
+};
 pub use producer::{
     ErasedStream, EventStream, Job, OpenStream, PollJob, Producer, Production, every, from_stream,
 };

@@ -55,6 +55,12 @@ pub const REASON: &str = "tidings-reason";
 /// Dead letters: the chain of errors, outermost first, bounded.
 pub const ERROR: &str = "tidings-error";
 
+/// Whether a header of that name is the engine's own: it steers, or it is the diagnosis of a dead letter, in our words or
+/// in [Spring's](crate::spring). What the engine adds is not counted against a broker's limit of message size.
+pub fn is_added(name: &str) -> bool {
+    is_control(name) || crate::spring::is_diagnosis(name)
+}
+
 /// Whether a header of that name steers Tidings and must not be believed when it comes from outside.
 pub fn is_control(name: &str) -> bool {
     name.get(..CONTROL_PREFIX.len())

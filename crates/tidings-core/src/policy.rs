@@ -26,6 +26,16 @@ pub enum RetryOrder {
     Relaxed,
 }
 
+/// Whose words dead letters are described in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum DeadLetterHeaders {
+    /// Ours.
+    #[default]
+    Tidings,
+    /// Ours, and those of Spring Kafka beside them: services that use it can share the dead letters.
+    Spring,
+}
+
 /// How batches are formed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BatchPolicy {
@@ -65,6 +75,8 @@ pub struct Policy {
     pub max_parked: usize,
     /// The dead letters' destination; `{destination}` stands for the destination's name, `{group}` for the group's.
     pub dead_letter: String,
+    /// Whose words dead letters are described in.
+    pub headers: DeadLetterHeaders,
     /// Drop what cannot be handled instead of keeping it as a dead letter.
     pub lose_exhausted_messages: bool,
     /// A handling that takes longer is stopped and fails.
@@ -104,6 +116,7 @@ impl Default for Policy {
             order: RetryOrder::Kept,
             max_parked: 10_000,
             dead_letter: "{destination}.DLT".to_owned(),
+            headers: DeadLetterHeaders::Tidings,
             lose_exhausted_messages: false,
             timeout: None,
             stuck_after: Some(Duration::from_secs(300)),
@@ -177,6 +190,8 @@ pub struct PolicyChanges {
     pub max_parked: Option<usize>,
     /// See [`Policy::dead_letter`].
     pub dead_letter: Option<String>,
+    /// See [`Policy::headers`].
+    pub headers: Option<DeadLetterHeaders>,
     /// See [`Policy::lose_exhausted_messages`].
     pub lose_exhausted_messages: Option<bool>,
     /// See [`Policy::timeout`].
@@ -217,7 +232,8 @@ impl PolicyChanges {
             retry,
             order,
             max_parked,
-            dead_letter
+            dead_letter,
+            headers
         );
         set!(
             lose_exhausted_messages,

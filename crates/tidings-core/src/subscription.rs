@@ -7,7 +7,7 @@ use crate::handler::{BatchHandler, ErasedHandler, Filter, Handler, HandlerKind, 
 use crate::middleware::{Bound, Invoke, Middleware, layered};
 use crate::names;
 use crate::outcome::Publishes;
-use crate::policy::{BatchPolicy, Ordering, PolicyChanges, Rate, RetryOrder};
+use crate::policy::{BatchPolicy, DeadLetterHeaders, Ordering, PolicyChanges, Rate, RetryOrder};
 use crate::retry::Retry;
 use crate::source::Start;
 use std::fmt;
@@ -259,6 +259,12 @@ impl<S> Subscription<S> {
     /// The dead letters' destination; `{destination}` and `{group}` are filled in.
     pub fn dead_letter(mut self, destination: impl Into<String>) -> Self {
         self.changes.dead_letter = Some(destination.into());
+        self
+    }
+
+    /// Whose words dead letters are described in: ours, or Spring Kafka's beside them.
+    pub fn headers(mut self, headers: DeadLetterHeaders) -> Self {
+        self.changes.headers = Some(headers);
         self
     }
 

@@ -5,12 +5,18 @@ use crate::spec::DeadLetterTarget;
 use std::sync::Arc;
 use std::time::Duration;
 use tidings_core::headers::HeaderWriter;
-use tidings_core::{Delivery, MAX_BACKOFF, Message, Origin, Outgoing, Position, Timestamp, names};
+use tidings_core::{
+    DeadLetterHeaders, Delivery, MAX_BACKOFF, Message, Origin, Outgoing, Position, Timestamp, names, spring,
+};
 
 /// The most bytes of a diagnosis's error chain.
 pub(crate) const MAX_ERROR_BYTES: usize = 1_024;
 /// The most bytes of each name in a diagnosis.
 const MAX_NAME_BYTES: usize = 256;
+/// The most bytes of the error in Spring's words, and of what stands for its stack trace: with ours beside them all of
+/// it stays within the reserve of a broker's limits.
+const MAX_SPRING_MESSAGE_BYTES: usize = 256;
+const MAX_SPRING_TRACE_BYTES: usize = 384;
 /// No message is believed to have been delivered more often.
 const MAX_ATTEMPTS: u32 = 1_000_000;
 
@@ -23,11 +29,11 @@ pub(crate) struct Leaving<'a> {
 }
 
 impl Leaving<'_> {
-    /// The message's own headers, and where it was first published.
-    fn headers(&self) -> HeaderWriter {
+    /// The message's own headers as far as they are kept, and where it was first published.
+    fn headers(&self, keep: impl Fn(&str) -> bool) -> HeaderWriter {
         let delivery = self.delivery;
         let position = delivery.position();
-        let own = delivery.headers().filter(|(name, _)| !names::is_control(name));
+        let own = delivery.headers().filter(|(name, _)| keep(name));
         let writer = own.fold(HeaderWriter::with_capacity(512), |writer, (name, value)| {
             writer.append(name, value)
         });
@@ -65,7 +71,9 @@ pub(crate) fn parked(
     partition: u32,
     due: Timestamp,
 ) -> Outgoing {
-    let headers = leaving.headers().append(names::DUE, due.as_millis().to_string());
+    let headers = leaving
+        .headers(|name| !names::is_control(name))
+        .append(names::DUE, due.as_millis().to_string());
     let message = leaving.message(headers);
     Outgoing {
         destination,
@@ -81,14 +89,17 @@ pub(crate) struct GivenUp<'a> {
     pub(crate) reason: &'static str,
     pub(crate) error: &'a str,
     pub(crate) at: Timestamp,
+    /// Whose words the letter is described in.
+    pub(crate) headers: DeadLetterHeaders,
 }
 
-/// The message for the dead letters: in the partition of the same number if there is one.
+/// The message for the dead letters: in the partition of the same number if there is one. What was said of an earlier
+/// death, in our words or in Spring's, is replaced.
 pub(crate) fn dead(leaving: &Leaving<'_>, target: &DeadLetterTarget, given_up: &GivenUp<'_>) -> Outgoing {
     let context = leaving.delivery.context();
     let group = context.group.as_deref().unwrap_or_default();
     let headers = leaving
-        .headers()
+        .headers(|name| !names::is_added(name))
         .append(names::GROUP, bounded(group, MAX_NAME_BYTES))
         .append(
             names::SUBSCRIPTION,
@@ -98,6 +109,10 @@ pub(crate) fn dead(leaving: &Leaving<'_>, target: &DeadLetterTarget, given_up: &
         .append(names::REASON, given_up.reason)
         .append(names::LAST_FAILURE, given_up.at.as_millis().to_string())
         .append(names::ERROR, bounded(given_up.error, MAX_ERROR_BYTES));
+    let headers = match given_up.headers {
+        DeadLetterHeaders::Tidings => headers,
+        DeadLetterHeaders::Spring => in_springs_words(headers, leaving, group, given_up),
+    };
     let partition = leaving.delivery.position().partition();
     Outgoing {
         destination: target.destination.clone(),
@@ -105,6 +120,40 @@ pub(crate) fn dead(leaving: &Leaving<'_>, target: &DeadLetterTarget, given_up: &
         message: leaving.message(headers),
         due: None,
     }
+}
+
+/// Says the same as Spring Kafka would. An error here has no class: the reason stands for it.
+fn in_springs_words(
+    headers: HeaderWriter,
+    leaving: &Leaving<'_>,
+    group: &str,
+    given_up: &GivenUp<'_>,
+) -> HeaderWriter {
+    let position = leaving.delivery.position();
+    let timestamp = leaving.delivery.timestamp().as_millis();
+    let partition = i32::try_from(position.partition()).unwrap_or(i32::MAX);
+    let offset = i64::try_from(position.offset()).unwrap_or(i64::MAX);
+    let attempts = i32::try_from(leaving.used).unwrap_or(i32::MAX);
+    let class = format!("tidings.Failure.{}", given_up.reason);
+    let trace = format!("{class}: {}", given_up.error);
+    let topic = bounded(position.destination(), MAX_NAME_BYTES);
+    headers
+        .append(spring::ORIGINAL_TOPIC, topic)
+        .append(spring::ORIGINAL_PARTITION, partition.to_be_bytes())
+        .append(spring::ORIGINAL_OFFSET, offset.to_be_bytes())
+        .append(spring::ORIGINAL_TIMESTAMP, timestamp.to_be_bytes())
+        .append(spring::ORIGINAL_TIMESTAMP_TYPE, "CreateTime")
+        .append(spring::ORIGINAL_CONSUMER_GROUP, bounded(group, MAX_NAME_BYTES))
+        .append(spring::EXCEPTION_FQCN, class.as_str())
+        .append(
+            spring::EXCEPTION_MESSAGE,
+            bounded(given_up.error, MAX_SPRING_MESSAGE_BYTES),
+        )
+        .append(
+            spring::EXCEPTION_STACKTRACE,
+            bounded(&trace, MAX_SPRING_TRACE_BYTES),
+        )
+        .append(spring::DELIVERY_ATTEMPT, attempts.to_be_bytes())
 }
 
 /// As much of a text as fits into that many bytes.

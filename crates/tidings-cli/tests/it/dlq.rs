@@ -3,7 +3,8 @@ use crate::world::{PATIENCE, Said, World, interrupt};
 use serde_json::{Value, json};
 use std::io::Read;
 use std::time::Instant;
-use tidings::DynBinder;
+use tidings::{DynBinder, Message, spring};
+use tidings_core::Outgoing;
 
 /// Four dead letters: three with a bad card, one whose bank is down.
 const ORDERS: &[(&str, &str)] = &[
@@ -214,6 +215,44 @@ async fn what_somebody_else_put_there_is_left_alone() {
     let said = world.ok(&["dlq", "redrive", "orders", "--dry-run"]);
     assert!(said.err.contains("1 are left out"), "{}", said.err);
     assert_eq!(said.rows()[0]["selected"], 4);
+}
+
+#[tokio::test]
+async fn a_letter_that_spring_wrote_is_listed_shown_and_sent_back() {
+    let world = world().await;
+    let letter = Message::new("{\"n\":9}")
+        .with_key("eve")
+        .with_header(spring::ORIGINAL_TOPIC, "orders")
+        .and_then(|letter| letter.with_header(spring::ORIGINAL_PARTITION, 0_i32.to_be_bytes()))
+        .and_then(|letter| letter.with_header(spring::ORIGINAL_OFFSET, 3_i64.to_be_bytes()))
+        .and_then(|letter| letter.with_header(spring::ORIGINAL_CONSUMER_GROUP, "billing"))
+        .and_then(|letter| letter.with_header(spring::EXCEPTION_MESSAGE, "the listener failed"))
+        .unwrap();
+    let url = format!("embedded:{}", world.data().display());
+    let options = tidings_embedded::EmbeddedOptions::from_url(&url).unwrap();
+    let broker = tidings_embedded::EmbeddedBroker::open(options).unwrap();
+    let outgoing = Outgoing::new("orders.DLT", letter);
+    DynBinder::sink(&broker).publish(outgoing).await.unwrap();
+    DynBinder::close(&broker).await.unwrap();
+
+    let row = &world.ok(&["dlq", "ls", "--key", "eve"]).rows()[0];
+    assert_eq!(
+        (&row["group"], &row["origin"], &row["error"]),
+        (
+            &json!("billing"),
+            &json!("orders/0@3"),
+            &json!("the listener failed")
+        )
+    );
+    let position = position_of(&world, "eve");
+    let text = world.ok(&["dlq", "show", &position, "--output", "table"]).out;
+    assert!(
+        text.contains("the listener failed") && !text.contains("kafka_dlt"),
+        "{text}"
+    );
+    assert_eq!(world.ok(&["dlq", "redrive", &position]).rows()[0]["sent"], 1);
+    assert_eq!(sent_back(&world), [json!(9)]);
+    assert_eq!(letters(&world).len(), 4, "it is remembered");
 }
 
 #[tokio::test]

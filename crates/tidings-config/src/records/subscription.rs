@@ -209,6 +209,14 @@ pub(super) const RECORDS: &[KeyRecord] = &[
               `lose_exhausted_messages`.",
     },
     KeyRecord {
+        path: "subscription.<name>.headers",
+        kind: Kind::Choice(&["tidings", "spring"]),
+        default: "tidings",
+        example: "\"spring\"",
+        doc: "Whose words dead letters are described in: ours, or also those of Spring Kafka, so that services that use \
+              it can read and handle them. Its letters are understood in any case.",
+    },
+    KeyRecord {
         path: "subscription.<name>.lose_exhausted_messages",
         kind: Kind::Switch,
         default: "false",

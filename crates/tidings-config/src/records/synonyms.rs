@@ -203,6 +203,10 @@ const SYNONYMS: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "subscription.<name>.headers",
+        &["dead-letter-headers", "dlq-headers", "header-names"],
+    ),
+    (
         "subscription.<name>.lose_exhausted_messages",
         &["drop", "discard", "on-failure", "log-and-continue"],
     ),

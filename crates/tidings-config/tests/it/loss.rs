@@ -82,6 +82,7 @@ const KEEPS: &[&str] = &[
     "subscription.<name>.order",
     "subscription.<name>.max_parked",
     "subscription.<name>.dead_letter",
+    "subscription.<name>.headers",
     "subscription.<name>.paused",
     "subscription.<name>.spawn",
     // Where operators ask, and how much; what they do is theirs.

@@ -8,9 +8,11 @@ use crate::world::{How, Script, World};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tidings::{
-    App, Diagnosis, Failure, Json, Message, Outputs, Position, Raw, Text, Timestamp, dead_letter, names, on,
-    partition_for_key,
+    DeadLetterHeaders, Diagnosis, Failure, Json, Message, Outputs, Position, Raw, Text, Timestamp,
+    dead_letter, names, on, partition_for_key, spring,
 };
+use tidings_core::Outgoing;
+use tidings_core::headers::CONTROL_HEADER_RESERVE;
 
 pub(crate) async fn dead_letters_are_exactly_the_exhausted_and_the_permanent(stage: Stage) -> Verdict {
     let (broker, world) = (stage.open().await, World::default());
@@ -169,12 +171,16 @@ fn says_why(why: &Diagnosis, position: &Position, began: Timestamp, wait: Durati
 pub(crate) async fn a_diagnosis_is_bounded(stage: Stage) -> Verdict {
     let broker = stage.open().await;
     let never = async |_: Raw| -> Result<(), Failure> { Err(Failure::permanent("ü".repeat(100_000))) };
-    let running = stage.run(&broker, on("orders", never).group("billing")).await;
+    // In both kinds of words, they are the most that is ever added.
+    let subscription = on("orders", never)
+        .group("billing")
+        .headers(DeadLetterHeaders::Spring);
+    let running = stage.run(&broker, subscription).await;
     running.order(1, "a").await;
     running.settled().await;
     let letters = running.0.dead_letters("orders").await.expect("they can be read");
     let added = letters[0].message.headers().size();
-    assert!(added < 4_096, "{added} bytes of headers");
+    assert!(added < CONTROL_HEADER_RESERVE, "{added} bytes of headers");
     assert!(
         letters[0]
             .diagnosis
@@ -182,6 +188,120 @@ pub(crate) async fn a_diagnosis_is_bounded(stage: Stage) -> Verdict {
             .as_ref()
             .is_some_and(|error| error.len() > 500)
     );
+    Ok(())
+}
+
+pub(crate) async fn a_dead_letter_in_springs_words_has_its_names_and_encodings(stage: Stage) -> Verdict {
+    let broker = stage.open().await;
+    let never = async |_: Raw| -> Result<(), Failure> { Err(Failure::permanent("no route to the bank")) };
+    let subscription = on("orders", never)
+        .group("billing")
+        .headers(DeadLetterHeaders::Spring);
+    let running = stage.run(&broker, subscription).await;
+    // What another service has said of an earlier death must not stand beside what is said now.
+    let message = Message::new("x")
+        .with_key("a")
+        .with_timestamp(Timestamp::from_millis(12_345))
+        .with_header(spring::ORIGINAL_TOPIC, "stale")
+        .and_then(|message| message.with_header("__TypeId__", "org.shop.Order"))
+        .expect("small headers");
+    let position = running.send("orders", message).await;
+    running.settled().await;
+    let letters = running.0.dead_letters("orders").await.expect("they can be read");
+    let [letter] = &letters[..] else {
+        panic!("{letters:?}")
+    };
+    let partition = position.partition() as i32;
+    let offset = position.offset() as i64;
+    let expected: [(&str, &[u8]); 9] = [
+        (spring::ORIGINAL_TOPIC, b"orders"),
+        (spring::ORIGINAL_PARTITION, &partition.to_be_bytes()),
+        (spring::ORIGINAL_OFFSET, &offset.to_be_bytes()),
+        (spring::ORIGINAL_TIMESTAMP, &12_345_i64.to_be_bytes()),
+        (spring::ORIGINAL_TIMESTAMP_TYPE, b"CreateTime"),
+        (spring::ORIGINAL_CONSUMER_GROUP, b"billing"),
+        (spring::EXCEPTION_FQCN, b"tidings.Failure.permanent"),
+        (spring::EXCEPTION_MESSAGE, b"no route to the bank"),
+        (spring::DELIVERY_ATTEMPT, &[0, 0, 0, 1]),
+    ];
+    for (name, value) in expected {
+        let found: Vec<_> = letter
+            .message
+            .headers()
+            .iter()
+            .filter(|(other, _)| *other == name)
+            .collect();
+        assert_eq!(found, [(name, value)]);
+    }
+    let headers = letter.message.headers();
+    assert!(
+        headers
+            .get_str(spring::EXCEPTION_STACKTRACE)
+            .is_some_and(|trace| trace.contains("no route"))
+    );
+    assert_eq!(headers.get_str("__TypeId__"), Some("org.shop.Order"));
+    // Ours are there too, and say more.
+    assert_eq!(letter.diagnosis.reason.as_deref(), Some("permanent"));
+    assert_eq!(letter.diagnosis.position.as_ref(), Some(&position));
+    Ok(())
+}
+
+pub(crate) async fn a_letter_that_spring_wrote_is_understood_and_goes_back_to_its_group(
+    stage: Stage,
+) -> Verdict {
+    stage.needs(&[Feature::RetryLane])?;
+    let (broker, world) = (stage.open().await, World::default());
+    let running = stage.run(&broker, world.subscription()).await;
+    let sent = Timestamp::from_millis(12_345);
+    let letter = crate::world::message(7, Some("a"))
+        .with_timestamp(Timestamp::from_millis(99_999))
+        .with_header(spring::ORIGINAL_TOPIC, "orders")
+        .and_then(|letter| letter.with_header(spring::ORIGINAL_PARTITION, 1_i32.to_be_bytes()))
+        .and_then(|letter| letter.with_header(spring::ORIGINAL_OFFSET, 41_i64.to_be_bytes()))
+        .and_then(|letter| letter.with_header(spring::ORIGINAL_TIMESTAMP, sent.as_millis().to_be_bytes()))
+        .and_then(|letter| letter.with_header(spring::ORIGINAL_CONSUMER_GROUP, "billing"))
+        .and_then(|letter| letter.with_header(spring::EXCEPTION_MESSAGE, "no route to the bank"))
+        .expect("small headers");
+    let outgoing = Outgoing {
+        partition: Some(1),
+        ..Outgoing::new("orders.DLT", letter)
+    };
+    broker.send(outgoing).await.expect("it is kept");
+    let letters = running.0.dead_letters("orders").await.expect("they can be read");
+    let why = &letters[0].diagnosis;
+    let origin = Position::new("orders", 1, 41);
+    assert_eq!(
+        (why.group.as_deref(), why.position.as_ref()),
+        (Some("billing"), Some(&origin))
+    );
+    assert_eq!(
+        (why.timestamp, why.error.as_deref()),
+        (Some(sent), Some("no route to the bank"))
+    );
+    let report = running
+        .0
+        .redrive("billing", tidings::Selection::All)
+        .await
+        .expect("it goes back");
+    assert_eq!(report.redriven, 1);
+    running.settled().await;
+    assert_eq!(world.attempts(7), [1]);
+    let handled = world.of(7);
+    assert_eq!(
+        handled[0].position, origin,
+        "it is the message that was published there"
+    );
+    let parked = running.0.running().binder("main").expect("there is one");
+    let batch = parked
+        .read("orders.billing.retry", 1, 0, 1 << 20)
+        .await
+        .expect("it can be read");
+    let record = batch.records().first().expect("it went that way");
+    let left: Vec<_> = batch
+        .headers(record)
+        .filter(|(name, _)| spring::is_diagnosis(name))
+        .collect();
+    assert!(left.is_empty(), "{left:?}");
     Ok(())
 }
 
@@ -193,6 +313,7 @@ pub(crate) async fn the_largest_message_fits_into_the_dead_letters(stage: Stage)
     let never = async |_: Raw| -> Result<(), Failure> { Err(Failure::transient("e".repeat(5_000))) };
     let subscription = on("orders", never)
         .group("billing")
+        .headers(DeadLetterHeaders::Spring)
         .retry(retry(3, Duration::from_secs(30)));
     let running = stage.run(&broker, subscription).await;
     let mut size = 10_000;

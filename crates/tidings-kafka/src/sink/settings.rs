@@ -5,7 +5,7 @@ use rdkafka::ClientConfig;
 use std::sync::Arc;
 use std::time::Duration;
 use tidings_core::headers::{CONTROL_HEADER_RESERVE, MAX_HEADER_BYTES};
-use tidings_core::names::is_control;
+use tidings_core::names::is_added;
 use tidings_core::{Message, PublishError};
 
 /// librdkafka counts what a record takes on the wire; this is more than that for a record with our headers.
@@ -69,7 +69,7 @@ impl Settings {
             return Ok(());
         }
         let entry = |(name, value): (&str, &[u8])| 6 + name.len() + value.len();
-        let control = message.headers().iter().filter(|(name, _)| is_control(name));
+        let control = message.headers().iter().filter(|(name, _)| is_added(name));
         let control: usize = control.map(entry).sum();
         let refused = |size, limit| PublishError::TooLarge {
             destination: destination.clone(),

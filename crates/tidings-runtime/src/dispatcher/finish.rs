@@ -368,6 +368,7 @@ impl Dispatcher {
             reason,
             error: said,
             at,
+            headers: self.spec.policy.headers,
         };
         let message = letters::dead(&leaving, target, &given_up);
         let keep = self

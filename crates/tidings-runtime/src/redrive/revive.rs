@@ -3,9 +3,10 @@
 use super::letters::DeadLetter;
 use bytes::Bytes;
 use tidings_core::headers::{HeaderWriter, Headers, HeadersError};
-use tidings_core::{Clock, Message, names};
+use tidings_core::{Clock, Message, names, spring};
 
-/// The message as it goes back: without the diagnosis of its last failure, due now, with no attempt made.
+/// The message as it goes back: without the diagnosis of its last failure, in whatever words, due now, with no attempt
+/// made. Where it was first published is said in our words, also of a letter that somebody else wrote.
 pub(super) fn revived(letter: &DeadLetter, clock: Clock) -> Result<Message, HeadersError> {
     let old = letter.message.headers();
     let last_failure = [
@@ -17,11 +18,21 @@ pub(super) fn revived(letter: &DeadLetter, clock: Clock) -> Result<Message, Head
         names::LAST_FAILURE,
     ];
     let steering = [names::ATTEMPTS, names::DUE, names::REDRIVES];
+    let origin = origin(letter);
+    let replaced = |name: &str| {
+        last_failure.contains(&name)
+            || steering.contains(&name)
+            || spring::is_diagnosis(name)
+            || origin.iter().any(|(known, _)| *known == name)
+    };
     let mut writer = HeaderWriter::with_capacity(old.size() + 64);
     for (name, value) in old {
-        if !last_failure.contains(&name) && !steering.contains(&name) {
+        if !replaced(name) {
             writer = writer.append(name, value);
         }
+    }
+    for (name, value) in &origin {
+        writer = writer.append(name, value);
     }
     let now = clock.now();
     let headers: Headers = writer
@@ -33,6 +44,23 @@ pub(super) fn revived(letter: &DeadLetter, clock: Clock) -> Result<Message, Head
         )
         .finish_received();
     Ok(letter.message.clone().with_headers(headers).with_timestamp(now))
+}
+
+/// Where the message was first published, as headers.
+fn origin(letter: &DeadLetter) -> Vec<(&'static str, String)> {
+    let Some(position) = &letter.diagnosis.position else {
+        return Vec::new();
+    };
+    let timestamp = letter.diagnosis.timestamp.or_else(|| letter.message.timestamp());
+    vec![
+        (names::ORIGIN_DESTINATION, position.destination().to_owned()),
+        (names::ORIGIN_PARTITION, position.partition().to_string()),
+        (names::ORIGIN_OFFSET, position.offset().to_string()),
+        (
+            names::ORIGIN_TIMESTAMP,
+            timestamp.unwrap_or_default().as_millis().to_string(),
+        ),
+    ]
 }
 
 /// The message with the payload that a person gave it, and with a header that says so: whoever handles it, or finds it

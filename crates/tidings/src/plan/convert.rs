@@ -1,6 +1,6 @@
 //! Words of the configuration as the engine's.
 
-use tidings_core::{Cleanup, Create, Ordering, RetryOrder, Start};
+use tidings_core::{Cleanup, Create, DeadLetterHeaders, Ordering, RetryOrder, Start};
 
 pub(super) fn start(start: tidings_config::Start) -> Start {
     match start {
@@ -24,6 +24,13 @@ pub(super) fn order(order: tidings_config::Order) -> RetryOrder {
     match order {
         tidings_config::Order::Kept => RetryOrder::Kept,
         tidings_config::Order::Relaxed => RetryOrder::Relaxed,
+    }
+}
+
+pub(super) fn headers(headers: tidings_config::DeadLetterHeaders) -> DeadLetterHeaders {
+    match headers {
+        tidings_config::DeadLetterHeaders::Tidings => DeadLetterHeaders::Tidings,
+        tidings_config::DeadLetterHeaders::Spring => DeadLetterHeaders::Spring,
     }
 }
 

@@ -8,7 +8,7 @@ use crate::describe::Value;
 use merge::{Merge, mapped};
 use std::time::Duration;
 use tidings_config::{Setting, SubscriptionConfig};
-use tidings_core::{Ordering, Policy, PolicyChanges, Rate, RetryOrder, Start};
+use tidings_core::{DeadLetterHeaders, Ordering, Policy, PolicyChanges, Rate, RetryOrder, Start};
 
 /// What is known of a subscription before its policy is.
 pub(super) struct Context<'a> {
@@ -117,6 +117,14 @@ impl Merge {
         let default = std::mem::take(&mut policy.dead_letter);
         let (code_letters, configured) = (code.dead_letter.clone(), config.dead_letter.clone());
         policy.dead_letter = self.pick("dead_letter", default, code_letters, configured, String::clone);
+        let headers = mapped(&config.headers, convert::headers);
+        policy.headers = self.pick("headers", policy.headers, code.headers, headers, |headers| {
+            match headers {
+                DeadLetterHeaders::Tidings => "tidings",
+                DeadLetterHeaders::Spring => "spring",
+            }
+            .to_owned()
+        });
         policy.lose_exhausted_messages = self.switch(
             "lose_exhausted_messages",
             code.lose_exhausted_messages,

@@ -10,8 +10,8 @@ use std::ops::ControlFlow;
 use tidings_core::{BinderError, DestinationInfo, Position};
 use tidings_runtime::{DeadLetter, pending_dead_letters};
 
-/// What dead-letter topics end with if nobody says otherwise.
-const SUFFIX: &str = ".DLT";
+/// What dead-letter topics end with if nobody says otherwise: ours and Spring's of old, and Spring's of today.
+pub(super) const SUFFIXES: [&str; 2] = [".DLT", "-dlt"];
 /// How many are looked at in one go.
 const PAGE: usize = 500;
 
@@ -84,12 +84,12 @@ impl Search {
             return Err(unknown("topic", name, format!("in {}", broker.url()), known));
         }
         // A topic without any: nobody has failed yet.
-        let own = format!("{destination}{SUFFIX}");
+        let usual = SUFFIXES.iter().map(|suffix| format!("{destination}{suffix}"));
         let set = broker
             .dead_letter_templates()
             .iter()
             .map(|text| text.replace("{destination}", destination));
-        let wanted: Vec<_> = set.chain([own]).collect();
+        let wanted: Vec<_> = set.chain(usual).collect();
         let found = letters
             .iter()
             .filter(|letters| wanted.iter().any(|wanted| fits(letters, wanted)));
@@ -124,7 +124,7 @@ pub(super) async fn check_group(broker: &Broker, args: &LetterArgs) -> Result<()
 /// Every topic that holds dead letters, by the usual name or by what the configuration says.
 fn all(broker: &Broker, topics: &[DestinationInfo]) -> BTreeSet<String> {
     let is_dead = |name: &str| {
-        name.ends_with(SUFFIX)
+        SUFFIXES.iter().any(|suffix| name.ends_with(suffix))
             || broker
                 .dead_letter_templates()
                 .iter()

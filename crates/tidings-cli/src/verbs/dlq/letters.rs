@@ -1,7 +1,7 @@
 //! The dead letters that something is done with: [`Chosen`].
 
 use super::LetterArgs;
-use super::find::{Search, check_group, each};
+use super::find::{SUFFIXES, Search, check_group, each};
 use crate::broker::Broker;
 use crate::error::CliError;
 use crate::out::Out;
@@ -9,9 +9,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use tidings_core::{Position, retry_destination};
 use tidings_runtime::RedriveInput;
-
-/// What dead-letter topics end with if nobody says otherwise.
-const SUFFIX: &str = ".DLT";
 
 /// The chosen letters of one group.
 #[derive(Debug, Default)]
@@ -49,7 +46,10 @@ impl Chosen {
                 .position
                 .as_ref()
                 .map(|origin| origin.destination().to_owned());
-            let origin = origin.unwrap_or_else(|| lies.strip_suffix(SUFFIX).unwrap_or(lies).to_owned());
+            let origin = origin.unwrap_or_else(|| {
+                let main = SUFFIXES.iter().find_map(|suffix| lies.strip_suffix(suffix));
+                main.unwrap_or(lies).to_owned()
+            });
             let of_group = chosen.groups.entry(group).or_default();
             of_group.inputs.insert((origin, lies.to_owned()));
             of_group.positions.push(letter.position);

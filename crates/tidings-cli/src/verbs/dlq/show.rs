@@ -145,7 +145,7 @@ fn text(position: &Position, diagnosis: &Diagnosis, message: &Message, out: &Out
     text.push('\n');
     // The diagnosis stands above; what else travels with the message is of interest here.
     let mut plain = message.clone();
-    plain.headers_mut().retain(|name| !names::is_control(name));
+    plain.headers_mut().retain(|name| !names::is_added(name));
     text.push_str(&message_block(&plain));
     text
 }
