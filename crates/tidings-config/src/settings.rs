@@ -180,6 +180,12 @@ settings! {
         cleanup: Cleanup = "cleanup",
         /// How long a deletion stays in a destination that is compacted.
         tombstone_retention: Duration = "tombstone_retention",
+        /// Payloads larger than this go to the claim store; `None` for none.
+        claim_check: Option<usize> = "claim_check",
+        /// The directory of the claim store.
+        claim_store: String = "claim_store",
+        /// The largest payload in a claim store.
+        claim_max_bytes: u64 = "claim_max_bytes",
     }
 }
 

@@ -21,7 +21,7 @@ pub struct Diagnosis {
     pub subscription: Option<String>,
     /// The handler that gave up.
     pub handler: Option<String>,
-    /// Why: `permanent`, `exhausted`, `undecodable`, `rejected`, or `killed`: the process died while it handled the
+    /// Why: `permanent`, `exhausted`, `undecodable`, `unclaimed`, `rejected`, or `killed`: the process died while it handled the
     /// message and nothing else.
     pub reason: Option<String>,
     /// The chain of errors, outermost first.

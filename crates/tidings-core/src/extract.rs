@@ -3,6 +3,7 @@
 //! A message is already in memory when its handler is called, so an argument never hides I/O.
 
 use crate::ack::Ack;
+use crate::claim::{Claim, ClaimError};
 use crate::codec::{Codec, CodecError, Decode, JsonCodec, TextCodec};
 use crate::delivery::{Delivery, HandlerContext};
 use crate::event::Event;
@@ -97,6 +98,25 @@ fn undecodable(error: CodecError) -> Failure {
     error.into_failure()
 }
 
+/// The payload, if it is here. One in a claim store is fetched before the handler is called, where the app knows the
+/// store; otherwise an empty payload would be taken for what was published.
+fn payload_of(delivery: &Delivery) -> Result<&[u8], Failure> {
+    let payload = delivery
+        .payload()
+        .ok_or_else(|| undecodable(CodecError::NoPayload))?;
+    if payload.is_empty()
+        && let Some(claim) = delivery.header(names::CLAIM)
+    {
+        let store = Claim::parse(claim).map(|claim| claim.store().to_owned());
+        let error = store.map_or(ClaimError::Malformed, |store| ClaimError::UnknownStore {
+            store,
+            known: Vec::new(),
+        });
+        return Err(error.into_failure());
+    }
+    Ok(payload)
+}
+
 /// The payload, after checking that the codec reads the message's content type.
 fn payload_for<C: Codec>(delivery: &Delivery) -> Result<&[u8], Failure> {
     if let Some(found) = delivery.headers().find_value(names::CONTENT_TYPE) {
@@ -109,9 +129,7 @@ fn payload_for<C: Codec>(delivery: &Delivery) -> Result<&[u8], Failure> {
             }));
         }
     }
-    delivery
-        .payload()
-        .ok_or_else(|| undecodable(CodecError::NoPayload))
+    payload_of(delivery)
 }
 
 /// The payload as JSON.
@@ -185,10 +203,8 @@ pub struct Raw(pub Bytes);
 
 impl<S> FromDelivery<S> for Raw {
     fn from_delivery(delivery: &Delivery, _state: &S) -> Result<Self, Failure> {
-        delivery
-            .payload_bytes()
-            .map(Raw)
-            .ok_or_else(|| undecodable(CodecError::NoPayload))
+        payload_of(delivery)?;
+        Ok(Self(delivery.payload_bytes().unwrap_or_default()))
     }
 }
 

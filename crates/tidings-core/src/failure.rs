@@ -51,6 +51,8 @@ pub enum FailureKind {
     Permanent,
     /// The payload or a header could not be decoded: it never will be.
     Undecodable,
+    /// The payload lies in a claim store, and is gone there or is not what was put there.
+    Unclaimed,
     /// The handler took too long and was stopped; trying again may help.
     Timeout,
     /// The handler panicked; trying again may help.
@@ -66,7 +68,10 @@ pub enum FailureKind {
 impl FailureKind {
     /// Whether the message may be tried again.
     pub fn is_retryable(self) -> bool {
-        !matches!(self, Self::Permanent | Self::Undecodable | Self::Rejected)
+        !matches!(
+            self,
+            Self::Permanent | Self::Undecodable | Self::Unclaimed | Self::Rejected
+        )
     }
 
     /// A word for logs, metrics and the diagnosis of a dead letter.
@@ -75,6 +80,7 @@ impl FailureKind {
             Self::Transient => "transient",
             Self::Permanent => "permanent",
             Self::Undecodable => "undecodable",
+            Self::Unclaimed => "unclaimed",
             Self::Timeout => "timeout",
             Self::Panic => "panic",
             Self::Rejected => "rejected",

@@ -125,9 +125,9 @@ macro_rules! batch_handlers {
                     match started {
                         Ok(Some(handling)) => {
                             let outcome = handling.await.into_batch_outcome();
-                            merge(outcome, &places, undecodable)
+                            outcome.placed(&places, undecodable)
                         }
-                        Ok(None) => merge(BatchOutcome::all_handled(), &places, undecodable),
+                        Ok(None) => BatchOutcome::all_handled().placed(&places, undecodable),
                         Err(failure) => BatchOutcome::all_failed(failure),
                     }
                 }
@@ -167,22 +167,6 @@ impl<T: BatchItem> DecodedBatch<T> {
         }
         decoded
     }
-}
-
-/// Tells each delivery its outcome: the handler counted only the items that it was given.
-fn merge(outcome: BatchOutcome, places: &[usize], undecodable: Vec<(usize, Failure)>) -> BatchOutcome {
-    let (outputs, failures) = outcome.into_parts(places.len());
-    let handled = BatchOutcome::all_handled().with_outputs(outputs);
-    let failed = places
-        .iter()
-        .copied()
-        .zip(failures)
-        .filter_map(|(place, failure)| Some((place, failure?)));
-    failed
-        .chain(undecodable)
-        .fold(handled, |outcome, (place, failure)| {
-            outcome.failed(place, failure)
-        })
 }
 
 /// A stretch of a batch to be handled in turn.

@@ -9,6 +9,7 @@
 mod ack;
 mod binder;
 mod blocks;
+mod claim;
 mod clock;
 mod codec;
 mod delivery;
@@ -47,6 +48,7 @@ pub use binder::{
     DynBinder, GroupInfo, GroupPosition, PartitionPosition,
 };
 pub use blocks::{RECEIPTS_PER_BLOCK, ReceiptBlock};
+pub use claim::{Claim, ClaimError, ClaimStore};
 pub use clock::Clock;
 pub use codec::{BytesCodec, Codec, CodecError, Decode, Encode, JsonCodec, TextCodec};
 pub use delivery::{Delivery, HandlerContext, LaneInfo, LaneRole, Origin};

@@ -50,10 +50,14 @@ pub const GROUP: &str = "tidings-group";
 pub const SUBSCRIPTION: &str = "tidings-subscription";
 /// Dead letters: the handler that gave up, its type name.
 pub const HANDLER: &str = "tidings-handler";
-/// Dead letters: why, one of `permanent`, `exhausted`, `undecodable`, `rejected`, `killed`.
+/// Dead letters: why, one of `permanent`, `exhausted`, `undecodable`, `unclaimed`, `rejected`, `killed`.
 pub const REASON: &str = "tidings-reason";
 /// Dead letters: the chain of errors, outermost first, bounded.
 pub const ERROR: &str = "tidings-error";
+
+/// Where the payload is if it was too large to travel: see [`Claim`](crate::Claim). It belongs to the message and stays
+/// with it in the retry lane and among the dead letters.
+pub const CLAIM: &str = "tidings-claim";
 
 /// Whether a header of that name is the engine's own: it steers, or it is the diagnosis of a dead letter, in our words or
 /// in [Spring's](crate::spring). What the engine adds is not counted against a broker's limit of message size.

@@ -307,6 +307,22 @@ impl BatchOutcome {
         self
     }
 
+    /// The outcome of a larger batch: the handler was given the items that stood at `places`, and counted only those;
+    /// the others failed before it was called.
+    #[must_use]
+    pub fn placed(self, places: &[usize], others: Vec<(usize, Failure)>) -> Self {
+        let (outputs, failures) = self.into_parts(places.len());
+        let failed = places
+            .iter()
+            .copied()
+            .zip(failures)
+            .filter_map(|(place, failure)| Some((place, failure?)));
+        failed.chain(others).fold(
+            Self::all_handled().with_outputs(outputs),
+            |outcome, (place, failure)| outcome.failed(place, failure),
+        )
+    }
+
     /// The outputs, and for each of `items` items its failure. A failure that belongs to all is told to each.
     pub fn into_parts(self, items: usize) -> (Outputs, Vec<Option<Failure>>) {
         let mut failures: Vec<Option<Failure>> = std::iter::repeat_with(|| None).take(items).collect();

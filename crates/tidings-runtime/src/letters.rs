@@ -72,7 +72,7 @@ pub(crate) fn parked(
     due: Timestamp,
 ) -> Outgoing {
     let headers = leaving
-        .headers(|name| !names::is_control(name))
+        .headers(|name| !names::is_control(name) || name == names::CLAIM)
         .append(names::DUE, due.as_millis().to_string());
     let message = leaving.message(headers);
     Outgoing {
@@ -99,7 +99,7 @@ pub(crate) fn dead(leaving: &Leaving<'_>, target: &DeadLetterTarget, given_up: &
     let context = leaving.delivery.context();
     let group = context.group.as_deref().unwrap_or_default();
     let headers = leaving
-        .headers(|name| !names::is_added(name))
+        .headers(|name| !names::is_added(name) || name == names::CLAIM)
         .append(names::GROUP, bounded(group, MAX_NAME_BYTES))
         .append(
             names::SUBSCRIPTION,

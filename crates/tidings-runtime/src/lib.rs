@@ -4,6 +4,7 @@
 //! [`start`] runs one, [`start_producer`] runs what only publishes, [`redrive`] sends dead letters back.
 
 mod budget;
+mod claims;
 mod deaths;
 mod dispatcher;
 mod effects;
@@ -25,6 +26,7 @@ mod tasks;
 mod timers;
 mod verdict;
 
+pub use claims::{ClaimLayer, ClaimRule, Claims, claiming};
 pub use producer::{Call, Open, ProducerHandle, ProducerSpec, ProducerStatus, Work, start_producer};
 pub use redrive::{
     DeadLetter, RedriveError, RedriveInput, RedriveMode, RedriveReport, RedriveSpec, RedriveWatch, Selection,

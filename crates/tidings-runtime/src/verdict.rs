@@ -25,6 +25,7 @@ pub(crate) fn judge(kind: FailureKind, attempt: u32, retry: &Retry, random: f64)
     let wait = match kind {
         FailureKind::Permanent => return Verdict::GiveUp("permanent"),
         FailureKind::Undecodable => return Verdict::GiveUp("undecodable"),
+        FailureKind::Unclaimed => return Verdict::GiveUp("unclaimed"),
         FailureKind::Rejected => return Verdict::GiveUp("rejected"),
         FailureKind::Later(wait) => {
             return Verdict::Again {
@@ -81,7 +82,7 @@ mod tests {
                 prop_assert!(delivered <= attempts);
             }
             prop_assert_eq!(delivered, attempts);
-            for kind in [FailureKind::Permanent, FailureKind::Undecodable, FailureKind::Rejected] {
+            for kind in [FailureKind::Permanent, FailureKind::Undecodable, FailureKind::Unclaimed, FailureKind::Rejected] {
                 prop_assert!(matches!(judge(kind, 1, &retry, random), Verdict::GiveUp(_)));
             }
         }

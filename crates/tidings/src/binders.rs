@@ -4,11 +4,12 @@ use crate::error::Error;
 use crate::jobs::{JobEnd, all_until};
 use crate::plan::{Plan, PlannedBinder};
 use crate::start::Gate;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
-use tidings_core::{BinderError, BinderHealth, Clock, DynBinder};
+use tidings_core::{BinderError, BinderHealth, Clock, DynBinder, Layered};
+use tidings_runtime::ClaimLayer;
 use tokio::time::Instant;
 
 /// How long a broker may take to close after a failed start: clients can hang when the broker is away.
@@ -88,6 +89,7 @@ impl Ground {
                         Some(wrap) => wrap(opened.binder),
                         None => opened.binder,
                     };
+                    let binder = with_claims(plan, &planned.name, binder);
                     binders.by_name.insert(planned.name.clone(), binder);
                 }
                 Err(error) => {
@@ -97,6 +99,24 @@ impl Ground {
             }
         }
         Ok(binders)
+    }
+}
+
+/// The broker, with a place for payloads of its channels that are too large to travel.
+fn with_claims(plan: &Plan, binder: &str, opened: Arc<dyn DynBinder>) -> Arc<dyn DynBinder> {
+    let channels = plan
+        .channels
+        .values()
+        .filter(|channel| channel.binder.value == binder);
+    let rules: HashMap<Arc<str>, _> = channels
+        .filter_map(|channel| {
+            let rule = channel.claims.as_ref()?.rule()?;
+            Some((channel.destination.value.as_str().into(), rule))
+        })
+        .collect();
+    match rules.is_empty() {
+        true => opened,
+        false => Arc::new(Layered(ClaimLayer::new(opened, rules))),
     }
 }
 

@@ -1,8 +1,9 @@
 //! What code says of a channel: [`Channel`].
 
 use std::panic::Location;
+use std::sync::Arc;
 use std::time::Duration;
-use tidings_core::{Cleanup, Create};
+use tidings_core::{ClaimStore, Cleanup, Create};
 
 /// How a channel should be; everything that is not said has a default. Configuration (`[channel.NAME]`) overrides it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -15,7 +16,22 @@ pub struct Channel {
     pub(crate) retention_time: Option<Duration>,
     pub(crate) retention_bytes: Option<u64>,
     pub(crate) cleanup: Option<Cleanup>,
+    pub(crate) claim_check: Option<usize>,
+    pub(crate) claim_store: Option<Store>,
+    pub(crate) claim_max_bytes: Option<u64>,
 }
+
+/// A claim store. Two are the same if messages call them the same and they are in the same place.
+#[derive(Debug, Clone)]
+pub(crate) struct Store(pub(crate) Arc<dyn ClaimStore>);
+
+impl PartialEq for Store {
+    fn eq(&self, other: &Self) -> bool {
+        (self.0.id(), self.0.place()) == (other.0.id(), other.0.place())
+    }
+}
+
+impl Eq for Store {}
 
 impl Channel {
     /// The topic, exchange or queue on the broker; by default the channel's own name.
@@ -57,6 +73,30 @@ impl Channel {
     /// What goes besides what is too old or too much; by default nothing.
     pub fn cleanup(mut self, cleanup: Cleanup) -> Self {
         self.cleanup = Some(cleanup);
+        self
+    }
+
+    /// Payloads larger than this are put into the [claim store](Self::claim_store) before their message is published,
+    /// and the message carries a reference. Handlers get the payload as if it had travelled; tools that read the
+    /// destination itself see the reference.
+    ///
+    /// Nothing is removed from the store by itself: nobody knows who still reads a message.
+    pub fn claim_check(mut self, above_bytes: usize) -> Self {
+        self.claim_check = Some(above_bytes);
+        self
+    }
+
+    /// Where the channel's large payloads are. Services that only read the channel need it too.
+    pub fn claim_store(mut self, store: impl ClaimStore) -> Self {
+        self.claim_store = Some(Store(Arc::new(store)));
+        self
+    }
+
+    /// The largest payload that is put into the store or fetched from it, by default 256 MiB. So much may be on its way
+    /// into it at once. What is fetched is in memory while it is handled: up to this for each of the subscription's
+    /// concurrent handlings, and for each item of a batch.
+    pub fn claim_max_bytes(mut self, bytes: u64) -> Self {
+        self.claim_max_bytes = Some(bytes);
         self
     }
 }

@@ -208,6 +208,8 @@ fn channel(channel: &PlannedChannel) -> ChannelDescription {
         };
         Value::new("cleanup", text.to_owned(), cleanup.origin.clone())
     }));
+    let claims = channel.claims.iter().flat_map(|claims| claims.values());
+    values.extend(claims.map(|(key, text, origin)| Value::new(key, text, origin)));
     ChannelDescription {
         name: channel.name.clone(),
         values,

@@ -1,6 +1,7 @@
 //! The app and its configuration made one: [`Plan`], with every mistake found before anything is opened.
 
 mod channels;
+pub(crate) mod claims;
 mod convert;
 #[cfg(feature = "manage")]
 mod manage;

@@ -19,7 +19,7 @@ use tidings_core::{
     Capabilities, Clock, HandlerContext, Invoke, PublishError, Publisher, Route, Routes, Start,
     retry_destination,
 };
-use tidings_runtime::{DeadLetterTarget, Input, ProducerSpec, SubscriptionSpec, start_producer};
+use tidings_runtime::{DeadLetterTarget, Input, ProducerSpec, SubscriptionSpec, claiming, start_producer};
 
 /// Starts everything, or nothing. A broker that is reached by the network may be away: what lives there starts when it
 /// comes.
@@ -244,6 +244,10 @@ impl Starter<'_> {
         output: Option<String>,
     ) -> SubscriptionSpec {
         let binder = self.prepared.for_subscriptions(&planned.binder, self.binders);
+        let handler = match crate::plan::claims::stores(&self.plan.channels) {
+            Some(stores) => claiming(handler, stores),
+            None => handler,
+        };
         let group = planned.group.as_ref().map(|group| group.value.as_str());
         let inputs = planned.inputs.iter().map(|input| Input {
             destination: input.destination.as_str().into(),

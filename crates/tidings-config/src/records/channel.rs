@@ -69,4 +69,28 @@ pub(super) const RECORDS: &[KeyRecord] = &[
         doc: "Embedded, with `cleanup = \"compact\"`: how long a message with a key and no payload stays, which says that \
               the key is deleted. Whoever reads for longer than this from the beginning may miss the deletion.",
     },
+    KeyRecord {
+        path: "channel.<name>.claim_check",
+        kind: Kind::OrNone(&Kind::Bytes { min: 0, max: 1 << 30 }),
+        default: "none",
+        example: "\"256KiB\"",
+        doc: "A payload larger than this goes to the claim store, and the message carries a reference to it. Readers need \
+              the same `claim_store`.",
+    },
+    KeyRecord {
+        path: "channel.<name>.claim_store",
+        kind: Kind::Text,
+        default: "none",
+        example: "\"/var/lib/shop/claims\"",
+        doc: "The directory in which payloads lie that are too large to travel. Nothing in it is removed by itself, \
+              because nobody knows who still reads a message. A store of another kind is given in code.",
+    },
+    KeyRecord {
+        path: "channel.<name>.claim_max_bytes",
+        kind: Kind::Bytes { min: 1, max: 1 << 31 },
+        default: "256MiB",
+        example: "\"1GiB\"",
+        doc: "The largest payload that is put into a claim store or fetched from it, and how much may be on its way into \
+              it at once.",
+    },
 ];

@@ -83,6 +83,9 @@ const KEEPS: &[&str] = &[
     "subscription.<name>.max_parked",
     "subscription.<name>.dead_letter",
     "subscription.<name>.headers",
+    "channel.<name>.claim_check",
+    "channel.<name>.claim_store",
+    "channel.<name>.claim_max_bytes",
     "subscription.<name>.paused",
     "subscription.<name>.spawn",
     // Where operators ask, and how much; what they do is theirs.

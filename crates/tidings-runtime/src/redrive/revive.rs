@@ -67,6 +67,8 @@ fn origin(letter: &DeadLetter) -> Vec<(&'static str, String)> {
 /// among the dead letters again, can tell that nobody has published it like that.
 pub(super) fn edited(message: Message, payload: Bytes, clock: Clock) -> Message {
     let headers = HeaderWriter::from_headers(message.headers())
+        // The payload of before lies in a claim store; this one travels with the message.
+        .remove(names::CLAIM)
         .set(names::EDITED, clock.now().as_millis().to_string())
         .finish_received();
     message.with_payload(Some(payload)).with_headers(headers)

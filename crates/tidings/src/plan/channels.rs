@@ -1,5 +1,6 @@
 //! The channels of a service: which there are, and where each of them lives.
 
+use super::claims::{self, PlannedClaims};
 use super::{Mistakes, convert, layered, place_in, place_of};
 use crate::channel::{Channel, DeclaredChannel};
 use crate::service::Service;
@@ -27,6 +28,8 @@ pub(crate) struct PlannedChannel {
     pub(crate) retention_bytes: Option<Setting<u64>>,
     /// None is what the destination has been prepared with before, or that nothing goes besides.
     pub(crate) cleanup: Option<Setting<Cleanup>>,
+    /// None has no store for payloads that are too large to travel.
+    pub(crate) claims: Option<PlannedClaims>,
 }
 
 /// Every channel that the service speaks of, by name.
@@ -44,6 +47,7 @@ pub(super) fn plan(
         channels.insert(name, channel);
     }
     check_shared_destinations(&channels, mistakes);
+    claims::check(&channels, mistakes);
     check_dead_letters(service, config, mistakes);
     channels
 }
@@ -133,6 +137,7 @@ struct Said {
     retention_time: Option<Setting<Duration>>,
     retention_bytes: Option<Setting<u64>>,
     cleanup: Option<Setting<Cleanup>>,
+    claims: claims::Said,
 }
 
 /// A channel may be declared in several merged apps; what they say must not differ.
@@ -148,6 +153,9 @@ fn merged<'a>(declared: impl Iterator<Item = &'a DeclaredChannel>, mistakes: &mu
             retention_time,
             retention_bytes,
             cleanup,
+            claim_check,
+            claim_store,
+            claim_max_bytes,
         } = channel;
         let mut conflict = |what: &str, earlier: Origin| {
             mistakes.add(
@@ -180,6 +188,15 @@ fn merged<'a>(declared: impl Iterator<Item = &'a DeclaredChannel>, mistakes: &mu
         add(&mut said.cleanup, cleanup, &place, |earlier| {
             conflict("cleanup", earlier)
         });
+        add(&mut said.claims.above_bytes, claim_check, &place, |earlier| {
+            conflict("claim_check", earlier)
+        });
+        add(&mut said.claims.store, claim_store, &place, |earlier| {
+            conflict("claim store", earlier)
+        });
+        add(&mut said.claims.max_bytes, claim_max_bytes, &place, |earlier| {
+            conflict("claim_max_bytes", earlier)
+        });
     }
     said
 }
@@ -199,6 +216,8 @@ fn add<T: Clone + PartialEq>(
 }
 
 fn planned(name: String, code: Said, config: ChannelConfig, mistakes: &mut Mistakes) -> PlannedChannel {
+    let destination = layered(name.clone(), code.destination, config.destination.clone());
+    let claims = claims::plan(&name, &destination.value, code.claims, &config, mistakes);
     let partitions = layered(DEFAULT_PARTITIONS, code.partitions, config.partitions);
     if partitions.value == 0 || partitions.value > 10_000 {
         mistakes.add(
@@ -222,7 +241,8 @@ fn planned(name: String, code: Said, config: ChannelConfig, mistakes: &mut Mista
     );
     PlannedChannel {
         cleanup,
-        destination: layered(name.clone(), code.destination, config.destination),
+        claims,
+        destination,
         binder: layered("main".to_owned(), code.binder, config.binder),
         partitions,
         create: layered(

@@ -9,7 +9,7 @@ use crate::out::{Form, MessageJson, Out, Style, escape, message_block};
 use crate::time::show;
 use clap::Args;
 use serde::Serialize;
-use tidings_core::{Diagnosis, Message, Position, Timestamp, names};
+use tidings_core::{Claim, Diagnosis, Message, Position, Timestamp, names};
 
 /// Any message comes at once, however large: this only bounds how many others come with it.
 const READ_BYTES: usize = 1;
@@ -138,6 +138,7 @@ fn text(position: &Position, diagnosis: &Diagnosis, message: &Message, out: &Out
         (diagnosis.redrives > 0).then(|| format!("{} times before", diagnosis.redrives)),
     );
     line("edited", edited(message));
+    line("payload", claim(message));
     line(
         "key",
         message.key().map(|key| String::from_utf8_lossy(key).into_owned()),
@@ -148,6 +149,16 @@ fn text(position: &Position, diagnosis: &Diagnosis, message: &Message, out: &Out
     plain.headers_mut().retain(|name| !names::is_added(name));
     text.push_str(&message_block(&plain));
     text
+}
+
+/// Where the payload is if it was too large to travel.
+fn claim(message: &Message) -> Option<String> {
+    let claim = Claim::parse(message.headers().get_str(names::CLAIM)?)?;
+    let (size, store) = (claim.size(), claim.store());
+    Some(format!(
+        "{size} bytes in the claim store {store}, as {}",
+        claim.name()
+    ))
 }
 
 /// When a person changed the payload, if somebody did.
