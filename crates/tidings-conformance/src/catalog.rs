@@ -126,6 +126,8 @@ macro_rules! __each_case {
                     pause_starts_nothing_more_at_once_and_resume_goes_on,
                     a_paused_subscription_starts_no_retries_either,
                     a_subscription_can_start_paused,
+                    a_subscription_goes_on_where_it_is_told_and_finishes_first_what_runs,
+                    what_waits_in_the_retry_lane_goes_on_waiting_when_its_partition_goes_elsewhere,
                     no_more_start_in_a_second_than_the_rate_says,
                     the_status_says_what_was_done;
                 retries:

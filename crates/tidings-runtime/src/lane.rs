@@ -122,8 +122,10 @@ pub(crate) struct Lane {
     pub(crate) tag: Option<u64>,
     /// Whether the source was told to stop.
     pub(crate) source_paused: bool,
-    /// It is to be handed over: nothing starts any more.
+    /// It is to be handed over, or to go on elsewhere: nothing starts any more.
     pub(crate) stopping: bool,
+    /// Where it goes on once nothing of it runs.
+    pub(crate) seek: Option<u64>,
     /// The slot of a stretch that is being handled in turn.
     pub(crate) sequence: Option<usize>,
     /// Its tasks, in whatever stage.
@@ -171,6 +173,7 @@ impl Lane {
             tag: assignment.marks.and_then(|marks| marks.tag),
             source_paused: false,
             stopping: false,
+            seek: None,
             sequence: None,
             tasks: 0,
             memory: Memory::default(),
@@ -178,6 +181,45 @@ impl Lane {
             gather: Gather::default(),
             changed: false,
         }
+    }
+
+    /// Whether anything of it runs.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.tasks > 0 || self.sequence.is_some() || self.gather.calls > 0
+    }
+
+    /// The lane as it goes on where it was asked to. A retry lane goes on at its own watermark and keeps what is known of
+    /// its messages, those that came meanwhile included; a main lane begins anew, and nothing is known of what it reads.
+    pub(crate) fn moved(mut self) -> Self {
+        let told = self.progress(Extent::All);
+        let keeps = self.is_retry();
+        let known = |progress: Progress| match keeps {
+            true => (progress.finished, progress.attempts),
+            false => (Vec::new(), Vec::new()),
+        };
+        let (finished, attempts) = known(told);
+        let next = self.seek.unwrap_or_else(|| self.ledger.watermark());
+        let received = self.ledger.next_offset();
+        let assignment = Assignment {
+            lane: self.id,
+            epoch: self.epoch,
+            destination: self.info.destination.clone(),
+            partition: self.info.partition,
+            role: self.info.role,
+            partner: self.partner.map(|partner| LaneId(partner as u32)),
+            next,
+            end: self.known_end.max(self.parked_end).max(received),
+            finished,
+            attempts,
+            deaths: Vec::new(),
+            marks: None,
+        };
+        let mut lane = Self::new(assignment, self.input);
+        lane.info = self.info;
+        lane.tag = self.tag;
+        lane.deaths = if keeps { self.deaths } else { BTreeMap::new() };
+        lane.changed = true;
+        lane
     }
 
     pub(crate) fn is_retry(&self) -> bool {

@@ -12,6 +12,7 @@ use connect::connect;
 use runner::Runner;
 use std::sync::Arc;
 use std::time::Duration;
+use tidings_core::Position;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
@@ -35,6 +36,10 @@ pub struct DrainReport {
 
 enum Control {
     Pause(bool),
+    Seek {
+        to: Vec<Position>,
+        reply: oneshot::Sender<Vec<Position>>,
+    },
     Drain {
         deadline: Instant,
         reply: oneshot::Sender<DrainReport>,
@@ -60,6 +65,21 @@ impl SubscriptionHandle {
     /// Starts deliveries again.
     pub fn resume(&self) {
         let _ = self.control.send(Control::Pause(false));
+    }
+
+    /// Goes on at these positions of what it reads. What runs of their partitions is finished first, for as long as a
+    /// partition that is handed over may take, and is stopped then; what has not started is given up. Progress is set
+    /// to the new positions, so a restart goes on from there.
+    ///
+    /// Returns those of partitions that are this member's: others are moved by their own members. Resolves when reading
+    /// goes on.
+    pub async fn seek(&self, to: Vec<Position>) -> Vec<Position> {
+        let (reply, moved) = oneshot::channel();
+        if self.control.send(Control::Seek { to, reply }).is_err() {
+            return Vec::new();
+        }
+        // An error means that it is ending, or has never begun.
+        moved.await.unwrap_or_default()
     }
 
     /// What it has done and is doing.
@@ -169,6 +189,8 @@ async fn run(
         hand_over_by: None,
         look_again: None,
         commit: None,
+        revoke_timeout: spec.revoke_timeout,
+        seeking: Vec::new(),
     };
     runner.run().await;
 }

@@ -4,6 +4,7 @@ mod drain;
 mod letters;
 #[cfg(feature = "manage")]
 mod manage;
+mod seek;
 
 #[cfg(feature = "manage")]
 pub(crate) use manage::Management;

@@ -1,11 +1,11 @@
 //! A running subscription is steered: paused, limited in its rate.
 
-use crate::apps::{retry, until};
+use crate::apps::{PARTITIONS, retry, until};
 use crate::features::Feature;
 use crate::stage::{Stage, Verdict};
 use crate::world::{How, Script, World};
 use std::time::Duration;
-use tidings::Phase;
+use tidings::{LaneRole, Phase, Start};
 use tokio::time::Instant;
 
 pub(crate) async fn pause_starts_nothing_more_at_once_and_resume_goes_on(stage: Stage) -> Verdict {
@@ -72,6 +72,113 @@ pub(crate) async fn a_subscription_can_start_paused(stage: Stage) -> Verdict {
     running.handle("billing").resume();
     running.settled().await;
     assert_eq!(world.succeeded(), [1]);
+    Ok(())
+}
+
+pub(crate) async fn a_subscription_goes_on_where_it_is_told_and_finishes_first_what_runs(
+    stage: Stage,
+) -> Verdict {
+    stage.needs(&[Feature::Partitions, Feature::Replay, Feature::VirtualTime])?;
+    for concurrency in [1, 4] {
+        let stage = stage.anew();
+        let (broker, world) = (stage.open().await, World::default());
+        world.script(9, Script::takes(Duration::from_secs(3)));
+        let running = stage
+            .run(&broker, world.subscription().concurrency(concurrency))
+            .await;
+        let mut sent = Vec::new();
+        for id in 0..10 {
+            sent.push(running.order(id, &id.to_string()).await);
+        }
+        until("the last handling", || !world.of(9).is_empty()).await;
+        let service = running.0.running().clone();
+        // What runs is finished before anything comes again.
+        let moved = service
+            .seek("billing", Start::Earliest)
+            .await
+            .expect("it can be read again");
+        assert_eq!(moved.len(), PARTITIONS as usize, "{moved:?}");
+        let first = world.of(9)[0].clone();
+        assert!(first.ok, "it was not stopped: {first:?}");
+        running.settled().await;
+        for id in 0..10 {
+            assert_eq!(world.attempts(id), [1, 1], "{id} was replayed as what it was");
+        }
+        assert!(world.of(9)[1].began >= first.ended.expect("it ended"));
+        // One partition, at an offset; the other one stays where it is.
+        let last = sent.last().expect("ten were sent").clone();
+        let moved = service
+            .seek_partition("billing", last.partition(), Start::Offset(last.offset()))
+            .await
+            .expect("it can be read again");
+        assert_eq!(moved, [last.clone()]);
+        running.settled().await;
+        assert_eq!(world.of(9).len(), 3);
+        assert_eq!(world.handlings().len(), 21, "nothing else came again");
+        // Ahead, over what lies in between: progress is where it was told to be.
+        service.subscription("billing").expect("it runs").pause();
+        running.order(10, "x").await;
+        service
+            .seek("billing", Start::Latest)
+            .await
+            .expect("it can be read");
+        service.subscription("billing").expect("it runs").resume();
+        running.settled().await;
+        assert!(world.of(10).is_empty(), "it was skipped");
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        let stored: u64 = broker
+            .stored("orders", "billing")
+            .await
+            .into_iter()
+            .flatten()
+            .sum();
+        assert_eq!(
+            stored,
+            broker.size("orders").await,
+            "what was skipped counts as finished"
+        );
+        broker.close().await.expect("it can be closed");
+    }
+    Ok(())
+}
+
+pub(crate) async fn what_waits_in_the_retry_lane_goes_on_waiting_when_its_partition_goes_elsewhere(
+    stage: Stage,
+) -> Verdict {
+    stage.needs(&[Feature::VirtualTime, Feature::RetryLane, Feature::Replay])?;
+    let (broker, world) = (stage.open().await, World::default());
+    world.script(0, Script::fails(1, How::Transient));
+    let waits = retry(3, Duration::from_secs(600)).durable_after(Duration::ZERO);
+    let running = stage
+        .run(&broker, world.subscription().concurrency(4).retry(waits))
+        .await;
+    let begun = Instant::now();
+    running.order(0, "a").await;
+    until("the failure", || world.of(0).len() == 1).await;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    running.order(1, "a").await;
+    let service = running.0.running().clone();
+    service
+        .seek("billing", Start::Latest)
+        .await
+        .expect("it can be read");
+    running.order(2, "a").await;
+    running.settled().await;
+    let (role, time) = (world.of(0)[1].role, world.times(0, begun)[1]);
+    assert_eq!(
+        (world.attempts(0), role),
+        (vec![1, 2], LaneRole::Retry),
+        "its attempts are kept"
+    );
+    assert!(
+        time >= Duration::from_secs(480),
+        "it has waited as long as before: {time:?}"
+    );
+    assert_eq!(
+        world.succeeded(),
+        [0, 2],
+        "what came behind it waits behind it, what was skipped does not come"
+    );
     Ok(())
 }
 

@@ -15,6 +15,10 @@ impl Dispatcher {
         for index in lanes.iter().map(|lane| lane.0 as usize) {
             let Some(lane) = self.lane(index) else { continue };
             let epoch = lane.epoch;
+            // Where it was to go on is its next owner's to decide.
+            if let Some(lane) = self.lane_mut(index) {
+                lane.seek = None;
+            }
             self.timers.set(deadline, Timer::Revoke { lane: index, epoch });
             self.stop_lane(index);
         }
@@ -33,16 +37,15 @@ impl Dispatcher {
 
     /// Lanes that were to be handed over and have nothing running.
     pub(crate) fn finished_lanes(&self) -> Vec<LaneId> {
-        let busy = |lane: &Lane| lane.tasks > 0 || lane.sequence.is_some() || lane.gather.calls > 0;
         let partner = |lane: &Lane| lane.partner.and_then(|partner| self.lane(partner));
         let stopping = self
             .lanes
             .iter()
             .flatten()
-            .filter(|lane| lane.stopping && !busy(lane));
+            .filter(|lane| lane.stopping && lane.seek.is_none() && !lane.is_busy());
         // The two lanes of a pair go together.
         let finished =
-            stopping.filter(|lane| !partner(lane).is_some_and(|other| other.stopping && busy(other)));
+            stopping.filter(|lane| !partner(lane).is_some_and(|other| other.stopping && other.is_busy()));
         finished.map(|lane| lane.id).collect()
     }
 
@@ -96,7 +99,7 @@ impl Dispatcher {
     }
 
     /// Nothing of a lane starts any more; what has not started is abandoned, and will be delivered to its next owner.
-    fn stop_lane(&mut self, index: usize) {
+    pub(super) fn stop_lane(&mut self, index: usize) {
         let Some(lane) = self.lane_mut(index) else { return };
         lane.stopping = true;
         lane.backlog

@@ -21,6 +21,7 @@ mod intake;
 mod leave;
 mod run;
 mod scan;
+mod seek;
 mod spanning;
 mod stuck;
 mod turn;
@@ -57,6 +58,7 @@ const MOVES: usize = 64;
 pub(crate) enum SourceCommand {
     Pause(LaneId),
     Resume(LaneId),
+    Seek(LaneId, u64),
 }
 
 /// How records can be handled of which nothing is known, as far as the subscription alone says it.

@@ -60,6 +60,8 @@ async fn obeying<T>(
             done = &mut waiting => return Heard::Done(done),
             command = commands.recv(), if !closed => match command {
                 Some(Control::Pause(paused)) => dispatcher.set_paused(paused),
+                // Nothing is read yet: there is nothing to go on with elsewhere.
+                Some(Control::Seek { .. }) => {}
                 Some(Control::Drain { reply, .. }) => return Heard::Drain(reply),
                 None => closed = true,
             },

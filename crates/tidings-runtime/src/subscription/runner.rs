@@ -8,8 +8,8 @@ use crate::status::{Phase, StatusBoard};
 use std::future::{poll_fn, ready};
 use std::sync::Arc;
 use std::time::Duration;
-use tidings_core::{DynSource, SourceError, SourceEvent};
-use tokio::sync::mpsc;
+use tidings_core::{DynSource, Position, SourceError, SourceEvent};
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
 /// While there is always more to do, progress is reported this often.
@@ -35,6 +35,9 @@ pub(super) struct Runner {
     pub(super) look_again: Option<Instant>,
     /// The commit of a transaction.
     pub(super) commit: Option<Commit>,
+    pub(super) revoke_timeout: Duration,
+    /// Who waits until lanes go on elsewhere, and which those are.
+    pub(super) seeking: Vec<(Vec<Position>, oneshot::Sender<Vec<Position>>)>,
 }
 
 /// What ended the waiting.
@@ -63,6 +66,7 @@ impl Runner {
         let mut rounds = 0;
         loop {
             let mut more = self.dispatcher.work();
+            self.go_on_elsewhere();
             self.tell_source();
             more |= self.step_span().await;
             if self.dispatcher.is_leaving() && !self.dispatcher.is_draining() {
@@ -120,6 +124,12 @@ impl Runner {
     fn obey(&mut self, command: Option<Control>) {
         match command {
             Some(Control::Pause(paused)) => self.dispatcher.set_paused(paused),
+            Some(Control::Seek { to, reply }) => {
+                let deadline = Instant::now() + self.revoke_timeout;
+                let mut moved = to;
+                moved.retain(|to| self.dispatcher.seek(to, deadline));
+                self.seeking.push((moved, reply));
+            }
             Some(Control::Drain { deadline, reply }) => {
                 if self.dispatcher.is_transactional() {
                     self.dispatcher.end_span();
@@ -237,6 +247,23 @@ impl Runner {
         }
     }
 
+    /// Moves lanes that are asked for and have come to rest.
+    fn go_on_elsewhere(&mut self) {
+        if self.seeking.is_empty() {
+            return;
+        }
+        if !self.dispatcher.is_draining() {
+            self.dispatcher.go_on_elsewhere();
+        }
+        self.tell_source();
+        if !self.dispatcher.is_seeking() {
+            for (moved, reply) in self.seeking.drain(..) {
+                // Whoever asked may have stopped waiting.
+                let _ = reply.send(moved);
+            }
+        }
+    }
+
     fn tell_source(&mut self) {
         if self.dispatcher.has_commands() {
             // Before it goes on it knows why it may.
@@ -246,6 +273,7 @@ impl Runner {
             match command {
                 SourceCommand::Pause(lane) => self.source.pause(&[lane]),
                 SourceCommand::Resume(lane) => self.source.resume(&[lane]),
+                SourceCommand::Seek(lane, offset) => self.source.seek(lane, offset),
             }
         }
     }
