@@ -514,7 +514,9 @@ batch_items!(
     Message,
     Delivery,
     Raw,
+    Option<Raw>,
     Text,
+    Option<Text>,
     Key,
     Option<Key>,
     Position,
@@ -524,6 +526,16 @@ batch_items!(
 );
 
 impl<T> BatchItem for Json<T>
+where
+    JsonCodec: Decode<T>,
+{
+    fn from_delivery(delivery: &Delivery) -> Result<Self, Failure> {
+        <Self as FromDelivery<()>>::from_delivery(delivery, &())
+    }
+}
+
+/// `None` is a tombstone.
+impl<T> BatchItem for Option<Json<T>>
 where
     JsonCodec: Decode<T>,
 {

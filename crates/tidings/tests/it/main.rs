@@ -5,6 +5,7 @@ mod compose;
 mod describe;
 mod errors;
 mod events;
+mod extract;
 mod flow;
 mod given;
 #[cfg(feature = "kafka")]
