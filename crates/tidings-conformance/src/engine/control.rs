@@ -111,7 +111,7 @@ pub(crate) async fn a_subscription_goes_on_where_it_is_told_and_finishes_first_w
             .seek_partition("billing", last.partition(), Start::Offset(last.offset()))
             .await
             .expect("it can be read again");
-        assert_eq!(moved, [last.clone()]);
+        assert_eq!(moved, std::slice::from_ref(&last));
         running.settled().await;
         assert_eq!(world.of(9).len(), 3);
         assert_eq!(world.handlings().len(), 21, "nothing else came again");
