@@ -45,6 +45,13 @@ const KAFKA: &[(&str, &[&str], &str)] = &[
     ),
 ];
 
+/// The same of settings of topics that are created. How long a topic keeps what it holds is no loss but its purpose.
+const TOPIC: &[(&str, &[&str], &str)] = &[(
+    "unclean.leader.election.enable",
+    &["false"],
+    "leave it out; a replica that lags must not become the leader, or what it lacks is gone",
+)];
+
 /// The values that would lose messages and are not allowed to.
 pub(crate) fn check(config: &Config) -> Vec<ConfigError> {
     let names = config.names(Section::Binder);
@@ -56,7 +63,8 @@ pub(crate) fn check(config: &Config) -> Vec<ConfigError> {
 
 fn binder(name: &str, binder: &BinderConfig) -> Vec<ConfigError> {
     let table = KeyPath::new([Section::Binder.as_str(), name]);
-    let mut errors = properties(&table, &binder.kafka);
+    let mut errors = properties(&table.child("kafka"), &binder.kafka, KAFKA);
+    errors.extend(properties(&table.child("topic"), &binder.topic, TOPIC));
     if binder
         .lose_on_power_cut
         .as_ref()
@@ -84,12 +92,16 @@ fn binder(name: &str, binder: &BinderConfig) -> Vec<ConfigError> {
     errors
 }
 
-fn properties(table: &KeyPath, kafka: &Properties) -> Vec<ConfigError> {
-    let refused = KAFKA.iter().filter_map(|(name, harmless, cure)| {
-        let found = kafka.get(*name)?;
+fn properties(
+    table: &KeyPath,
+    set: &Properties,
+    rules: &[(&str, &[&str], &'static str)],
+) -> Vec<ConfigError> {
+    let refused = rules.iter().filter_map(|(name, harmless, cure)| {
+        let found = set.get(*name)?;
         let value = found.value.expose().trim();
         (!harmless.contains(&value.to_ascii_lowercase().as_str())).then(|| ConfigError::ReservedProperty {
-            key: table.child("kafka").child(name).to_string(),
+            key: table.child(name).to_string(),
             origin: found.origin.clone(),
             // Of these properties none is a secret, but whatever was written there by mistake may be one.
             value: if found.origin.is_secret() || value.len() > 16 {

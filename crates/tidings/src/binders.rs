@@ -383,7 +383,10 @@ mod tests {
             ("kafka", "kafka", false),
         ];
         for (scheme, words) in [
-            ("kafka", "has [embedded, memory] and nothing for \"kafka:\"; enable the feature \"kafka\""),
+            (
+                "kafka",
+                "has [embedded, memory] and nothing for \"kafka:\"; enable the feature \"kafka\"",
+            ),
             ("amqp", "has no driver for it"),
             ("embeded", "did you mean embedded:?"),
             ("postgres", "take embedded:DIRECTORY"),

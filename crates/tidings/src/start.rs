@@ -95,13 +95,7 @@ fn lacks(subscription: &PlannedSubscription, can: Capabilities) -> Vec<(&'static
     lacking
 }
 
-fn launch(
-    service: Service,
-    plan: &Plan,
-    binders: Binders,
-    prepared: Prepared,
-    clock: Clock,
-) -> Running {
+fn launch(service: Service, plan: &Plan, binders: Binders, prepared: Prepared, clock: Clock) -> Running {
     let mut description = Description::new(&service, plan);
     for subscription in &mut description.subscriptions {
         if !binders.planned(&subscription.binder).capabilities().retry_lane {

@@ -63,7 +63,9 @@ impl Address {
         super::open::check(url, origin, super::Intent::Change)?;
         if url.scheme() != "embedded" {
             return Err(CliError::refused(
-                format!("{url} ({origin}) is no directory of this machine, and only its own servers see its log"),
+                format!(
+                    "{url} ({origin}) is no directory of this machine, and only its own servers see its log"
+                ),
                 "use the tools of that broker, or name a directory with --url embedded:DIRECTORY",
             ));
         }

@@ -4,8 +4,8 @@ use crate::service::{order, shop};
 use crate::world::{PATIENCE, Said, World};
 use brokers::{kafka_or_skip, unique};
 use serde_json::json;
-use tidings::prelude::*;
 use tidings::Running;
+use tidings::prelude::*;
 
 /// A project whose topics and groups nobody else has.
 struct Project {
@@ -46,14 +46,19 @@ impl Project {
             loop {
                 let shown = ["groups", "show", &self.billing, "--topic", "orders"];
                 let rows = tokio::task::block_in_place(|| self.world.say(&shown)).rows();
-                let stored = rows.iter().filter_map(|row| row["position"].as_u64()).sum::<u64>();
+                let stored = rows
+                    .iter()
+                    .filter_map(|row| row["position"].as_u64())
+                    .sum::<u64>();
                 if stored == handled {
                     return;
                 }
                 tokio::time::sleep(millis(20)).await;
             }
         };
-        tokio::time::timeout(3 * PATIENCE, settled).await.expect("it settles");
+        tokio::time::timeout(3 * PATIENCE, settled)
+            .await
+            .expect("it settles");
     }
 }
 
@@ -65,7 +70,9 @@ fn sum(said: &Said, field: &str) -> u64 {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_verbs_look_into_a_kafka_and_move_groups_of_apps_that_are_stopped() {
     let name = "the_verbs_look_into_a_kafka_and_move_groups_of_apps_that_are_stopped";
-    let Some(bootstrap) = kafka_or_skip(name) else { return };
+    let Some(bootstrap) = kafka_or_skip(name) else {
+        return;
+    };
     let project = Project::on(bootstrap);
     let running = project.start().await;
     order(&running, &[("ada", "1"), ("cid", "3 bad card"), ("ada", "4")]).await;
@@ -79,20 +86,34 @@ async fn the_verbs_look_into_a_kafka_and_move_groups_of_apps_that_are_stopped() 
         assert_eq!(payloads.len(), 4, "{payloads:?}");
         assert_eq!(sum(&world.ok(&["topics", "orders"]), "messages"), 4);
         let letters = world.ok(&["dlq", "ls", "orders"]).rows();
-        let ours = letters.iter().filter(|row| row["group"] == json!(project.billing));
+        let ours = letters
+            .iter()
+            .filter(|row| row["group"] == json!(project.billing));
         assert_eq!(ours.count(), 1, "{letters:?}");
         let groups = world.ok(&["groups", "ls", "--topic", "orders"]).rows();
-        let billing = groups.iter().find(|row| row["group"] == json!(project.billing)).unwrap();
-        assert_eq!((&billing["lag"], &billing["members"]), (&json!(0), &json!(["billing"])));
-        project.reset(&["earliest"]).refused(4, &["runs", "billing", "nothing was changed"]);
+        let billing = groups
+            .iter()
+            .find(|row| row["group"] == json!(project.billing))
+            .unwrap();
+        assert_eq!(
+            (&billing["lag"], &billing["members"]),
+            (&json!(0), &json!(["billing"]))
+        );
+        project
+            .reset(&["earliest"])
+            .refused(4, &["runs", "billing", "nothing was changed"]);
         assert_eq!(sum(&project.reset(&["earliest", "--dry-run"]), "again"), 4);
         world.say(&["describe"]).refused(4, &["not the apps that use it"]);
-        world.say(&["log", "verify"]).refused(4, &["is no directory of this machine"]);
+        world
+            .say(&["log", "verify"])
+            .refused(4, &["is no directory of this machine"]);
     });
     assert!(running.drain().await.is_clean());
     tokio::task::block_in_place(|| {
         assert_eq!(sum(&project.reset(&["earliest"]), "after"), 0);
-        project.reset(&["latest"]).refused(4, &["skip 4 messages", "--yes"]);
+        project
+            .reset(&["latest"])
+            .refused(4, &["skip 4 messages", "--yes"]);
         assert_eq!(sum(&project.reset(&["1h"]), "after"), 0);
         assert_eq!(sum(&project.reset(&["latest", "--yes"]), "after"), 4);
         assert_eq!(sum(&project.reset(&["offset:1"]), "again"), 4 - occupied(world));
@@ -100,14 +121,19 @@ async fn the_verbs_look_into_a_kafka_and_move_groups_of_apps_that_are_stopped() 
     let again = project.start().await;
     project.settle(4).await;
     let handled = again.subscription("billing").unwrap().status().handled;
-    assert!(handled + 1 >= 4 - occupied(world), "it went on where it was put: {handled}");
+    assert!(
+        handled + 1 >= 4 - occupied(world),
+        "it went on where it was put: {handled}"
+    );
     assert!(again.drain().await.is_clean());
 }
 
 /// How many partitions of the orders hold messages.
 fn occupied(world: &World) -> u64 {
     let rows = world.ok(&["topics", "orders"]).rows();
-    rows.iter().filter(|row| row["messages"].as_u64() > Some(0)).count() as u64
+    rows.iter()
+        .filter(|row| row["messages"].as_u64() > Some(0))
+        .count() as u64
 }
 
 #[test]

@@ -47,7 +47,15 @@ const KEEPS: &[&str] = &[
     "subscription.<name>.commit_every",
     // Only more is kept together than without.
     "subscription.<name>.exactly_once",
+    // What waits is refused at its publisher beyond it.
+    "binder.<name>.request_timeout",
+    "binder.<name>.when_full",
+    "binder.<name>.max_waiting_bytes",
+    // A topic that exists is never changed; how often a new one is kept is a promise of the brokers.
+    "binder.<name>.existing",
+    "binder.<name>.replication",
     // Properties that would lose messages are refused.
+    "binder.<name>.topic",
     "binder.<name>.kafka",
     "binder.<name>.rabbitmq",
     "channel.<name>.binder",
@@ -162,6 +170,13 @@ fn what_a_power_cut_takes_beyond_the_usual_needs_a_key_that_says_so() {
 
 #[test]
 fn properties_of_a_client_that_would_lose_messages_are_refused() {
+    let of_topics =
+        "[binder.main.topic]\n\"retention.ms\" = 1000\n\"unclean.leader.election.enable\" = true\n";
+    let error = with_env(of_topics, &[]).unwrap_err().to_string();
+    assert!(
+        error.starts_with("tidings.toml:3: ") && error.contains("binder.main.topic."),
+        "{error}"
+    );
     for property in [
         "acks = 1",
         "acks = \"0\"",

@@ -113,7 +113,10 @@ mod tests {
     use tidings_config::Config;
 
     fn read(toml: &str) -> Result<ClientOptions, String> {
-        let config = Config::builder().toml("t.toml", toml).env::<&str, &str>([]).load();
+        let config = Config::builder()
+            .toml("t.toml", toml)
+            .env::<&str, &str>([])
+            .load();
         let binder = config.expect("the configuration itself is right").binder("main");
         let url = binder.url.clone().expect("it has an address");
         ClientOptions::from_config(&url.value, &binder).map_err(|error| error.to_string())
@@ -133,7 +136,10 @@ mod tests {
         assert_eq!(options.existing(), Existing::Validate);
         assert_eq!(options.replication(), Some(3));
         assert_eq!(
-            options.topic_settings().get("min.insync.replicas").map(String::as_str),
+            options
+                .topic_settings()
+                .get("min.insync.replicas")
+                .map(String::as_str),
             Some("2")
         );
         assert_eq!(options.producer().get(MAX_BYTES), Some("2097152"));
@@ -156,7 +162,10 @@ mod tests {
             ("cannot be \"long\"", "t.toml:5"),
             ("\"sasl.password\"?", "t.toml:6"),
         ] {
-            assert!(error.contains(word) && error.contains(place), "{word} {place}: {error}");
+            assert!(
+                error.contains(word) && error.contains(place),
+                "{word} {place}: {error}"
+            );
         }
         assert!(!error.contains("hunter2"), "{error}");
         let error = read("[binder.main]\nurl = \"kafka://h:x\"\n").expect_err("refused");

@@ -76,7 +76,10 @@ impl Prepared {
 
     /// A broker as subscriptions use it.
     pub(super) fn for_subscriptions(&self, name: &str, binders: &Binders) -> Arc<dyn DynBinder> {
-        self.late.get(name).unwrap_or_else(|| binders.planned(name)).clone()
+        self.late
+            .get(name)
+            .unwrap_or_else(|| binders.planned(name))
+            .clone()
     }
 
     /// How many partitions a destination has. Of a broker that is away any number: when the time comes, a partition that

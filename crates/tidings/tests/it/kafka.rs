@@ -38,7 +38,11 @@ async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
 }
 
 async fn publish(running: &Running, order: &str) {
-    running.publisher().publish("orders", &placed(order)).await.unwrap();
+    running
+        .publisher()
+        .publish("orders", &placed(order))
+        .await
+        .unwrap();
 }
 
 #[tokio::test]

@@ -165,8 +165,8 @@ fn check_reads(group: &GroupInfo, topic: &str, broker: &Broker) -> Result<(), Cl
 /// A server takes positions only for a group without any member; else those count that read what is moved.
 fn check_stopped(group: &GroupInfo, topic: &str, args: &ResetArgs, broker: &Broker) -> Result<(), CliError> {
     let mut wanted = group.positions.iter().filter(|position| {
-        let here = &*position.destination == topic
-            && args.partition.is_none_or(|only| only == position.partition);
+        let here =
+            &*position.destination == topic && args.partition.is_none_or(|only| only == position.partition);
         here || broker.is_server()
     });
     let member = wanted.find_map(|position| Some((position.member.as_deref()?, &position.destination)));
