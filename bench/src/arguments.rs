@@ -70,7 +70,7 @@ impl Arguments {
                 option if option.starts_with('-') => {
                     return Err(BenchError::Arguments(format!("no option {option}")));
                 }
-                name => arguments.rows.push(row_of(name)?),
+                name => arguments.rows.extend(rows_of(name)?),
             }
         }
         if arguments.rows.is_empty() {
@@ -80,13 +80,23 @@ impl Arguments {
     }
 }
 
-fn row_of(name: &str) -> Result<&'static Row, BenchError> {
-    ROWS.iter()
-        .find(|row| row.name.eq_ignore_ascii_case(name))
-        .ok_or_else(|| {
-            let names: Vec<&str> = ROWS.iter().map(|row| row.name).collect();
-            BenchError::Arguments(format!("no row \"{name}\"; there are [{}]", names.join(", ")))
-        })
+/// A row by its name; also all that go on with a dash: `W7` is `W7-kafka` as well.
+fn rows_of(name: &str) -> Result<Vec<&'static Row>, BenchError> {
+    let asked = name.to_ascii_lowercase();
+    let goes_on = format!("{asked}-");
+    let named = |row: &&'static Row| {
+        let row = row.name.to_ascii_lowercase();
+        row == asked || row.starts_with(&goes_on)
+    };
+    let rows: Vec<_> = ROWS.iter().filter(named).collect();
+    if rows.is_empty() {
+        let names: Vec<&str> = ROWS.iter().map(|row| row.name).collect();
+        return Err(BenchError::Arguments(format!(
+            "no row \"{name}\"; there are [{}]",
+            names.join(", ")
+        )));
+    }
+    Ok(rows)
 }
 
 /// What `--help` prints.
@@ -95,7 +105,7 @@ pub(crate) fn usage() -> String {
         "usage: cargo xtask bench [--short] [--publish] [ROW...]\n\nAll rows when none is named:\n\n",
     );
     for row in ROWS {
-        text.push_str(&format!("  {:<5}{}\n", row.name, row.about));
+        text.push_str(&format!("  {:<11}{}\n", row.name, row.about));
     }
     text.push_str("\n--short runs a twentieth, to see whether everything works; its figures mean nothing.\n");
     text.push_str("--publish puts the table of a full run of all rows into docs/performance.md.\n");
@@ -117,6 +127,8 @@ mod tests {
             ("", ROWS.len(), Length::Full),
             ("w13", 1, Length::Full),
             ("W13 --short w14", 2, Length::Short),
+            ("w8", 2, Length::Full),
+            ("w8-kafka", 1, Length::Full),
         ] {
             let Ok(Command::Run(arguments)) = parse(line) else {
                 panic!("{line} is refused");

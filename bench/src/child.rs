@@ -16,6 +16,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::arms::engine;
 use crate::arms::topic::{self, ORDERS};
 use crate::error::BenchError;
+use crate::kafka;
 use crate::order::{self, Order};
 
 /// The first argument of a child.
@@ -38,6 +39,13 @@ pub(crate) enum Part {
     Slow { url: String, group: String },
     /// A broker that is opened, and used once in every partition if it says so; then it is idle.
     Open { directory: String, doing: String },
+    /// On Kafka: an app (`first`, `slow`) or the batch call by hand (`first-by-hand`, `slow-by-hand`).
+    Kafka {
+        doing: String,
+        servers: String,
+        topic: String,
+        group: String,
+    },
 }
 
 impl Part {
@@ -49,6 +57,12 @@ impl Part {
             Part::FirstOwn { url } => vec![MARK, "first-own", url],
             Part::Slow { url, group } => vec![MARK, "slow", url, group],
             Part::Open { directory, doing } => vec![MARK, "open", directory, doing],
+            Part::Kafka {
+                doing,
+                servers,
+                topic,
+                group,
+            } => vec![MARK, "kafka", doing, servers, topic, group],
         }
     }
 
@@ -69,6 +83,12 @@ impl Part {
             ["open", directory, doing] => Some(Part::Open {
                 directory: owned(directory),
                 doing: owned(doing),
+            }),
+            ["kafka", doing, servers, topic, group] => Some(Part::Kafka {
+                doing: owned(doing),
+                servers: owned(servers),
+                topic: owned(topic),
+                group: owned(group),
             }),
             _ => None,
         }
@@ -97,6 +117,12 @@ fn play(part: &Part, runtime: &Runtime) -> Result<(), BenchError> {
         Part::FirstOwn { url } => runtime.block_on(app(url, "first", Duration::ZERO, true)),
         Part::Open { directory, doing } => runtime.block_on(open(directory, doing == USE_ALL)),
         Part::Slow { url, group } => runtime.block_on(app(url, group, Duration::from_millis(5), false)),
+        Part::Kafka {
+            doing,
+            servers,
+            topic,
+            group,
+        } => kafka::first(runtime, doing, servers, topic, group, say),
     }
 }
 
@@ -191,6 +217,12 @@ mod tests {
             Part::Open {
                 directory: "d".into(),
                 doing: "idle".into(),
+            },
+            Part::Kafka {
+                doing: "first".into(),
+                servers: "h:1".into(),
+                topic: "t".into(),
+                group: "g".into(),
             },
         ] {
             let arguments: Vec<String> = part.arguments().into_iter().skip(1).map(str::to_owned).collect();

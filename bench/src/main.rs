@@ -17,6 +17,7 @@ mod child;
 mod date;
 mod error;
 mod gates;
+mod kafka;
 mod machine;
 mod measure;
 mod order;
@@ -46,6 +47,7 @@ fn main() -> ExitCode {
         .split_first()
         .map(|(first, rest)| (first.as_str(), rest))
     {
+        Some((kafka::MARK, rest)) => return kafka::run(rest),
         Some((gates::MARK, rest)) => return gates::cores::run(rest),
         Some((gates::COMMAND, rest)) => return gates::check(rest),
         _ => {}
@@ -94,6 +96,9 @@ fn run(arguments: &Arguments) -> Result<(), BenchError> {
         eprintln!("    {:.1} s", started.elapsed().as_secs_f64());
     }
     report.machine.push(("load after".into(), machine::load()));
+    report
+        .machine
+        .push(("on Kafka".into(), kafka::CONDITIONS.into()));
     let table = table::render(&report);
     print!("\n{table}");
     let path = report.write(&machine::results_directory())?;

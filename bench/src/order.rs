@@ -31,6 +31,8 @@ pub(crate) struct Address {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Item {
     pub(crate) sku: String,
+    /// As the programs write it that read the same topic in other languages.
+    #[serde(rename = "n")]
     pub(crate) count: u32,
 }
 
@@ -62,7 +64,7 @@ impl Order {
             version: u32::try_from(number % 100).expect("less than 100"),
             at: 1_700_000_000_000 + small_amount(number, 1, 1 << 40),
             paid: number.is_multiple_of(2),
-            note: "a gift".into(),
+            note: "a gift, wrapped".into(),
             address: Address {
                 city: pick(&CITIES),
                 zip: format!("{:04}", number % 10_000),

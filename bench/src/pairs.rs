@@ -68,6 +68,15 @@ impl Pairs {
     ) -> Result<Self, BenchError> {
         ours()?;
         reference()?;
+        Self::of_processes(rounds, ours, reference)
+    }
+
+    /// The same without the uncounted runs: each run of these arms is a process of its own, with its own warm-up.
+    pub(crate) fn of_processes(
+        rounds: usize,
+        mut ours: impl FnMut() -> Result<Sample, BenchError>,
+        mut reference: impl FnMut() -> Result<Sample, BenchError>,
+    ) -> Result<Self, BenchError> {
         let mut pairs = Vec::with_capacity(rounds);
         for _ in 0..rounds {
             let first = ours()?;

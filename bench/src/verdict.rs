@@ -51,6 +51,8 @@ pub(crate) enum Unit {
     /// Ours divided by the reference.
     Ratio,
     PerSecond,
+    /// Processor seconds of a million messages.
+    CpuSeconds,
     Nanoseconds,
     Microseconds,
     Milliseconds,
@@ -69,6 +71,7 @@ impl Unit {
             Unit::PerSecond if value >= 1e6 => format!("{:.2} M/s", value / 1e6),
             Unit::PerSecond if value >= 1e4 => format!("{:.1} k/s", value / 1e3),
             Unit::PerSecond => format!("{value:.0} /s"),
+            Unit::CpuSeconds => format!("{value:.3} CPU-s a million"),
             Unit::Nanoseconds => format!("{value:.1} ns"),
             Unit::Microseconds => format!("{value:.1} µs"),
             Unit::Milliseconds => format!("{value:.1} ms"),
@@ -84,6 +87,7 @@ impl Unit {
         match self {
             Unit::Ratio => "ratio",
             Unit::PerSecond => "messages_per_second",
+            Unit::CpuSeconds => "cpu_seconds_per_million",
             Unit::Nanoseconds => "ns_per_message",
             Unit::Microseconds => "us",
             Unit::Milliseconds => "ms",

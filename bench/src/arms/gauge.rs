@@ -160,6 +160,20 @@ impl Gauge {
         self.reading()
     }
 
+    /// What a run says that is over now, not with its last message: what was published is kept by then.
+    ///
+    /// # Errors
+    /// A message is missing.
+    pub(crate) fn reading_now(&self) -> Result<Reading, BenchError> {
+        let now = Mark::now(self.watch);
+        let mut reading = self.reading()?;
+        if let Some(began) = self.began.get() {
+            reading.sample.wall = now.wall - began.wall;
+            reading.sample.cpu = now.cpu.saturating_sub(began.cpu);
+        }
+        Ok(reading)
+    }
+
     /// What a finished run says.
     ///
     /// # Errors

@@ -1,5 +1,6 @@
-//! The rows: one file each, in the order of their numbers.
+//! The rows: one file each, in the order of their numbers; those on Kafka together.
 
+mod kafka;
 mod w13;
 mod w14;
 mod w15;
@@ -47,14 +48,74 @@ impl Setting<'_> {
 /// Every row, in the order in which they run.
 pub(crate) const ROWS: &[Row] = &[
     Row {
+        name: "W1",
+        about: "Kafka: produce keyed JSON, acks=all, every delivery awaited",
+        run: kafka::produce::by_hand,
+    },
+    Row {
+        name: "W1-java",
+        about: "W1 beside KafkaTemplate and StreamBridge",
+        run: kafka::produce::java,
+    },
+    Row {
+        name: "W2",
+        about: "Kafka: consume, decode, handle, commit",
+        run: kafka::consume::decoded,
+    },
+    Row {
+        name: "W2-java",
+        about: "W2 beside Spring Kafka and Spring Cloud Stream",
+        run: kafka::consume::decoded_java,
+    },
+    Row {
+        name: "W3",
+        about: "Kafka: consume, handle raw bytes, commit",
+        run: kafka::consume::raw,
+    },
+    Row {
+        name: "W3-java",
+        about: "W3 beside Spring Kafka",
+        run: kafka::consume::raw_java,
+    },
+    Row {
+        name: "W4",
+        about: "Kafka: consume, change, produce, at least once",
+        run: kafka::transform::by_hand,
+    },
+    Row {
+        name: "W4-java",
+        about: "W4 beside Spring Cloud Stream and Spring Kafka",
+        run: kafka::transform::java,
+    },
+    Row {
+        name: "W5",
+        about: "Kafka: consume, change, produce, exactly once",
+        run: kafka::transform::exactly_once,
+    },
+    Row {
         name: "W7",
         about: "5 ms of waiting per message, key order, one partition; 1, 10, 100, 1,000 keys",
         run: w7::run,
     },
     Row {
+        name: "W7-kafka",
+        about: "W7 on Kafka",
+        run: kafka::waits::bare,
+    },
+    Row {
+        name: "W7-java",
+        about: "W7 beside the parallel consumer",
+        run: kafka::waits::java,
+    },
+    Row {
         name: "W8",
         about: "price of key order: consume, decode, handle, commit",
         run: w8::run,
+    },
+    Row {
+        name: "W8-kafka",
+        about: "Kafka: price of key order",
+        run: kafka::consume::key_order,
     },
     Row {
         name: "W13",
@@ -72,14 +133,34 @@ pub(crate) const ROWS: &[Row] = &[
         run: w15::run,
     },
     Row {
+        name: "W15-kafka",
+        about: "latency through Kafka from the intended publish to the handler, at 1,000/s and 20,000/s",
+        run: kafka::latency::run,
+    },
+    Row {
         name: "W17",
         about: "exec to first message handled; idle stop",
         run: w17::run,
     },
     Row {
+        name: "W17-kafka",
+        about: "Kafka: exec to first message handled; idle stop",
+        run: kafka::process::start,
+    },
+    Row {
+        name: "W17-java",
+        about: "start and memory of Spring Kafka and Spring Cloud Stream",
+        run: kafka::process::java,
+    },
+    Row {
         name: "W18",
         about: "resident memory: idle; behind a backlog of 1 M",
         run: w18::run,
+    },
+    Row {
+        name: "W18-kafka",
+        about: "Kafka: resident memory: idle; behind a backlog of 1 M",
+        run: kafka::process::memory,
     },
     Row {
         name: "W22",

@@ -1,0 +1,235 @@
+//! Arms that produce keyed JSON: every delivery is counted or awaited.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use bytes::Bytes;
+use rdkafka::ClientContext;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::DeliveryResult;
+use rdkafka::producer::{
+    BaseProducer, BaseRecord, DeliveryFuture, FutureProducer, FutureRecord, Producer, ProducerContext,
+};
+use tidings_core::{Binder, Clock, Message, Outgoing, Publisher, Receipt, Route, Routes};
+
+use super::job::{Arm, Job, Outcome};
+use super::knobs;
+use super::made::{Made, One};
+use super::read::gauge;
+use crate::arms::gauge::Gauge;
+use crate::error::BenchError;
+use crate::order::{self, Order};
+
+/// Deliveries that are open at the same time, in every arm.
+const OPEN: usize = 50_000;
+/// Messages of one call where they are sent together.
+const TOGETHER: u64 = 500;
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Counts deliveries.
+#[derive(Debug, Default)]
+pub(super) struct Counted(Arc<AtomicU64>);
+
+impl ClientContext for Counted {}
+
+impl ProducerContext for Counted {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+        // What is missing is noticed at the end.
+        self.0.fetch_add(u64::from(result.is_ok()), Relaxed);
+    }
+}
+
+/// A producer by hand and its deliveries.
+pub(super) struct Counting {
+    pub(super) producer: BaseProducer<Counted>,
+    kept: Arc<AtomicU64>,
+}
+
+impl Counting {
+    pub(super) fn new(job: &Job) -> Result<Self, BenchError> {
+        let context = Counted::default();
+        let kept = context.0.clone();
+        let producer = knobs::producer(job).create_with_context(context).map_err(broken)?;
+        Ok(Self { producer, kept })
+    }
+
+    /// Sends; waits for room where there is none.
+    pub(super) fn send(&self, topic: &str, key: &[u8], payload: &[u8]) -> Result<(), BenchError> {
+        let mut record = BaseRecord::to(topic).key(key).payload(payload);
+        loop {
+            match self.producer.send(record) {
+                Ok(()) => return Ok(()),
+                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
+                    self.producer.poll(Duration::from_millis(1));
+                    record = back;
+                }
+                Err((error, _)) => return Err(broken(error)),
+            }
+        }
+    }
+
+    pub(super) fn delivered(&self) -> u64 {
+        self.kept.load(Relaxed)
+    }
+
+    /// Waits for everything.
+    pub(super) fn finish(&self, total: u64) -> Result<(), BenchError> {
+        self.producer.flush(PATIENCE).map_err(broken)?;
+        match self.delivered() {
+            all if all == total => Ok(()),
+            some => Err(BenchError::part("a producer by hand")(format!(
+                "{some} of {total} were delivered"
+            ))),
+        }
+    }
+}
+
+/// Writes the topic of the rows that consume. With keys, the orders take them in turn.
+pub(super) fn fill(job: &Job) -> Result<Outcome, BenchError> {
+    let producer = Counting::new(job)?;
+    let mut sum = 0u64;
+    for number in 0..job.total {
+        let order = Order::numbered(number);
+        sum = sum.wrapping_add(order.checksum());
+        let key = match job.keys {
+            0 => order::key(number, 1_000_000),
+            keys => order::fixed_key(number % keys),
+        };
+        let payload = serde_json::to_vec(&order).map_err(BenchError::part("encoding"))?;
+        producer.send(&job.topic, &key, &payload)?;
+    }
+    producer.finish(job.total)?;
+    Ok(Outcome {
+        messages: job.total,
+        checksum: sum,
+        ..Outcome::default()
+    })
+}
+
+/// One buffer, one poll in 500 messages, deliveries counted: as little as anyone does.
+pub(super) fn by_hand(job: &Job) -> Result<Outcome, BenchError> {
+    let (producer, made, gauge) = (Counting::new(job)?, Made::new(), gauge(job));
+    let mut json = Vec::with_capacity(512);
+    for number in 0..job.total {
+        let one = made.get(number);
+        json.clear();
+        serde_json::to_writer(&mut json, &one.order).map_err(BenchError::part("encoding"))?;
+        producer.send(&job.topic, &one.key, &json)?;
+        if number % TOGETHER == 0 {
+            producer.producer.poll(Duration::ZERO);
+            // As few open as with receipts: what lies around longer costs more.
+            while usize::try_from(producer.producer.in_flight_count()).is_ok_and(|open| open >= OPEN) {
+                producer.producer.poll(Duration::from_millis(1));
+            }
+        }
+        gauge.hit(one.sum);
+    }
+    producer.finish(job.total)?;
+    Outcome::of(&gauge.reading_now()?)
+}
+
+/// A future for each message, awaited later.
+pub(super) async fn future_each(job: &Job) -> Result<Outcome, BenchError> {
+    let producer: FutureProducer = knobs::producer(job).create().map_err(broken)?;
+    let (made, gauge) = (Made::new(), gauge(job));
+    let mut open: VecDeque<DeliveryFuture> = VecDeque::with_capacity(OPEN);
+    for number in 0..job.total {
+        let one = made.get(number);
+        if open.len() == OPEN {
+            if let Some(oldest) = open.pop_front() {
+                delivered(oldest).await?;
+            }
+        }
+        let json = serde_json::to_vec(&one.order).map_err(BenchError::part("encoding"))?;
+        let record = FutureRecord::to(&job.topic).key(&one.key[..]).payload(&json);
+        let sent = producer.send_result(record).map_err(|(error, _)| broken(error))?;
+        open.push_back(sent);
+        gauge.hit(one.sum);
+    }
+    for one in open {
+        delivered(one).await?;
+    }
+    Outcome::of(&gauge.reading_now()?)
+}
+
+async fn delivered(future: DeliveryFuture) -> Result<(), BenchError> {
+    let kept = future.await.map_err(BenchError::part("a future by hand"))?;
+    kept.map(drop).map_err(|(error, _)| broken(error))
+}
+
+/// Our driver: one message a call, or 500.
+pub(super) async fn receipts(job: &Job) -> Result<Outcome, BenchError> {
+    let binder = knobs::binder(job)?;
+    let sink = Binder::sink(&*binder);
+    let (made, gauge) = (Made::new(), gauge(job));
+    let topic: Arc<str> = job.topic.as_str().into();
+    let mut open: VecDeque<Receipt> = VecDeque::with_capacity(OPEN);
+    let together = match job.arm {
+        Arm::ReceiptBatches => TOGETHER,
+        _ => 1,
+    };
+    let mut number = 0;
+    while number < job.total {
+        let end = (number + together).min(job.total);
+        while open.len() + together as usize > OPEN {
+            if let Some(oldest) = open.pop_front() {
+                oldest.await.map_err(BenchError::part("a receipt"))?;
+            }
+        }
+        let outgoing = |number| Ok(Outgoing::new(topic.clone(), message(made.get(number), gauge)?));
+        match together {
+            1 => open.push_back(sink.publish(outgoing(number)?)),
+            _ => open.extend(sink.publish_all((number..end).map(outgoing).collect::<Result<_, _>>()?)),
+        }
+        number = end;
+    }
+    for receipt in open {
+        receipt.await.map_err(BenchError::part("a receipt"))?;
+    }
+    Outcome::of(&gauge.reading_now()?)
+}
+
+/// What an app does: its publisher gives every message an id, a correlation and a trace.
+pub(super) async fn publisher(job: &Job) -> Result<Outcome, BenchError> {
+    let binder = knobs::binder(job)?;
+    let publisher = publisher_to(binder.as_ref(), &job.topic);
+    let (made, gauge) = (Made::new(), gauge(job));
+    let mut open: VecDeque<Receipt> = VecDeque::with_capacity(OPEN);
+    for number in 0..job.total {
+        if open.len() == OPEN {
+            if let Some(oldest) = open.pop_front() {
+                oldest.await.map_err(BenchError::part("a receipt"))?;
+            }
+        }
+        open.push_back(publisher.send(&job.topic, message(made.get(number), gauge)?));
+    }
+    for receipt in open {
+        receipt.await.map_err(BenchError::part("a receipt"))?;
+    }
+    Outcome::of(&gauge.reading_now()?)
+}
+
+pub(super) fn publisher_to(binder: &impl Binder, topic: &str) -> Publisher {
+    let mut routes = Routes::default();
+    let route = Route {
+        sink: Binder::sink(binder),
+        destination: topic.into(),
+    };
+    routes.insert(topic, route);
+    Publisher::new(routes.into(), Clock::System)
+}
+
+/// Encodes an order and counts it.
+fn message(one: &One, gauge: &Gauge) -> Result<Message, BenchError> {
+    let json = serde_json::to_vec(&one.order).map_err(BenchError::part("encoding"))?;
+    gauge.hit(one.sum);
+    Ok(Message::new(Bytes::from(json)).with_key(one.key.clone()))
+}
+
+pub(super) fn broken(error: KafkaError) -> BenchError {
+    BenchError::part("a producer by hand")(error)
+}

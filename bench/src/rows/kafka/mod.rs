@@ -1,0 +1,104 @@
+//! Rows on a real Apache Kafka, beside loops by hand, and beside other libraries where their programs are at hand.
+
+pub(super) mod consume;
+pub(super) mod latency;
+pub(super) mod process;
+pub(super) mod produce;
+pub(super) mod transform;
+pub(super) mod waits;
+
+use crate::error::BenchError;
+use crate::kafka::job::{Job, Outcome};
+use crate::kafka::peers::{Peer, Peers, peers};
+use crate::kafka::server::unique;
+use crate::measure::{Figure, Sample};
+use crate::pairs::Pairs;
+use crate::report::Line;
+use crate::rows::{Setting, agree};
+use crate::verdict::{Target, Unit};
+
+/// Orders of the rows that consume. Every arm reads all of them, so that all get the same checksum.
+const MESSAGES: u64 = 1_000_000;
+
+/// A run in a fresh group, whose checksum must be this one.
+fn run(job: &Job, checksum: u64) -> Result<Outcome, BenchError> {
+    let outcome = Job {
+        group: unique("group"),
+        ..job.clone()
+    }
+    .run()?;
+    agree(&format!("{:?}", job.arm), outcome.checksum, checksum)?;
+    Ok(outcome)
+}
+
+/// What a job's arm adds up to when it has handled everything once.
+fn checksum_of(job: &Job) -> Result<u64, BenchError> {
+    let group = unique("group");
+    Ok(Job { group, ..job.clone() }.run()?.checksum)
+}
+
+/// Ours beside one by hand, A B B A. Each run is a process of its own, so none is left out as the first.
+fn beside(setting: &Setting<'_>, ours: &Job, reference: &Job, checksum: u64) -> Result<Pairs, BenchError> {
+    Pairs::of_processes(
+        setting.length.rounds(),
+        || run(ours, checksum).map(|outcome| outcome.sample()),
+        || run(reference, checksum).map(|outcome| outcome.sample()),
+    )
+}
+
+/// Ours beside a program of another library.
+fn beside_peer(
+    setting: &Setting<'_>,
+    ours: &Job,
+    peer: Peer,
+    theirs: &Job,
+    checksum: Option<u64>,
+) -> Result<Pairs, BenchError> {
+    let peers = the_peers()?;
+    let theirs = || -> Result<Sample, BenchError> {
+        let job = Job {
+            group: unique("peer"),
+            ..theirs.clone()
+        };
+        let outcome = peers.run(peer, &job)?;
+        if let Some(checksum) = checksum {
+            agree(peer.name, outcome.checksum, checksum)?;
+        }
+        Ok(outcome.sample())
+    };
+    let ours = || match checksum {
+        Some(checksum) => run(ours, checksum).map(|outcome| outcome.sample()),
+        None => ours.run().map(|outcome| outcome.sample()),
+    };
+    Pairs::of_processes(setting.length.rounds(), ours, theirs)
+}
+
+fn the_peers() -> Result<&'static Peers, BenchError> {
+    peers().map_err(BenchError::part("other libraries"))
+}
+
+/// Processor time beside a reference: less is better.
+fn cost(what: &str, reference: &str, pairs: &Pairs, target: Target) -> Line {
+    let ratio = (Unit::Ratio, pairs.ratio(Figure::CpuNanoseconds));
+    context(
+        Line::new(format!("{what}, processor time"), reference, ratio, target),
+        pairs,
+    )
+}
+
+/// Messages a second of processor time beside a reference: more is better.
+fn speed(what: &str, reference: &str, pairs: &Pairs, target: Target) -> Line {
+    let ratio = (Unit::Ratio, pairs.ratio(Figure::PerCpuSecond));
+    context(
+        Line::new(format!("{what}, per processor second"), reference, ratio, target),
+        pairs,
+    )
+}
+
+fn context(line: Line, pairs: &Pairs) -> Line {
+    let million = |spread: crate::pairs::Spread| spread.scaled(1e-3);
+    line.with("ours", Unit::CpuSeconds, million(pairs.ours(Figure::CpuNanoseconds)))
+        .with("theirs", Unit::CpuSeconds, million(pairs.reference(Figure::CpuNanoseconds)))
+        .with("ours", Unit::PerSecond, pairs.ours(Figure::PerSecond))
+        .with("theirs", Unit::PerSecond, pairs.reference(Figure::PerSecond))
+}

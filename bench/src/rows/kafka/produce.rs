@@ -1,0 +1,75 @@
+//! W1: produce keyed JSON, every delivery awaited.
+
+use super::{beside, beside_peer, checksum_of, cost, speed};
+use crate::error::BenchError;
+use crate::kafka::job::{Arm, Job};
+use crate::kafka::peers::{spring, stream};
+use crate::kafka::server::{PARTITIONS, server};
+use crate::report::Line;
+use crate::rows::Setting;
+use crate::verdict::Target;
+
+const MESSAGES: u64 = 1_000_000;
+const TOPIC: &str = "sink";
+
+fn job(setting: &Setting<'_>, arm: Arm) -> Result<Job, BenchError> {
+    let server = server()?;
+    server.topic(TOPIC, PARTITIONS, true)?;
+    Ok(server.job(arm, TOPIC, setting.length.messages(MESSAGES)))
+}
+
+/// Our ways to publish, beside two by hand.
+pub(in crate::rows) fn by_hand(setting: &Setting<'_>) -> Result<Vec<Line>, BenchError> {
+    let the_loop = job(setting, Arm::ProduceLoop)?;
+    let sum = checksum_of(&the_loop)?;
+    let mut lines = Vec::new();
+    for (arm, what, target) in [
+        (Arm::Receipts, "a receipt each", Target::AtMost(1.10)),
+        (Arm::ReceiptBatches, "a receipt each, 500 a call", Target::AtMost(1.10)),
+        (
+            Arm::Publisher,
+            "an app's publisher: with id, correlation and trace as headers",
+            Target::None,
+        ),
+    ] {
+        let ours = Job { arm, ..the_loop.clone() };
+        let pairs = beside(setting, &ours, &the_loop, sum)?;
+        lines.push(cost(what, "a loop by hand that counts deliveries", &pairs, target));
+    }
+    let ours = Job {
+        arm: Arm::Receipts,
+        ..the_loop.clone()
+    };
+    let future = Job {
+        arm: Arm::FutureEach,
+        ..the_loop.clone()
+    };
+    let pairs = beside(setting, &ours, &future, sum)?;
+    lines.push(cost(
+        "a receipt each",
+        "a future each of the rdkafka crate",
+        &pairs,
+        Target::AtMost(1.0),
+    ));
+    Ok(lines)
+}
+
+/// Beside other libraries.
+pub(in crate::rows) fn java(setting: &Setting<'_>) -> Result<Vec<Line>, BenchError> {
+    super::the_peers()?;
+    let ours = job(setting, Arm::Receipts)?;
+    let theirs = Job {
+        warm: ours.total / 2,
+        ..ours.clone()
+    };
+    let mut lines = Vec::new();
+    for (peer, target) in [
+        (spring("KafkaTemplate", "W1", "produce"), 2.3),
+        (stream("StreamBridge", "W1", "produce"), 7.5),
+    ] {
+        // They make orders of their own, of the same size.
+        let pairs = beside_peer(setting, &ours, peer, &theirs, None)?;
+        lines.push(speed("a receipt each", peer.name, &pairs, Target::AtLeast(target)));
+    }
+    Ok(lines)
+}

@@ -1,0 +1,69 @@
+//! W4: consume, change, produce, at least once. W5: the same exactly once.
+
+use super::{MESSAGES, beside, beside_peer, cost, speed};
+use crate::error::BenchError;
+use crate::kafka::job::{Arm, Job};
+use crate::kafka::peers::{spring, stream};
+use crate::kafka::server::{PARTITIONS, server};
+use crate::report::Line;
+use crate::rows::Setting;
+use crate::verdict::Target;
+
+const OUT: &str = "priced";
+const WHAT: &str = "a handler that returns its output";
+
+fn job(setting: &Setting<'_>) -> Result<(Job, u64), BenchError> {
+    let server = server()?;
+    let total = setting.length.messages(MESSAGES);
+    let (topic, sum) = server.orders(total, 0, PARTITIONS)?;
+    server.topic(OUT, PARTITIONS, true)?;
+    let job = Job {
+        out: OUT.to_owned(),
+        ..server.job(Arm::TransformApp, &topic, total)
+    };
+    Ok((job, sum))
+}
+
+/// W4 beside the loop by hand.
+pub(in crate::rows) fn by_hand(setting: &Setting<'_>) -> Result<Vec<Line>, BenchError> {
+    let (ours, sum) = job(setting)?;
+    let the_loop = Job {
+        arm: Arm::TransformLoop,
+        ..ours.clone()
+    };
+    let pairs = beside(setting, &ours, &the_loop, sum)?;
+    let reference = "the batch call and a producer by hand";
+    Ok(vec![cost(WHAT, reference, &pairs, Target::AtMost(1.10))])
+}
+
+/// W4 beside other libraries.
+pub(in crate::rows) fn java(setting: &Setting<'_>) -> Result<Vec<Line>, BenchError> {
+    super::the_peers()?;
+    let (ours, sum) = job(setting)?;
+    let theirs = Job {
+        warm: ours.total / 2,
+        ..ours.clone()
+    };
+    let mut lines = Vec::new();
+    for (peer, target) in [
+        (
+            stream("Spring Cloud Stream, a function", "W4", "transform"),
+            Target::AtLeast(4.0),
+        ),
+        (
+            spring("Spring Kafka, a batch with its sends awaited", "W4", "transformbatch"),
+            Target::None,
+        ),
+    ] {
+        let pairs = beside_peer(setting, &ours, peer, &theirs, Some(sum))?;
+        lines.push(speed(WHAT, peer.name, &pairs, target));
+    }
+    Ok(lines)
+}
+
+/// W5: a gap that has a name.
+pub(in crate::rows) fn exactly_once(_: &Setting<'_>) -> Result<Vec<Line>, BenchError> {
+    Err(BenchError::part("exactly once on Kafka")(
+        "this row has no arm of ours yet: measured with the first release that has `exactly_once` on Kafka",
+    ))
+}
