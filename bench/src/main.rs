@@ -96,9 +96,7 @@ fn run(arguments: &Arguments) -> Result<(), BenchError> {
         eprintln!("    {:.1} s", started.elapsed().as_secs_f64());
     }
     report.machine.push(("load after".into(), machine::load()));
-    report
-        .machine
-        .push(("on Kafka".into(), kafka::CONDITIONS.into()));
+    report.machine.push(("on Kafka".into(), kafka::CONDITIONS.into()));
     let table = table::render(&report);
     print!("\n{table}");
     let path = report.write(&machine::results_directory())?;

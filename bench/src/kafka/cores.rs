@@ -9,7 +9,8 @@ use crate::error::BenchError;
 
 /// The cores that this process was allowed when it was first asked for.
 fn allowed() -> Result<Vec<usize>, BenchError> {
-    let set = sched_getaffinity(None).map_err(|error| BenchError::system("asking for cores")(error.into()))?;
+    let set =
+        sched_getaffinity(None).map_err(|error| BenchError::system("asking for cores")(error.into()))?;
     Ok((0..CpuSet::MAX_CPU).filter(|core| set.is_set(*core)).collect())
 }
 
@@ -41,7 +42,10 @@ pub(crate) fn to_the_brokers(process: u32) -> Result<(), BenchError> {
     for _ in 0..2 {
         for task in std::fs::read_dir(&tasks).map_err(BenchError::file(&tasks))? {
             let name = task.map_err(BenchError::file(&tasks))?.file_name();
-            let thread = name.to_str().and_then(|name| name.parse().ok()).and_then(Pid::from_raw);
+            let thread = name
+                .to_str()
+                .and_then(|name| name.parse().ok())
+                .and_then(Pid::from_raw);
             // One that has ended meanwhile needs no core.
             let _ = thread.map(|thread| sched_setaffinity(Some(thread), &only(first)));
         }

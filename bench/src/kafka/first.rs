@@ -9,8 +9,8 @@ use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::job::{Arm, Job, Work};
-use super::read::{Reader, Stores};
 use super::ours;
+use super::read::{Reader, Stores};
 use crate::error::BenchError;
 use crate::order::Order;
 
@@ -40,7 +40,11 @@ pub(crate) fn first(
         slots: 0,
         per_second: 0,
     };
-    let wait = if doing.starts_with("slow") { SLOW } else { Duration::ZERO };
+    let wait = if doing.starts_with("slow") {
+        SLOW
+    } else {
+        Duration::ZERO
+    };
     match doing.ends_with("-by-hand") {
         true => by_hand(runtime, &job, wait, say),
         false => runtime.block_on(app(&job, wait, say)),

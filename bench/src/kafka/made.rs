@@ -31,6 +31,8 @@ impl Made {
 
     pub(super) fn get(&self, number: u64) -> &One {
         let place = usize::try_from(number % DIFFERENT).unwrap_or_default();
-        self.0.get(place).expect("there are as many as the remainder is of")
+        self.0
+            .get(place)
+            .expect("there are as many as the remainder is of")
     }
 }

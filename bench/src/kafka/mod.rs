@@ -4,8 +4,8 @@
 //! that all are started, pinned and compared in one way.
 
 pub(crate) mod cores;
-pub(crate) mod job;
 mod first;
+pub(crate) mod job;
 mod knobs;
 mod latency;
 mod made;

@@ -115,7 +115,9 @@ fn run(command: &mut Command) -> Result<(), BenchError> {
         Ok(status) => Err(BenchError::part("building other programs")(format!(
             "{name} ended with {status}"
         ))),
-        Err(error) => Err(BenchError::part("building other programs")(format!("{name}: {error}"))),
+        Err(error) => Err(BenchError::part("building other programs")(format!(
+            "{name}: {error}"
+        ))),
     }
 }
 

@@ -53,7 +53,9 @@ impl Counting {
     pub(super) fn new(job: &Job) -> Result<Self, BenchError> {
         let context = Counted::default();
         let kept = context.0.clone();
-        let producer = knobs::producer(job).create_with_context(context).map_err(broken)?;
+        let producer = knobs::producer(job)
+            .create_with_context(context)
+            .map_err(broken)?;
         Ok(Self { producer, kept })
     }
 
@@ -139,10 +141,10 @@ pub(super) async fn future_each(job: &Job) -> Result<Outcome, BenchError> {
     let mut open: VecDeque<DeliveryFuture> = VecDeque::with_capacity(OPEN);
     for number in 0..job.total {
         let one = made.get(number);
-        if open.len() == OPEN {
-            if let Some(oldest) = open.pop_front() {
-                delivered(oldest).await?;
-            }
+        if open.len() == OPEN
+            && let Some(oldest) = open.pop_front()
+        {
+            delivered(oldest).await?;
         }
         let json = serde_json::to_vec(&one.order).map_err(BenchError::part("encoding"))?;
         let record = FutureRecord::to(&job.topic).key(&one.key[..]).payload(&json);
@@ -200,10 +202,10 @@ pub(super) async fn publisher(job: &Job) -> Result<Outcome, BenchError> {
     let (made, gauge) = (Made::new(), gauge(job));
     let mut open: VecDeque<Receipt> = VecDeque::with_capacity(OPEN);
     for number in 0..job.total {
-        if open.len() == OPEN {
-            if let Some(oldest) = open.pop_front() {
-                oldest.await.map_err(BenchError::part("a receipt"))?;
-            }
+        if open.len() == OPEN
+            && let Some(oldest) = open.pop_front()
+        {
+            oldest.await.map_err(BenchError::part("a receipt"))?;
         }
         open.push_back(publisher.send(&job.topic, message(made.get(number), gauge)?));
     }

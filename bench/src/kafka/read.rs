@@ -38,8 +38,17 @@ impl Work {
     }
 }
 
+/// Counts the job's messages. Without a warm-up nothing is timed: that is for a profiler.
 pub(super) fn gauge(job: &Job) -> &'static Gauge {
-    Gauge::leaked(job.warm, job.total, Watch::Time)
+    let watch = match job.warm {
+        0 => Watch::Nothing,
+        _ => Watch::Time,
+    };
+    let gauge = Gauge::leaked(job.warm, job.total, watch);
+    if job.warm == 0 {
+        gauge.begin();
+    }
+    gauge
 }
 
 /// librdkafka's batch call: 512 messages a call, offsets stored where the partition changes.
@@ -140,7 +149,9 @@ impl Reader {
         let mut messages = [null_mut::<c::rd_kafka_message_t>(); CHUNK];
         // SAFETY: the queue lives to the end of the process, and the array has room for as many as is said.
         let taken = unsafe { c::rd_kafka_consume_batch_queue(self.queue, 100, messages.as_mut_ptr(), CHUNK) };
-        let messages = messages.get(..usize::try_from(taken).unwrap_or_default()).unwrap_or_default();
+        let messages = messages
+            .get(..usize::try_from(taken).unwrap_or_default())
+            .unwrap_or_default();
         let mut result = Ok(());
         for (place, message) in messages.iter().enumerate() {
             // SAFETY: librdkafka fills the array with messages that live until they are destroyed below.

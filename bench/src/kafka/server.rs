@@ -104,7 +104,10 @@ impl Server {
                 .prepare(spec)
                 .await
                 .map_err(BenchError::part("making a topic"))?;
-            admin.close().await.map_err(BenchError::part("leaving the broker"))
+            admin
+                .close()
+                .await
+                .map_err(BenchError::part("leaving the broker"))
         })
     }
 

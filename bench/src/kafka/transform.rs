@@ -69,7 +69,9 @@ pub(super) fn by_hand(job: &Job) -> Result<Outcome, BenchError> {
     let context = ByBatch(delivered.clone());
     let mut the_loop = Loop {
         reader: Reader::new(job, Stores::Later)?,
-        producer: knobs::producer(job).create_with_context(context).map_err(broken)?,
+        producer: knobs::producer(job)
+            .create_with_context(context)
+            .map_err(broken)?,
         delivered,
         open: VecDeque::new(),
         out: job.out.clone(),
@@ -130,7 +132,9 @@ impl Loop {
     /// Stores offsets of batches that are delivered as a whole, in order.
     fn settle(&mut self) {
         while let Some(first) = self.open.front() {
-            let Some(count) = self.delivered.get(first.number) else { return };
+            let Some(count) = self.delivered.get(first.number) else {
+                return;
+            };
             if count.load(Relaxed) != first.messages {
                 return;
             }

@@ -121,9 +121,17 @@ mod tests {
         }
         assert_eq!(order.violations.load(Ordering::Relaxed), 0);
         order.enter(&one, &Order::numbered(5)).unwrap();
-        assert_eq!(order.violations.load(Ordering::Relaxed), 1, "number 3 was left out");
+        assert_eq!(
+            order.violations.load(Ordering::Relaxed),
+            1,
+            "number 3 was left out"
+        );
         order.enter(&one, &Order::numbered(7)).unwrap();
-        assert_eq!(order.violations.load(Ordering::Relaxed), 2, "number 5 is not done");
+        assert_eq!(
+            order.violations.load(Ordering::Relaxed),
+            2,
+            "number 5 is not done"
+        );
         assert!(order.enter(b"k", &Order::numbered(0)).is_none());
     }
 }

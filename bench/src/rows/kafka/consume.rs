@@ -23,9 +23,17 @@ fn by_hand(setting: &Setting<'_>, work: Work, what: &str, limit: f64) -> Result<
     let (ours, sum) = app(setting, work)?;
     let mut lines = Vec::new();
     for (arm, name, target) in [
-        (Arm::BatchLoop, "librdkafka's batch call by hand", Target::AtMost(limit)),
+        (
+            Arm::BatchLoop,
+            "librdkafka's batch call by hand",
+            Target::AtMost(limit),
+        ),
         (Arm::PollLoop, "a poll loop by hand", Target::AtMost(1.0)),
-        (Arm::StreamConsumer, "the rdkafka crate's stream", Target::AtMost(1.0)),
+        (
+            Arm::StreamConsumer,
+            "the rdkafka crate's stream",
+            Target::AtMost(1.0),
+        ),
     ] {
         let pairs = beside(setting, &ours, &with(&ours, arm), sum)?;
         lines.push(cost(what, name, &pairs, target));
@@ -33,7 +41,12 @@ fn by_hand(setting: &Setting<'_>, work: Work, what: &str, limit: f64) -> Result<
     let driver = with(&ours, Arm::Source);
     let pairs = beside(setting, &driver, &with(&ours, Arm::BatchLoop), sum)?;
     let what = format!("{what}: the driver without the engine");
-    lines.push(cost(&what, "librdkafka's batch call by hand", &pairs, Target::None));
+    lines.push(cost(
+        &what,
+        "librdkafka's batch call by hand",
+        &pairs,
+        Target::None,
+    ));
     Ok(lines)
 }
 
@@ -65,7 +78,10 @@ pub(in crate::rows) fn decoded_java(setting: &Setting<'_>) -> Result<Vec<Line>, 
         &[
             (spring("Spring Kafka, a record a call", "W2", "record"), 2.0),
             (spring("Spring Kafka, a batch a call", "W2", "batch"), 2.0),
-            (stream("Spring Cloud Stream, a record a call", "W2", "record"), 5.0),
+            (
+                stream("Spring Cloud Stream, a record a call", "W2", "record"),
+                5.0,
+            ),
         ],
     )
 }
@@ -76,7 +92,10 @@ pub(in crate::rows) fn raw_java(setting: &Setting<'_>) -> Result<Vec<Line>, Benc
         setting,
         Work::Raw,
         &[
-            (spring("Spring Kafka, a record a call", "W3", "rawrecord,raw"), 4.0),
+            (
+                spring("Spring Kafka, a record a call", "W3", "rawrecord,raw"),
+                4.0,
+            ),
             (spring("Spring Kafka, a batch a call", "W3", "rawbatch,raw"), 4.0),
         ],
     )
@@ -115,7 +134,12 @@ pub(in crate::rows) fn key_order(setting: &Setting<'_>) -> Result<Vec<Line>, Ben
             Work::Order => Target::AtLeast(0.85),
             Work::Raw => Target::None,
         };
-        lines.push(speed(&format!("{what}, key-ordered, 16 slots"), "in turn", &pairs, target));
+        lines.push(speed(
+            &format!("{what}, key-ordered, 16 slots"),
+            "in turn",
+            &pairs,
+            target,
+        ));
     }
     Ok(lines)
 }

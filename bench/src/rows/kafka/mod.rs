@@ -97,8 +97,16 @@ fn speed(what: &str, reference: &str, pairs: &Pairs, target: Target) -> Line {
 
 fn context(line: Line, pairs: &Pairs) -> Line {
     let million = |spread: crate::pairs::Spread| spread.scaled(1e-3);
-    line.with("ours", Unit::CpuSeconds, million(pairs.ours(Figure::CpuNanoseconds)))
-        .with("theirs", Unit::CpuSeconds, million(pairs.reference(Figure::CpuNanoseconds)))
-        .with("ours", Unit::PerSecond, pairs.ours(Figure::PerSecond))
-        .with("theirs", Unit::PerSecond, pairs.reference(Figure::PerSecond))
+    line.with(
+        "ours",
+        Unit::CpuSeconds,
+        million(pairs.ours(Figure::CpuNanoseconds)),
+    )
+    .with(
+        "theirs",
+        Unit::CpuSeconds,
+        million(pairs.reference(Figure::CpuNanoseconds)),
+    )
+    .with("ours", Unit::PerSecond, pairs.ours(Figure::PerSecond))
+    .with("theirs", Unit::PerSecond, pairs.reference(Figure::PerSecond))
 }

@@ -134,7 +134,12 @@ pub(in crate::rows) fn java(setting: &Setting<'_>) -> Result<Vec<Line>, BenchErr
             memory.push(outcome.rss_mb);
         }
         let line = |what: &str, unit, found| {
-            Line::new(format!("{}, {what}", peer.name), "", (unit, Spread::of(found)), Target::None)
+            Line::new(
+                format!("{}, {what}", peer.name),
+                "",
+                (unit, Spread::of(found)),
+                Target::None,
+            )
         };
         lines.push(line("exec to first message handled", Unit::Milliseconds, first));
         lines.push(line("resident memory, idle", Unit::Megabytes, memory));

@@ -25,16 +25,28 @@ pub(in crate::rows) fn by_hand(setting: &Setting<'_>) -> Result<Vec<Line>, Bench
     let mut lines = Vec::new();
     for (arm, what, target) in [
         (Arm::Receipts, "a receipt each", Target::AtMost(1.10)),
-        (Arm::ReceiptBatches, "a receipt each, 500 a call", Target::AtMost(1.10)),
+        (
+            Arm::ReceiptBatches,
+            "a receipt each, 500 a call",
+            Target::AtMost(1.10),
+        ),
         (
             Arm::Publisher,
             "an app's publisher: with id, correlation and trace as headers",
             Target::None,
         ),
     ] {
-        let ours = Job { arm, ..the_loop.clone() };
+        let ours = Job {
+            arm,
+            ..the_loop.clone()
+        };
         let pairs = beside(setting, &ours, &the_loop, sum)?;
-        lines.push(cost(what, "a loop by hand that counts deliveries", &pairs, target));
+        lines.push(cost(
+            what,
+            "a loop by hand that counts deliveries",
+            &pairs,
+            target,
+        ));
     }
     let ours = Job {
         arm: Arm::Receipts,
@@ -69,7 +81,12 @@ pub(in crate::rows) fn java(setting: &Setting<'_>) -> Result<Vec<Line>, BenchErr
     ] {
         // They make orders of their own, of the same size.
         let pairs = beside_peer(setting, &ours, peer, &theirs, None)?;
-        lines.push(speed("a receipt each", peer.name, &pairs, Target::AtLeast(target)));
+        lines.push(speed(
+            "a receipt each",
+            peer.name,
+            &pairs,
+            Target::AtLeast(target),
+        ));
     }
     Ok(lines)
 }

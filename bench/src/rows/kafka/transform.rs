@@ -51,7 +51,11 @@ pub(in crate::rows) fn java(setting: &Setting<'_>) -> Result<Vec<Line>, BenchErr
             Target::AtLeast(4.0),
         ),
         (
-            spring("Spring Kafka, a batch with its sends awaited", "W4", "transformbatch"),
+            spring(
+                "Spring Kafka, a batch with its sends awaited",
+                "W4",
+                "transformbatch",
+            ),
             Target::None,
         ),
     ] {

@@ -71,8 +71,14 @@ pub(in crate::rows) fn java(setting: &Setting<'_>) -> Result<Vec<Line>, BenchErr
     the_peers()?;
     let mut lines = Vec::new();
     for (keys, peer) in [
-        (100, parallel("the parallel consumer, concurrency 100", "W7-100", "100")),
-        (1_000, parallel("the parallel consumer, concurrency 1,000", "W7-1000", "1000")),
+        (
+            100,
+            parallel("the parallel consumer, concurrency 100", "W7-100", "100"),
+        ),
+        (
+            1_000,
+            parallel("the parallel consumer, concurrency 1,000", "W7-1000", "1000"),
+        ),
     ] {
         let ours = job(setting, keys)?;
         let theirs = Job {
@@ -86,11 +92,20 @@ pub(in crate::rows) fn java(setting: &Setting<'_>) -> Result<Vec<Line>, BenchErr
         let pairs = beside_peer(setting, &ours, peer, &theirs, None)?;
         let ratio = (Unit::Ratio, pairs.ratio(Figure::PerSecond));
         lines.push(
-            Line::new(format!("{keys} keys and as many slots"), peer.name, ratio, Target::None)
-                .with("ours", Unit::PerSecond, pairs.ours(Figure::PerSecond))
-                .with("theirs", Unit::PerSecond, pairs.reference(Figure::PerSecond))
-                .with("ours, cpu", Unit::Nanoseconds, pairs.ours(Figure::CpuNanoseconds))
-                .with("theirs, cpu", Unit::Nanoseconds, pairs.reference(Figure::CpuNanoseconds)),
+            Line::new(
+                format!("{keys} keys and as many slots"),
+                peer.name,
+                ratio,
+                Target::None,
+            )
+            .with("ours", Unit::PerSecond, pairs.ours(Figure::PerSecond))
+            .with("theirs", Unit::PerSecond, pairs.reference(Figure::PerSecond))
+            .with("ours, cpu", Unit::Nanoseconds, pairs.ours(Figure::CpuNanoseconds))
+            .with(
+                "theirs, cpu",
+                Unit::Nanoseconds,
+                pairs.reference(Figure::CpuNanoseconds),
+            ),
         );
     }
     Ok(lines)

@@ -294,6 +294,27 @@ impl Topic {
         let headers = headers(message.headers().view());
         // Zero would be the time of now, which is what a message without a time gets.
         let timestamp = message.timestamp().map_or(0, |time| time.as_millis());
+        let partition = partition.unwrap_or(UNASSIGNED);
+        if headers.is_null() && timestamp == 0 {
+            // The same with only what every message has: reading the arguments is a good part of the other call.
+            // SAFETY: client and topic live; key and payload are copied within the call.
+            unsafe {
+                let refused = c::rd_kafka_produce(
+                    self.handle.as_ptr(),
+                    partition,
+                    c::RD_KAFKA_MSG_F_COPY as c_int,
+                    payload,
+                    payload_length,
+                    key,
+                    key_length,
+                    number as *mut c_void,
+                );
+                return match refused {
+                    0 => Ok(()),
+                    _ => Err(c::rd_kafka_last_error().into()),
+                };
+            }
+        }
         // SAFETY: client and topic live; key and payload are copied within the call. On success the headers belong to
         // the library, otherwise they are destroyed here. Each argument has the type that its tag asks for.
         unsafe {
@@ -303,7 +324,7 @@ impl Topic {
                 tag::RD_KAFKA_VTYPE_RKT,
                 self.handle.as_ptr(),
                 tag::RD_KAFKA_VTYPE_PARTITION,
-                partition.unwrap_or(UNASSIGNED),
+                partition,
                 tag::RD_KAFKA_VTYPE_MSGFLAGS,
                 c::RD_KAFKA_MSG_F_COPY as c_int,
                 tag::RD_KAFKA_VTYPE_VALUE,

@@ -4,8 +4,8 @@
 //! in the buffers of fetch responses, several of which a batch spans, and headers have to be written anew anyway. The
 //! copy is a small part of what librdkafka's own work on a message costs, see docs/performance.md.
 
+use super::memory::Pool;
 use crate::native::Message;
-use bytes::Bytes;
 use tidings_core::{Epoch, LaneId, Record, RecordBatch, Span, Timestamp};
 
 /// A batch that grows.
@@ -18,7 +18,8 @@ struct Growing {
 }
 
 /// Batches under way, one a lane, until the messages at hand are through.
-pub(crate) struct Batching {
+pub(crate) struct Batching<'a> {
+    pool: &'a Pool,
     max_bytes: usize,
     growing: Vec<Growing>,
 }
@@ -31,9 +32,10 @@ pub(crate) struct Target {
     pub(crate) next: u64,
 }
 
-impl Batching {
-    pub(crate) fn new(max_bytes: usize) -> Self {
+impl<'a> Batching<'a> {
+    pub(crate) fn new(pool: &'a Pool, max_bytes: usize) -> Self {
         Self {
+            pool,
             max_bytes,
             growing: Vec::new(),
         }
@@ -56,10 +58,10 @@ impl Batching {
                 continue;
             };
             if growing.records.is_empty() {
-                growing.reserve(rest, self.max_bytes);
+                growing.reserve(rest, self.max_bytes, self.pool);
             }
             if !growing.records.is_empty() && growing.memory.len() + size(message) > self.max_bytes {
-                full.push(growing.finish());
+                full.push(growing.finish(self.pool));
                 continue;
             }
             growing.put(message, offset);
@@ -72,7 +74,7 @@ impl Batching {
         let left = self.growing.iter_mut();
         full.extend(
             left.filter(|growing| !growing.records.is_empty())
-                .map(Growing::finish),
+                .map(|growing| growing.finish(self.pool)),
         );
     }
 
@@ -101,7 +103,7 @@ fn size(message: &Message<'_>) -> usize {
 
 impl Growing {
     /// Room for what comes, as far as it goes into one batch.
-    fn reserve(&mut self, run: &[Message<'_>], max_bytes: usize) {
+    fn reserve(&mut self, run: &[Message<'_>], max_bytes: usize, pool: &Pool) {
         let mut bytes = 0;
         let mut count = 0;
         for message in run {
@@ -112,7 +114,7 @@ impl Growing {
             bytes += size;
             count += 1;
         }
-        self.memory.reserve(bytes);
+        self.memory = pool.take(bytes);
         self.records.reserve(count);
     }
 
@@ -145,8 +147,8 @@ impl Growing {
         }
     }
 
-    fn finish(&mut self) -> RecordBatch {
-        let memory = Bytes::from(std::mem::take(&mut self.memory));
+    fn finish(&mut self, pool: &Pool) -> RecordBatch {
+        let memory = pool.share(std::mem::take(&mut self.memory));
         let records = std::mem::take(&mut self.records);
         RecordBatch::new(self.lane, self.epoch, memory, records, self.next)
     }

@@ -6,6 +6,7 @@ mod groups;
 pub(crate) mod inbox;
 mod lane;
 mod leaving;
+mod memory;
 mod plan;
 pub(crate) mod positions;
 mod pump;
@@ -21,6 +22,7 @@ use commits::{Commits, Of};
 use groups::{Handover, Opening};
 use lane::{Lanes, Standing};
 use leaving::{Leaving, dispose};
+use memory::Pool;
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
@@ -40,6 +42,8 @@ pub struct KafkaSource {
     consumer: Arc<Consumer>,
     plan: Plan,
     lanes: Lanes,
+    /// Memory of batches that were handled.
+    pool: Pool,
     /// Partitions that were given, while it is found out where to read them.
     opening: Option<Opening>,
     tickets: u64,
@@ -61,6 +65,7 @@ impl KafkaSource {
             shared,
             consumer,
             lanes: Lanes::default(),
+            pool: Pool::default(),
             opening: None,
             tickets: 0,
             handovers: Vec::new(),

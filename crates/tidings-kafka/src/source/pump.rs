@@ -21,13 +21,13 @@ impl KafkaSource {
     pub(super) fn pump(&mut self) -> bool {
         let mut batches = Vec::new();
         let mut reports = Vec::new();
-        let (lanes, max_bytes) = (&self.lanes, self.plan.max_batch_bytes);
+        let (lanes, pool, max_bytes) = (&self.lanes, &self.pool, self.plan.max_batch_bytes);
         let lane_of = |message: &Message<'_>| {
             let partition = u32::try_from(message.partition()).ok()?;
             lanes.at(message.topic(), partition)
         };
         let taken = self.consumer.consume(|messages| {
-            let mut batching = Batching::new(max_bytes);
+            let mut batching = Batching::new(pool, max_bytes);
             let mut rest = messages;
             while let Some(first) = rest.first() {
                 if let Some(fault) = first.fault() {

@@ -1,0 +1,96 @@
+//! Memory of batches, used again: [`Pool`].
+//!
+//! A batch has more than a hundred KiB. Freed and asked for again, the allocator gives so much back to the system at
+//! each turn, and every page of it is faulted in anew: that costs more than the copy into it.
+
+use crate::lock::lock;
+use bytes::Bytes;
+use std::fmt;
+use std::sync::{Arc, Mutex};
+
+/// How many pieces are kept. What is handled fast needs few; a backlog in memory is given back when it is handled.
+const KEPT: usize = 8;
+/// Larger pieces are made for single large messages and are not worth keeping.
+const MAX_BYTES: usize = 512 * 1024;
+
+/// Pieces of memory that no batch uses at the moment.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Pool(Arc<Mutex<Vec<Vec<u8>>>>);
+
+/// Memory that goes back to its pool when the last view of it is gone.
+struct Lent {
+    memory: Vec<u8>,
+    pool: Pool,
+}
+
+impl Pool {
+    /// An empty piece with at least so much room.
+    pub(crate) fn take(&self, bytes: usize) -> Vec<u8> {
+        let mut memory = lock(&self.0).pop().unwrap_or_default();
+        memory.reserve(bytes);
+        memory
+    }
+
+    /// The bytes, shared from now on.
+    pub(crate) fn share(&self, memory: Vec<u8>) -> Bytes {
+        Bytes::from_owner(Lent {
+            memory,
+            pool: self.clone(),
+        })
+    }
+}
+
+impl AsRef<[u8]> for Lent {
+    fn as_ref(&self) -> &[u8] {
+        &self.memory
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        let mut memory = std::mem::take(&mut self.memory);
+        let mut kept = lock(&self.pool.0);
+        if kept.len() < KEPT && memory.capacity() <= MAX_BYTES {
+            memory.clear();
+            kept.push(memory);
+        }
+    }
+}
+
+impl fmt::Debug for Lent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lent").field("bytes", &self.memory.len()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_used_again_when_nobody_looks_at_it_any_more() {
+        let pool = Pool::default();
+        let mut memory = pool.take(1_000);
+        memory.extend_from_slice(b"first");
+        let place = memory.as_ptr();
+        let shared = pool.share(memory);
+        let view = shared.slice(1..);
+        drop(shared);
+        assert_ne!(pool.take(1_000).as_ptr(), place, "it is looked at");
+        assert_eq!(&view[..], b"irst");
+        drop(view);
+        let again = pool.take(1_000);
+        assert_eq!((again.as_ptr(), again.len()), (place, 0));
+    }
+
+    #[test]
+    fn no_more_is_kept_than_is_worth_it() {
+        let pool = Pool::default();
+        let all: Vec<_> = (0..KEPT + 3).map(|_| pool.share(pool.take(100))).collect();
+        drop(all);
+        assert_eq!(lock(&pool.0).len(), KEPT);
+        drop(lock(&pool.0).pop());
+        drop(pool.share(Vec::with_capacity(MAX_BYTES + 1)));
+        assert_eq!(lock(&pool.0).len(), KEPT - 1);
+    }
+}
