@@ -85,7 +85,7 @@ pub(in crate::rows) fn memory(setting: &Setting<'_>) -> Result<Vec<Line>, BenchE
             25.0 + BUFFERS_MEGABYTES,
         ),
     ] {
-        let (topic, _) = server.orders(count, 0, 6)?;
+        let (topic, _) = server.orders(count, 0, 1)?;
         let resident = |doing: &str| -> Result<Spread, BenchError> {
             let mut found = Vec::new();
             for _ in 0..setting.length.rounds() {
