@@ -83,6 +83,7 @@ pub(crate) async fn consume(
             commit_interval: Duration::from_millis(100),
             commit_every: 10_000,
             revoke_timeout: Duration::from_secs(1),
+            guarantee: tidings_core::Guarantee::AtLeastOnce,
         })
         .await
         .map_err(BenchError::part("subscribing by hand"))?;

@@ -77,6 +77,7 @@ pub(super) async fn source(job: &Job) -> Result<Outcome, BenchError> {
         commit_interval: Duration::from_millis(100),
         commit_every: 10_000,
         revoke_timeout: Duration::from_secs(1),
+        guarantee: tidings_core::Guarantee::AtLeastOnce,
     };
     let mut source = Binder::subscribe(&*binder, spec)
         .await

@@ -226,6 +226,7 @@ async fn poll(broker: &EmbeddedBroker, latencies: &Latencies, messages: u64) -> 
         commit_interval: Duration::from_millis(100),
         commit_every: 10_000,
         revoke_timeout: Duration::from_secs(1),
+        guarantee: tidings_core::Guarantee::AtLeastOnce,
     };
     let mut source = DynBinder::subscribe(broker, spec)
         .await

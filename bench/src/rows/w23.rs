@@ -214,6 +214,7 @@ impl Bench {
             commit_interval: Duration::from_millis(100),
             commit_every: 10_000,
             revoke_timeout: Duration::from_secs(5),
+            guarantee: tidings_core::Guarantee::AtLeastOnce,
         };
         let mut source = Binder::subscribe(&self.broker, spec)
             .await

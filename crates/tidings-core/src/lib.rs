@@ -74,7 +74,8 @@ pub use outcome::{BatchOutcome, IntoBatchOutcome, IntoOutcome, Output, Outputs, 
 pub use pace::Pace;
 pub use partition::{murmur2, partition_for_key};
 pub use policy::{
-    Alone, BatchPolicy, DeadLetterHeaders, Ordering, Policy, PolicyChanges, Rate, RetryOrder, retry_destination,
+    Alone, BatchPolicy, DeadLetterHeaders, Ordering, Policy, PolicyChanges, Rate, RetryOrder,
+    retry_destination,
 };
 pub use producer::{
     ErasedStream, EventStream, Job, OpenStream, PollJob, Producer, Production, every, from_stream,

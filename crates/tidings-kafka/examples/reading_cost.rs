@@ -120,6 +120,7 @@ fn source(servers: &str, topic: &str, count: u64) {
                 commit_interval: Duration::from_secs(1),
                 commit_every: 100_000,
                 revoke_timeout: Duration::from_secs(5),
+                guarantee: tidings_core::Guarantee::AtLeastOnce,
             })
             .await
             .unwrap();

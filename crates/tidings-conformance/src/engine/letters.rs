@@ -8,7 +8,7 @@ use crate::world::{How, Script, World};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tidings::{
-    DeadLetterHeaders, Diagnosis, Failure, Json, Message, Outputs, Position, Raw, Text, Timestamp,
+    App, DeadLetterHeaders, Diagnosis, Failure, Json, Message, Outputs, Position, Raw, Text, Timestamp,
     dead_letter, names, on, partition_for_key, spring,
 };
 use tidings_core::Outgoing;

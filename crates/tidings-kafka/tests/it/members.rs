@@ -201,6 +201,7 @@ pub(crate) fn spec(group: Option<&str>, topics: &[&str]) -> SourceSpec {
         commit_interval: Duration::from_millis(100),
         commit_every: 10_000,
         revoke_timeout: Duration::from_secs(5),
+        guarantee: tidings_core::Guarantee::AtLeastOnce,
     }
 }
 

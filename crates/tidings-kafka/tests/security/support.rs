@@ -132,6 +132,7 @@ pub(crate) fn reads(topic: &Arc<str>, group: &Arc<str>) -> SourceSpec {
         commit_interval: Duration::from_millis(100),
         commit_every: 1_000,
         revoke_timeout: Duration::from_secs(5),
+        guarantee: tidings_core::Guarantee::AtLeastOnce,
     }
 }
 

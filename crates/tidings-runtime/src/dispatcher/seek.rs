@@ -8,7 +8,8 @@ use tokio::time::Instant;
 
 impl Dispatcher {
     /// The main lane at that place is to go on at its offset. What has not started is abandoned at once; what runs may
-    /// finish until the deadline, and is stopped then. False if the lane is not this member's, or is being handed over.
+    /// finish until the deadline, and is stopped then. False if the lane is not this
+    /// member's, is being handed over, or is handled in transactions.
     ///
     /// Its retry lane stops with it, because they share their keys, and goes on where it was.
     pub(crate) fn seek(&mut self, to: &Position, deadline: Instant) -> bool {
@@ -22,7 +23,8 @@ impl Dispatcher {
         let Some(index) = found.map(|lane| lane.id.0 as usize) else {
             return false;
         };
-        let draining = self.draining;
+        // A transaction would have to end first, and its handlings with it.
+        let draining = self.draining || self.is_transactional();
         let Some(lane) = self.lane_mut(index) else {
             return false;
         };

@@ -15,7 +15,8 @@ impl Running {
     /// before the first message or behind the last is the nearest one that there is.
     ///
     /// Only this process's partitions move: in a group with several members each of them has to be asked. Returns where
-    /// reading goes on, once it does; what is missing belongs to another member, or is being handed over.
+    /// reading goes on, once it does; what is missing belongs to another member, or is being handed over. A
+    /// subscription that handles exactly once does not move while it runs: nothing is returned.
     ///
     /// ```no_run
     /// # async fn example(running: &tidings::Running) -> Result<(), tidings::Error> {
