@@ -25,7 +25,7 @@ fn config(bootstrap: &str, more: &str) -> Config {
         "[binder.main]\nurl = \"kafka://{bootstrap}\"\n{more}\n[channel.orders]\ndestination = \"{orders}\"\n\
          [subscription.billing]\ngroup = \"{billing}\"\n"
     );
-    Config::from_toml(&text, "tidings.toml").unwrap()
+    Config::from_toml(&text, "tidings.toml").expect("it is right but for its properties")
 }
 
 async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
@@ -42,7 +42,7 @@ async fn publish(running: &Running, order: &str) {
         .publisher()
         .publish("orders", &placed(order))
         .await
-        .unwrap();
+        .expect("kafka takes it");
 }
 
 #[tokio::test]
