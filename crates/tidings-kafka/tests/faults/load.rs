@@ -54,7 +54,7 @@ pub(crate) struct Verdict {
     pub(crate) lost: Vec<Id>,
     pub(crate) reordered: Vec<String>,
     pub(crate) overlaps: Vec<String>,
-    /// Second successful handlings: how long after the test's `since` the first one was.
+    /// When what was handled twice was handled for the first time.
     pub(crate) duplicates: Vec<Instant>,
 }
 

@@ -112,6 +112,8 @@ impl Reader {
     }
 }
 
+type KeyAndPayload<'a> = (Option<&'a [u8]>, Option<&'a [u8]>);
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_and_far_too_much_are_read_in_their_turn() {
     let Some(servers) = shared("nothing_and_far_too_much_are_read_in_their_turn").await else {
@@ -134,7 +136,7 @@ async fn nothing_and_far_too_much_are_read_in_their_turn() {
     let producer: FutureProducer = config.set("message.max.bytes", "20000000").create().unwrap();
     let large = vec![b'x'; 12 << 20];
     let empty: &[u8] = b"";
-    let records: [(Option<&[u8]>, Option<&[u8]>); 7] = [
+    let records: [KeyAndPayload<'_>; 7] = [
         (None, None),
         (Some(empty), Some(empty)),
         (Some(b"k"), None),
