@@ -147,7 +147,7 @@ pub(crate) async fn what_waits_in_the_retry_lane_goes_on_waiting_when_its_partit
 ) -> Verdict {
     stage.needs(&[Feature::VirtualTime, Feature::RetryLane, Feature::Replay])?;
     let (broker, world) = (stage.open().await, World::default());
-    world.script(0, Script::fails(1, How::Transient));
+    world.script(0, Script::fails(2, How::Transient));
     let waits = retry(3, Duration::from_secs(600)).durable_after(Duration::ZERO);
     let running = stage
         .run(&broker, world.subscription().concurrency(4).retry(waits))
@@ -156,20 +156,26 @@ pub(crate) async fn what_waits_in_the_retry_lane_goes_on_waiting_when_its_partit
     running.order(0, "a").await;
     until("the failure", || world.of(0).len() == 1).await;
     tokio::time::sleep(Duration::from_secs(60)).await;
-    running.order(1, "a").await;
+    let at = running.order(1, "a").await;
+    let next = at.offset() + 1;
     let service = running.0.running().clone();
     service
         .seek("billing", Start::Latest)
         .await
         .expect("it can be read");
     running.order(2, "a").await;
+    until("the failure in place", || {
+        world.of(0).iter().filter(|one| one.ended.is_some()).count() == 2
+    })
+    .await;
+    // How often it has failed there is known to the lane alone.
+    service
+        .seek_partition("billing", at.partition(), Start::Offset(next))
+        .await
+        .expect("it can be read");
     running.settled().await;
     let (role, time) = (world.of(0)[1].role, world.times(0, begun)[1]);
-    assert_eq!(
-        (world.attempts(0), role),
-        (vec![1, 2], LaneRole::Retry),
-        "its attempts are kept"
-    );
+    assert_eq!((world.attempts(0), role), (vec![1, 2, 3], LaneRole::Retry));
     assert!(
         time >= Duration::from_secs(480),
         "it has waited as long as before: {time:?}"

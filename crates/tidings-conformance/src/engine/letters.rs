@@ -205,10 +205,14 @@ pub(crate) async fn a_dead_letter_in_springs_words_has_its_names_and_encodings(s
         .with_header(spring::ORIGINAL_TOPIC, "stale")
         .and_then(|message| message.with_header("__TypeId__", "org.shop.Order"))
         .expect("small headers");
-    let position = running.send("orders", message).await;
+    // Neither number reads the same from both ends.
+    let publisher = running.0.running().publisher();
+    let to_the_last = |message| publisher.to("orders").partition(PARTITIONS - 1).message(message);
+    to_the_last(message.clone()).await.expect("it is kept");
+    let position = to_the_last(message).await.expect("it is kept");
     running.settled().await;
     let letters = running.0.dead_letters("orders").await.expect("they can be read");
-    let [letter] = &letters[..] else {
+    let [_, letter] = &letters[..] else {
         panic!("{letters:?}")
     };
     let partition = position.partition() as i32;
