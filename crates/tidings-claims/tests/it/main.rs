@@ -1,4 +1,5 @@
 //! The directory of payloads.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use bytes::Bytes;
 use sha2::{Digest, Sha256};

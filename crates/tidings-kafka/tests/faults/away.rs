@@ -46,7 +46,7 @@ fn duplicates_are_of_the_fault(verdict: &Verdict, began: Instant, over: Instant)
     let outside = verdict
         .duplicates
         .iter()
-        .filter(|at| !window.contains(at))
+        .filter(|at| !window.contains(*at))
         .count();
     assert_eq!(outside, 0, "handled twice although nothing was wrong");
 }

@@ -1,4 +1,5 @@
 //! Payloads that are too large to travel.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
