@@ -66,7 +66,7 @@ pub struct Transaction {
     /// assigned, opens the next one. The engine publishes nothing from before [`Source::commit`] or
     /// [`Source::abort`] is called until that has ended.
     ///
-    /// A publish that fails and is no [permanent](PublishError::is_permanent) failure breaks the transaction: it is in
+    /// A publish that fails and is no [permanent](crate::PublishError::is_permanent) failure breaks the transaction: it is in
     /// doubt whether it is part of it. From when the source gave a transaction up by itself until it reports the lanes
     /// as [assigned](SourceEvent::Assigned) again, every publish fails so.
     ///
