@@ -34,11 +34,10 @@ pub(super) async fn analytics(State(door): State<Door>) -> Response {
 /// `GET /health`: 200 when it works, 503 while it is starting or when something is wrong.
 pub(super) async fn health(State(door): State<Door>) -> Response {
     let Some(health) = door.desk.health() else {
-        return (
-            StatusCode::SERVICE_UNAVAILABLE,
-            Json(json!({"live": true, "ready": false, "parts": []})),
-        )
-            .into_response();
+        let part = json!({"kind": "app", "name": "shop", "condition": "starting",
+            "reason": "the broker is being opened, and topics that are missing are made"});
+        let answer = json!({"live": true, "ready": false, "parts": [part]});
+        return (StatusCode::SERVICE_UNAVAILABLE, Json(answer)).into_response();
     };
     let parts = health.parts.iter().map(|part| {
         json!({"kind": part.kind, "name": part.name, "condition": part.condition.as_str(), "reason": part.reason})
