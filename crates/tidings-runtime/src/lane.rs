@@ -90,6 +90,15 @@ impl Memory {
     }
 }
 
+/// Where a lane goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Seek {
+    /// At that offset.
+    To(u64),
+    /// Where it is: its partner goes elsewhere.
+    Along,
+}
+
 /// A lane that belongs to this subscription.
 #[derive(Debug)]
 pub(crate) struct Lane {
@@ -124,8 +133,10 @@ pub(crate) struct Lane {
     pub(crate) source_paused: bool,
     /// It is to be handed over, or to go on elsewhere: nothing starts any more.
     pub(crate) stopping: bool,
+    /// When what still runs of a lane that stops is stopped.
+    pub(crate) stop_by: Option<Instant>,
     /// Where it goes on once nothing of it runs.
-    pub(crate) seek: Option<u64>,
+    pub(crate) seek: Option<Seek>,
     /// The slot of a stretch that is being handled in turn.
     pub(crate) sequence: Option<usize>,
     /// Its tasks, in whatever stage.
@@ -173,6 +184,7 @@ impl Lane {
             tag: assignment.marks.and_then(|marks| marks.tag),
             source_paused: false,
             stopping: false,
+            stop_by: None,
             seek: None,
             sequence: None,
             tasks: 0,
@@ -198,7 +210,11 @@ impl Lane {
             false => (Vec::new(), Vec::new()),
         };
         let (finished, attempts) = known(told);
-        let next = self.seek.unwrap_or_else(|| self.ledger.watermark());
+        let next = match self.seek {
+            Some(Seek::To(offset)) => offset,
+            // What ended meanwhile has moved it on.
+            Some(Seek::Along) | None => self.ledger.watermark(),
+        };
         let received = self.ledger.next_offset();
         let assignment = Assignment {
             lane: self.id,

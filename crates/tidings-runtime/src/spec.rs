@@ -5,6 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use tidings_core::{DynBinder, Filter, HandlerContext, Invoke, Policy};
 
+/// Half a century is beyond every wait that is meant, and within what an instant can hold.
+const LONGEST: Duration = Duration::from_secs(50 * 365 * 86_400);
+
 /// A destination that a subscription reads, and the two that belong to it.
 #[derive(Debug, Clone)]
 pub struct Input {
@@ -47,6 +50,27 @@ pub struct SubscriptionSpec {
     pub revoke_timeout: Duration,
     /// How long one publish of an output, a parked message or a dead letter may take before it is tried again.
     pub publish_timeout: Duration,
+}
+
+impl SubscriptionSpec {
+    /// The same with times that clocks can hold: they are added to instants, by the engine and by brokers.
+    pub(crate) fn within_clocks(mut self) -> Self {
+        let policy = &mut self.policy;
+        let times = [
+            &mut policy.batch.linger,
+            &mut policy.commit_interval,
+            &mut policy.alone.wait,
+            &mut policy.alone.time,
+            &mut policy.alone.time_max,
+            &mut self.revoke_timeout,
+            &mut self.publish_timeout,
+        ];
+        let times = times.into_iter().chain(&mut policy.timeout);
+        times
+            .chain(&mut policy.stuck_after)
+            .for_each(|time| *time = (*time).min(LONGEST));
+        self
+    }
 }
 
 impl fmt::Debug for SubscriptionSpec {

@@ -126,6 +126,7 @@ impl SubscriptionHandle {
 /// # Panics
 /// Outside a tokio runtime.
 pub fn start(spec: SubscriptionSpec) -> SubscriptionHandle {
+    let spec = spec.within_clocks();
     let board = Arc::new(StatusBoard::default());
     let (control, commands) = mpsc::unbounded_channel();
     let (end, ended) = watch::channel(false);

@@ -15,9 +15,10 @@ impl Dispatcher {
         for index in lanes.iter().map(|lane| lane.0 as usize) {
             let Some(lane) = self.lane(index) else { continue };
             let epoch = lane.epoch;
-            // Where it was to go on is its next owner's to decide.
             if let Some(lane) = self.lane_mut(index) {
+                // Where it was to go on is its next owner's to decide.
                 lane.seek = None;
+                lane.stop_by = Some(deadline);
             }
             self.timers.set(deadline, Timer::Revoke { lane: index, epoch });
             self.stop_lane(index);
@@ -71,6 +72,12 @@ impl Dispatcher {
         self.draining = true;
         self.slots.end_marking();
         for index in 0..self.lanes.len() {
+            if let Some(lane) = self.lane_mut(index)
+                && lane.seek.take().is_some()
+            {
+                // From now on the drain's deadline counts.
+                lane.stop_by = None;
+            }
             self.stop_lane(index);
         }
     }
@@ -89,11 +96,11 @@ impl Dispatcher {
         (0..self.lanes.len()).map(|index| self.cut(index)).sum()
     }
 
-    pub(super) fn revoke_deadline(&mut self, index: usize, epoch: Epoch) {
-        if self
-            .lane(index)
-            .is_some_and(|lane| lane.epoch == epoch && lane.stopping)
-        {
+    /// Timers are not taken back: this may be one of a seek that is over, or of a deadline that was changed.
+    pub(super) fn revoke_deadline(&mut self, index: usize, epoch: Epoch, now: Instant) {
+        let is_over =
+            |lane: &Lane| lane.epoch == epoch && lane.stopping && lane.stop_by.is_some_and(|by| by <= now);
+        if self.lane(index).is_some_and(is_over) {
             self.cut(index);
         }
     }

@@ -43,7 +43,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
-use tidings_core::{GateMember, HandlerKind, LaneId, LaneRole, Ordering, Pace, RetryOrder, SequenceControl};
+use tidings_core::{
+    GateMember, HandlerKind, LaneId, LaneRole, Ordering, Pace, Position, RetryOrder, SequenceControl,
+};
 use tokio::time::Instant;
 
 /// After so many pieces of work the source is polled again, however much there is to do.
@@ -136,6 +138,8 @@ pub(crate) struct Dispatcher {
     pace: Pace,
     /// The transaction that effects and progress are part of; none without exactly-once.
     span: Option<Box<Span>>,
+    /// Where lanes went on since somebody asked.
+    moved: Vec<Position>,
     /// Each handling is watched, because it may publish into the transaction by itself.
     tracked: bool,
 }
@@ -185,6 +189,7 @@ impl Dispatcher {
             timers_limit: TIMERS,
             pace: Pace::begin(),
             span,
+            moved: Vec::new(),
             tracked,
             spec,
         }
@@ -338,7 +343,7 @@ impl Dispatcher {
                 Timer::Rate => self.rate_timer = false,
                 Timer::Stuck => self.look_for_stuck(now),
                 Timer::Look => {}
-                Timer::Revoke { lane, epoch } => self.revoke_deadline(lane, epoch),
+                Timer::Revoke { lane, epoch } => self.revoke_deadline(lane, epoch, now),
             }
         }
     }

@@ -1,7 +1,7 @@
 //! Lanes that go on at another offset.
 
 use super::{Dispatcher, SourceCommand};
-use crate::lane::Lane;
+use crate::lane::{Lane, Seek};
 use crate::timers::Timer;
 use tidings_core::{LaneRole, Position};
 use tokio::time::Instant;
@@ -31,7 +31,7 @@ impl Dispatcher {
         if draining || (lane.stopping && lane.seek.is_none()) {
             return false;
         }
-        let again = lane.seek.replace(to.offset()).is_some();
+        let again = lane.seek.replace(Seek::To(to.offset())).is_some();
         if again {
             return true;
         }
@@ -40,8 +40,8 @@ impl Dispatcher {
                 continue;
             };
             let epoch = lane.epoch;
-            let own = lane.ledger.watermark();
-            lane.seek.get_or_insert(own);
+            lane.seek.get_or_insert(Seek::Along);
+            lane.stop_by = Some(deadline);
             self.timers.set(deadline, Timer::Revoke { lane: index, epoch });
             self.stop_lane(index);
         }
@@ -57,6 +57,19 @@ impl Dispatcher {
     /// Whether a lane is on its way to another offset.
     pub(crate) fn is_seeking(&self) -> bool {
         self.lanes.iter().flatten().any(|lane| lane.seek.is_some())
+    }
+
+    /// Which of these partitions went on elsewhere since the last call, and where. One that was taken away in between
+    /// did not.
+    pub(crate) fn take_moved(&mut self) -> impl Fn(&[Position]) -> Vec<Position> + use<> {
+        let moved = std::mem::take(&mut self.moved);
+        move |asked| {
+            let is_same = |one: &Position, to: &Position| {
+                (one.destination(), one.partition()) == (to.destination(), to.partition())
+            };
+            let of = |to| moved.iter().rfind(|one| is_same(one, to)).cloned();
+            asked.iter().filter_map(of).collect()
+        }
     }
 
     /// Lets lanes go on that were asked to and have come to rest.
@@ -86,6 +99,10 @@ impl Dispatcher {
         let (id, was_paused) = (old.id, old.source_paused);
         let lane = old.moved();
         let next = lane.ledger.next_offset();
+        if !lane.is_retry() {
+            let to = Position::new(lane.info.destination.clone(), lane.info.partition, next);
+            self.moved.push(to);
+        }
         *place = Some(lane);
         self.source_idle = false;
         self.commands.push_back(SourceCommand::Seek(id, next));

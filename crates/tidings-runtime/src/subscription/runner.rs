@@ -126,9 +126,9 @@ impl Runner {
             Some(Control::Pause(paused)) => self.dispatcher.set_paused(paused),
             Some(Control::Seek { to, reply }) => {
                 let deadline = Instant::now() + self.revoke_timeout;
-                let mut moved = to;
-                moved.retain(|to| self.dispatcher.seek(to, deadline));
-                self.seeking.push((moved, reply));
+                let mut taken = to;
+                taken.retain(|to| self.dispatcher.seek(to, deadline));
+                self.seeking.push((taken, reply));
             }
             Some(Control::Drain { deadline, reply }) => {
                 if self.dispatcher.is_transactional() {
@@ -257,9 +257,10 @@ impl Runner {
         }
         self.tell_source();
         if !self.dispatcher.is_seeking() {
-            for (moved, reply) in self.seeking.drain(..) {
+            let moved_of = self.dispatcher.take_moved();
+            for (asked, reply) in self.seeking.drain(..) {
                 // Whoever asked may have stopped waiting.
-                let _ = reply.send(moved);
+                let _ = reply.send(moved_of(&asked));
             }
         }
     }

@@ -7,5 +7,6 @@ mod bad_days;
 mod behaviour;
 mod broker;
 mod once;
+mod seeking;
 mod simulation;
 mod world;
