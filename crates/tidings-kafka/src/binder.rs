@@ -1,6 +1,7 @@
 //! One Kafka, opened: [`KafkaBinder`].
 
 use crate::admin::KafkaAdmin;
+use crate::background::Held;
 use crate::error::KafkaError;
 use crate::native::Consumer;
 use crate::options::ClientOptions;
@@ -193,8 +194,8 @@ impl Binder for KafkaBinder {
     }
 
     async fn close(&self) -> Result<(), BinderError> {
-        let mut left: Vec<_> = self.shared.close();
-        left.iter().for_each(|consumer| leave(consumer.clone()));
+        let mut left: Vec<_> = self.shared.close().into_iter().map(Held::new).collect();
+        left.iter().for_each(|consumer| leave(Arc::clone(consumer)));
         let closed = self.admin.close().await;
         // Members that left have given their partitions back; those that cannot reach the broker are not waited for.
         let until = tokio::time::Instant::now() + LEAVE_TIMEOUT;
@@ -205,8 +206,6 @@ impl Binder for KafkaBinder {
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        // The last reference of a client takes it apart, which may wait for the broker.
-        left.into_iter().for_each(leave);
         closed
     }
 }

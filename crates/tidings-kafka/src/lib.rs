@@ -1,6 +1,7 @@
 //! The driver for Apache Kafka of Tidings, on librdkafka.
 
 mod admin;
+mod background;
 mod binder;
 mod client;
 mod error;

@@ -20,18 +20,22 @@ pub(crate) const MAX_METADATA_BYTES: usize = 4096;
 const MARK: &str = "tidings1:";
 const MAX_PARTITIONS_BYTES: usize = 5;
 
+/// A broker that takes less than this is given none.
+const LEAST_METADATA_BYTES: usize = 64;
+
 /// The metadata for a commit at the progress's watermark; empty if there is nothing above it.
 pub(crate) fn encode(progress: &Progress) -> String {
-    encode_with(progress, None)
+    encode_within(MAX_METADATA_BYTES, progress, None)
 }
 
-/// The same, with the number of partitions that the topic had when the group began.
-pub(crate) fn encode_with(progress: &Progress, began_with: Option<u32>) -> String {
-    if progress.finished.is_empty() && progress.attempts.is_empty() && began_with.is_none() {
+/// The same in so many bytes, with the number of partitions that the topic had when the group began.
+pub(crate) fn encode_within(max_bytes: usize, progress: &Progress, began_with: Option<u32>) -> String {
+    let nothing = progress.finished.is_empty() && progress.attempts.is_empty() && began_with.is_none();
+    if nothing || max_bytes < LEAST_METADATA_BYTES {
         return String::new();
     }
     // Four characters carry three bytes.
-    let room = (MAX_METADATA_BYTES - MARK.len()) / 4 * 3 - MAX_PARTITIONS_BYTES;
+    let room = (max_bytes - MARK.len()) / 4 * 3 - MAX_PARTITIONS_BYTES;
     let mut numbers = Vec::with_capacity(256);
     put(&mut numbers, progress.watermark);
     // Attempts first: lost ranges mean that something is handled again, lost attempts that it is tried too often.
@@ -207,7 +211,7 @@ mod tests {
     fn with_how_many_partitions_a_group_began_is_kept_beside_its_progress_and_beyond_a_reset() {
         let whole = progress(7, vec![9..10, 11..12], vec![(8, 3)]);
         for progress in [whole, progress(7, vec![], vec![])] {
-            let text = encode_with(&progress, Some(300));
+            let text = encode_within(MAX_METADATA_BYTES, &progress, Some(300));
             assert_eq!(began_with(text.as_bytes()), Some(300));
             assert_eq!(decode(7, text.as_bytes()), progress);
             assert_eq!(began_with(encode(&progress).as_bytes()), None);
@@ -229,6 +233,29 @@ mod tests {
         assert_eq!(read.attempts, attempts);
         assert!(read.finished.len() > 600, "{}", read.finished.len());
         assert_eq!(read.finished, ranges[..read.finished.len()]);
+    }
+
+    #[test]
+    fn a_broker_that_takes_less_is_given_less() {
+        let ranges: Vec<_> = (0..500).map(|n| 1_000 + n * 1_000..1_500 + n * 1_000).collect();
+        let whole = progress(u64::MAX >> 2, vec![], vec![]);
+        let whole = Progress {
+            finished: ranges
+                .iter()
+                .map(|range| whole.watermark + range.start..whole.watermark + range.end)
+                .collect(),
+            ..whole
+        };
+        for max_bytes in [0, 1, 63, 64, 65, 100, 500, 1_024, 4_096] {
+            let text = encode_within(max_bytes, &whole, Some(u32::MAX));
+            assert!(text.len() <= max_bytes, "{} of {max_bytes}", text.len());
+            let read = decode(whole.watermark, text.as_bytes());
+            assert_eq!(read.finished, whole.finished[..read.finished.len()]);
+            assert_eq!(
+                began_with(text.as_bytes()).is_some(),
+                max_bytes >= LEAST_METADATA_BYTES
+            );
+        }
     }
 
     proptest! {

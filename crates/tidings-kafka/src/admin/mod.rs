@@ -6,6 +6,7 @@ mod positions;
 mod reading;
 mod topics;
 
+use crate::background::asked;
 use crate::client::{ClientState, Topics};
 use crate::error::KafkaError;
 use crate::options::ClientOptions;
@@ -19,15 +20,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tidings_core::{BinderError, BinderHealth};
-use tokio::task::{JoinError, JoinHandle};
+use tokio::sync::oneshot;
+use tokio::sync::oneshot::error::RecvError;
 
 /// How long a question waits for its answer where it is known that no broker lets us in.
 const REFUSAL_PATIENCE: Duration = Duration::from_millis(1_500);
 /// How long it waits after it became known.
 const AFTER_REFUSAL: Duration = Duration::from_millis(500);
 
-/// Asks the cluster. Each question has a deadline, runs where blocking is allowed, and goes through the client of the
-/// sink: one set of connections, and one thread that serves errors and tokens.
+/// Asks the cluster. Each question has a deadline, and goes through the client of the
+/// sink: one set of connections, and one thread that serves errors and tokens. Dropping a future that asks ends the wait,
+/// and the question ends by its own deadline, on a thread that no runtime waits for.
 ///
 /// It publishes too, so a tool needs nothing else; an app has a `KafkaBinder`.
 #[derive(Clone)]
@@ -107,9 +110,7 @@ impl KafkaAdmin {
     pub async fn close(&self) -> Result<(), BinderError> {
         self.closed.store(true, Ordering::Release);
         let flushed = self.sink.close().await;
-        let reader = self.reader.clone();
-        // A consumer may take a while to go.
-        let _ = tokio::task::spawn_blocking(move || reader.close()).await;
+        self.reader.close();
         flushed.map_err(|error| BinderError::Failed {
             doing: "closing the sink of Kafka".to_owned(),
             reason: error.to_string(),
@@ -125,7 +126,7 @@ impl KafkaAdmin {
             return Err(BinderError::Closed);
         }
         let (producer, timeout) = (self.sink.producer(), self.options.request_timeout());
-        let asked = tokio::task::spawn_blocking(move || {
+        let asked = asked("tidings-kafka-admin", move || {
             question(Asking {
                 producer: &producer,
                 timeout,
@@ -151,14 +152,17 @@ impl KafkaAdmin {
             Ok(Err(Trouble::Fault(fault))) => Err(self.failed(doing, &fault)),
             Err(_) => Err(BinderError::Failed {
                 doing,
-                reason: "the runtime is shutting down".to_owned(),
+                reason: "no thread could ask, or it panicked".to_owned(),
             }),
         }
     }
 
     /// What came of a question, or why no broker lets us in: librdkafka goes on trying until the question's time is over,
     /// while nothing changes. Whoever asks is told at once; the thread that waits ends by itself.
-    async fn answer_or_refusal<T>(&self, asked: JoinHandle<T>) -> Result<Result<T, JoinError>, String> {
+    async fn answer_or_refusal<T>(
+        &self,
+        asked: oneshot::Receiver<T>,
+    ) -> Result<Result<T, RecvError>, String> {
         let mut asked = asked;
         // librdkafka keeps what it said less than half a minute ago to itself, so nobody waits for news of what is known.
         let mut patience = REFUSAL_PATIENCE;
@@ -211,3 +215,6 @@ impl fmt::Debug for KafkaAdmin {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

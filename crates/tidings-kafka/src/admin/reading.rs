@@ -1,6 +1,7 @@
 //! Reading without a group: what a console, the CLI and a redrive look at.
 
 use super::fetching::{Fetched, Fetcher};
+use crate::background::background;
 use crate::client::{ClientState, Context};
 use crate::lock::lock;
 use crate::options::ClientOptions;
@@ -78,9 +79,13 @@ impl Reader {
         read
     }
 
-    /// Lets go of the consumer.
+    /// Lets go of the consumer, and does not wait until it is gone: that may take a while.
     pub(super) fn close(&self) {
-        drop(lock(&self.kept).take());
+        // Somebody who reads now keeps it; then it goes with this.
+        let kept = self.kept.try_lock().ok().and_then(|mut kept| kept.take());
+        if let Some(kept) = kept {
+            background("tidings-kafka-dispose", move || drop(kept));
+        }
     }
 
     fn open(&self) -> Result<Kept, Fault> {
@@ -94,6 +99,12 @@ impl Reader {
             at: None,
             left: None,
         })
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.close();
     }
 }
 

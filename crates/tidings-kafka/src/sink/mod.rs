@@ -9,6 +9,7 @@ mod settings;
 mod shared;
 mod table;
 
+use crate::background::Held;
 use crate::client::{ClientState, Topics};
 use crate::error::KafkaError;
 use crate::options::ClientOptions;
@@ -24,7 +25,7 @@ use tidings_core::{BoxFuture, Outgoing, PublishError, Receipt, ReceiptBlock, Sin
 /// whether the message may be there all the same. When the last of it is dropped, what is under way is given up; see
 /// its `close`.
 pub struct KafkaSink {
-    shared: Arc<Shared>,
+    shared: Held<Shared>,
 }
 
 impl KafkaSink {
@@ -35,7 +36,9 @@ impl KafkaSink {
     ) -> Result<Self, KafkaError> {
         let shared = Arc::new(Shared::new(options, state, topics)?);
         poller::start(&shared)?;
-        Ok(Self { shared })
+        Ok(Self {
+            shared: Held::new(shared),
+        })
     }
 
     /// The client that publishes now, for questions to the cluster.
@@ -83,7 +86,7 @@ impl fmt::Debug for KafkaSink {
 /// Waits for the answers to everything published before.
 async fn flush(shared: Arc<Shared>) -> Result<(), PublishError> {
     let under_way = shared.end_block();
-    drop(shared);
+    drop(Held::new(shared));
     // All begin to look for refusals now, also those that are waited for last.
     let under_way: Vec<_> = under_way.iter().map(ReceiptBlock::all_known).collect();
     let mut first = Ok(());

@@ -7,6 +7,7 @@ use super::native::{Delivery, Producer, Served};
 use super::refusal::{Circumstances, given_up, refusal};
 use super::shared::Shared;
 use super::table::Answers;
+use crate::background::Held;
 use crate::client::{Kind, kind};
 use crate::error::KafkaError;
 use crate::trouble::Fault;
@@ -219,9 +220,10 @@ impl Poller {
             Ok(producer) => {
                 let mut publishing = self.shared.publishing();
                 publishing.replace(producer.clone());
-                drop(std::mem::replace(&mut self.producer, producer));
                 self.shared.work.store(true, Ordering::Release);
                 drop(publishing);
+                // Not while others wait for that lock to publish, or for this thread to answer them.
+                drop(Held::new(std::mem::replace(&mut self.producer, producer)));
                 self.do_work();
             }
             Err(error) => {

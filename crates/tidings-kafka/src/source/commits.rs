@@ -4,6 +4,7 @@ use crate::native::{Consumer, List};
 use crate::progress;
 use crate::source::lane::Lanes;
 use crate::trouble::Fault;
+use rdkafka::error::RDKafkaErrorCode as Code;
 use std::time::Duration;
 use tidings_core::{Epoch, LaneId};
 use tokio::time::Instant;
@@ -32,6 +33,8 @@ pub(crate) struct Commits {
     failure: Option<Fault>,
     /// How many commits in a row met a group that was settling.
     rebalances: u32,
+    /// How much text the broker takes beside an offset.
+    max_metadata_bytes: usize,
 }
 
 #[derive(Debug)]
@@ -60,6 +63,7 @@ impl Commits {
             wait: FIRST_WAIT,
             failure: None,
             rebalances: 0,
+            max_metadata_bytes: progress::MAX_METADATA_BYTES,
         }
     }
 
@@ -118,7 +122,8 @@ impl Commits {
                 continue;
             };
             let watermark = i64::try_from(reported.progress.watermark).unwrap_or(i64::MAX);
-            let metadata = progress::encode_with(&reported.progress, lane.began_with);
+            let metadata =
+                progress::encode_within(self.max_metadata_bytes, &reported.progress, lane.began_with);
             list.add_with(&lane.topic, lane.partition, watermark, &metadata);
             snapshot.push((id, lane.epoch, reported.version));
         }
@@ -166,6 +171,16 @@ impl Commits {
     }
 
     fn fail(&mut self, fault: Fault) {
+        if fault.code == Code::OffsetMetadataTooLarge && self.max_metadata_bytes > 0 {
+            // Its offset.metadata.max.bytes is below the default. The position counts, the text saves work at a restart.
+            self.max_metadata_bytes /= 2;
+            tracing::debug!(
+                bytes = self.max_metadata_bytes,
+                "the broker takes less text beside an offset"
+            );
+            self.hurry();
+            return;
+        }
         self.rebalances += 1;
         if fault.is_rebalance() && self.rebalances < PATIENT_WITH {
             // Members are on their way in or out. Whoever waits for the commit goes on waiting.
@@ -181,5 +196,27 @@ impl Commits {
         self.failure = Some(fault);
         // It stays reported: the next round takes it along.
         self.since.get_or_insert_with(Instant::now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_broker_that_takes_less_text_is_asked_again_at_once_until_the_position_stands_alone() {
+        let mut commits = Commits::new(Duration::from_secs(60), 1_000);
+        let refused = || Fault::new(Code::OffsetMetadataTooLarge, String::new());
+        let mut rounds = 0;
+        while commits.max_metadata_bytes > 0 {
+            commits.fail(refused());
+            assert!(commits.is_due() && commits.not_before().is_none());
+            assert_eq!(commits.take_failure(), None, "whoever waits goes on waiting");
+            rounds += 1;
+        }
+        assert_eq!(rounds, 13);
+        // Without any text it is an error as others are.
+        commits.fail(refused());
+        assert!(commits.take_failure().is_some() && commits.not_before().is_some());
     }
 }

@@ -4,9 +4,9 @@ use super::KafkaSource;
 use super::commits::Of;
 use super::inbox::News;
 use super::lane::{Lane, Lanes, Standing};
-use super::leaving::background;
 use super::positions::{Positions, Wanted, look};
 use super::watch::warn_of_deleted;
+use crate::background::background;
 use crate::native::List;
 use crate::trouble::Fault;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -70,14 +70,14 @@ impl KafkaSource {
         let ticket = self.tickets;
         let (consumer, list) = (self.consumer.clone(), wanted.clone());
         let (memory, timeout) = (self.plan.memory(), self.plan.request_timeout);
-        background("tidings-kafka-look", move || {
+        let started = background("tidings-kafka-look", move || {
             let positions = look(&consumer, &list, memory, timeout);
             consumer.inbox().tell(News::Looked { ticket, positions });
         });
         self.opening = Some(Opening {
             ticket,
             wanted,
-            again: None,
+            again: (!started).then(|| Instant::now() + wait),
             wait,
         });
     }

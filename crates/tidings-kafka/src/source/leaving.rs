@@ -1,5 +1,6 @@
 //! Leaving a group, also when nobody waits for it and when the broker is away: [`leave`].
 
+use crate::background::background;
 use crate::native::Consumer;
 use crate::source::inbox::News;
 use std::sync::Arc;
@@ -50,17 +51,4 @@ pub(crate) fn leave(consumer: Arc<Consumer>) {
             std::thread::sleep(Duration::from_millis(5));
         }
     });
-}
-
-/// Takes a client apart elsewhere: it joins librdkafka's threads.
-pub(crate) fn dispose(consumer: Arc<Consumer>) {
-    background("tidings-kafka-dispose", move || drop(consumer));
-}
-
-/// Runs something that may wait for the broker. Not on tokio's pool for that: a runtime waits for the pool when it ends.
-pub(crate) fn background(name: &'static str, work: impl FnOnce() + Send + 'static) {
-    let spawned = std::thread::Builder::new().name(name.to_owned()).spawn(work);
-    if let Err(error) = spawned {
-        tracing::error!(name, %error, "no thread can be started");
-    }
 }

@@ -12,6 +12,11 @@ use std::sync::{Arc, Mutex};
 const KEPT: usize = 8;
 /// Larger pieces are made for single large messages and are not worth keeping.
 const MAX_BYTES: usize = 512 * 1024;
+/// A piece is used for what is at most so many times smaller: who waits for long with a small message would hold a large
+/// piece, and nobody counts what is not filled.
+const MAX_WASTE: usize = 4;
+/// Pieces below this are not worth a thought.
+const SMALL: usize = 4 * 1024;
 
 /// Pieces of memory that no batch uses at the moment.
 #[derive(Debug, Clone, Default)]
@@ -26,7 +31,12 @@ struct Lent {
 impl Pool {
     /// An empty piece with at least so much room.
     pub(crate) fn take(&self, bytes: usize) -> Vec<u8> {
-        let mut memory = lock(&self.0).pop().unwrap_or_default();
+        let most = bytes.max(SMALL).saturating_mul(MAX_WASTE);
+        let mut kept = lock(&self.0);
+        let fitting = kept.iter().rposition(|memory| memory.capacity() <= most);
+        let taken = fitting.map(|index| kept.swap_remove(index));
+        drop(kept);
+        let mut memory = taken.unwrap_or_default();
         memory.reserve(bytes);
         memory
     }
@@ -82,6 +92,20 @@ mod tests {
         drop(view);
         let again = pool.take(1_000);
         assert_eq!((again.as_ptr(), again.len()), (place, 0));
+    }
+
+    #[test]
+    fn a_small_batch_that_waits_for_long_holds_no_large_piece() {
+        let pool = Pool::default();
+        let mut waiting = Vec::new();
+        for _ in 0..100 {
+            // A large message is handled at once, the small one after it waits.
+            drop(pool.share(pool.take(MAX_BYTES)));
+            let small = pool.take(100);
+            waiting.push((small.capacity(), pool.share(small)));
+        }
+        let held: usize = waiting.iter().map(|(bytes, _)| *bytes).sum();
+        assert!(held <= 100 * SMALL * MAX_WASTE, "{held} bytes for 10,000");
     }
 
     #[test]

@@ -16,12 +16,13 @@ mod watch;
 pub(crate) use leaving::{LEAVE_TIMEOUT, leave};
 pub(crate) use plan::{Plan, configure, is_pattern};
 
+use crate::background::Held;
 use crate::native::Consumer;
 use crate::shared::Shared;
 use commits::{Commits, Of};
 use groups::{Handover, Opening};
 use lane::{Lanes, Standing};
-use leaving::{Leaving, dispose};
+use leaving::Leaving;
 use memory::Pool;
 use std::collections::VecDeque;
 use std::fmt;
@@ -39,7 +40,7 @@ const LAST_COMMIT_TIMEOUT: Duration = Duration::from_secs(5);
 /// A member of a group, or a reader without one. Dropping it leaves the group.
 pub struct KafkaSource {
     shared: Arc<Shared>,
-    consumer: Arc<Consumer>,
+    consumer: Held<Consumer>,
     plan: Plan,
     lanes: Lanes,
     /// Memory of batches that were handled.
@@ -63,7 +64,7 @@ impl KafkaSource {
         let watch = Watch::new(shared.clone(), &plan);
         Self {
             shared,
-            consumer,
+            consumer: Held::new(consumer),
             lanes: Lanes::default(),
             pool: Pool::default(),
             opening: None,
@@ -252,7 +253,6 @@ impl Source for KafkaSource {
 impl Drop for KafkaSource {
     fn drop(&mut self) {
         self.abandon();
-        dispose(self.consumer.clone());
     }
 }
 

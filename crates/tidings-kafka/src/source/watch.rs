@@ -2,8 +2,8 @@
 
 use super::KafkaSource;
 use super::inbox::News;
-use super::leaving::background;
 use super::plan::{GROWTH_INTERVAL, Plan};
+use crate::background::background;
 use crate::shared::{Pulse, Shared};
 use crate::trouble::Fault;
 use rdkafka::error::RDKafkaErrorCode as Code;
@@ -17,6 +17,9 @@ const AGAIN: Duration = Duration::from_secs(5);
 
 /// So long brokers may take to know of a new topic or leader.
 const PATIENCE: Duration = Duration::from_secs(3);
+
+/// How long nobody asks for the bounds of a partition again after there was no use for an answer.
+const ASK_AGAIN: Duration = Duration::from_millis(200);
 
 /// What was told of trouble.
 #[derive(Debug)]
@@ -165,11 +168,15 @@ impl KafkaSource {
 
     /// A partition cannot be read where it should: asks what there is.
     pub(super) fn ask_bounds(&mut self, id: LaneId) {
+        self.ask_bounds_after(Duration::ZERO, id);
+    }
+
+    fn ask_bounds_after(&mut self, wait: Duration, id: LaneId) {
         let Some(lane) = self.lanes.get(id) else { return };
-        self.watch.asking += 1;
         let (topic, partition) = (lane.topic.to_string(), lane.partition);
         let (consumer, timeout) = (self.consumer.clone(), self.plan.request_timeout);
-        background("tidings-kafka-bounds", move || {
+        let started = background("tidings-kafka-bounds", move || {
+            std::thread::sleep(wait);
             let bounds = consumer.watermarks(&topic, partition, timeout);
             consumer.inbox().tell(News::Bounds {
                 topic,
@@ -177,6 +184,7 @@ impl KafkaSource {
                 bounds,
             });
         });
+        self.watch.asking += usize::from(started);
     }
 
     pub(super) fn on_bounds(&mut self, topic: &str, partition: u32, bounds: Result<(u64, u64), Fault>) {
@@ -190,7 +198,7 @@ impl KafkaSource {
         match bounds {
             Err(fault) => {
                 self.report(&fault);
-                self.ask_bounds(id);
+                self.ask_bounds_after(ASK_AGAIN, id);
             }
             Ok((first, _)) if next < first => {
                 warn_of_deleted(topic, partition, next, first);
@@ -205,7 +213,7 @@ impl KafkaSource {
     fn go_on(&mut self, id: LaneId, offset: u64) {
         // To take partitions and to give them back is also how a group is answered that waits for it: not now.
         if !self.handovers.is_empty() || self.opening.is_some() {
-            self.ask_bounds(id);
+            self.ask_bounds_after(ASK_AGAIN, id);
             return;
         }
         if let Some(lane) = self.lanes.get_mut(id) {
