@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 use uuid::Uuid;
 
-/// Held shared by who writes, alone by who removes: what is put there again is never removed for its former age.
+/// Held shared by who writes, alone by who removes: what is put there again is never removed for its former age. It is
+/// there before the first payload, so a directory without it is not the store: most likely nothing is mounted there.
 const LOCK: &str = ".lock";
 /// What a file is called until it is whole.
 const UNFINISHED: &str = ".unfinished-";
@@ -35,10 +36,20 @@ fn place(root: &Path, name: &str) -> (PathBuf, PathBuf) {
     (directory, file)
 }
 
-fn lock(root: &Path) -> io::Result<File> {
+fn lock(root: &Path, make: Make) -> io::Result<File> {
     let mut options = File::options();
-    options.create(true).truncate(false).write(true);
+    options
+        .create(make == Make::IfMissing)
+        .truncate(false)
+        .write(true);
     options.open(root.join(LOCK))
+}
+
+/// Whether the lock is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Make {
+    IfMissing,
+    Never,
 }
 
 fn sync(directory: &Path) -> Result<(), Failed> {
@@ -83,7 +94,7 @@ fn write(root: &Path, unfinished: &Path, file: &Path, payload: &[u8]) -> Result<
         .write_all(payload)
         .and_then(|()| written.sync_all())
         .map_err(at(unfinished, "write"))?;
-    let lock = lock(root).map_err(at(root, "open the lock in"))?;
+    let lock = lock(root, Make::IfMissing).map_err(at(root, "open the lock in"))?;
     lock.lock_shared().map_err(at(root, "lock"))?;
     // Its age counts from now, not from when the writing began.
     written
@@ -96,10 +107,7 @@ fn write(root: &Path, unfinished: &Path, file: &Path, payload: &[u8]) -> Result<
 pub(crate) fn get(root: &Path, name: &str, size: u64) -> Result<Vec<u8>, Failed> {
     let (_, path) = place(root, name);
     let file = match File::open(&path) {
-        // A directory that is not there at all is not mounted, most likely.
-        Err(error) if error.kind() == ErrorKind::NotFound && root.is_dir() => {
-            return Err(Failed::Missing(name.to_owned()));
-        }
+        Err(error) if error.kind() == ErrorKind::NotFound => return Err(missing(root, name)),
         file => file.map_err(at(&path, "open"))?,
     };
     let found = file.metadata().map_err(at(&path, "look at"))?.len();
@@ -112,16 +120,28 @@ pub(crate) fn get(root: &Path, name: &str, size: u64) -> Result<Vec<u8>, Failed>
     Ok(payload)
 }
 
+/// The store has no such payload; or what is there is not the store, and it may come yet.
+fn missing(root: &Path, name: &str) -> Failed {
+    match root.join(LOCK).try_exists() {
+        Ok(true) => Failed::Missing(name.to_owned()),
+        _ => Failed::Io(format!(
+            "nothing was ever put into {}: is that where it is, and is it mounted?",
+            root.display()
+        )),
+    }
+}
+
 /// Removes what is older than that.
 pub(crate) fn prune(root: &Path, older_than: Duration) -> Result<Pruned, Failed> {
     let mut pruned = Pruned::default();
     let Some(limit) = SystemTime::now().checked_sub(older_than) else {
         return Ok(pruned);
     };
-    if !root.is_dir() {
-        return Ok(pruned);
-    }
-    let lock = lock(root).map_err(at(root, "open the lock in"))?;
+    let lock = match lock(root, Make::Never) {
+        // Nothing was ever put there.
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(pruned),
+        lock => lock.map_err(at(root, "open the lock in"))?,
+    };
     for directory in entries(root)? {
         if is_shelf(&directory) {
             prune_shelf(&directory.path(), limit, &lock, &mut pruned)?;

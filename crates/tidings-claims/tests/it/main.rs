@@ -54,6 +54,12 @@ async fn what_is_missing_is_told_from_a_directory_that_is_not_there() {
     let missing = claim(b"missing");
     let away = store.get(&missing).await.unwrap_err();
     assert!(!away.is_permanent(), "{away}");
+    // The point where it would be mounted is there, and nothing but that.
+    fs::create_dir_all(store.directory()).unwrap();
+    assert_eq!(store.prune(DAY).await.unwrap(), Pruned::default());
+    let unmounted = store.get(&missing).await.unwrap_err();
+    assert!(!unmounted.is_permanent(), "{unmounted}");
+    assert!(unmounted.to_string().contains("mounted"), "{unmounted}");
     put(&store, b"another").await;
     let gone = store.get(&missing).await.unwrap_err();
     assert!(matches!(gone, ClaimError::Missing { .. }), "{gone}");

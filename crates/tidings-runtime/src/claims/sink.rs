@@ -70,7 +70,7 @@ struct State {
     jobs: VecDeque<Job>,
     /// Whether a task takes the jobs in turn.
     working: bool,
-    /// Bytes of the messages in line.
+    /// Bytes of the messages in line, and of what it takes to keep them there.
     bytes: u64,
 }
 
@@ -117,7 +117,7 @@ impl Queue {
                 limit: usize::try_from(limit).unwrap_or(usize::MAX),
             });
         }
-        (state.bytes > 0 && state.bytes + size > limit).then(|| PublishError::Unavailable {
+        (state.bytes > 0 && state.bytes + kept_bytes(size) > limit).then(|| PublishError::Unavailable {
             destination: outgoing.destination.clone(),
             reason: format!(
                 "{} bytes are on their way into the claim store already, claim_max_bytes is {limit}",
@@ -133,6 +133,12 @@ impl Queue {
         state.working = job.is_some();
         job
     }
+}
+
+/// What a message of that size takes in line: the smallest ones would otherwise be without a limit.
+fn kept_bytes(size: u64) -> u64 {
+    const PLACE: usize = size_of::<Job>() + size_of::<Outgoing>();
+    size + PLACE as u64
 }
 
 impl ClaimSink {
@@ -155,7 +161,7 @@ impl ClaimSink {
         if let Some(refusal) = queue.refusal(&state, &outgoing, size) {
             return Receipt::failed(refusal);
         }
-        state.bytes += size;
+        state.bytes += kept_bytes(size);
         let outgoing = match is_large {
             false => Preparing::Ready(Box::new(outgoing)),
             true => {
@@ -237,7 +243,7 @@ async fn work(queue: Arc<Queue>, inner: Arc<dyn Sink>) {
                     Preparing::PutAside(put) => put.await.unwrap_or(Err(PublishError::Closed)),
                 };
                 let receipt = prepared.map(|outgoing| inner.publish(outgoing));
-                queue.state().bytes -= size;
+                queue.state().bytes -= kept_bytes(size);
                 match receipt {
                     // Whoever waits is told when the broker keeps it; the next ones do not wait for that.
                     Ok(receipt) => drop(tokio::spawn(async move { sender.resolve(receipt.await) })),

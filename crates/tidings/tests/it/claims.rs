@@ -322,6 +322,50 @@ async fn a_store_that_is_away_refuses_a_publish_and_only_delays_a_handling() {
     assert_eq!(test.running().status().subscriptions["archive"].retried, 2);
 }
 
+/// A store that takes a payload and never says so.
+#[derive(Debug)]
+struct Hanging;
+
+impl ClaimStore for Hanging {
+    fn id(&self) -> &str {
+        "scans"
+    }
+
+    fn place(&self) -> String {
+        "nowhere".to_owned()
+    }
+
+    fn put<'a>(&'a self, _: &'a Claim, _: bytes::Bytes) -> BoxFuture<'a, Result<(), ClaimError>> {
+        Box::pin(std::future::pending())
+    }
+
+    fn get<'a>(&'a self, _: &'a Claim) -> BoxFuture<'a, Result<bytes::Bytes, ClaimError>> {
+        Box::pin(std::future::pending())
+    }
+}
+
+#[tokio::test]
+async fn what_waits_behind_a_store_that_hangs_is_bounded_however_small_it_is() {
+    let app = App::new("shop").channel("scans", |scans| {
+        scans
+            .partitions(1)
+            .claim_check(LIMIT)
+            .claim_max_bytes(20_000)
+            .claim_store(Hanging)
+    });
+    let test = TestApp::start(app.with_state(())).await.unwrap();
+    let (binder, destination) = test.running().channel("scans").unwrap();
+    let sink = binder.sink();
+    let publish = |message| sink.publish(tidings_core::Outgoing::new(destination.clone(), message));
+    let first = publish(Message::new(large('a')));
+    let behind: Vec<_> = (0..10_000).map(|_| publish(Message::new(""))).collect();
+    let last = behind.into_iter().next_back().unwrap();
+    let refused = tokio::time::timeout(Duration::from_secs(5), last).await;
+    let refused = refused.expect("it does not wait").unwrap_err();
+    assert!(matches!(refused, PublishError::Unavailable { .. }), "{refused}");
+    drop(first);
+}
+
 #[tokio::test]
 async fn on_the_embedded_broker_a_payload_outlives_the_process() {
     let root = tempfile::tempdir().unwrap();
