@@ -1,6 +1,7 @@
 //! What travels: a [`Message`], its [`Timestamp`], and the [`Position`] where it was put.
 
 use crate::headers::{Headers, HeadersError};
+use crate::names;
 use bytes::Bytes;
 use std::fmt;
 use std::sync::Arc;
@@ -168,6 +169,13 @@ impl Message {
         self.key.as_ref().map_or(0, Bytes::len)
             + self.payload.as_ref().map_or(0, Bytes::len)
             + self.headers.size()
+    }
+
+    /// How much of [`size`](Self::size) the engine's own headers are, which have a reserve of their own:
+    /// [`CONTROL_HEADER_RESERVE`](crate::headers::CONTROL_HEADER_RESERVE).
+    pub fn added_size(&self) -> usize {
+        let added = self.headers.iter().filter(|(name, _)| names::is_added(name));
+        added.map(|(name, value)| 6 + name.len() + value.len()).sum()
     }
 }
 

@@ -11,7 +11,6 @@ use crate::writing;
 use std::collections::HashMap;
 use std::sync::Arc;
 use tidings_core::headers::{CONTROL_HEADER_RESERVE, MAX_HEADER_BYTES};
-use tidings_core::names::is_added;
 use tidings_core::{BoxFuture, Message, Outgoing, PublishError, Receipt, Sink, Timestamp};
 
 /// So many messages without a key go to one partition before the next has its turn, within one call.
@@ -217,13 +216,7 @@ fn check_size(message: &Message, destination: &Arc<str>, limit: usize) -> Result
     if size <= limit && message.headers().size() <= MAX_HEADER_BYTES {
         return Ok(());
     }
-    let entry = |(name, value): (&str, &[u8])| 6 + name.len() + value.len();
-    let control: usize = message
-        .headers()
-        .iter()
-        .filter(|(name, _)| is_added(name))
-        .map(entry)
-        .sum();
+    let control = message.added_size();
     let refused = |size, limit| PublishError::TooLarge {
         destination: destination.clone(),
         size,

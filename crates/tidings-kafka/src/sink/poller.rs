@@ -102,11 +102,12 @@ impl Poller {
             }
             Err(code) => answers.refused(delivery.number, self.refusal(code, &delivery)),
         });
-        drop(answers);
+        // Before anybody learns of it: who has a receipt and asks for the health is told the same.
         if kept {
             self.shared.state.works();
             self.denied_wait = FIRST_DENIED_WAIT;
         }
+        drop(answers);
         served
     }
 
