@@ -11,6 +11,8 @@ use tokio::time::Instant;
 const LOOKS: u32 = 4;
 /// Nor less often than this, so that health tells soon when it is over.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// Nor more often: a `stuck_after` of nothing would have the engine look at nothing else.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
 
 /// What is known of stuck work.
 #[derive(Debug, Default)]
@@ -45,7 +47,7 @@ impl Dispatcher {
         if let Some(after) = self.spec.policy.stuck_after {
             self.stuck.watching = true;
             self.timers.set(
-                now + (after / LOOKS).min(LONGEST_PAUSE),
+                now + (after / LOOKS).clamp(SHORTEST_PAUSE, LONGEST_PAUSE),
                 crate::timers::Timer::Stuck,
             );
         }

@@ -683,3 +683,14 @@ async fn a_dead_letter_that_is_slow_to_be_kept_holds_its_position() {
     finished(&broker, &handle).await;
     assert_eq!(broker.messages("orders.DLT").len(), 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_time_of_nothing_until_a_message_is_stuck_leaves_time_for_the_message() {
+    let (world, broker) = (World::default(), broker_with(1, None));
+    world.script(0, takes(ms(1_000)));
+    let handle = run(&broker, world.subscription().stuck_after(Duration::ZERO));
+    sleep(ms(500)).await;
+    assert!(handle.status().obstacle.is_some(), "it is named at once");
+    finished(&broker, &handle).await;
+    assert_eq!(world.succeeded(), [0]);
+}
