@@ -157,7 +157,7 @@ async fn live(order: &Order) -> Result<(), ChaosError> {
     // What is stored now must hold for what was done before.
     let mut known = BTreeSet::new();
     service::note_positions(&*bare, &service::groups(), &world.history, &mut known).await?;
-    let seam = Arc::new(Seam::new(bare.clone(), world.clone()));
+    let seam = Seam::over(bare.clone(), world.clone());
     let policies = Policies::of(order.seed, order.incarnation, world.plant);
     let config = service::config().map_err(ChaosError::service)?;
     let started = service::service(world.clone(), policies)
