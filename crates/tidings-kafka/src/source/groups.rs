@@ -109,7 +109,7 @@ impl KafkaSource {
     fn take_over(&mut self, positions: Positions) {
         let mut list = List::new();
         for position in &positions {
-            let offset = position.progress.watermark.min(position.end);
+            let offset = position.progress.watermark;
             list.add_at(
                 &position.wanted.topic,
                 position.wanted.partition,
@@ -144,9 +144,6 @@ impl KafkaSource {
             if let Some(deleted) = position.deleted {
                 let wanted = &position.wanted;
                 warn_of_deleted(&wanted.topic, wanted.partition, deleted, position.first);
-            }
-            if let Some(beyond) = position.beyond {
-                self.fail_beyond(id, beyond, position.end);
             }
             given.push((id, position));
         }

@@ -32,9 +32,10 @@ pub(crate) struct Position {
     pub(crate) progress: Progress,
     /// Whether the group has stored a position.
     pub(crate) stored: bool,
+    /// The offset after the last that is decided. A group may be beyond it: while a transaction is open, somebody has
+    /// set the position to the end of what there is, or has read what is not decided. Whether it is beyond all there is
+    /// the broker says when that is to be read.
     pub(crate) end: u64,
-    /// Where the group's position is if it lies beyond the end.
-    pub(crate) beyond: Option<u64>,
     /// Where the group's position was if retention has deleted what was there.
     pub(crate) deleted: Option<u64>,
     /// The first offset that is left.
@@ -118,7 +119,6 @@ fn position(wanted: &Wanted, stored: Option<&Found>, begin: u64, first: u64, end
     };
     let deleted = (progress.watermark < first).then_some(progress.watermark);
     progress.watermark = progress.watermark.max(first);
-    let beyond = (progress.watermark > end).then_some(progress.watermark);
     let (from, to) = (progress.watermark, end);
     progress
         .finished
@@ -131,7 +131,6 @@ fn position(wanted: &Wanted, stored: Option<&Found>, begin: u64, first: u64, end
         progress,
         stored: committed.is_some(),
         end,
-        beyond,
         deleted,
         first,
         began_with: None,

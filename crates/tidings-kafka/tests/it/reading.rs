@@ -3,7 +3,7 @@
 use crate::members::{Member, begin, clean, numbers, spec, texts};
 use rdkafka::producer::{BaseRecord, Producer};
 use std::time::Duration;
-use tidings_core::{Source, SourceEvent, Start, Timestamp};
+use tidings_core::{Binder, Progress, Source, SourceEvent, Start, Timestamp};
 
 #[tokio::test]
 async fn a_member_reads_everything_in_order_and_is_idle_then() {
@@ -295,5 +295,40 @@ async fn what_was_aborted_is_never_read_and_the_marks_of_transactions_hold_up_no
     member.close().await;
     let at = crate::members::stored(&kafka, &group, &topic, 0).map(|at| at.0);
     assert_eq!(at, Some(8), "so no lag is left either");
+    clean(&kafka).await;
+}
+
+#[tokio::test]
+async fn a_position_in_the_middle_of_an_open_transaction_is_no_loss_of_records() {
+    let kafka = begin!("a_position_in_the_middle_of_an_open_transaction_is_no_loss_of_records");
+    let topic = kafka.topic("orders", 1).await;
+    let group = kafka.name("billing");
+    let mut config = kafka.config();
+    let producer: rdkafka::producer::BaseProducer = config
+        .set("transactional.id", kafka.name("transactions"))
+        .create()
+        .unwrap();
+    let patience = Duration::from_secs(30);
+    producer.init_transactions(patience).unwrap();
+    producer.begin_transaction().unwrap();
+    producer
+        .send(BaseRecord::<(), str>::to(&topic).payload("skipped"))
+        .unwrap();
+    producer.flush(patience).unwrap();
+    let binder = kafka.binder(&[]);
+    // Somebody wants what is new only, and a member begins before the transaction is decided.
+    let end = binder.positions(&topic, None).await.unwrap()[0].end;
+    let progress = Progress {
+        watermark: end,
+        ..Progress::default()
+    };
+    binder.store_progress(&topic, 0, &group, progress).await.unwrap();
+    let mut member = Member::join(&binder, spec(Some(&group), &[&topic])).await;
+    let lane = member.assigned(1).await.remove(0);
+    assert_eq!((lane.next, end), (1, 1));
+    kafka.publish(&topic, 0, "new").await;
+    producer.commit_transaction(patience).unwrap();
+    assert_eq!(member.take(1).await, ["new"]);
+    member.close().await;
     clean(&kafka).await;
 }
