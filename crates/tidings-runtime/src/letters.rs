@@ -6,17 +6,20 @@ use std::sync::Arc;
 use std::time::Duration;
 use tidings_core::headers::HeaderWriter;
 use tidings_core::{
-    DeadLetterHeaders, Delivery, MAX_BACKOFF, Message, Origin, Outgoing, Position, Timestamp, names, spring,
+    DeadLetterHeaders, Delivery, LaneRole, MAX_BACKOFF, Message, Origin, Outgoing, Position, Timestamp,
+    names, spring,
 };
 
 /// The most bytes of a diagnosis's error chain.
 pub(crate) const MAX_ERROR_BYTES: usize = 1_024;
 /// The most bytes of each name in a diagnosis.
 const MAX_NAME_BYTES: usize = 256;
+/// The most bytes of the handler's name, which is the name of a type and for people only.
+const MAX_HANDLER_BYTES: usize = 128;
 /// The most bytes of the error in Spring's words, and of what stands for its stack trace: with ours beside them all of
 /// it stays within the reserve of a broker's limits.
-const MAX_SPRING_MESSAGE_BYTES: usize = 256;
-const MAX_SPRING_TRACE_BYTES: usize = 384;
+const MAX_SPRING_MESSAGE_BYTES: usize = 128;
+const MAX_SPRING_TRACE_BYTES: usize = 256;
 /// No message is believed to have been delivered more often.
 const MAX_ATTEMPTS: u32 = 1_000_000;
 
@@ -98,14 +101,17 @@ pub(crate) struct GivenUp<'a> {
 pub(crate) fn dead(leaving: &Leaving<'_>, target: &DeadLetterTarget, given_up: &GivenUp<'_>) -> Outgoing {
     let context = leaving.delivery.context();
     let group = context.group.as_deref().unwrap_or_default();
+    // In the retry lane nobody but a redrive has written that, and an outsider's word stays behind in the main lane.
+    let from_retry = leaving.delivery.lane().role == LaneRole::Retry;
+    let stays = |name: &str| name == names::CLAIM || (from_retry && name == names::EDITED);
     let headers = leaving
-        .headers(|name| !names::is_added(name) || name == names::CLAIM)
+        .headers(|name| !names::is_added(name) || stays(name))
         .append(names::GROUP, bounded(group, MAX_NAME_BYTES))
         .append(
             names::SUBSCRIPTION,
             bounded(&context.subscription, MAX_NAME_BYTES),
         )
-        .append(names::HANDLER, bounded(given_up.handler, MAX_NAME_BYTES))
+        .append(names::HANDLER, bounded(given_up.handler, MAX_HANDLER_BYTES))
         .append(names::REASON, given_up.reason)
         .append(names::LAST_FAILURE, given_up.at.as_millis().to_string())
         .append(names::ERROR, bounded(given_up.error, MAX_ERROR_BYTES));
@@ -210,5 +216,93 @@ impl Parked {
     /// How long it has to wait yet.
     pub(crate) fn wait(&self, now: Timestamp) -> Duration {
         self.due.since(now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tidings_core::headers::CONTROL_HEADER_RESERVE;
+    use tidings_core::{
+        Claim, Clock, Epoch, HandlerContext, LaneId, LaneInfo, LaneRole, Publisher, RecordBatch, Routes,
+    };
+
+    fn delivery(role: LaneRole, name: &str, headers: HeaderWriter) -> Delivery {
+        let message = Message::new("tea").with_headers(headers.finish_received());
+        let batch = RecordBatch::from_messages(LaneId(0), Epoch(1), u64::MAX >> 2, &[message]);
+        let lane = LaneInfo {
+            destination: name.into(),
+            partition: u32::MAX,
+            role,
+        };
+        let context = HandlerContext {
+            app: "shop".into(),
+            subscription: name.into(),
+            group: Some(name.into()),
+            publisher: Publisher::new(Arc::new(Routes::default()), Clock::System),
+            clock: Clock::System,
+        };
+        Delivery::new(Arc::new(batch), 0, Arc::new(lane), Arc::new(context))
+    }
+
+    fn dead_letter(delivery: &Delivery, name: &str, headers: DeadLetterHeaders) -> Message {
+        let leaving = Leaving {
+            delivery,
+            used: u32::MAX,
+            first_failure: Some(Timestamp::from_millis(i64::MAX)),
+        };
+        let target = DeadLetterTarget {
+            destination: name.into(),
+            partitions: 1,
+        };
+        let given_up = GivenUp {
+            handler: name,
+            reason: "undecodable",
+            error: name,
+            at: Timestamp::from_millis(i64::MAX),
+            headers,
+        };
+        dead(&leaving, &target, &given_up).message
+    }
+
+    #[test]
+    fn whatever_is_long_stays_within_the_reserve() {
+        let name = "n".repeat(10_000);
+        let claim = Claim::new("s".repeat(249), u64::MAX, [255; 32]);
+        let headers = HeaderWriter::default()
+            .append(names::CLAIM, claim.to_string())
+            .append(names::EDITED, i64::MAX.to_string());
+        let origin = Origin {
+            position: Position::new(name.as_str(), u32::MAX, u64::MAX),
+            timestamp: Timestamp::from_millis(i64::MAX),
+            redrives: u32::MAX,
+            first_failure: None,
+        };
+        let delivery = delivery(LaneRole::Retry, &name, headers).with_origin(Arc::new(origin));
+        for words in [DeadLetterHeaders::Tidings, DeadLetterHeaders::Spring] {
+            let added = dead_letter(&delivery, &name, words).added_size();
+            assert!(
+                added <= CONTROL_HEADER_RESERVE,
+                "{added} bytes in the words of {words:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn that_a_person_changed_a_letter_is_known_when_it_dies_again_and_believed_of_no_outsider() {
+        let headers = || {
+            HeaderWriter::default()
+                .append(names::EDITED, "5")
+                .append("tenant", "eu")
+        };
+        for (role, expected) in [(LaneRole::Retry, Some("5")), (LaneRole::Main, None)] {
+            let letter = dead_letter(
+                &delivery(role, "orders", headers()),
+                "x",
+                DeadLetterHeaders::Tidings,
+            );
+            assert_eq!(letter.headers().get_str(names::EDITED), expected, "{role:?}");
+            assert_eq!(letter.headers().get_str("tenant"), Some("eu"));
+        }
     }
 }
