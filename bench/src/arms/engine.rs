@@ -90,6 +90,7 @@ pub(crate) async fn subscribed_to_replay(
         filter: None,
         output: None,
         binder: Arc::new(replay.clone()),
+        discovery: tidings_runtime::Discovery::default(),
         inputs: vec![Input {
             destination: ORDERS.into(),
             retry: None,

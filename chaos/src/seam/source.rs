@@ -6,7 +6,9 @@ use crate::points::Point;
 use crate::service::World;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use tidings_core::{Assignment, DynSource, Epoch, LaneId, Progress, Source, SourceError, SourceEvent};
+use tidings_core::{
+    Assignment, DynSource, Epoch, LaneId, Progress, Source, SourceError, SourceEvent, SourceInput,
+};
 
 /// The incarnation that forgets with [`Plant::ForgetProgress`]: it ends cleanly.
 const FORGETFUL: u32 = 1;
@@ -142,6 +144,10 @@ impl Source for SeamSource {
 
     fn seek(&mut self, lane: LaneId, offset: u64) {
         self.inner.seek(lane, offset);
+    }
+
+    fn change_inputs(&mut self, inputs: &[SourceInput]) -> Result<(), SourceError> {
+        self.inner.change_inputs(inputs)
     }
 
     async fn commit(&mut self) -> Result<(), SourceError> {

@@ -110,6 +110,8 @@ settings! {
         url: BinderUrl = "url",
         /// How long the work of a revoked partition may finish.
         session_drain: Duration = "session_drain",
+        /// How often it is asked which destinations there are.
+        discovery_interval: Duration = "discovery_interval",
         /// What an acknowledged publish survives.
         fsync: Fsync = "fsync",
         /// How often files are synced when `fsync` is `interval`.

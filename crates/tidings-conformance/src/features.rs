@@ -24,6 +24,8 @@ pub enum Feature {
     Transactions,
     /// Messages may have priorities.
     Priorities,
+    /// What a subscription reads may change while it runs.
+    Patterns,
     /// It runs within the test's process and waits on tokio's clock, so that hours pass in no time.
     VirtualTime,
     /// [`Opening::max_message_bytes`](crate::Opening::max_message_bytes) is obeyed.
@@ -49,6 +51,7 @@ impl fmt::Display for Feature {
             Self::RetryLane => "retry lane",
             Self::Transactions => "transactions",
             Self::Priorities => "priorities",
+            Self::Patterns => "patterns of destinations",
             Self::VirtualTime => "virtual time",
             Self::SizeLimit => "limit of size that a test can set",
             Self::Retention => "retention",
@@ -87,6 +90,7 @@ impl Features {
             (capabilities.retry_lane, Feature::RetryLane),
             (capabilities.transactions, Feature::Transactions),
             (capabilities.priorities, Feature::Priorities),
+            (capabilities.patterns, Feature::Patterns),
         ];
         let has = table.into_iter().filter(|(has, _)| *has);
         Self {

@@ -29,6 +29,9 @@ pub struct Capabilities {
     pub transactions: bool,
     /// Messages may have priorities.
     pub priorities: bool,
+    /// What a subscription reads may change while it runs, see [`Source::change_inputs`](crate::Source::change_inputs):
+    /// patterns of destinations need it.
+    pub patterns: bool,
 }
 
 impl Capabilities {
@@ -42,6 +45,7 @@ impl Capabilities {
         retry_lane: false,
         transactions: false,
         priorities: false,
+        patterns: false,
     };
 }
 

@@ -67,6 +67,16 @@ pub enum PublishError {
         /// The channels that there are.
         known: Vec<String>,
     },
+    /// The channel stands for all destinations that a pattern matches.
+    #[error(
+        "channel \"{channel}\" is the pattern {pattern}, which is only read: publish to a channel that leads to one destination"
+    )]
+    Pattern {
+        /// The channel.
+        channel: String,
+        /// Its pattern.
+        pattern: String,
+    },
     /// A handler returned an event and neither it nor its subscription names a channel.
     #[error(
         "nowhere to publish to: add `.to(\"channel\")` to the subscription or return `To(\"channel\", event)`"

@@ -33,7 +33,7 @@ pub struct SourceSpec {
     pub subscription: Arc<str>,
     /// The group; none reads everything by itself and stores nothing.
     pub group: Option<Arc<str>>,
-    /// What to read.
+    /// What to read; may be nothing where [`Source::change_inputs`] adds to it.
     pub inputs: Vec<SourceInput>,
     /// Where to begin without a stored position.
     pub start: Start,
@@ -81,7 +81,7 @@ pub struct Transaction {
 }
 
 /// A destination to read, and the group's retry destination that belongs to it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SourceInput {
     /// The destination.
     pub destination: Arc<str>,
@@ -234,6 +234,20 @@ pub trait Source: Send {
     /// Goes on reading at another offset. What was read before is the caller's to forget.
     fn seek(&mut self, lane: LaneId, offset: u64);
 
+    /// Reads these from now on, in place of what it was given before: what a pattern of destinations matches changes
+    /// while a service runs. Lanes of what is new are [assigned](SourceEvent::Assigned) as soon as they can be, and
+    /// begin at the first message where the group has no position, whatever [`SourceSpec::start`] says; lanes of what
+    /// is no longer there are [handed over](SourceEvent::Revoking) or [lost](SourceEvent::Lost). What stays goes on.
+    /// What is new exists, with its retry destination. There may be nothing to read.
+    ///
+    /// # Errors
+    /// [`SourceError`]: nothing has changed then. [`SourceError::Refused`] from brokers without
+    /// [`Capabilities::patterns`](crate::Capabilities::patterns), which is the default.
+    fn change_inputs(&mut self, inputs: &[SourceInput]) -> Result<(), SourceError> {
+        let _ = inputs;
+        Err(no_changes())
+    }
+
     /// Stores all reported progress.
     ///
     /// # Cancel safety
@@ -289,6 +303,13 @@ pub trait DynSource: Send {
     fn resume(&mut self, lanes: &[LaneId]);
     /// See [`Source::seek`].
     fn seek(&mut self, lane: LaneId, offset: u64);
+    /// See [`Source::change_inputs`].
+    ///
+    /// # Errors
+    /// As there.
+    fn change_inputs(&mut self, _inputs: &[SourceInput]) -> Result<(), SourceError> {
+        Err(no_changes())
+    }
     /// See [`Source::commit`].
     fn commit(&mut self) -> BoxFuture<'_, Result<(), SourceError>>;
     /// See [`Source::release`].
@@ -324,6 +345,10 @@ impl<T: Source> DynSource for T {
         Source::seek(self, lane, offset);
     }
 
+    fn change_inputs(&mut self, inputs: &[SourceInput]) -> Result<(), SourceError> {
+        Source::change_inputs(self, inputs)
+    }
+
     fn commit(&mut self) -> BoxFuture<'_, Result<(), SourceError>> {
         Box::pin(Source::commit(self))
     }
@@ -342,6 +367,13 @@ impl<T: Source> DynSource for T {
 
     fn close(&mut self) -> BoxFuture<'_, Result<(), SourceError>> {
         Box::pin(Source::close(self))
+    }
+}
+
+fn no_changes() -> SourceError {
+    SourceError::Refused {
+        reason: "this broker reads only what a subscription names from the start; name the destinations instead of a pattern"
+            .to_owned(),
     }
 }
 

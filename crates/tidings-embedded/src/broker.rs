@@ -209,6 +209,7 @@ impl Binder for EmbeddedBroker {
         capabilities.durable = !self.handle.shared.is_in_memory();
         capabilities.delayed = !self.handle.shared.is_read_only();
         capabilities.retry_lane = !self.handle.shared.is_read_only();
+        capabilities.patterns = !self.handle.shared.is_read_only();
         capabilities
     }
 

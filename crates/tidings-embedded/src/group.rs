@@ -40,8 +40,16 @@ pub(crate) struct Unit {
 #[derive(Debug)]
 pub(crate) enum Command {
     Assign(Vec<Grant>),
-    Revoke { units: Vec<Unit>, deadline: Instant },
+    Revoke {
+        units: Vec<Unit>,
+        deadline: Instant,
+    },
     Lost(Vec<Unit>),
+    /// An input that was added is ready to be read: where its partitions begin without a group.
+    Ready {
+        input: usize,
+        starts: Vec<u64>,
+    },
 }
 
 /// A partition that a member gets.

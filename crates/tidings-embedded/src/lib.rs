@@ -55,6 +55,7 @@
 
 mod balance;
 mod broker;
+mod changing;
 mod compaction;
 mod deaths;
 mod delayed;

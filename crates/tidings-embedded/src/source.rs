@@ -14,7 +14,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 use tidings_core::{
-    Assignment, Epoch, LaneId, LaneRole, Progress, Source, SourceError, SourceEvent, SourceSpec,
+    Assignment, Epoch, LaneId, LaneRole, Progress, Source, SourceError, SourceEvent, SourceInput, SourceSpec,
 };
 use tokio::time::Instant;
 
@@ -23,15 +23,19 @@ const REFRESH: Duration = Duration::from_millis(100);
 
 /// A member of a group, or a reader without one. Dropping it leaves the group.
 pub struct EmbeddedSource {
-    handle: Arc<Handle>,
-    inputs: Vec<Input>,
-    member: Arc<Member>,
+    pub(crate) handle: Arc<Handle>,
+    /// Units name an input by its place, so none is ever taken away.
+    pub(crate) inputs: Vec<Input>,
+    pub(crate) group: Option<Arc<str>>,
+    pub(crate) member: Arc<Member>,
+    /// Inputs that were added and cannot be read yet.
+    pub(crate) opening: usize,
     lanes: Vec<Option<Lane>>,
     /// Assigned by the group, and not to be opened at the moment.
     held: Held,
     /// Where the round over the lanes goes on.
     cursor: usize,
-    idle_told: bool,
+    pub(crate) idle_told: bool,
     unstored: Unstored,
     max_batch_bytes: usize,
     closed: bool,
@@ -44,6 +48,8 @@ pub(crate) struct Input {
     pub(crate) retry: Option<Arc<Topic>>,
     /// None without a group.
     pub(crate) share: Option<Share>,
+    /// False for one that is no longer read.
+    pub(crate) is_read: bool,
 }
 
 /// What was reported and may not be stored yet.
@@ -80,7 +86,9 @@ impl EmbeddedSource {
         Self {
             handle,
             inputs,
+            group: spec.group.clone(),
             member,
+            opening: 0,
             lanes: Vec::new(),
             held: Held::default(),
             cursor: 0,
@@ -96,7 +104,7 @@ impl EmbeddedSource {
         }
     }
 
-    fn shared(&self) -> &Arc<Shared> {
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.handle.shared
     }
 
@@ -129,6 +137,18 @@ impl EmbeddedSource {
         }
     }
 
+    /// The partitions of an input that it has.
+    pub(crate) fn units_of(&self, input: usize) -> Vec<Unit> {
+        let mut units: Vec<Unit> = Vec::new();
+        for lane in self.lanes.iter().flatten() {
+            // A main lane and its retry lane are one unit.
+            if lane.unit.input == input && !units.contains(&lane.unit) {
+                units.push(lane.unit);
+            }
+        }
+        units
+    }
+
     fn lanes_of(&self, unit: Unit) -> impl Iterator<Item = LaneId> + '_ {
         let of_unit =
             move |(_, lane): &(u32, &Option<Lane>)| lane.as_ref().is_some_and(|lane| lane.unit == unit);
@@ -154,6 +174,7 @@ impl EmbeddedSource {
             Command::Assign(grants) => return self.assign_all(grants),
             Command::Revoke { units, deadline } => (units, Some(deadline)),
             Command::Lost(units) => (units, None),
+            Command::Ready { input, starts } => return self.on_ready(input, &starts),
         };
         for unit in &units {
             if self.held.forget(*unit) && deadline.is_some() {
@@ -175,7 +196,7 @@ impl EmbeddedSource {
         Some(event)
     }
 
-    fn assign_all(&mut self, grants: Vec<Grant>) -> Option<SourceEvent> {
+    pub(crate) fn assign_all(&mut self, grants: Vec<Grant>) -> Option<SourceEvent> {
         let assignments: Vec<_> = grants.into_iter().flat_map(|grant| self.assign(grant)).collect();
         (!assignments.is_empty()).then_some(SourceEvent::Assigned(assignments))
     }
@@ -183,7 +204,7 @@ impl EmbeddedSource {
     /// The lane of a partition, and that of its retry partition. None while one of them cannot be opened: where it
     /// ends is not known, and messages of the one must not overtake parked ones in the other.
     fn assign(&mut self, grant: Grant) -> Vec<Assignment> {
-        let Some(input) = self.inputs.get(grant.unit.input) else {
+        let Some(input) = self.inputs.get(grant.unit.input).filter(|input| input.is_read) else {
             return Vec::new();
         };
         let partition = |topic: &Arc<Topic>| topic.partition(grant.unit.partition).cloned();
@@ -244,7 +265,11 @@ impl EmbeddedSource {
                 Look::AtEnd | Look::Off => {}
             }
         }
-        if at_end && self.held.is_empty() && !std::mem::replace(&mut self.idle_told, true) {
+        if at_end
+            && self.opening == 0
+            && self.held.is_empty()
+            && !std::mem::replace(&mut self.idle_told, true)
+        {
             return Ok(Some(SourceEvent::Idle));
         }
         Ok(None)
@@ -308,7 +333,8 @@ impl EmbeddedSource {
             self.remove(LaneId(lane as u32));
         }
         let shared = self.shared();
-        for share in self.inputs.iter().filter_map(|input| input.share.as_ref()) {
+        let inputs = self.inputs.iter().filter(|input| input.is_read);
+        for share in inputs.filter_map(|input| input.share.as_ref()) {
             shared.groups.leave(shared, share, &self.member);
         }
         if self.unstored.since.is_some() && !shared.is_closed() {
@@ -380,6 +406,10 @@ impl Source for EmbeddedSource {
             lane.seek(offset);
         }
         self.idle_told = false;
+    }
+
+    fn change_inputs(&mut self, inputs: &[SourceInput]) -> Result<(), SourceError> {
+        self.read_these(inputs)
     }
 
     async fn commit(&mut self) -> Result<(), SourceError> {

@@ -33,7 +33,8 @@ pub(crate) async fn subscribe(handle: &Arc<Handle>, spec: SourceSpec) -> Result<
         });
     }
     let inputs = inputs(shared, &spec)?;
-    let starts = begin(shared, &spec, &inputs)
+    let topics = inputs.iter().map(Input::topics).collect();
+    let starts = begin(shared, spec.start, spec.group.clone(), topics)
         .await
         .map_err(|reason| BinderError::Failed {
             doing: format!("subscribe \"{}\"", spec.subscription),
@@ -56,7 +57,9 @@ pub(crate) async fn subscribe(handle: &Arc<Handle>, spec: SourceSpec) -> Result<
         }
     }
     if spec.group.is_none() {
-        member.tell(Command::Assign(everything(shared, &starts)));
+        let each = (0..).zip(&starts);
+        let all = each.flat_map(|(input, starts)| grants(shared, input, starts));
+        member.tell(Command::Assign(all.collect()));
     }
     Ok(EmbeddedSource::new(handle.clone(), &spec, inputs, member))
 }
@@ -72,14 +75,44 @@ fn inputs(shared: &Shared, spec: &SourceSpec) -> Result<Vec<Input>, BinderError>
                 reason: format!("\"{}\" is there twice: name it once", topic.name),
             });
         }
-        let retry = match &spec.group {
+        inputs.push(Input::new(topic, shared, input, spec.group.as_ref())?);
+    }
+    Ok(inputs)
+}
+
+/// What is to be read, checked.
+pub(crate) fn input(
+    shared: &Shared,
+    input: &SourceInput,
+    group: Option<&Arc<str>>,
+) -> Result<Input, BinderError> {
+    Input::new(find(shared, &input.destination)?, shared, input, group)
+}
+
+impl Input {
+    fn new(
+        topic: Arc<Topic>,
+        shared: &Shared,
+        input: &SourceInput,
+        group: Option<&Arc<str>>,
+    ) -> Result<Self, BinderError> {
+        let retry = match group {
             Some(_) => retry_of(shared, input, &topic)?,
             None => None,
         };
-        let share = spec.group.clone().map(|group| (group, topic.name.clone()));
-        inputs.push(Input { topic, retry, share });
+        let share = group.map(|group| (group.clone(), topic.name.clone()));
+        Ok(Self {
+            topic,
+            retry,
+            share,
+            is_read: true,
+        })
     }
-    Ok(inputs)
+
+    /// The destination and its retry destination.
+    pub(crate) fn topics(&self) -> Topics {
+        (self.topic.clone(), self.retry.clone())
+    }
 }
 
 fn find(shared: &Shared, destination: &Arc<str>) -> Result<Arc<Topic>, BinderError> {
@@ -106,16 +139,19 @@ fn retry_of(shared: &Shared, input: &SourceInput, topic: &Topic) -> Result<Optio
     Ok(Some(retry))
 }
 
+/// A destination and its retry destination.
+pub(crate) type Topics = (Arc<Topic>, Option<Arc<Topic>>);
+
 /// Opens the logs and fixes where to begin: a group without a position gets one, so that what is published from now
 /// on counts for it whenever it reads. That is durable before anybody joins: a killed process must not make a group
 /// begin a second time, behind what was published after the first. Without a group: the start of each partition, by
 /// input.
-async fn begin(shared: &Arc<Shared>, spec: &SourceSpec, inputs: &[Input]) -> Result<Vec<Vec<u64>>, String> {
-    let (start, group) = (spec.start, spec.group.clone());
-    let topics: Vec<_> = inputs
-        .iter()
-        .map(|input| (input.topic.clone(), input.retry.clone()))
-        .collect();
+pub(crate) async fn begin(
+    shared: &Arc<Shared>,
+    start: Start,
+    group: Option<Arc<str>>,
+    topics: Vec<Topics>,
+) -> Result<Vec<Vec<u64>>, String> {
     let Some(group) = group else {
         let starts = shared.blocking(move |shared| {
             for (topic, _) in &topics {
@@ -212,21 +248,17 @@ fn offset(shared: &Shared, partition: &Partition, start: Start) -> Result<Option
     })
 }
 
-fn everything(shared: &Shared, starts: &[Vec<u64>]) -> Vec<Grant> {
-    let mut grants = Vec::new();
-    for (input, starts) in starts.iter().enumerate() {
-        for (partition, start) in (0..).zip(starts) {
-            grants.push(Grant {
-                unit: Unit {
-                    input,
-                    partition,
-                    epoch: shared.next_epoch(),
-                },
-                main: None,
-                retry: None,
-                start: *start,
-            });
-        }
-    }
-    grants
+/// All partitions of an input, for a reader without a group.
+pub(crate) fn grants(shared: &Shared, input: usize, starts: &[u64]) -> Vec<Grant> {
+    let grant = |(partition, start): (u32, &u64)| Grant {
+        unit: Unit {
+            input,
+            partition,
+            epoch: shared.next_epoch(),
+        },
+        main: None,
+        retry: None,
+        start: *start,
+    };
+    (0..).zip(starts).map(grant).collect()
 }

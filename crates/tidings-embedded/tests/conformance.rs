@@ -20,6 +20,7 @@ fn features() -> Features {
     can.stored_positions = true;
     can.delayed = true;
     can.retry_lane = true;
+    can.patterns = true;
     features_of(can)
 }
 

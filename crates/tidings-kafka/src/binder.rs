@@ -7,7 +7,7 @@ use crate::native::Consumer;
 use crate::options::ClientOptions;
 use crate::shared::Shared;
 use crate::source::inbox::{Inbox, News};
-use crate::source::{KafkaSource, LEAVE_TIMEOUT, Plan, configure, is_pattern, leave};
+use crate::source::{KafkaSource, LEAVE_TIMEOUT, Plan, configure, leave};
 use std::sync::Arc;
 use std::time::Duration;
 use tidings_core::{
@@ -49,16 +49,6 @@ impl KafkaBinder {
 
     /// The partitions of an input, whose retry topic must have as many.
     async fn check(&self, input: &SourceInput) -> Result<Vec<(String, u32)>, BinderError> {
-        if is_pattern(&input.destination) {
-            return match &input.retry {
-                None => Ok(Vec::new()),
-                Some(_) => Err(BinderError::Unsupported {
-                    broker: "kafka",
-                    feature: "retry lane for a pattern of topics",
-                    cure: "name the topics, or let the subscription's order be relaxed",
-                }),
-            };
-        }
         let count = self.admin.partitions(&input.destination).await?;
         if let Some(retry) = &input.retry {
             let of_retry = self.admin.partitions(retry).await?;
@@ -87,6 +77,8 @@ impl KafkaBinder {
         let consumer = Arc::new(consumer);
         self.shared.register(&consumer);
         match plan.group {
+            // A pattern that matches nothing yet: topics come with `change_inputs`.
+            Some(_) if plan.reads_nothing() => {}
             Some(_) => consumer
                 .subscribe(plan.topics())
                 .map_err(|fault| BinderError::Source(fault.unavailable()))?,
@@ -110,6 +102,7 @@ impl Binder for KafkaBinder {
         can.stored_positions = true;
         can.durable = true;
         can.retry_lane = true;
+        can.patterns = true;
         can
     }
 

@@ -6,6 +6,7 @@
 mod budget;
 mod claims;
 mod deaths;
+mod discovery;
 mod dispatcher;
 mod effects;
 mod keys;
@@ -27,6 +28,7 @@ mod timers;
 mod verdict;
 
 pub use claims::{ClaimLayer, ClaimRule, Claims, claiming};
+pub use discovery::{Discovery, LetterName, Pattern, PatternError, PatternInput, PatternReads};
 pub use producer::{Call, Open, ProducerHandle, ProducerSpec, ProducerStatus, Work, start_producer};
 pub use redrive::{
     DeadLetter, RedriveError, RedriveInput, RedriveMode, RedriveReport, RedriveSpec, RedriveWatch, Selection,

@@ -1,5 +1,6 @@
 //! What the engine is given to run a subscription: [`SubscriptionSpec`].
 
+use crate::discovery::Discovery;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +10,7 @@ use tidings_core::{DynBinder, Filter, HandlerContext, Invoke, Policy};
 const LONGEST: Duration = Duration::from_secs(50 * 365 * 86_400);
 
 /// A destination that a subscription reads, and the two that belong to it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Input {
     /// What is read.
     pub destination: Arc<str>,
@@ -21,7 +22,7 @@ pub struct Input {
 }
 
 /// Where dead letters go.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeadLetterTarget {
     /// The destination.
     pub destination: Arc<str>,
@@ -44,8 +45,10 @@ pub struct SubscriptionSpec {
     pub output: Option<String>,
     /// The broker that it reads from, and whose retry and dead-letter destinations it writes to.
     pub binder: Arc<dyn DynBinder>,
-    /// What it reads.
+    /// What it reads by name.
     pub inputs: Vec<Input>,
+    /// What it reads besides: what matches a pattern, also what comes while it runs.
+    pub discovery: Discovery,
     /// How long a revoked lane may drain.
     pub revoke_timeout: Duration,
     /// How long one publish of an output, a parked message or a dead letter may take before it is tried again.
@@ -80,6 +83,7 @@ impl fmt::Debug for SubscriptionSpec {
             .field("group", &self.context.group)
             .field("handler", &self.handler.name())
             .field("inputs", &self.inputs)
+            .field("patterns", &self.discovery.patterns)
             .field("policy", &self.policy)
             .finish_non_exhaustive()
     }

@@ -1,5 +1,6 @@
 //! What a running subscription says of itself: [`SubscriptionStatus`].
 
+use crate::spec::Input;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -118,11 +119,21 @@ pub(crate) struct StatusBoard {
     pub(crate) counters: Counters,
     status: Mutex<SubscriptionStatus>,
     obstacles: Mutex<BTreeMap<u64, String>>,
+    inputs: Mutex<Vec<Input>>,
 }
 
 impl StatusBoard {
     pub(crate) fn edit(&self, change: impl FnOnce(&mut SubscriptionStatus)) {
         change(&mut self.status.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// What is read now.
+    pub(crate) fn set_inputs(&self, inputs: Vec<Input>) {
+        *self.inputs.lock().unwrap_or_else(PoisonError::into_inner) = inputs;
+    }
+
+    pub(crate) fn inputs(&self) -> Vec<Input> {
+        self.inputs.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Says what stands in the way, or that it does not any more. The lowest number is shown.

@@ -2,11 +2,13 @@
 
 mod committing;
 mod connect;
+mod discovering;
 mod leaving;
 mod runner;
 
+use crate::discovery::{Discovering, Looker};
 use crate::dispatcher::Dispatcher;
-use crate::spec::SubscriptionSpec;
+use crate::spec::{Input, SubscriptionSpec};
 use crate::status::{Phase, StatusBoard, SubscriptionStatus};
 use connect::connect;
 use runner::Runner;
@@ -24,6 +26,7 @@ const AWAY: u64 = 0;
 const DAMAGED: u64 = 1;
 const UNCOMMITTED: u64 = 2;
 const ABORTED: u64 = 3;
+const UNDISCOVERED: u64 = 4;
 
 /// How a drain ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +43,7 @@ enum Control {
         to: Vec<Position>,
         reply: oneshot::Sender<Vec<Position>>,
     },
+    Discover(oneshot::Sender<()>),
     Drain {
         deadline: Instant,
         reply: oneshot::Sender<DrainReport>,
@@ -80,6 +84,21 @@ impl SubscriptionHandle {
         }
         // An error means that it is ending, or has never begun.
         moved.await.unwrap_or_default()
+    }
+
+    /// Looks now for destinations that match its patterns, in place of at its next turn. Resolves when what was found
+    /// is being read; at once without patterns, or if it does not run.
+    pub async fn discover(&self) {
+        let (reply, found) = oneshot::channel();
+        if self.control.send(Control::Discover(reply)).is_ok() {
+            // An error means that it is ending, or has not begun.
+            let _ = found.await;
+        }
+    }
+
+    /// What it reads now: what it names, and what matches its patterns as far as that is known.
+    pub fn inputs(&self) -> Vec<Input> {
+        self.board.inputs()
     }
 
     /// What it has done and is doing.
@@ -128,6 +147,7 @@ impl SubscriptionHandle {
 pub fn start(spec: SubscriptionSpec) -> SubscriptionHandle {
     let spec = spec.within_clocks();
     let board = Arc::new(StatusBoard::default());
+    board.set_inputs(spec.inputs.clone());
     let (control, commands) = mpsc::unbounded_channel();
     let (end, ended) = watch::channel(false);
     let runner_board = board.clone();
@@ -173,13 +193,19 @@ async fn run(
     mut commands: mpsc::UnboundedReceiver<Control>,
 ) {
     let mut dispatcher = Dispatcher::new(spec.clone(), board.clone());
-    let Some(source) = connect(&spec, &board, &mut commands, &mut dispatcher).await else {
-        return;
-    };
-    let runner = Runner {
+    let mut looker = Looker::of(&spec);
+    let joined = connect(&spec, &board, &mut commands, &mut dispatcher, looker.as_mut()).await;
+    let Some(joined) = joined else { return };
+    if joined.all.is_some() {
+        dispatcher.set_inputs(&joined.reads);
+        board.set_inputs(joined.reads.clone());
+    }
+    let mut runner = Runner {
         subscription: spec.context.subscription.clone(),
         dispatcher,
-        source,
+        source: joined.source,
+        reads: joined.reads,
+        discovering: looker.map(Discovering::start),
         board,
         commands,
         drain: None,
@@ -193,5 +219,8 @@ async fn run(
         revoke_timeout: spec.revoke_timeout,
         seeking: Vec::new(),
     };
+    if let Some(all) = joined.all {
+        runner.read_all(all, joined.trouble);
+    }
     runner.run().await;
 }

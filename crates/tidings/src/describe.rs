@@ -131,7 +131,19 @@ impl Description {
                     url: Value::of("url", &binder.url),
                 })
                 .collect(),
-            channels: plan.channels.values().map(channel).collect(),
+            channels: plan
+                .channels
+                .values()
+                .map(|planned| {
+                    let mut described = channel(planned);
+                    if planned.pattern.is_some() {
+                        let interval = plan.discovery_interval(&planned.binder.value);
+                        described.values.retain(|value| value.key != "partitions");
+                        described.values.push(duration("discovery_interval", &interval));
+                    }
+                    described
+                })
+                .collect(),
             subscriptions: subscriptions
                 .map(|(bound, planned)| {
                     let facts = &bound.facts;

@@ -6,11 +6,13 @@ mod convert;
 #[cfg(feature = "manage")]
 mod manage;
 mod names;
+mod patterns;
 mod policy;
 mod retry_lanes;
 mod subscriptions;
 
 pub(crate) use channels::PlannedChannel;
+pub(crate) use patterns::RunningPattern;
 pub(crate) use subscriptions::PlannedSubscription;
 
 use crate::error::{Error, WiringMistake};
@@ -150,6 +152,10 @@ impl Plan {
 
     /// All dead letters that belong to a channel, also those of handlers of dead letters.
     pub(crate) fn all_dead_letters_of(&self, channel: &PlannedChannel) -> BTreeSet<String> {
+        if channel.pattern.is_some() {
+            // They are known only at run time, see `RunningPattern`.
+            return BTreeSet::new();
+        }
         let inputs = self
             .subscriptions
             .iter()

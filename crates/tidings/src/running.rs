@@ -13,6 +13,7 @@ use crate::binders::Binders;
 use crate::describe::Description;
 use crate::error::Error;
 use crate::health::{End, Health, PartHealth};
+use crate::plan::RunningPattern;
 use crate::signal::shutdown_signal;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -20,7 +21,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tidings_core::{Clock, DynBinder, Publisher};
-use tidings_runtime::{Input, ProducerHandle, ProducerStatus, SubscriptionHandle, SubscriptionStatus};
+use tidings_runtime::{ProducerHandle, ProducerStatus, SubscriptionHandle, SubscriptionStatus};
 use tokio::sync::{Mutex, OnceCell};
 use tokio::task::AbortHandle;
 
@@ -62,7 +63,8 @@ pub(crate) struct RunningSubscription {
     pub(crate) name: String,
     pub(crate) group: Option<Arc<str>>,
     pub(crate) binder: String,
-    pub(crate) inputs: Vec<Input>,
+    /// What it reads changes while it runs.
+    pub(crate) has_patterns: bool,
     pub(crate) handle: Arc<SubscriptionHandle>,
 }
 
@@ -77,6 +79,8 @@ pub(crate) struct RunningChannel {
     pub(crate) binder: String,
     pub(crate) destination: Arc<str>,
     pub(crate) dead_letters: Vec<String>,
+    /// It stands for every destination that matches.
+    pub(crate) pattern: Option<RunningPattern>,
 }
 
 /// What every part of a running service has done and is doing.
@@ -229,7 +233,7 @@ impl Running {
             .ok_or_else(|| Error::unknown("binder", name, binders.iter().map(|(name, _)| name)))
     }
 
-    /// The broker that a channel lives on, and its destination there.
+    /// The broker that a channel lives on, and its destination there, which may be a pattern.
     ///
     /// # Errors
     /// [`Error::Unknown`] with the names that there are.

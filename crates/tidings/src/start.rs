@@ -9,7 +9,7 @@ pub(crate) use late::Gate;
 use crate::binders::{Binders, Ground};
 use crate::describe::Description;
 use crate::error::Error;
-use crate::plan::{Mistakes, Plan, PlannedSubscription};
+use crate::plan::{Mistakes, Plan, PlannedSubscription, RunningPattern};
 use crate::running::{Inner, Running, RunningChannel, RunningProducer, RunningSubscription};
 use crate::service::Service;
 use prepare::Prepared;
@@ -86,6 +86,12 @@ fn lacks(subscription: &PlannedSubscription, can: Capabilities) -> Vec<(&'static
             "use another broker for this channel",
         ));
     }
+    if subscription.inputs.iter().any(|input| input.pattern.is_some()) && !can.patterns {
+        lacking.push((
+            "reads a pattern of destinations",
+            "name the destinations one by one, or use a broker with patterns (Kafka, embedded)",
+        ));
+    }
     if subscription.policy.exactly_once && !can.transactions {
         lacking.push((
             "is exactly_once, which takes transactions",
@@ -120,7 +126,7 @@ fn launch(service: Service, plan: &Plan, binders: Binders, prepared: Prepared, c
                 name: planned.name.clone(),
                 group: spec.context.group.clone(),
                 binder: planned.binder.clone(),
-                inputs: spec.inputs.clone(),
+                has_patterns: !spec.discovery.patterns.is_empty(),
                 handle: Arc::new(tidings_runtime::start(spec)),
             }
         })
@@ -140,6 +146,7 @@ fn launch(service: Service, plan: &Plan, binders: Binders, prepared: Prepared, c
             binder: channel.binder.value.clone(),
             destination: channel.destination.value.as_str().into(),
             dead_letters: plan.all_dead_letters_of(channel).into_iter().collect(),
+            pattern: RunningPattern::new(plan, channel),
         };
         (channel.name.clone(), running)
     });
@@ -169,6 +176,14 @@ fn launch(service: Service, plan: &Plan, binders: Binders, prepared: Prepared, c
 fn routes(plan: &Plan, binders: &Binders) -> Routes {
     let mut routes = Routes::default();
     for channel in plan.channels.values() {
+        if channel.pattern.is_some() {
+            let error = PublishError::Pattern {
+                channel: channel.name.clone(),
+                pattern: channel.destination.value.clone(),
+            };
+            routes.refuse(channel.name.clone(), error);
+            continue;
+        }
         if let Some(binder) = binders.get(&channel.binder.value) {
             let destination = channel.destination.value.as_str().into();
             routes.insert(
@@ -243,7 +258,10 @@ impl Starter<'_> {
             None => handler,
         };
         let group = planned.group.as_ref().map(|group| group.value.as_str());
-        let inputs = planned.inputs.iter().map(|input| Input {
+        let patterns = planned.inputs.iter().filter_map(|input| input.pattern.clone());
+        let discovery = self.plan.discovery(&planned.binder, patterns.collect());
+        let named = planned.inputs.iter().filter(|input| input.pattern.is_none());
+        let inputs = named.map(|input| Input {
             destination: input.destination.as_str().into(),
             retry: group
                 .filter(|_| binder.capabilities().retry_lane)
@@ -266,6 +284,7 @@ impl Starter<'_> {
             filter,
             output,
             inputs: inputs.collect(),
+            discovery,
             binder,
             revoke_timeout: revoke.map_or(Duration::from_secs(10), |drain| drain.value),
             publish_timeout: self.plan.publish_timeout.value,

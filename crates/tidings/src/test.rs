@@ -179,20 +179,13 @@ impl TestApp {
     pub async fn published(&self, channel: &str) -> Result<Vec<Message>, Error> {
         let (binder, destination) = self.running.channel(channel)?;
         let refused = |error: BinderError| Error::binder(channel, error);
+        let destinations = match &self.running.inner.channel(channel)?.pattern {
+            Some(pattern) => pattern.destinations(&**binder).await.map_err(refused)?,
+            None => vec![destination.clone()],
+        };
         let mut found = Vec::new();
-        for at in binder.positions(destination, None).await.map_err(refused)? {
-            let mut next = at.first;
-            while next < at.end {
-                let batch = binder
-                    .read(destination, at.partition, next, 1 << 20)
-                    .await
-                    .map_err(refused)?;
-                if batch.next() <= next {
-                    break;
-                }
-                found.extend(batch.records().iter().map(|record| batch.message(record)));
-                next = batch.next();
-            }
+        for destination in &destinations {
+            found.extend(messages_of(&**binder, destination).await.map_err(refused)?);
         }
         // Stable: messages of one partition and one millisecond keep their order.
         found.sort_by_key(Message::timestamp);
@@ -230,4 +223,21 @@ impl TestApp {
     pub async fn stop(self) -> Drained {
         self.running.drain().await
     }
+}
+
+/// All messages of a destination, partition by partition.
+async fn messages_of(binder: &dyn DynBinder, destination: &str) -> Result<Vec<Message>, BinderError> {
+    let mut found = Vec::new();
+    for at in binder.positions(destination, None).await? {
+        let mut next = at.first;
+        while next < at.end {
+            let batch = binder.read(destination, at.partition, next, 1 << 20).await?;
+            if batch.next() <= next {
+                break;
+            }
+            found.extend(batch.records().iter().map(|record| batch.message(record)));
+            next = batch.next();
+        }
+    }
+    Ok(found)
 }

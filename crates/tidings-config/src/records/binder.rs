@@ -21,6 +21,15 @@ pub(super) const RECORDS: &[KeyRecord] = &[
         doc: "How long the work of a partition that moves to another member may finish before it is taken away.",
     },
     KeyRecord {
+        path: "binder.<name>.discovery_interval",
+        kind: duration(100, HOUR),
+        default: "10s",
+        example: "\"30s\"",
+        doc: "How often a subscription to a pattern (a channel with `destination = \"^…\"`) asks the broker which \
+              destinations there are. What is new is read within that time, from its first message on; what is \
+              missing twice is no longer read.",
+    },
+    KeyRecord {
         path: "binder.<name>.fsync",
         kind: Kind::Choice(&["always", "interval", "os"]),
         default: "interval",

@@ -33,6 +33,14 @@ const SYNONYMS: &[(&str, &[&str])] = &[
         "binder.<name>.session_drain",
         &["rebalance-timeout", "revoke-timeout"],
     ),
+    (
+        "binder.<name>.discovery_interval",
+        &[
+            "metadata-max-age",
+            "topic-metadata-refresh-interval",
+            "pattern-interval",
+        ],
+    ),
     ("binder.<name>.fsync", &["sync", "flush", "durability"]),
     (
         "binder.<name>.fsync_interval",

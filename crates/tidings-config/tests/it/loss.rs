@@ -23,6 +23,8 @@ const KEEPS: &[&str] = &[
     "binder.<name>.max_open_files",
     "binder.<name>.max_marks",
     "binder.<name>.session_drain",
+    // What is found late is read from its first message on.
+    "binder.<name>.discovery_interval",
     // An address. That `memory:` is forgotten with the process is what the word says.
     "binder.<name>.url",
     // Both need `lose_on_power_cut` where they lose more than what is usual.

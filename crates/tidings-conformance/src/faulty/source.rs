@@ -6,7 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 use tidings_core::{
     Assignment, BinderError, BoxFuture, DynBinder, DynSource, Epoch, LaneId, Progress, RecordBatch, Source,
-    SourceError, SourceEvent, SourceSpec, Transaction,
+    SourceError, SourceEvent, SourceInput, SourceSpec, Transaction,
 };
 use tokio::time::{Instant, sleep_until};
 
@@ -213,6 +213,15 @@ impl Source for FaultySource {
 
     fn seek(&mut self, lane: LaneId, offset: u64) {
         self.inner.iter_mut().for_each(|inner| inner.seek(lane, offset));
+    }
+
+    fn change_inputs(&mut self, inputs: &[SourceInput]) -> Result<(), SourceError> {
+        if let Some(inner) = &mut self.inner {
+            inner.change_inputs(inputs)?;
+        }
+        // Whoever joins again asks for what is read now.
+        self.spec.inputs = inputs.to_vec();
+        Ok(())
     }
 
     async fn commit(&mut self) -> Result<(), SourceError> {

@@ -35,6 +35,7 @@ pub(crate) fn engine(broker: &EmbeddedBroker, subscription: Subscription<()>) ->
         filter: None,
         output: None,
         binder: Arc::new(broker.clone()),
+        discovery: tidings_runtime::Discovery::default(),
         inputs: vec![Input {
             destination: orders.into(),
             retry: Some(retry.into()),

@@ -163,6 +163,10 @@ impl Consumer {
     /// Joins the group.
     pub(crate) fn subscribe<'a>(&self, topics: impl Iterator<Item = &'a str>) -> Result<(), Fault> {
         let list = List::of_topics(topics);
+        if list.is_empty() {
+            // SAFETY: the client is alive.
+            return Fault::check(unsafe { c::rd_kafka_unsubscribe(self.handle()) });
+        }
         // SAFETY: client and list are alive; the list is copied.
         Fault::check(unsafe { c::rd_kafka_subscribe(self.handle(), list.ptr()) })
     }

@@ -4,6 +4,7 @@ use super::KafkaSource;
 use super::commits::Of;
 use super::inbox::News;
 use super::lane::{Lane, Lanes, Standing};
+use super::plan::Since;
 use super::positions::{Positions, Wanted, look};
 use super::watch::warn_of_deleted;
 use crate::background::background;
@@ -11,7 +12,7 @@ use crate::native::List;
 use crate::trouble::Fault;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use tidings_core::{Epoch, LaneId, LaneRole, SourceError, SourceEvent, Start};
+use tidings_core::{Epoch, LaneId, LaneRole, SourceError, SourceEvent};
 use tokio::time::Instant;
 
 /// The first wait before it is asked again where partitions begin, doubled up to the second.
@@ -40,11 +41,11 @@ pub(super) struct Handover {
 }
 
 impl KafkaSource {
-    pub(super) fn on_assigned(&mut self, places: &[(String, u32)], start: Start) {
+    pub(super) fn on_assigned(&mut self, places: &[(String, u32)], since: Since) {
         self.settled = true;
         let wanted = places
             .iter()
-            .flat_map(|(topic, partition)| self.plan.wanted(topic, *partition, start));
+            .flat_map(|(topic, partition)| self.plan.wanted(topic, *partition, since));
         let wanted: Vec<_> = wanted.collect();
         if wanted.is_empty() {
             self.consumer.assign_nothing();
@@ -262,7 +263,7 @@ impl KafkaSource {
     }
 
     /// Tells librdkafka that lanes are given back, and forgets them.
-    fn give_back(&mut self, lanes: &[LaneId]) {
+    pub(super) fn give_back(&mut self, lanes: &[LaneId]) {
         let (mut list, mut held) = (List::new(), List::new());
         for lane in lanes.iter().filter_map(|id| self.lanes.get(*id)) {
             list.add(&lane.topic, lane.partition);

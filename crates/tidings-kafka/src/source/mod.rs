@@ -1,6 +1,7 @@
 //! What reads for one subscription: [`KafkaSource`].
 
 mod batching;
+mod changing;
 mod commits;
 mod groups;
 pub(crate) mod inbox;
@@ -14,7 +15,7 @@ mod steer;
 mod watch;
 
 pub(crate) use leaving::{LEAVE_TIMEOUT, leave};
-pub(crate) use plan::{Plan, configure, is_pattern};
+pub(crate) use plan::{Plan, configure};
 
 use crate::background::Held;
 use crate::native::Consumer;
@@ -28,7 +29,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
-use tidings_core::{Epoch, LaneId, Progress, Source, SourceError, SourceEvent};
+use tidings_core::{Epoch, LaneId, Progress, Source, SourceError, SourceEvent, SourceInput};
 use tokio::time::{Instant, timeout_at};
 use watch::Watch;
 
@@ -61,7 +62,12 @@ pub struct KafkaSource {
 
 impl KafkaSource {
     pub(crate) fn new(shared: Arc<Shared>, consumer: Arc<Consumer>, plan: Plan) -> Self {
-        let watch = Watch::new(shared.clone(), &plan);
+        let mut watch = Watch::new(shared.clone(), &plan);
+        // Nobody tells a member anything that reads nothing yet.
+        let settled = plan.group.is_some() && plan.reads_nothing();
+        if settled {
+            watch.assigned();
+        }
         Self {
             shared,
             consumer: Held::new(consumer),
@@ -74,7 +80,7 @@ impl KafkaSource {
             events: VecDeque::new(),
             errors: VecDeque::new(),
             watch,
-            settled: false,
+            settled,
             idle_told: false,
             closed: false,
             plan,
@@ -191,6 +197,10 @@ impl Source for KafkaSource {
     fn seek(&mut self, lane: LaneId, offset: u64) {
         self.read_on_at(lane, offset);
         self.idle_told = false;
+    }
+
+    fn change_inputs(&mut self, inputs: &[SourceInput]) -> Result<(), SourceError> {
+        self.read_these(inputs)
     }
 
     async fn commit(&mut self) -> Result<(), SourceError> {

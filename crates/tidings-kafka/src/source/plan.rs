@@ -14,18 +14,38 @@ pub(crate) const GROWTH_INTERVAL: Duration = Duration::from_secs(30);
 /// to read, and never that it is to read nothing.
 const SETTLED_AFTER: Duration = Duration::from_secs(10);
 
+/// A topic that is read.
+#[derive(Debug)]
+struct Input {
+    topic: Arc<str>,
+    retry: Option<Arc<str>>,
+    /// What is added to a subscription that runs begins at its first message.
+    start: Start,
+}
+
+impl Input {
+    fn new(input: SourceInput, start: Start) -> Self {
+        Self {
+            topic: input.destination,
+            retry: input.retry,
+            start,
+        }
+    }
+}
+
 /// A subscription as its source sees it.
 #[derive(Debug)]
 pub(crate) struct Plan {
     pub(crate) subscription: Arc<str>,
     pub(crate) group: Option<Arc<str>>,
-    inputs: Vec<SourceInput>,
-    pub(crate) start: Start,
+    inputs: Vec<Input>,
+    start: Start,
     pub(crate) max_batch_bytes: usize,
     pub(crate) commit_interval: Duration,
     pub(crate) commit_every: u64,
     pub(crate) revoke_timeout: Duration,
     pub(crate) request_timeout: Duration,
+    is_next_generation: bool,
     /// When a member counts as settled that was told nothing.
     pub(crate) settles_at: Option<Instant>,
     /// When a reader without a group looks for more partitions.
@@ -40,16 +60,18 @@ impl Plan {
             .and_then(|value| value.parse().ok());
         let patience = Duration::from_millis(patience.unwrap_or(300_000));
         let alone = spec.group.is_none();
+        let inputs = spec.inputs.into_iter();
         Self {
             subscription: spec.subscription,
             group: spec.group,
-            inputs: spec.inputs,
+            inputs: inputs.map(|input| Input::new(input, spec.start)).collect(),
             start: spec.start,
             max_batch_bytes: spec.max_batch_bytes.max(1),
             commit_interval: spec.commit_interval,
             commit_every: spec.commit_every,
             revoke_timeout: spec.revoke_timeout.min(patience / 2),
             request_timeout,
+            is_next_generation: is_next_generation(config),
             settles_at: is_next_generation(config).then(|| Instant::now() + SETTLED_AFTER),
             grows_at: alone.then(|| Instant::now() + GROWTH_INTERVAL),
         }
@@ -62,21 +84,52 @@ impl Plan {
         }
     }
 
-    /// The names of the topics, or patterns of names.
+    /// The names of the topics.
     pub(crate) fn topics(&self) -> impl Iterator<Item = &str> {
-        self.inputs.iter().map(|input| &*input.destination)
+        self.inputs.iter().map(|input| &*input.topic)
+    }
+
+    pub(crate) fn reads(&self, topic: &str) -> bool {
+        self.inputs.iter().any(|input| &*input.topic == topic)
+    }
+
+    pub(crate) fn reads_nothing(&self) -> bool {
+        self.inputs.is_empty()
+    }
+
+    /// Reads these from now on: where those that stay begin stays as it was.
+    pub(crate) fn change(&mut self, inputs: &[SourceInput]) {
+        self.inputs.retain(|input| {
+            let is_same =
+                |other: &SourceInput| other.destination == input.topic && other.retry == input.retry;
+            inputs.iter().any(is_same)
+        });
+        for input in inputs {
+            if !self.reads(&input.destination) {
+                self.inputs.push(Input::new(input.clone(), Start::Earliest));
+            }
+        }
+    }
+
+    /// The group is about to answer anew.
+    pub(crate) fn settles_anew(&mut self) {
+        self.settles_at = self.is_next_generation.then(|| Instant::now() + SETTLED_AFTER);
     }
 
     /// A partition and the retry partition that goes with it: messages of the one must not overtake parked ones in the
     /// other, so the same member reads both. The group knows of the first only.
-    pub(crate) fn wanted(&self, topic: &str, partition: u32, start: Start) -> Vec<Wanted> {
-        let input = self.inputs.iter().find(|input| &*input.destination == topic);
+    pub(crate) fn wanted(&self, topic: &str, partition: u32, since: Since) -> Vec<Wanted> {
+        let input = self.inputs.iter().find(|input| &*input.topic == topic);
         let retry = input.and_then(|input| input.retry.clone());
+        let start = input.map_or(self.start, |input| input.start);
         let main = Wanted {
-            topic: input.map_or_else(|| topic.into(), |input| input.destination.clone()),
+            topic: input.map_or_else(|| topic.into(), |input| input.topic.clone()),
             partition,
             role: LaneRole::Main,
-            start,
+            start: match since {
+                Since::Begin => start,
+                Since::Growth => Start::Earliest,
+            },
         };
         let retry = retry.map(|topic| Wanted {
             topic,
@@ -89,13 +142,17 @@ impl Plan {
     }
 }
 
-fn is_next_generation(config: &ClientConfig) -> bool {
-    config.get("group.protocol") == Some("consumer")
+/// Since when a partition is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Since {
+    /// From when its topic was first read, or for as long as the group can tell.
+    Begin,
+    /// It was added to a topic that a reader without a group had begun.
+    Growth,
 }
 
-/// Whether a destination is a pattern of names, as Kafka's clients write it.
-pub(crate) fn is_pattern(destination: &str) -> bool {
-    destination.starts_with('^')
+fn is_next_generation(config: &ClientConfig) -> bool {
+    config.get("group.protocol") == Some("consumer")
 }
 
 /// The settings of a subscription's client.

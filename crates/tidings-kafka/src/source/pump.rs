@@ -4,10 +4,11 @@ use super::KafkaSource;
 use super::batching::{Batching, Target};
 use super::inbox::News;
 use super::lane::Standing;
+use super::plan::Since;
 use crate::native::{CHUNK, Message};
 use crate::trouble::Fault;
 use rdkafka::error::RDKafkaErrorCode as Code;
-use tidings_core::{LaneId, RecordBatch, Start};
+use tidings_core::{LaneId, RecordBatch};
 
 /// What came instead of a message.
 struct Report {
@@ -111,7 +112,7 @@ impl KafkaSource {
 
     fn on_news(&mut self, news: News) {
         match news {
-            News::Assigned(places) => self.on_assigned(&places, self.plan.start),
+            News::Assigned(places) => self.on_assigned(&places, Since::Begin),
             News::Revoked { places, lost } => self.on_revoked(&places, lost),
             News::Stored { number, fault } => {
                 if self.commits.answered(number, fault, &mut self.lanes) {
@@ -129,17 +130,22 @@ impl KafkaSource {
     }
 
     fn on_grown(&mut self, mut places: Vec<(String, u32)>) {
-        places.retain(|(topic, partition)| self.lanes.at(topic, *partition).is_none());
-        if self.opening.is_some() || (places.is_empty() && self.settled) {
+        places.retain(|(topic, partition)| {
+            self.lanes.at(topic, *partition).is_none() && self.plan.reads(topic)
+        });
+        if places.is_empty() && self.settled {
+            return;
+        }
+        if self.opening.is_some() {
+            self.look_for_growth_soon();
             return;
         }
         // Partitions that are there from the start begin where the subscription says; others are new as a whole.
-        let start = if self.settled {
-            Start::Earliest
-        } else {
-            self.plan.start
+        let since = match self.settled {
+            true => Since::Growth,
+            false => Since::Begin,
         };
-        self.on_assigned(&places, start);
+        self.on_assigned(&places, since);
     }
 }
 

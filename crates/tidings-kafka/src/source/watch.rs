@@ -15,6 +15,9 @@ use tokio::time::Instant;
 /// The same trouble is told again after this time.
 const AGAIN: Duration = Duration::from_secs(5);
 
+/// How long what was just asked is left alone.
+const SOON: Duration = Duration::from_millis(500);
+
 /// So long brokers may take to know of a new topic or leader.
 const PATIENCE: Duration = Duration::from_secs(3);
 
@@ -221,6 +224,11 @@ impl KafkaSource {
             lane.at_end = false;
         }
         self.begin_anew(id);
+    }
+
+    /// Looks, without a group, within the second.
+    pub(super) fn look_for_growth_soon(&mut self) {
+        self.plan.grows_at = Some(Instant::now() + SOON);
     }
 
     /// Looks, without a group, for partitions that were added.

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use tidings_core::{
     Assignment, Binder, BinderError, BinderHealth, BoxFuture, Capabilities, DestinationInfo, DestinationSpec,
     Epoch, GroupInfo, LaneId, Outgoing, PartitionPosition, Position, Progress, PublishError, Receipt,
-    RecordBatch, Sink, Source, SourceError, SourceEvent, SourceSpec, Timestamp,
+    RecordBatch, Sink, Source, SourceError, SourceEvent, SourceInput, SourceSpec, Timestamp,
 };
 use tidings_kafka::{KafkaBinder, KafkaSource};
 
@@ -142,6 +142,14 @@ impl Source for ApartSource {
 
     fn seek(&mut self, lane: LaneId, offset: u64) {
         self.inner.seek(lane, offset);
+    }
+
+    fn change_inputs(&mut self, inputs: &[SourceInput]) -> Result<(), SourceError> {
+        let inputs = inputs.iter().map(|input| SourceInput {
+            destination: there(&self.prefix, &input.destination),
+            retry: input.retry.as_ref().map(|retry| there(&self.prefix, retry)),
+        });
+        self.inner.change_inputs(&inputs.collect::<Vec<_>>())
     }
 
     async fn commit(&mut self) -> Result<(), SourceError> {

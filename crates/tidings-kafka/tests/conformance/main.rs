@@ -48,6 +48,7 @@ impl Harness for Place {
         can.stored_positions = true;
         can.durable = true;
         can.retry_lane = true;
+        can.patterns = true;
         Features::of(can)
     }
 

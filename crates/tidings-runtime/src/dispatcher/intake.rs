@@ -2,6 +2,7 @@
 
 use super::{Dispatcher, SourceCommand};
 use crate::lane::{Extent, Lane};
+use crate::spec::Input;
 use tidings_core::{Assignment, Epoch, LaneId, Progress, RecordBatch};
 
 /// A lane with so many batches that were not looked at is paused.
@@ -36,6 +37,22 @@ impl Dispatcher {
             }
             self.lanes[index] = Some(Lane::new(assignment, input));
         }
+    }
+
+    /// What is read has changed. What is no longer read keeps its place, because its last lanes may still work, and
+    /// lanes know their input by its place.
+    pub(crate) fn set_inputs(&mut self, inputs: &[Input]) {
+        for input in inputs {
+            let known = &mut self.spec.inputs;
+            let place = known
+                .iter_mut()
+                .find(|known| known.destination == input.destination);
+            match place {
+                Some(place) => *place = input.clone(),
+                None => known.push(input.clone()),
+            }
+        }
+        self.source_idle = false;
     }
 
     fn input_of(&self, destination: &str) -> usize {

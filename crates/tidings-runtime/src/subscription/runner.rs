@@ -1,9 +1,12 @@
 //! The loop of a subscription: what can be done, then what there is to hear.
 
 use super::committing::Commit;
+use super::discovering::{News, next_found};
 use super::leaving::Drain;
 use super::{AWAY, Control, DAMAGED, FIRST_WAIT, LONGEST_WAIT};
+use crate::discovery::Discovering;
 use crate::dispatcher::{Dispatcher, SourceCommand};
+use crate::spec::Input;
 use crate::status::{Phase, StatusBoard};
 use std::future::{poll_fn, ready};
 use std::sync::Arc;
@@ -21,6 +24,10 @@ pub(super) struct Runner {
     pub(super) subscription: Arc<str>,
     pub(super) dispatcher: Dispatcher,
     pub(super) source: Box<dyn DynSource>,
+    /// What the source was told to read.
+    pub(super) reads: Vec<Input>,
+    /// Looks for more; none without patterns.
+    pub(super) discovering: Option<Discovering>,
     pub(super) board: Arc<StatusBoard>,
     pub(super) commands: mpsc::UnboundedReceiver<Control>,
     pub(super) drain: Option<Drain>,
@@ -44,6 +51,7 @@ pub(super) struct Runner {
 enum Woken {
     Command(Option<Control>),
     Source(Result<SourceEvent, SourceError>),
+    Found(News),
     Work,
 }
 
@@ -87,6 +95,7 @@ impl Runner {
             match self.wait(more).await {
                 Woken::Work => {}
                 Woken::Command(command) => self.obey(command),
+                Woken::Found(news) => self.on_found(news),
                 Woken::Source(event) => {
                     if !self.take(event) {
                         return false;
@@ -111,9 +120,11 @@ impl Runner {
         }
         // Borrowed mutably although it only looks: futures in there may move to another thread, not be shared.
         let (dispatcher, source) = (&mut self.dispatcher, &mut self.source);
+        let discovers = self.discovering.is_some();
         tokio::select! {
             biased;
             command = self.commands.recv(), if !self.commands_closed => Woken::Command(command),
+            found = next_found(&mut self.discovering), if discovers => Woken::Found(found),
             event = source.next(), if ask => Woken::Source(event),
             () = ready(()), if more => Woken::Work,
             () = poll_fn(move |context| dispatcher.poll_woken(context)) => Woken::Work,
@@ -130,6 +141,7 @@ impl Runner {
                 taken.retain(|to| self.dispatcher.seek(to, deadline));
                 self.seeking.push((taken, reply));
             }
+            Some(Control::Discover(reply)) => self.discover(reply),
             Some(Control::Drain { deadline, reply }) => {
                 if self.dispatcher.is_transactional() {
                     self.dispatcher.end_span();

@@ -1,13 +1,14 @@
 //! The channels of a service: which there are, and where each of them lives.
 
 use super::claims::{self, PlannedClaims};
-use super::{Mistakes, convert, layered, place_in, place_of};
+use super::{Mistakes, convert, layered, patterns, place_in, place_of};
 use crate::channel::{Channel, DeclaredChannel};
 use crate::service::Service;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use tidings_config::{ChannelConfig, Config, Origin, Section, Setting, nearest};
 use tidings_core::{Cleanup, Create, Reads};
+use tidings_runtime::Pattern;
 
 /// How many partitions a destination gets if nobody says anything.
 const DEFAULT_PARTITIONS: u32 = 4;
@@ -30,6 +31,8 @@ pub(crate) struct PlannedChannel {
     pub(crate) cleanup: Option<Setting<Cleanup>>,
     /// None has no store for payloads that are too large to travel.
     pub(crate) claims: Option<PlannedClaims>,
+    /// It stands for every destination that matches.
+    pub(crate) pattern: Option<Pattern>,
 }
 
 /// Every channel that the service speaks of, by name.
@@ -46,6 +49,7 @@ pub(super) fn plan(
         let channel = planned(name.clone(), code, config.channel(&name), mistakes);
         channels.insert(name, channel);
     }
+    patterns::check(service, &channels, mistakes);
     check_shared_destinations(&channels, mistakes);
     claims::check(&channels, mistakes);
     check_dead_letters(service, config, mistakes);
@@ -239,7 +243,9 @@ fn planned(name: String, code: Said, config: ChannelConfig, mistakes: &mut Mista
         config.tombstone_retention,
         mistakes,
     );
+    let pattern = patterns::of(&name, &destination, mistakes);
     PlannedChannel {
+        pattern,
         cleanup,
         claims,
         destination,

@@ -5,6 +5,7 @@ use crate::service::Service;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use tidings_config::{Config, ConfigError, Section};
+use tidings_runtime::Pattern;
 
 /// The name of each subscription.
 pub(super) fn of_subscriptions(service: &Service, mistakes: &mut Mistakes) -> Vec<String> {
@@ -53,6 +54,14 @@ pub(super) fn of_producers(service: &Service, mistakes: &mut Mistakes) {
 
 /// Groups and subscriptions name destinations and keys of the configuration.
 pub(super) fn check(place: &str, kind: &str, name: &str, mistakes: &mut Mistakes) {
+    if Pattern::is_pattern(name) {
+        mistakes.add(
+            place,
+            format!("{name:?} is a pattern of destinations, not the name of a {kind}"),
+            "name the channel, and let its destination be the pattern: [channel.orders] destination = \"^…\", or App::channel(\"orders\", |channel| channel.destination(\"^…\"))",
+        );
+        return;
+    }
     let wrong = name.trim().is_empty() || name.contains(['/', '\\']) || name.chars().any(char::is_control);
     if wrong {
         mistakes.add(

@@ -16,7 +16,8 @@ pub(super) fn check(
         let Some(group) = subscription.group.as_ref().map(|group| group.value.as_str()) else {
             continue;
         };
-        for input in &subscription.inputs {
+        let named = subscription.inputs.iter().filter(|input| input.pattern.is_none());
+        for input in named {
             let lane = retry_destination(&input.destination, group);
             let taken = channels.values().find(|channel| {
                 channel.binder.value == subscription.binder && channel.destination.value == lane

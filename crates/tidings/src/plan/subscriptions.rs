@@ -1,13 +1,14 @@
 //! Subscriptions with their channels, groups and policies.
 
 use super::policy::{self, Context};
-use super::{Mistakes, PlannedChannel, place_of};
+use super::{Mistakes, PlannedChannel, patterns, place_of};
 use crate::describe::Value;
 use crate::part::{BoundSubscription, SubscriptionFacts};
 use crate::service::Service;
 use std::collections::{BTreeMap, BTreeSet};
 use tidings_config::{Config, Origin, Setting, SubscriptionConfig};
 use tidings_core::{HandlerKind, Policy, Reads};
+use tidings_runtime::PatternInput;
 
 /// A subscription as it will run.
 #[derive(Debug)]
@@ -29,6 +30,8 @@ pub(crate) struct PlannedInput {
     pub(crate) destination: String,
     /// None loses what cannot be handled, because the policy says so.
     pub(crate) dead_letter: Option<String>,
+    /// Which destinations it stands for; none is the one that it names.
+    pub(crate) pattern: Option<PatternInput>,
 }
 
 /// The destinations of a channel's dead letters: those of the subscriptions that read it, or the usual one.
@@ -153,6 +156,7 @@ impl Planner<'_> {
                     channel: channel.name.clone(),
                     dead_letter: (!policy.lose_exhausted_messages)
                         .then(|| policy.dead_letter_destination(&destination, group)),
+                    pattern: patterns::input(channel, facts.reads, earlier.values()),
                     destination,
                 }
             }));

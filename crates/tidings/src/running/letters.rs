@@ -80,8 +80,12 @@ impl Running {
         let binder = self.binder(&channel.binder)?;
         let mut page = Vec::new();
         // The destinations are sorted, so those before the last letter's are done.
-        let left = channel
-            .dead_letters
+        let found = match &channel.pattern {
+            Some(pattern) => pattern.dead_letters(&**binder).await,
+            None => Ok(channel.dead_letters.clone()),
+        };
+        let all = found.map_err(|error| Error::binder(&channel.binder, error))?;
+        let left = all
             .iter()
             .filter(|name| after.is_none_or(|after| name.as_str() >= after.destination()));
         for destination in left {
@@ -186,7 +190,7 @@ impl Inner {
         }
         for subscription in members() {
             let inputs = by_binder.entry(&subscription.binder).or_default();
-            for input in &subscription.inputs {
+            for input in &subscription.handle.inputs() {
                 let Some(letters) = &input.dead_letter else {
                     continue;
                 };

@@ -121,18 +121,15 @@ impl ManagedApp for Operator {
             return Vec::new();
         };
         let subscriptions = inner.subscriptions.iter().map(|one| {
-            let letters = one.inputs.iter().filter_map(|input| input.dead_letter.as_ref());
+            let inputs = one.handle.inputs();
+            let letters = inputs.iter().filter_map(|input| input.dead_letter.as_ref());
             let mut dead_letters: Vec<_> = letters.map(|letters| letters.destination.to_string()).collect();
             dead_letters.dedup();
             SubscriptionInfo {
                 name: one.name.clone(),
                 group: one.group.as_ref().map(ToString::to_string),
                 binder: one.binder.clone(),
-                destinations: one
-                    .inputs
-                    .iter()
-                    .map(|input| input.destination.to_string())
-                    .collect(),
+                destinations: inputs.iter().map(|input| input.destination.to_string()).collect(),
                 dead_letters,
                 ..info(one.handle.status())
             }

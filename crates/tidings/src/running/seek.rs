@@ -81,7 +81,7 @@ async fn targets(
         });
     }
     let mut targets = Vec::new();
-    for input in &subscription.inputs {
+    for input in &subscription.handle.inputs() {
         let found = binder.positions(&input.destination, None).await?;
         for at in found.into_iter().filter(|at| is_meant(at.partition)) {
             let offset = offset(binder, &input.destination, &at, to).await?;

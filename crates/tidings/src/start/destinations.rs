@@ -26,7 +26,12 @@ impl Destinations {
     /// are read by subscriptions of their own, so they come before those.
     pub(super) async fn prepare(at: Preparing<'_>, mistakes: &mut Mistakes) -> Result<Self, Error> {
         let mut destinations = Self::default();
-        let channels = at.plan.channels.values();
+        // What matches a pattern is made by others.
+        let channels = at
+            .plan
+            .channels
+            .values()
+            .filter(|channel| channel.pattern.is_none());
         for channel in channels.filter(|channel| channel.binder.value == at.name) {
             destinations.channel(channel, at, mistakes).await?;
         }
@@ -81,7 +86,8 @@ impl Destinations {
         mistakes: &mut Mistakes,
     ) -> Result<(), Error> {
         let has_lane = at.binder.capabilities().retry_lane;
-        for input in &subscription.inputs {
+        let named = subscription.inputs.iter().filter(|input| input.pattern.is_none());
+        for input in named {
             let channel = at.plan.channels.get(&input.channel);
             let create = channel.map_or(Create::IfMissing, |channel| channel.create.value);
             let partitions = match self.partitions(&input.destination) {

@@ -88,6 +88,9 @@ async fn look(running: &Running, watch: &Watch) -> Result<Look, Error> {
     let mut waiting = Vec::new();
     let mut hopeless = false;
     for subscription in &inner.subscriptions {
+        if subscription.has_patterns {
+            subscription.handle.discover().await;
+        }
         let status = subscription.handle.status();
         // Nothing can be expected of these.
         if matches!(status.phase, Phase::Paused | Phase::Stopped) {
@@ -148,8 +151,8 @@ async fn look_at_lanes(
     snapshot: &mut Snapshot,
 ) -> Result<Vec<String>, Error> {
     let mut behind = Vec::new();
-    let destinations = subscription
-        .inputs
+    let inputs = subscription.handle.inputs();
+    let destinations = inputs
         .iter()
         .flat_map(|input| std::iter::once(&input.destination).chain(&input.retry));
     for destination in destinations {

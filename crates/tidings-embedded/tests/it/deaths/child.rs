@@ -285,6 +285,7 @@ fn spec(
         filter: parts.filter.clone(),
         output: None,
         binder: Arc::new(broker.clone()),
+        discovery: tidings_runtime::Discovery::default(),
         inputs: vec![Input {
             destination: names[0].into(),
             retry: Some(names[1].into()),

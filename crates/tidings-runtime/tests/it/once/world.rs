@@ -242,6 +242,7 @@ pub(crate) fn spec(broker: &TxBroker, subscription: Subscription<()>) -> Subscri
         filter: parts.filter.clone(),
         output: parts.output.clone(),
         binder: Arc::new(broker.clone()),
+        discovery: tidings_runtime::Discovery::default(),
         inputs: vec![Input {
             destination: "orders".into(),
             retry: Some("orders.g.retry".into()),

@@ -4,7 +4,7 @@ use std::future::pending;
 use std::sync::Arc;
 use tidings_core::{
     BinderError, BinderLayer, BoxFuture, DynBinder, DynSource, Epoch, LaneId, Outgoing, Progress,
-    PublishError, Receipt, Sink, SourceError, SourceEvent, SourceSpec,
+    PublishError, Receipt, Sink, SourceError, SourceEvent, SourceInput, SourceSpec,
 };
 
 /// What is never answered.
@@ -88,6 +88,10 @@ impl DynSource for Hanging<Box<dyn DynSource>> {
 
     fn seek(&mut self, lane: LaneId, offset: u64) {
         self.inner.seek(lane, offset);
+    }
+
+    fn change_inputs(&mut self, inputs: &[SourceInput]) -> Result<(), SourceError> {
+        self.inner.change_inputs(inputs)
     }
 
     fn commit(&mut self) -> BoxFuture<'_, Result<(), SourceError>> {
