@@ -67,6 +67,12 @@ macro_rules! __each_case {
                     progress_is_stored_after_the_interval_or_so_many_messages,
                     a_member_that_closes_has_stored_everything,
                     groups_have_positions_of_their_own_in_each_destination;
+                changing:
+                    what_is_added_begins_at_its_first_message_and_what_is_removed_is_let_go,
+                    a_reader_without_a_group_changes_what_it_reads_too,
+                    a_member_that_reads_nothing_is_idle_until_there_is_something,
+                    what_is_added_brings_its_retry_lane,
+                    members_that_learn_of_a_destination_one_after_the_other_share_it;
                 cancelling:
                     next_dropped_at_every_await_point_loses_nothing,
                     a_revocation_is_not_lost_by_a_dropped_next;
@@ -204,6 +210,15 @@ macro_rules! __each_case {
                     progress_that_cannot_be_stored_stops_no_handover,
                     a_broker_that_is_away_for_a_while_is_waited_for,
                     in_a_storm_of_failed_publishes_nothing_is_lost;
+                patterns:
+                    what_matches_is_read_also_what_comes_later,
+                    what_appears_is_found_within_the_interval_and_read_from_its_first_message,
+                    the_start_is_for_what_is_there_when_a_group_begins_and_for_nothing_later,
+                    each_destination_has_a_retry_lane_and_dead_letters_of_its_own,
+                    dead_letters_of_a_pattern_go_back_to_their_group,
+                    a_handler_of_dead_letters_reads_those_of_every_match,
+                    members_that_come_and_go_share_what_appears_and_lose_nothing,
+                    what_cannot_be_read_is_said_and_stops_nothing_else;
                 peers:
                     a_process_killed_within_a_handler_handles_the_message_again,
                     a_new_group_begins_at_the_earliest_message,

@@ -16,6 +16,7 @@ pub(crate) mod handling;
 pub(crate) mod headers;
 pub(crate) mod letters;
 pub(crate) mod ordering;
+pub(crate) mod patterns;
 pub(crate) mod peers;
 pub(crate) mod pressure;
 pub(crate) mod rebalance;

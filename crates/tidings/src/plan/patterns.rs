@@ -11,7 +11,7 @@ use tidings_runtime::{Discovery, LetterName, Pattern, PatternInput, PatternReads
 
 /// What no pattern ever takes, see [`Discovery::matching`].
 const NEVER: [(&str, &str); 2] = [
-    (".DLT", "read them by on(dead_letter(\"…\"), …)"),
+    (".DLT", "read them by dead_letter(\"…\", …)"),
     (
         ".retry",
         "messages wait there for their own group; remove the channel",
