@@ -15,6 +15,7 @@ use tidings_core::{
     BinderError, DestinationInfo, DynBinder, GroupInfo, PartitionPosition, RecordBatch, Timestamp,
 };
 use tidings_manage::{Client, Connection, Way};
+use tidings_runtime::Pattern;
 
 /// What a verb will do to the broker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -121,6 +122,9 @@ impl Broker {
     pub(crate) async fn topic(&self, name: &str) -> Result<DestinationInfo, CliError> {
         let wanted = self.destination(name);
         let topics = self.topics().await?;
+        if let Ok(pattern) = Pattern::parse(wanted) {
+            return Err(several(name, &pattern, &topics));
+        }
         match topics.iter().find(|topic| *topic.name == *wanted) {
             Some(topic) => Ok(topic.clone()),
             None => {
@@ -201,4 +205,24 @@ impl Broker {
             error,
         }
     }
+}
+
+/// The most topics that are named for a pattern.
+const NAMED: usize = 10;
+
+/// A channel that is a pattern is no topic: one of those that match has to be named.
+fn several(name: &str, pattern: &Pattern, topics: &[DestinationInfo]) -> CliError {
+    let matching = topics.iter().filter(|topic| pattern.matches(&topic.name));
+    let mut named: Vec<_> = matching.map(|topic| &*topic.name).collect();
+    let more = named.len().saturating_sub(NAMED);
+    named.truncate(NAMED);
+    let cure = match (named.is_empty(), more) {
+        (true, _) => "none matches yet: `tidings topics` lists what there is".to_owned(),
+        (false, 0) => format!("name one of them: {}", named.join(", ")),
+        (false, more) => format!("name one of them: {} and {more} more", named.join(", ")),
+    };
+    CliError::missing(
+        format!("\"{name}\" is no single topic: it is the pattern {pattern}"),
+        cure,
+    )
 }

@@ -16,7 +16,8 @@ pub(super) const RECORDS: &[KeyRecord] = &[
         kind: Kind::Text,
         default: "the name of the channel",
         example: "\"order-events\"",
-        doc: "The topic, exchange or queue on the broker.",
+        doc: "The topic, exchange or queue on the broker. With `^` in front every destination that matches, also those \
+              that come later: `'^orders\\..*'`, in the syntax of the crate regex; it is only read then.",
     },
     KeyRecord {
         path: "channel.<name>.partitions",

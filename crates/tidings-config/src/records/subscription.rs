@@ -18,7 +18,8 @@ pub(super) const RECORDS: &[KeyRecord] = &[
         default: "earliest with a group, latest without",
         example: "{ time = \"2026-11-01T08:00:00Z\" }",
         doc: "Where to begin without a stored position: `earliest`, `latest`, `{ offset = 42 }` (or \
-              `offset:42`), `{ time = \"2026-11-01T08:00:00Z\" }` (or `time:…`).",
+              `offset:42`), `{ time = \"2026-11-01T08:00:00Z\" }` (or `time:…`). What a pattern matches later \
+              begins at its first message, whatever this says.",
     },
     KeyRecord {
         path: "subscription.<name>.ordering",

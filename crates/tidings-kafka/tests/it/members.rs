@@ -97,6 +97,22 @@ impl Kafka {
         name
     }
 
+    /// Deletes a topic, until the broker knows it no more.
+    pub(crate) async fn delete(&self, topic: &str) {
+        let deleted = self.admin.delete_topics(&[topic], &AdminOptions::new()).await;
+        deleted.unwrap().into_iter().for_each(|one| drop(one.unwrap()));
+        // It may be made again, and rust-rdkafka crashes when it is asked to delete one topic twice at once.
+        self.topics.lock().unwrap().retain(|known| known != topic);
+        for _ in 0..200 {
+            let client = self.producer.client();
+            let found = client.fetch_metadata(None, PATIENCE).unwrap();
+            if found.topics().iter().all(|found| found.name() != topic) {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     /// Gives a topic more partitions.
     pub(crate) async fn grow(&self, topic: &str, partitions: usize) {
         let more = NewPartitions::new(topic, partitions);

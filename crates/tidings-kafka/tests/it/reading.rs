@@ -3,7 +3,7 @@
 use crate::members::{Member, begin, clean, numbers, spec, texts};
 use rdkafka::producer::{BaseRecord, Producer};
 use std::time::Duration;
-use tidings_core::{Binder, Progress, Source, SourceEvent, Start, Timestamp};
+use tidings_core::{Binder, Progress, Source, SourceEvent, SourceInput, Start, Timestamp};
 
 #[tokio::test]
 async fn a_member_reads_everything_in_order_and_is_idle_then() {
@@ -229,26 +229,70 @@ async fn a_batch_keeps_its_size_and_a_larger_message_comes_alone() {
     clean(&kafka).await;
 }
 
+/// Lets go of what is no longer read.
+async fn let_go(member: &mut Member) {
+    loop {
+        match member.next().await {
+            SourceEvent::Revoking { lanes, .. } => {
+                member.source.release(&lanes);
+                member.forget(&lanes);
+                return;
+            }
+            SourceEvent::Lost(_) => return,
+            _ => {}
+        }
+    }
+}
+
+fn inputs(topics: &[&str]) -> Vec<SourceInput> {
+    let input = |topic: &&str| SourceInput {
+        destination: (*topic).into(),
+        retry: None,
+    };
+    topics.iter().map(input).collect()
+}
+
 #[tokio::test]
-async fn topics_by_a_pattern_are_read_also_those_that_come_later() {
-    let kafka = begin!("topics_by_a_pattern_are_read_also_those_that_come_later");
-    let first = kafka.topic("orders.eu", 1).await;
-    kafka.publish(&first, 0, "eu").await;
-    let binder = kafka.binder(&[]);
-    let pattern = format!("^{}\\..*", kafka.name("orders"));
-    let mut member = Member::join(&binder, spec(Some(&kafka.name("billing")), &[&pattern])).await;
-    assert_eq!(member.take(1).await, ["eu"]);
-    let second = kafka.topic("orders.us", 1).await;
-    kafka.publish(&second, 0, "us").await;
-    assert_eq!(member.take(1).await, ["us"]);
-    let names: Vec<_> = member
-        .assigned(2)
-        .await
-        .iter()
-        .map(|one| one.destination.to_string())
-        .collect();
-    assert_eq!(names, [first, second]);
-    member.close().await;
+async fn a_topic_that_is_deleted_stops_no_other_and_one_made_anew_is_read_from_its_first_message() {
+    let kafka =
+        begin!("a_topic_that_is_deleted_stops_no_other_and_one_made_anew_is_read_from_its_first_message");
+    for group in [Some(kafka.name("billing")), None] {
+        let name = |place: &str| format!("{place}-{}", group.is_some());
+        let eu = kafka.topic(&name("orders.eu"), 1).await;
+        let us = kafka.topic(&name("orders.us"), 1).await;
+        let binder = kafka.binder(&[]);
+        let mut member = Member::join(&binder, spec(group.as_deref(), &[&eu, &us])).await;
+        member.assigned(2).await;
+        for topic in [&eu, &us] {
+            kafka.publish(topic, 0, "before").await;
+        }
+        assert_eq!(member.take(2).await.len(), 2);
+        kafka.delete(&us).await;
+        member.source.change_inputs(&inputs(&[&eu])).unwrap();
+        let_go(&mut member).await;
+        for payload in ["1", "2"] {
+            kafka.publish(&eu, 0, payload).await;
+            assert_eq!(member.take(1).await, [payload]);
+        }
+        let (id, lane) = member
+            .own
+            .iter()
+            .find(|(_, lane)| *lane.destination == *eu)
+            .unwrap();
+        let (id, epoch) = (*id, lane.epoch);
+        member.done(id, epoch, 3);
+        member
+            .source
+            .commit()
+            .await
+            .expect("what is gone keeps nothing from being stored");
+        let again = kafka.topic(&name("orders.us"), 1).await;
+        assert_eq!(again, us);
+        kafka.publish(&us, 0, "anew").await;
+        member.source.change_inputs(&inputs(&[&eu, &us])).unwrap();
+        assert_eq!(member.take(1).await, ["anew"]);
+        member.close().await;
+    }
     clean(&kafka).await;
 }
 
