@@ -6,12 +6,14 @@ use crate::error::KafkaError;
 use crate::native::Consumer;
 use crate::options::ClientOptions;
 use crate::shared::Shared;
+use crate::sink::Transacting;
 use crate::source::inbox::{Inbox, News};
 use crate::source::{KafkaSource, LEAVE_TIMEOUT, Plan, configure, leave};
+use crate::transactions::{Transactor, transactional_id};
 use std::sync::Arc;
 use std::time::Duration;
 use tidings_core::{
-    Binder, BinderError, BinderHealth, Capabilities, DestinationInfo, DestinationSpec, GroupInfo,
+    Binder, BinderError, BinderHealth, Capabilities, DestinationInfo, DestinationSpec, GroupInfo, Guarantee,
     PartitionPosition, Progress, RecordBatch, Sink, SourceInput, SourceSpec, Timestamp,
 };
 
@@ -67,6 +69,7 @@ impl KafkaBinder {
 
     fn source(&self, spec: SourceSpec, places: Vec<(String, u32)>) -> Result<KafkaSource, BinderError> {
         let config = configure(self.shared.options.consumer(), &spec);
+        let guarantee = spec.guarantee;
         let plan = Plan::new(spec, &config, self.shared.options.request_timeout());
         let consumer = Consumer::new(&config, Inbox::default(), &self.shared.state).map_err(|error| {
             BinderError::Failed {
@@ -76,6 +79,7 @@ impl KafkaBinder {
         })?;
         let consumer = Arc::new(consumer);
         self.shared.register(&consumer);
+        let transactor = self.transactor(&plan, &consumer, guarantee)?;
         match plan.group {
             // A pattern that matches nothing yet: topics come with `change_inputs`.
             Some(_) if plan.reads_nothing() => {}
@@ -84,7 +88,40 @@ impl KafkaBinder {
                 .map_err(|fault| BinderError::Source(fault.unavailable()))?,
             None => consumer.inbox().tell(News::Grown(places)),
         }
-        Ok(KafkaSource::new(self.shared.clone(), consumer, plan))
+        Ok(KafkaSource::new(
+            self.shared.clone(),
+            consumer,
+            plan,
+            transactor,
+        ))
+    }
+
+    /// What commits outputs together with progress, where that is asked for.
+    fn transactor(
+        &self,
+        plan: &Plan,
+        consumer: &Arc<Consumer>,
+        guarantee: Guarantee,
+    ) -> Result<Option<Transactor>, BinderError> {
+        if guarantee != Guarantee::ExactlyOnce {
+            return Ok(None);
+        }
+        let group = plan.group.as_ref().ok_or(BinderError::Unsupported {
+            broker: "kafka",
+            feature: "exactly_once without a group",
+            cure: "name the group: its position is what is committed with the outputs",
+        })?;
+        let shared = &self.shared;
+        let id = transactional_id(group, &plan.subscription, shared.options.instance());
+        let failed = |error: KafkaError| BinderError::Failed {
+            doing: format!("making the transactional producer \"{id}\" for \"{}\"", plan.subscription),
+            reason: error.to_string(),
+        };
+        let sink = Transacting::open(&shared.options, &id, shared.state.clone(), shared.topics.clone());
+        let inbox = consumer.inbox().clone();
+        let tell = move |ticket, outcome| inbox.tell(News::Transaction { ticket, outcome });
+        let transactor = sink.and_then(|sink| Transactor::start(sink, tell));
+        transactor.map(Some).map_err(failed)
     }
 }
 
@@ -103,6 +140,7 @@ impl Binder for KafkaBinder {
         can.durable = true;
         can.retry_lane = true;
         can.patterns = true;
+        can.transactions = true;
         can
     }
 

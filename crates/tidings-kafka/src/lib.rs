@@ -13,6 +13,7 @@ mod security;
 mod shared;
 mod sink;
 mod source;
+mod transactions;
 mod trouble;
 
 pub use admin::KafkaAdmin;

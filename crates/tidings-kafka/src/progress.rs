@@ -2,7 +2,8 @@
 //!
 //! Kafka keeps up to 4 KiB of text beside each committed offset. It holds what is finished above the watermark and the
 //! attempts of messages that wait in a retry lane, so that a restart handles less again. Nothing depends on it: what
-//! does not fit is left out, and what cannot be read is as if it were not there.
+//! does not fit is left out, and what cannot be read is as if it were not there. Only in transactions the ranges are
+//! depended on, and there are never more than fit.
 //!
 //! The text is `tidings1:` and, in base64url, numbers of variable length (7 bits a byte, the lowest first): the
 //! watermark; how many attempts; for each its distance from the one before and the attempts; how many ranges; for each
@@ -30,6 +31,29 @@ pub(crate) fn encode(progress: &Progress) -> String {
 
 /// The same in so many bytes, with the number of partitions that the topic had when the group began.
 pub(crate) fn encode_within(max_bytes: usize, progress: &Progress, began_with: Option<u32>) -> String {
+    encode_first(First::Attempts, max_bytes, progress, began_with)
+}
+
+/// The same in as many as brokers take unless they are told otherwise.
+pub(crate) fn encode_with(progress: &Progress, began_with: Option<u32>) -> String {
+    encode_within(MAX_METADATA_BYTES, progress, began_with)
+}
+
+/// The same for a transaction, whose correctness depends on the ranges: they come first, and as many of them as a
+/// transaction may have fit whatever their numbers.
+pub(crate) fn encode_whole(progress: &Progress, began_with: Option<u32>) -> String {
+    encode_first(First::Ranges, MAX_METADATA_BYTES, progress, began_with)
+}
+
+/// What has the first right to the room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum First {
+    /// Lost ranges mean that something is handled again, lost attempts that it is tried too often.
+    Attempts,
+    Ranges,
+}
+
+fn encode_first(first: First, max_bytes: usize, progress: &Progress, began_with: Option<u32>) -> String {
     let nothing = progress.finished.is_empty() && progress.attempts.is_empty() && began_with.is_none();
     if nothing || max_bytes < LEAST_METADATA_BYTES {
         return String::new();
@@ -38,10 +62,20 @@ pub(crate) fn encode_within(max_bytes: usize, progress: &Progress, began_with: O
     let room = (max_bytes - MARK.len()) / 4 * 3 - MAX_PARTITIONS_BYTES;
     let mut numbers = Vec::with_capacity(256);
     put(&mut numbers, progress.watermark);
-    // Attempts first: lost ranges mean that something is handled again, lost attempts that it is tried too often.
-    let attempts = fitting(&attempts(progress), room - numbers.len());
+    let room = room - numbers.len();
+    let (attempts, ranges) = (attempts(progress), ranges(progress));
+    let (attempts, ranges) = match first {
+        First::Attempts => {
+            let attempts = fitting(&attempts, room);
+            let ranges = fitting(&ranges, room - attempts.len());
+            (attempts, ranges)
+        }
+        First::Ranges => {
+            let ranges = fitting(&ranges, room);
+            (fitting(&attempts, room - ranges.len()), ranges)
+        }
+    };
     numbers.extend(attempts);
-    let ranges = fitting(&ranges(progress), room - numbers.len());
     numbers.extend(ranges);
     if let Some(partitions) = began_with {
         put(&mut numbers, u64::from(partitions));
@@ -256,6 +290,19 @@ mod tests {
                 max_bytes >= LEAST_METADATA_BYTES
             );
         }
+    }
+
+    #[test]
+    fn the_ranges_of_a_transaction_are_never_cut_whatever_their_numbers() {
+        let wide = u64::MAX / 200;
+        let ranges: Vec<_> = (0..64).map(|n| wide * (2 * n + 1)..wide * (2 * n + 2)).collect();
+        let attempts: Vec<_> = (0..5_000).map(|n| (n * 1_000, u32::MAX)).collect();
+        let text = encode_whole(&progress(0, ranges.clone(), attempts.clone()), Some(300));
+        assert!(text.len() <= MAX_METADATA_BYTES, "{}", text.len());
+        let read = decode(0, text.as_bytes());
+        assert_eq!(read.finished, ranges);
+        assert!(!read.attempts.is_empty() && attempts.starts_with(&read.attempts));
+        assert_eq!(began_with(text.as_bytes()), Some(300));
     }
 
     proptest! {

@@ -13,6 +13,7 @@ use crate::options::ClientOptions;
 use crate::sink::KafkaSink;
 use crate::trouble::Fault;
 use native::Asking;
+pub(crate) use positions::ends_of;
 use rdkafka::error::RDKafkaErrorCode as Code;
 use reading::Reader;
 use std::fmt;

@@ -4,16 +4,33 @@ use super::native::{Asking, At, END, FIRST, Messages};
 use super::reading::{Wanted, nothing};
 use super::{Asked, KafkaAdmin, Trouble};
 use crate::progress;
+use crate::sink::Producer;
 use crate::trouble::Fault;
 use rdkafka::error::RDKafkaErrorCode as Code;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tidings_core::{
     BinderError, GroupInfo, GroupPosition, PartitionPosition, Progress, RecordBatch, Timestamp,
 };
 
 const STOP_IT: &str = "a member of the group reads: stop the group first";
+
+/// Where partitions end, behind everything that is there, also what no transaction has decided about. Waits for the
+/// brokers.
+pub(crate) fn ends_of(
+    producer: &Producer,
+    places: &[(String, u32)],
+    timeout: Duration,
+) -> Result<HashMap<(String, u32), u64>, Fault> {
+    let wanted = places.iter().map(|(topic, partition)| At::new(topic, *partition, END));
+    let found = Asking { producer, timeout }.offsets(&wanted.collect::<Vec<_>>(), Messages::All)?;
+    let ends = found.into_iter().filter_map(|at| {
+        let end = u64::try_from(at.offset).ok()?;
+        Some(((at.topic, at.partition), end))
+    });
+    Ok(ends.collect())
+}
 
 impl KafkaAdmin {
     /// How many partitions a topic has that must be there.

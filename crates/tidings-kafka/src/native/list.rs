@@ -58,7 +58,7 @@ impl List {
         self.0.count() == 0
     }
 
-    pub(super) fn ptr(&self) -> *mut c::rd_kafka_topic_partition_list_t {
+    pub(crate) fn ptr(&self) -> *mut c::rd_kafka_topic_partition_list_t {
         self.0.ptr()
     }
 

@@ -8,9 +8,11 @@
 
 mod callbacks;
 mod list;
+mod membership;
 mod message;
 
 pub(crate) use list::{Found, List};
+pub(crate) use membership::GroupMetadata;
 pub(crate) use message::Message;
 
 use crate::client::ClientState;

@@ -34,10 +34,6 @@ const RESERVED: &[(&str, &str)] = &[
         "Tidings reads the ends of partitions to know when a retry lane was read completely",
     ),
     (
-        "transactional.id",
-        "Tidings names its transactions: [subscription.…] exactly_once = true",
-    ),
-    (
         "delivery.report.only.error",
         "a receipt resolves when the broker has the message, so successes must be reported too",
     ),

@@ -61,6 +61,8 @@ const CONSUMER: Defaults = &[
     ("allow.auto.create.topics", "false"),
 ];
 
+const TRANSACTIONAL_ID: &str = "transactional.id";
+
 impl ClientOptions {
     /// The settings of the client that publishes and asks for topics and groups.
     pub(crate) fn producer(&self) -> ClientConfig {
@@ -70,6 +72,12 @@ impl ClientOptions {
     /// The settings of a consumer, without its group.
     pub(crate) fn consumer(&self) -> ClientConfig {
         self.client(Role::Consumer, CONSUMER)
+    }
+
+    /// What the transactional ids of this instance are made of, if it is given: see [`crate::transactions`].
+    pub(crate) fn instance(&self) -> Option<&str> {
+        self.property(&[TRANSACTIONAL_ID])
+            .or_else(|| self.property(&["group.instance.id"]))
     }
 
     /// The value of a property of producers: what is set, or ours.
@@ -98,6 +106,8 @@ impl ClientOptions {
         for (name, value) in common.into_iter().chain(own) {
             config.set(check::role_of(name).1, value);
         }
+        // It is not an ordinary producer's, and each member has its own, made of this one.
+        config.remove(TRANSACTIONAL_ID);
         let mechanism = ["sasl.mechanism", "sasl.mechanisms"]
             .iter()
             .find_map(|name| config.get(name));

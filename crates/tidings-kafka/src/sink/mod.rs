@@ -1,6 +1,7 @@
 //! Where Kafka takes messages: [`KafkaSink`].
 
 mod context;
+mod gate;
 mod native;
 mod poller;
 mod publishing;
@@ -8,6 +9,8 @@ mod refusal;
 mod settings;
 mod shared;
 mod table;
+mod transacting;
+mod transaction;
 
 use crate::background::Held;
 use crate::client::{ClientState, Topics};
@@ -18,6 +21,8 @@ use shared::Shared;
 use std::fmt;
 use std::sync::Arc;
 use tidings_core::{BoxFuture, Outgoing, PublishError, Receipt, ReceiptBlock, Sink};
+pub(crate) use transacting::Transacting;
+pub(crate) use transaction::Failed;
 
 /// Publishes to one Kafka: every replica in sync has a message when its receipt resolves.
 ///

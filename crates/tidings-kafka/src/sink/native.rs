@@ -106,7 +106,7 @@ impl Producer {
     }
 
     /// The error after which this producer takes nothing more.
-    pub(super) fn fatal(&self) -> Option<Fault> {
+    pub(crate) fn fatal(&self) -> Option<Fault> {
         let (code, reason) = self.client.fatal_error()?;
         Some(Fault::new(code, reason))
     }

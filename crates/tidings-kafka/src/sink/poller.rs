@@ -3,6 +3,7 @@
 //! A thread and not a task: a receipt must resolve also while a runtime is busy or gone, and librdkafka's events
 //! (errors, tokens, log lines) must be served always. It sleeps in librdkafka's queue and costs nothing while idle.
 
+use super::gate::Gate;
 use super::native::{Delivery, Producer, Served};
 use super::refusal::{Circumstances, given_up, refusal};
 use super::shared::Shared;
@@ -81,6 +82,7 @@ impl Poller {
                 NAP
             };
             self.serve(nap);
+            self.follow();
             self.do_work();
             self.probe();
             if let Some(fault) = self.producer.fatal() {
@@ -88,6 +90,16 @@ impl Poller {
             }
         }
         self.end();
+    }
+
+    /// Goes on with another producer of transactions, if there is one. What the one before has taken is answered first.
+    fn follow(&mut self) {
+        if !self.shared.replaced.swap(false, Ordering::AcqRel) {
+            return;
+        }
+        self.give_up();
+        let producer = self.shared.publishing().producer.clone();
+        drop(Held::new(std::mem::replace(&mut self.producer, producer)));
     }
 
     /// Takes one event, and answers the receipts of its reports.
@@ -100,7 +112,10 @@ impl Poller {
                 let partition = u32::try_from(delivery.partition).unwrap_or(0);
                 answers.kept(delivery.number, partition, u64::try_from(offset).unwrap_or(0));
             }
-            Err(code) => answers.refused(delivery.number, self.refusal(code, &delivery)),
+            Err(code) => {
+                self.doubt();
+                answers.refused(delivery.number, self.refusal(code, &delivery));
+            }
         });
         // Before anybody learns of it: who has a receipt and asks for the health is told the same.
         if kept {
@@ -109,6 +124,13 @@ impl Poller {
         }
         drop(answers);
         served
+    }
+
+    /// A message is not in the transaction that is open, or perhaps not. What a producer of before answers is none of it.
+    fn doubt(&self) {
+        if Arc::ptr_eq(&self.shared.publishing().producer, &self.producer) {
+            self.shared.doubt.store(true, Ordering::Release);
+        }
     }
 
     fn refusal(&self, code: rdkafka::error::RDKafkaErrorCode, delivery: &Delivery<'_>) -> PublishError {
@@ -180,6 +202,11 @@ impl Poller {
     /// A user without the right to publish anywhere gets no producer at all. One who only reads never notices; what is
     /// published is refused, and it is tried again with waits that grow, since rights are given while services run.
     fn on_fatal(&mut self, fault: &Fault) {
+        if self.shared.publishing().gate != Gate::Free {
+            // Who commits and gives up is told by the next of its calls, and makes another producer.
+            self.give_up();
+            return;
+        }
         let tries_again = self
             .denied
             .take_if(|denied| denied.until <= Instant::now())

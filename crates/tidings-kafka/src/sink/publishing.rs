@@ -1,5 +1,6 @@
 //! What the calls of publishing share, under one lock: topics, the block of receipts, messages that wait for room.
 
+use super::gate::Gate;
 use super::native::{Producer, Topic};
 use super::table::{Table, number};
 use crate::client::{TopicFacts, Topics};
@@ -26,6 +27,11 @@ pub(super) struct Publishing {
     pub(super) waiting_bytes: usize,
     /// Messages for a partition that a topic does not have, until it is known how many it has.
     pub(super) wondering: Vec<Wondering>,
+    pub(super) gate: Gate,
+    /// Counts how often the gate was opened after it was shut: a sink of an earlier turn publishes nothing more.
+    pub(super) turn: u64,
+    /// A transaction was begun, and neither committed nor given up.
+    pub(super) begun: bool,
 }
 
 /// A topic that is published to.
@@ -60,7 +66,7 @@ pub(super) struct Wondering {
 }
 
 impl Publishing {
-    pub(super) fn new(producer: Arc<Producer>) -> Self {
+    pub(super) fn new(producer: Arc<Producer>, gate: Gate) -> Self {
         Self {
             producer,
             targets: Vec::new(),
@@ -71,6 +77,9 @@ impl Publishing {
             waiting: VecDeque::new(),
             waiting_bytes: 0,
             wondering: Vec::new(),
+            gate,
+            turn: 0,
+            begun: false,
         }
     }
 
@@ -131,6 +140,7 @@ impl Publishing {
     pub(super) fn replace(&mut self, producer: Arc<Producer>) {
         self.targets.clear();
         self.by_name.clear();
+        self.begun = false;
         self.producer = producer;
     }
 }

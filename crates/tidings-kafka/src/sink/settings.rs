@@ -12,6 +12,10 @@ const WIRE_OVERHEAD: u64 = 2 * CONTROL_HEADER_RESERVE as u64;
 /// The most that librdkafka lets a message have.
 const MAX_BYTES: u64 = 1_000_000_000;
 
+/// How long a transaction may be open, in milliseconds, unless `transaction.timeout.ms` says otherwise. A handler may
+/// take half of it; and for so long a process that dies holds up who reads what is committed.
+const TRANSACTION_TIMEOUT: u64 = 60_000;
+
 #[derive(Debug)]
 pub(super) struct Settings {
     pub(super) config: ClientConfig,
@@ -22,6 +26,8 @@ pub(super) struct Settings {
     pub(super) when_full: WhenFull,
     /// How long a message may take until it is given up.
     pub(super) timeout: Duration,
+    /// After how long the broker gives a transaction up.
+    pub(super) transaction_timeout: Duration,
 }
 
 impl Settings {
@@ -47,8 +53,29 @@ impl Settings {
             compressed: compression.into_iter().any(compressed),
             when_full: options.when_full(),
             timeout: Duration::from_millis(timeout),
+            transaction_timeout: Duration::from_millis(
+                options.producer_number(&["transaction.timeout.ms"], TRANSACTION_TIMEOUT),
+            ),
             config,
         }
+    }
+
+    /// The same for a producer with transactions under that id.
+    pub(super) fn transactional(options: &ClientOptions, id: &str) -> Self {
+        let mut settings = Self::new(options);
+        let longest = settings.transaction_timeout.as_millis();
+        settings.timeout = settings.timeout.min(settings.transaction_timeout);
+        let config = &mut settings.config;
+        config.set("transactional.id", id);
+        config.set("transaction.timeout.ms", longest.to_string());
+        // librdkafka refuses times that are longer than the transaction's: what takes longer is given up with it.
+        config.remove("delivery.timeout.ms");
+        config.set("message.timeout.ms", settings.timeout.as_millis().to_string());
+        let socket = config.get("socket.timeout.ms").and_then(|value| value.parse().ok());
+        if socket.is_some_and(|socket: u128| socket > longest) {
+            config.remove("socket.timeout.ms");
+        }
+        settings
     }
 
     /// Whether a message may be sent. The engine's own headers have a reserve of their own, so that a message that was

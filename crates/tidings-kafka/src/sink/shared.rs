@@ -1,11 +1,13 @@
 //! What the calls of publishing and the thread of reports share.
 
 use super::context::SinkContext;
+use super::gate::Gate;
 use super::native::Producer;
 use super::publishing::{Publishing, Waiting, Wondering};
 use super::refusal::{Circumstances, no_room, refusal};
 use super::settings::Settings;
 use super::table::{Answers, Table};
+use super::transacting::no_transaction;
 use crate::client::{ClientState, Context, Topics};
 use crate::error::KafkaError;
 use crate::options::{ClientOptions, WhenFull};
@@ -27,6 +29,10 @@ pub(super) struct Shared {
     pub(super) work: AtomicBool,
     refuses: AtomicBool,
     pub(super) stopped: AtomicBool,
+    /// The thread of reports is to go on with another producer.
+    pub(super) replaced: AtomicBool,
+    /// A message of the transaction was not kept, or perhaps not.
+    pub(super) doubt: AtomicBool,
 }
 
 impl Shared {
@@ -35,7 +41,25 @@ impl Shared {
         state: Arc<ClientState>,
         topics: Arc<Topics>,
     ) -> Result<Self, KafkaError> {
-        let settings = Settings::new(options);
+        Self::with(Settings::new(options), Gate::Free, state, topics)
+    }
+
+    /// With transactions under that id; the gate is shut.
+    pub(super) fn transactional(
+        options: &ClientOptions,
+        id: &str,
+        state: Arc<ClientState>,
+        topics: Arc<Topics>,
+    ) -> Result<Self, KafkaError> {
+        Self::with(Settings::transactional(options, id), Gate::Shut, state, topics)
+    }
+
+    fn with(
+        settings: Settings,
+        gate: Gate,
+        state: Arc<ClientState>,
+        topics: Arc<Topics>,
+    ) -> Result<Self, KafkaError> {
         let table = Arc::new(Table::default());
         let producer = new_producer(&settings, &state, &table)?;
         Ok(Self {
@@ -43,10 +67,12 @@ impl Shared {
             state,
             topics,
             table,
-            publishing: Mutex::new(Publishing::new(producer)),
+            publishing: Mutex::new(Publishing::new(producer, gate)),
             work: AtomicBool::new(false),
             refuses: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
+            replaced: AtomicBool::new(false),
+            doubt: AtomicBool::new(false),
         })
     }
 
@@ -61,23 +87,44 @@ impl Shared {
     }
 
     pub(super) fn publish(&self, outgoing: Outgoing) -> Receipt {
-        self.publish_one(&mut self.publishing(), outgoing)
+        self.publish_in(None, outgoing)
     }
 
     pub(super) fn publish_all(&self, outgoing: Vec<Outgoing>) -> Vec<Receipt> {
+        self.publish_all_in(None, outgoing)
+    }
+
+    /// Publishes in a turn of transactions, or without any.
+    pub(super) fn publish_in(&self, turn: Option<u64>, outgoing: Outgoing) -> Receipt {
+        self.publish_one(&mut self.publishing(), turn, outgoing)
+    }
+
+    pub(super) fn publish_all_in(&self, turn: Option<u64>, outgoing: Vec<Outgoing>) -> Vec<Receipt> {
         let mut receipts = Vec::with_capacity(outgoing.len());
         let mut outgoing = outgoing.into_iter().peekable();
         while outgoing.peek().is_some() {
             let mut publishing = self.publishing();
-            let turn = outgoing.by_ref().take(TURN);
-            receipts.extend(turn.map(|one| self.publish_one(&mut publishing, one)));
+            let some = outgoing.by_ref().take(TURN);
+            receipts.extend(some.map(|one| self.publish_one(&mut publishing, turn, one)));
         }
         receipts
     }
 
-    fn publish_one(&self, publishing: &mut Publishing, outgoing: Outgoing) -> Receipt {
-        self.try_publish(publishing, outgoing)
-            .unwrap_or_else(Receipt::failed)
+    fn publish_one(&self, publishing: &mut Publishing, turn: Option<u64>, outgoing: Outgoing) -> Receipt {
+        if let Err(refused) = enter(publishing, turn, &outgoing.destination) {
+            return Receipt::failed(refused);
+        }
+        self.try_publish(publishing, outgoing).unwrap_or_else(|refused| {
+            self.note_refusal(&refused);
+            Receipt::failed(refused)
+        })
+    }
+
+    /// A message that is refused although it is not at fault is missing in its transaction.
+    fn note_refusal(&self, refused: &PublishError) {
+        if !refused.is_permanent() {
+            self.doubt.store(true, Ordering::Release);
+        }
     }
 
     /// The receipt of a message that was taken, or why it was not.
@@ -90,6 +137,7 @@ impl Shared {
         } = outgoing;
         self.check(due)?;
         let waits = !publishing.waiting.is_empty();
+        let transactional = publishing.gate != Gate::Free;
         let number = publishing.number(&self.table);
         let Some(target) = publishing.target(&destination, &self.topics) else {
             return Err(PublishError::UnknownDestination { destination });
@@ -105,6 +153,9 @@ impl Shared {
         };
         match sent {
             Ok(()) => {}
+            Err(Code::Fatal | Code::State) if transactional => {
+                return Err(no_transaction(destination));
+            }
             // After a fatal error a new producer takes the messages that wait.
             Err(Code::QueueFull | Code::Fatal) => self.wait_for_room(
                 publishing,
@@ -202,7 +253,9 @@ impl Shared {
                     .and_then(|partition| i32::try_from(partition).ok());
                 let size = waiting.message.size();
                 let of = self.circumstances(&waiting.destination, &facts, partition.unwrap_or(-1), size);
-                answers.refused(waiting.number, refusal(code, &of));
+                let refused = refusal(code, &of);
+                self.note_refusal(&refused);
+                answers.refused(waiting.number, refused);
             }
         }
     }
@@ -248,6 +301,29 @@ impl Shared {
     pub(super) fn stop(&self) {
         self.stopped.store(true, Ordering::Release);
         self.publishing().producer.interrupt();
+    }
+}
+
+/// Lets a message into the transaction, which it begins if it is the first.
+fn enter(
+    publishing: &mut Publishing,
+    turn: Option<u64>,
+    destination: &Arc<str>,
+) -> Result<(), PublishError> {
+    match publishing.gate {
+        Gate::Free => Ok(()),
+        Gate::Open if turn == Some(publishing.turn) => Ok(()),
+        Gate::Ready if turn == Some(publishing.turn) => {
+            let begun = publishing.producer.begin();
+            begun.map_err(|failed| PublishError::Unavailable {
+                destination: destination.clone(),
+                reason: format!("no transaction can be begun: {failed}"),
+            })?;
+            publishing.gate = Gate::Open;
+            publishing.begun = true;
+            Ok(())
+        }
+        _ => Err(no_transaction(destination.clone())),
     }
 }
 

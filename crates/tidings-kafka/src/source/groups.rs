@@ -5,10 +5,12 @@ use super::commits::Of;
 use super::inbox::News;
 use super::lane::{Lane, Lanes, Standing};
 use super::plan::Since;
+use super::spans::{Spans, Told};
 use super::positions::{Positions, Wanted, look};
 use super::watch::warn_of_deleted;
 use crate::background::background;
 use crate::native::List;
+use crate::progress;
 use crate::trouble::Fault;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -16,11 +18,16 @@ use tidings_core::{Epoch, LaneId, LaneRole, SourceError, SourceEvent};
 use tokio::time::Instant;
 
 /// The first wait before it is asked again where partitions begin, doubled up to the second.
-const FIRST_WAIT: Duration = Duration::from_millis(200);
-const LONGEST_WAIT: Duration = Duration::from_secs(5);
+pub(super) const FIRST_WAIT: Duration = Duration::from_millis(200);
+/// While a transaction is being given up, that may be over soon.
+const UNSETTLED_WAIT: Duration = Duration::from_millis(10);
+pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
 /// Epochs grow within the process, over all members: late work can only come from the same process.
-static EPOCHS: AtomicU64 = AtomicU64::new(1);
+pub(super) static EPOCHS: AtomicU64 = AtomicU64::new(1);
+
+/// The number of the commit that stores where a group begins, before its transactions.
+pub(super) const BEGINNINGS: usize = usize::MAX;
 
 /// Partitions that were given, while it is found out where to read them. Until then librdkafka waits for the answer,
 /// and keeps this member in its group.
@@ -31,6 +38,8 @@ pub(super) struct Opening {
     /// When to ask again after a failure.
     pub(super) again: Option<Instant>,
     wait: Duration,
+    /// Where to read, while it is being stored that the group begins there.
+    found: Option<Positions>,
 }
 
 /// Partitions that are to be given back. librdkafka is told once for all of them.
@@ -69,18 +78,29 @@ impl KafkaSource {
     fn open(&mut self, wanted: Vec<Wanted>, wait: Duration) {
         self.tickets += 1;
         let ticket = self.tickets;
-        let (consumer, list) = (self.consumer.clone(), wanted.clone());
-        let (memory, timeout) = (self.plan.memory(), self.plan.request_timeout);
-        let started = background("tidings-kafka-look", move || {
-            let positions = look(&consumer, &list, memory, timeout);
-            consumer.inbox().tell(News::Looked { ticket, positions });
-        });
-        self.opening = Some(Opening {
+        let mut opening = Opening {
             ticket,
             wanted,
-            again: (!started).then(|| Instant::now() + wait),
+            again: None,
             wait,
+            found: None,
+        };
+        if self.spans.as_ref().is_some_and(|spans| !spans.is_settled()) {
+            // What is committed is not known yet, and nothing could be published.
+            opening.again = Some(Instant::now() + UNSETTLED_WAIT);
+            opening.wait = FIRST_WAIT;
+            self.opening = Some(opening);
+            return;
+        }
+        let (consumer, list) = (self.consumer.clone(), opening.wanted.clone());
+        let (memory, timeout) = (self.plan.memory(), self.plan.request_timeout);
+        let producer = self.spans.as_ref().map(Spans::producer);
+        let started = background("tidings-kafka-look", move || {
+            let positions = look(&consumer, producer.as_deref(), &list, memory, timeout);
+            consumer.inbox().tell(News::Looked { ticket, positions });
         });
+        opening.again = (!started).then(|| Instant::now() + wait);
+        self.opening = Some(opening);
     }
 
     pub(super) fn ask_again(&mut self) {
@@ -90,16 +110,58 @@ impl KafkaSource {
         }
     }
 
-    pub(super) fn on_looked(&mut self, ticket: u64, positions: Result<Positions, Fault>) {
+    pub(super) fn on_looked(&mut self, ticket: u64, mut positions: Result<Positions, Fault>) {
+        if self.on_reopened(ticket, &mut positions) {
+            return;
+        }
         let Some(opening) = self.opening.as_mut().filter(|opening| opening.ticket == ticket) else {
             return;
         };
         match positions {
-            Ok(positions) => {
+            Ok(positions) => self.on_found(positions),
+            Err(fault) => {
+                opening.again = Some(Instant::now() + opening.wait);
+                self.on_fault(&fault);
+            }
+        }
+    }
+
+    /// Takes partitions over, unless it has to be stored first that the group begins there. Elsewhere that is stored with
+    /// the progress; but a transaction that is given up must find where it began.
+    fn on_found(&mut self, positions: Positions) {
+        let mut beginnings = List::new();
+        if self.spans.is_some() {
+            for position in positions.iter().filter(|one| !one.stored && one.begins_late()) {
+                let at = i64::try_from(position.progress.watermark).unwrap_or(i64::MAX);
+                let metadata = progress::encode_with(&position.progress, position.began_with);
+                let wanted = &position.wanted;
+                beginnings.add_with(&wanted.topic, wanted.partition, at, &metadata);
+            }
+        }
+        if beginnings.is_empty() {
+            self.opening = None;
+            self.take_over(positions);
+            return;
+        }
+        let begun = self.consumer.commit(&beginnings, BEGINNINGS);
+        if let Some(opening) = &mut self.opening {
+            opening.found = Some(positions);
+        }
+        if let Err(fault) = begun {
+            self.on_begun(Some(fault));
+        }
+    }
+
+    /// It was stored where the group begins, or not.
+    pub(super) fn on_begun(&mut self, fault: Option<Fault>) {
+        let Some(opening) = &mut self.opening else { return };
+        let Some(positions) = opening.found.take() else { return };
+        match fault {
+            None => {
                 self.opening = None;
                 self.take_over(positions);
             }
-            Err(fault) => {
+            Some(fault) => {
                 opening.again = Some(Instant::now() + opening.wait);
                 self.on_fault(&fault);
             }
@@ -130,6 +192,8 @@ impl KafkaSource {
             let mut lane = Lane::new(&position, epoch);
             if self.plan.group.is_none() {
                 lane.reported = None;
+            } else if self.spans.is_some() {
+                lane.is_stored();
             } else if !position.stored {
                 self.commits.hurry();
             }
@@ -150,6 +214,9 @@ impl KafkaSource {
         }
         let assignment = |(id, position)| Some(self.lanes.get(id)?.assignment(id, position));
         let assignments = given.into_iter().filter_map(assignment).collect();
+        if let Some(spans) = &self.spans {
+            spans.admit();
+        }
         self.events.push_back(SourceEvent::Assigned(assignments));
         self.idle_told = false;
         self.watch.assigned();
@@ -177,28 +244,45 @@ impl KafkaSource {
         self.forget_opening(places);
         let lanes = self.lanes_of(places);
         if lost || lanes.is_empty() {
-            self.give_back(&lanes);
+            self.lose(&lanes);
             if lost {
                 self.watch.lost();
             }
-            if !lanes.is_empty() {
-                self.events.push_back(SourceEvent::Lost(lanes));
-            }
             return;
         }
+        let mut known = lanes.clone();
         for id in &lanes {
             self.hold(*id);
             if let Some(lane) = self.lanes.get_mut(*id) {
+                if lane.standing == Standing::Suspended {
+                    // Nobody has it, so nobody releases it.
+                    lane.released = true;
+                    known.retain(|known| known != id);
+                }
                 lane.standing = Standing::Revoked;
                 lane.clear();
             }
         }
         let deadline = Instant::now() + self.plan.revoke_timeout;
-        self.handovers.push(Handover {
-            lanes: lanes.clone(),
-            deadline,
-        });
-        self.events.push_back(SourceEvent::Revoking { lanes, deadline });
+        self.handovers.push(Handover { lanes, deadline });
+        if !known.is_empty() {
+            let lanes = known;
+            self.events.push_back(SourceEvent::Revoking { lanes, deadline });
+        }
+    }
+
+    /// Lanes are somebody else's. With them goes the transaction that holds what was done for them.
+    fn lose(&mut self, lanes: &[LaneId]) {
+        let mut known = lanes.to_vec();
+        if !lanes.is_empty() && self.has_open_span() {
+            self.give_up(Told::ByLoss);
+            known.clear();
+        }
+        known.retain(|id| self.lanes.get(*id).is_some_and(|lane| lane.standing != Standing::Suspended));
+        self.give_back(lanes);
+        if !known.is_empty() {
+            self.events.push_back(SourceEvent::Lost(known));
+        }
     }
 
     fn forget_opening(&mut self, places: &[(String, u32)]) {
@@ -253,13 +337,27 @@ impl KafkaSource {
                     "partitions were not released in time and are taken away; what runs for them counts for nothing"
                 );
             }
-            self.commits
-                .start(&self.consumer, &self.lanes, Of::These(&handover.lanes));
-            self.give_back(&handover.lanes);
-            if !kept.is_empty() {
-                self.events.push_back(SourceEvent::Lost(kept));
+            if self.stores_by_itself() {
+                self.commits
+                    .start(&self.consumer, &self.lanes, Of::These(&handover.lanes));
+            }
+            if kept.is_empty() {
+                self.give_back(&handover.lanes);
+            } else {
+                self.lose_late(&handover.lanes, kept);
             }
         }
+    }
+
+    /// Lanes were not released in time.
+    fn lose_late(&mut self, lanes: &[LaneId], kept: Vec<LaneId>) {
+        if self.has_open_span() {
+            self.give_up(Told::ByLoss);
+            self.give_back(lanes);
+            return;
+        }
+        self.give_back(lanes);
+        self.events.push_back(SourceEvent::Lost(kept));
     }
 
     /// Tells librdkafka that lanes are given back, and forgets them.

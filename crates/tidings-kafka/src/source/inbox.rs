@@ -4,6 +4,7 @@ use crate::client::cause;
 use crate::lock::lock;
 use crate::security::{Certificate, Verifies};
 use crate::source::positions::Positions;
+use crate::transactions::Outcome;
 use crate::trouble::Fault;
 use rdkafka::ClientContext;
 use std::collections::VecDeque;
@@ -36,6 +37,8 @@ pub(crate) enum News {
     },
     /// The partitions of topics that are read without a group.
     Grown(Vec<(String, u32)>),
+    /// What came of a transaction.
+    Transaction { ticket: u64, outcome: Outcome },
 }
 
 /// What happened, in order, and a bell.

@@ -1,9 +1,9 @@
 //! One partition that a source reads: [`Lane`], and all of them: [`Lanes`].
 
-use crate::source::positions::Position;
+use crate::source::positions::{Position, Wanted};
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use tidings_core::{Assignment, Epoch, LaneId, LaneRole, Progress, RecordBatch};
+use tidings_core::{Assignment, Epoch, LaneId, LaneRole, Progress, RecordBatch, Start};
 
 /// A partition of one assignment.
 #[derive(Debug)]
@@ -29,6 +29,8 @@ pub(crate) struct Lane {
     pub(crate) reported: Option<Reported>,
     /// How many partitions the topic had when the group began, where that decides where later ones are begun.
     pub(crate) began_with: Option<u32>,
+    /// Where it begins while nothing is stored.
+    start: Start,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +40,8 @@ pub(crate) enum Standing {
     Revoked,
     /// It cannot be read; the reason was told.
     Failed,
+    /// The transaction was given up: it goes on at what is committed, and the engine does not have it.
+    Suspended,
 }
 
 /// Progress that was reported.
@@ -74,6 +78,7 @@ impl Lane {
             released: false,
             reported: Some(begun),
             began_with: position.began_with,
+            start: position.wanted.start,
         }
     }
 
@@ -91,6 +96,16 @@ impl Lane {
             attempts: position.progress.attempts,
             deaths: Vec::new(),
             marks: None,
+        }
+    }
+
+    /// As it is asked for where it goes on.
+    pub(crate) fn wanted(&self) -> Wanted {
+        Wanted {
+            topic: self.topic.clone(),
+            partition: self.partition,
+            role: self.role,
+            start: self.start,
         }
     }
 
@@ -140,6 +155,13 @@ impl Lane {
         reported.progress = progress;
         reported.version += 1;
         Some(finished)
+    }
+
+    /// Nothing of it is to be stored yet.
+    pub(crate) fn is_stored(&mut self) {
+        if let Some(reported) = &mut self.reported {
+            reported.stored = reported.version;
+        }
     }
 
     pub(crate) fn is_dirty(&self) -> bool {

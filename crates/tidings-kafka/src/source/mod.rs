@@ -11,6 +11,7 @@ mod memory;
 mod plan;
 pub(crate) mod positions;
 mod pump;
+mod spans;
 mod steer;
 mod watch;
 
@@ -20,16 +21,18 @@ pub(crate) use plan::{Plan, configure};
 use crate::background::Held;
 use crate::native::Consumer;
 use crate::shared::Shared;
+use crate::transactions::Transactor;
 use commits::{Commits, Of};
 use groups::{Handover, Opening};
 use lane::{Lanes, Standing};
 use leaving::Leaving;
 use memory::Pool;
+use spans::{Spans, Told};
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
-use tidings_core::{Epoch, LaneId, Progress, Source, SourceError, SourceEvent, SourceInput};
+use tidings_core::{Epoch, LaneId, Progress, Source, SourceError, SourceEvent, SourceInput, Transaction};
 use tokio::time::{Instant, timeout_at};
 use watch::Watch;
 
@@ -51,6 +54,8 @@ pub struct KafkaSource {
     tickets: u64,
     handovers: Vec<Handover>,
     commits: Commits,
+    /// Where what is finished is committed together with what is published.
+    spans: Option<Spans>,
     events: VecDeque<SourceEvent>,
     errors: VecDeque<SourceError>,
     watch: Watch,
@@ -61,7 +66,12 @@ pub struct KafkaSource {
 }
 
 impl KafkaSource {
-    pub(crate) fn new(shared: Arc<Shared>, consumer: Arc<Consumer>, plan: Plan) -> Self {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        consumer: Arc<Consumer>,
+        plan: Plan,
+        transactor: Option<Transactor>,
+    ) -> Self {
         let mut watch = Watch::new(shared.clone(), &plan);
         // Nobody tells a member anything that reads nothing yet.
         let settled = plan.group.is_some() && plan.reads_nothing();
@@ -77,6 +87,7 @@ impl KafkaSource {
             tickets: 0,
             handovers: Vec::new(),
             commits: Commits::new(plan.commit_interval, plan.commit_every),
+            spans: transactor.map(Spans::new),
             events: VecDeque::new(),
             errors: VecDeque::new(),
             watch,
@@ -91,18 +102,25 @@ impl KafkaSource {
     fn on_time(&mut self) {
         self.end_handovers();
         self.ask_again();
+        self.reopen_on_time();
         self.look_for_growth();
         self.report_doubtful();
         self.settle();
-        if self.plan.group.is_some() && self.commits.is_due() {
+        if self.stores_by_itself() && self.commits.is_due() {
             self.commits.start(&self.consumer, &self.lanes, Of::All);
         }
+    }
+
+    /// Whether progress is stored apart from what is published.
+    fn stores_by_itself(&self) -> bool {
+        self.plan.group.is_some() && self.spans.is_none()
     }
 
     /// Waits until something may have changed.
     async fn wait(&self) {
         let timers = [
-            self.commits.due(),
+            self.commits.due().filter(|_| self.stores_by_itself()),
+            self.spans.as_ref().and_then(Spans::due),
             self.handovers.iter().map(|handover| handover.deadline).min(),
             self.opening.as_ref().and_then(|opening| opening.again),
             self.plan.grows_at,
@@ -118,8 +136,18 @@ impl KafkaSource {
     fn is_idle(&self) -> bool {
         self.settled
             && self.opening.is_none()
+            && self.spans.as_ref().is_none_or(|spans| !spans.is_reopening())
             && !self.watch.is_asking()
             && self.lanes.iter().all(|(_, lane)| lane.is_read())
+    }
+
+    async fn store_the_last(&mut self) -> Result<(), SourceError> {
+        let until = Instant::now() + LAST_COMMIT_TIMEOUT;
+        timeout_at(until, self.commit()).await.unwrap_or_else(|_| {
+            Err(SourceError::Unavailable {
+                reason: format!("progress was not stored within {LAST_COMMIT_TIMEOUT:?}"),
+            })
+        })
     }
 
     /// Lets go of everything, without waiting.
@@ -127,7 +155,11 @@ impl KafkaSource {
         if std::mem::replace(&mut self.closed, true) {
             return;
         }
-        self.commits.start(&self.consumer, &self.lanes, Of::All);
+        if self.stores_by_itself() {
+            self.commits.start(&self.consumer, &self.lanes, Of::All);
+        }
+        // What is open is given up.
+        self.spans = None;
         self.lanes.clear();
         self.watch.forget();
         leave(self.consumer.clone());
@@ -168,7 +200,10 @@ impl Source for KafkaSource {
 
     fn progress(&mut self, lane: LaneId, epoch: Epoch, progress: Progress) {
         let found = self.lanes.get_mut(lane);
-        let Some(found) = found.filter(|lane| lane.epoch == epoch && !lane.released) else {
+        let reports = |lane: &&mut lane::Lane| {
+            lane.epoch == epoch && !lane.released && lane.standing != Standing::Suspended
+        };
+        let Some(found) = found.filter(reports) else {
             return;
         };
         if let Some(finished) = found.report(progress) {
@@ -207,6 +242,9 @@ impl Source for KafkaSource {
         if self.closed || self.shared.is_closed() {
             return Err(SourceError::Closed);
         }
+        if self.spans.is_some() {
+            return self.commit_span().await;
+        }
         loop {
             self.follow();
             let dirty = self.lanes.iter().any(|(_, lane)| lane.is_dirty());
@@ -236,16 +274,23 @@ impl Source for KafkaSource {
         self.end_handovers();
     }
 
+    fn transaction(&self) -> Option<Transaction> {
+        self.spans.as_ref().map(Spans::transaction)
+    }
+
+    fn abort(&mut self) {
+        self.give_up(Told::Already);
+    }
+
     async fn close(&mut self) -> Result<(), SourceError> {
         if self.closed {
             return Ok(());
         }
-        let until = Instant::now() + LAST_COMMIT_TIMEOUT;
-        let stored = timeout_at(until, self.commit()).await.unwrap_or_else(|_| {
-            Err(SourceError::Unavailable {
-                reason: format!("progress was not stored within {LAST_COMMIT_TIMEOUT:?}"),
-            })
-        });
+        let stored = if self.spans.is_some() {
+            self.end_spans().await
+        } else {
+            self.store_the_last().await
+        };
         if std::mem::replace(&mut self.closed, true) {
             return stored;
         }

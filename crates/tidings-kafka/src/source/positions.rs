@@ -1,8 +1,10 @@
 //! Where partitions begin and end, and where the group stands in them: [`look`]. It waits for the broker, so it runs on
 //! a thread of its own while the source goes on polling.
 
+use crate::admin::ends_of;
 use crate::native::{Consumer, Found, List};
 use crate::progress;
+use crate::sink::Producer;
 use crate::trouble::Fault;
 use rdkafka::error::RDKafkaErrorCode;
 use std::collections::HashMap;
@@ -44,6 +46,13 @@ pub(crate) struct Position {
     pub(crate) began_with: Option<u32>,
 }
 
+impl Position {
+    /// Whether a group without a position begins elsewhere when it is asked for again later.
+    pub(crate) fn begins_late(&self) -> bool {
+        self.wanted.start != Start::Earliest
+    }
+}
+
 /// In the order in which they were asked for.
 pub(crate) type Positions = Vec<Position>;
 
@@ -54,9 +63,11 @@ pub(crate) enum Memory {
     None,
 }
 
-/// Finds out where to read partitions.
+/// Finds out where to read partitions. With a producer, a retry partition ends behind everything that is there, decided
+/// or not: what was parked in a transaction that is committed may not be marked as such yet, and must not be overlooked.
 pub(crate) fn look(
     consumer: &Consumer,
+    producer: Option<&Producer>,
     wanted: &[Wanted],
     memory: Memory,
     timeout: Duration,
@@ -76,6 +87,10 @@ pub(crate) fn look(
     };
     let first = times(consumer, wanted, |_| Some(FIRST), timeout)?;
     let end = times(consumer, wanted, |_| Some(END), timeout)?;
+    let last = match producer {
+        Some(producer) => ends(producer, wanted, timeout)?,
+        None => HashMap::new(),
+    };
     let by_time = |one: &Wanted| match start_of(one) {
         Start::Time(time) if !stored.contains_key(&key(one)) => Some(time.as_millis().max(0)),
         _ => None,
@@ -95,6 +110,7 @@ pub(crate) fn look(
             _ => first,
         };
         let mut position = position(one, stored.get(&key(one)), begin, first, end);
+        position.end = last.get(&key(one)).map_or(end, |last| end.max(*last));
         let count = beginnings.get(&one.topic).copied();
         position.began_with = count.filter(|count| one.role == LaneRole::Main && *count > 0);
         position
@@ -208,6 +224,20 @@ fn times(
     }
     consumer.offsets_for_times(&mut list, timeout)?;
     by_key(list)
+}
+
+/// Where retry partitions end, decided or not.
+fn ends(
+    producer: &Producer,
+    wanted: &[Wanted],
+    timeout: Duration,
+) -> Result<HashMap<Key, u64>, Fault> {
+    let retry = wanted.iter().filter(|one| one.role == LaneRole::Retry);
+    let places: Vec<_> = retry.map(key).collect();
+    match places.is_empty() {
+        true => Ok(HashMap::new()),
+        false => ends_of(producer, &places, timeout),
+    }
 }
 
 fn by_key(list: List) -> Result<HashMap<Key, Found>, Fault> {

@@ -2,6 +2,7 @@
 
 use super::KafkaSource;
 use super::batching::{Batching, Target};
+use super::groups::BEGINNINGS;
 use super::inbox::News;
 use super::lane::Standing;
 use super::plan::Since;
@@ -114,6 +115,7 @@ impl KafkaSource {
         match news {
             News::Assigned(places) => self.on_assigned(&places, Since::Begin),
             News::Revoked { places, lost } => self.on_revoked(&places, lost),
+            News::Stored { number, fault } if number == BEGINNINGS => self.on_begun(fault),
             News::Stored { number, fault } => {
                 if self.commits.answered(number, fault, &mut self.lanes) {
                     self.watch.all_well();
@@ -126,6 +128,7 @@ impl KafkaSource {
                 bounds,
             } => self.on_bounds(&topic, partition, bounds),
             News::Grown(places) => self.on_grown(places),
+            News::Transaction { ticket, outcome } => self.on_outcome(ticket, outcome),
         }
     }
 

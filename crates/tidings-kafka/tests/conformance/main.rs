@@ -49,6 +49,7 @@ impl Harness for Place {
         can.durable = true;
         can.retry_lane = true;
         can.patterns = true;
+        can.transactions = true;
         Features::of(can)
     }
 

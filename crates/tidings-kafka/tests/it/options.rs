@@ -54,7 +54,6 @@ fn what_a_promise_depends_on_is_refused_with_the_reason_in_every_spelling() {
         ("producer.enable.idempotence", "false", "stored twice"),
         ("partitioner", "random", "Java client"),
         ("bootstrap.servers", "h:1", "in the URL"),
-        ("transactional.id", "x", "exactly_once"),
     ] {
         let error = refused(name, value);
         assert!(error.contains(reason), "{name}: {error}");
