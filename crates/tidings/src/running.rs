@@ -64,6 +64,7 @@ pub(crate) struct RunningSubscription {
     pub(crate) group: Option<Arc<str>>,
     pub(crate) binder: String,
     /// What it reads changes while it runs.
+    #[cfg(feature = "test")]
     pub(crate) has_patterns: bool,
     pub(crate) handle: Arc<SubscriptionHandle>,
 }

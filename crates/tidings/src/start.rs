@@ -126,6 +126,7 @@ fn launch(service: Service, plan: &Plan, binders: Binders, prepared: Prepared, c
                 name: planned.name.clone(),
                 group: spec.context.group.clone(),
                 binder: planned.binder.clone(),
+                #[cfg(feature = "test")]
                 has_patterns: !spec.discovery.patterns.is_empty(),
                 handle: Arc::new(tidings_runtime::start(spec)),
             }
