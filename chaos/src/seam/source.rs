@@ -15,7 +15,7 @@ const FORGETFUL: u32 = 1;
 
 /// Another source, watched.
 #[derive(Debug)]
-pub struct SeamSource {
+pub(super) struct SeamSource {
     inner: Box<dyn DynSource>,
     group: Arc<str>,
     world: World,
