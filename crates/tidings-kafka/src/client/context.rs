@@ -44,6 +44,10 @@ impl ClientContext for Context {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         use RDKafkaLogLevel as Level;
         match level {
+            // Whoever owns the client is told by its calls, and says what it does about it.
+            Level::Alert if matches!(facility, "TXNERR" | "FATAL") => {
+                tracing::debug!(target: "librdkafka", facility, "{message}");
+            }
             Level::Emerg | Level::Alert | Level::Critical => {
                 tracing::error!(target: "librdkafka", facility, "{message}");
             }
@@ -71,7 +75,11 @@ impl ClientContext for Context {
 }
 
 /// Whether log lines of a facility are about a broker that cannot be reached or does not let us in. They come again and
-/// again in the library's own words; the state tells it once, with the cure.
+/// again in the library's own words; the state tells it once, with the cure. The same goes for a transaction that failed,
+/// which is told by its member.
 pub(crate) fn is_known(facility: &str) -> bool {
-    matches!(facility, "FAIL" | "ERROR" | "SSLCERTVRFY")
+    matches!(
+        facility,
+        "FAIL" | "ERROR" | "SSLCERTVRFY" | "TXNERR" | "ADDOFFSETS" | "GETPID"
+    )
 }

@@ -15,7 +15,7 @@ const SLICE: Duration = Duration::from_millis(500);
 const ABORT_TIMEOUT: Duration = Duration::from_secs(5);
 /// What a member that ends has left open is given up within this time, or by the broker.
 const LAST_ABORT: Duration = Duration::from_secs(2);
-/// The same trouble is told again after this time.
+/// What takes longer is told, and the same again after this time.
 const AGAIN: Duration = Duration::from_secs(5);
 /// The first wait before another producer is made, doubled up to the second.
 const FIRST_WAIT: Duration = Duration::from_millis(50);
@@ -211,7 +211,7 @@ impl Worker {
         loop {
             match call() {
                 Err(failed) if failed.goes_on && !self.is_stopped() => {
-                    if began.elapsed() > SLICE * 2 {
+                    if began.elapsed() > AGAIN {
                         self.report(ticket, &failed.fault);
                     }
                     std::thread::sleep(NAP * 10);
