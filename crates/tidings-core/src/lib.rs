@@ -41,6 +41,7 @@ pub mod spring;
 mod stamped;
 mod subscription;
 mod trace;
+mod transaction;
 
 pub use ack::{Ack, AckDecision, AckWaiter};
 pub use binder::{
@@ -85,6 +86,7 @@ pub use receipts::ReceiptGroup;
 pub use records::{Epoch, LaneId, Record, RecordBatch, Span};
 pub use retry::{Backoff, Classifier, MAX_BACKOFF, Retry, RetryBudget};
 pub use sink::{Outgoing, PublishError, Receipt, ReceiptSender, Sink};
+pub use transaction::SinkTransaction;
 pub use source::{
     Assignment, DynSource, Guarantee, Progress, Source, SourceError, SourceEvent, SourceInput, SourceSpec,
     Start, Transaction,

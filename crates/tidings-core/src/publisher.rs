@@ -58,6 +58,11 @@ impl Routes {
         }
     }
 
+    /// Every channel, and where it leads or why nothing can be published to it.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (&str, &Result<Route, PublishError>)> {
+        self.by_channel.iter().map(|(channel, route)| (channel.as_str(), route))
+    }
+
     /// Every sink once.
     pub fn sinks(&self) -> Vec<Arc<dyn Sink>> {
         let mut sinks: Vec<Arc<dyn Sink>> = Vec::new();
@@ -121,7 +126,7 @@ impl Publisher {
         }
     }
 
-    fn sink_of<'a>(&'a self, route: &'a Route) -> &'a Arc<dyn Sink> {
+    pub(crate) fn sink_of<'a>(&'a self, route: &'a Route) -> &'a Arc<dyn Sink> {
         self.through.as_ref().unwrap_or(&route.sink)
     }
 
@@ -261,6 +266,14 @@ impl Publisher {
             sink.flush().await?;
         }
         Ok(())
+    }
+
+    /// The same publisher with other channels.
+    pub(crate) fn with_routes(&self, routes: Arc<Routes>) -> Self {
+        Self {
+            routes,
+            ..self.clone()
+        }
     }
 
     /// The channels and where they lead.

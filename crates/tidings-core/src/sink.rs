@@ -6,6 +6,7 @@ use crate::codec::CodecError;
 use crate::headers::HeadersError;
 use crate::message::{Message, Position, Timestamp};
 use crate::receipts::Member;
+use crate::transaction::{self, SinkTransaction};
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -51,6 +52,14 @@ pub trait Sink: Send + Sync + fmt::Debug {
 
     /// Resolves when everything published before is kept by the broker.
     fn flush(&self) -> BoxFuture<'static, Result<(), PublishError>>;
+
+    /// Begins a transaction, apart from what is published here.
+    ///
+    /// # Errors
+    /// [`PublishError::Unsupported`] on a broker without transactions, which is the default.
+    fn begin(&self) -> BoxFuture<'static, Result<Box<dyn SinkTransaction>, PublishError>> {
+        Box::pin(std::future::ready(Err(transaction::unsupported())))
+    }
 }
 
 /// Why a message was not published.

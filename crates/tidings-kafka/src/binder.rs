@@ -6,7 +6,7 @@ use crate::error::KafkaError;
 use crate::native::Consumer;
 use crate::options::ClientOptions;
 use crate::shared::Shared;
-use crate::sink::Transacting;
+use crate::sink::{Refusals, Transacting};
 use crate::source::inbox::{Inbox, News};
 use crate::source::{KafkaSource, LEAVE_TIMEOUT, Plan, configure, leave};
 use crate::transactions::{Transactor, transactional_id};
@@ -117,7 +117,13 @@ impl KafkaBinder {
             doing: format!("making the transactional producer \"{id}\" for \"{}\"", plan.subscription),
             reason: error.to_string(),
         };
-        let sink = Transacting::open(&shared.options, &id, shared.state.clone(), shared.topics.clone());
+        let sink = Transacting::open(
+            &shared.options,
+            &id,
+            shared.state.clone(),
+            shared.topics.clone(),
+            Refusals::Doubtful,
+        );
         let inbox = consumer.inbox().clone();
         let tell = move |ticket, outcome| inbox.tell(News::Transaction { ticket, outcome });
         let transactor = sink.and_then(|sink| Transactor::start(sink, tell));

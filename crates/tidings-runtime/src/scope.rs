@@ -5,9 +5,11 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
-use tidings_core::{BoxFuture, HandlerContext, Outgoing, PublishError, Publisher, Receipt, Sink};
+use tidings_core::{BoxFuture, HandlerContext, Outgoing, PublishError, Publisher, Receipt, Sink, SinkTransaction};
 
 const OVER: &str = "its handling is over; await what you publish before the handler returns, or leave it to the next handling";
+const WITHIN: &str =
+    "what an exactly-once handler publishes is in the transaction of its message already; publish directly";
 const UNANNOUNCED: &str =
     "its handler does not say that it publishes; take `Publisher` as an argument, or return the event";
 
@@ -46,6 +48,18 @@ impl Sink for Door {
     fn flush(&self) -> BoxFuture<'static, Result<(), PublishError>> {
         self.0.sink.flush()
     }
+
+    fn begin(&self) -> BoxFuture<'static, Result<Box<dyn SinkTransaction>, PublishError>> {
+        within()
+    }
+}
+
+/// The answer to who begins a transaction within one.
+fn within() -> BoxFuture<'static, Result<Box<dyn SinkTransaction>, PublishError>> {
+    Box::pin(std::future::ready(Err(PublishError::NoTransaction {
+        destination: "a transaction of its own".into(),
+        reason: WITHIN,
+    })))
 }
 
 fn refused(outgoing: Outgoing, reason: &'static str) -> Receipt {
@@ -103,6 +117,10 @@ impl Sink for Closed {
 
     fn flush(&self) -> BoxFuture<'static, Result<(), PublishError>> {
         Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn begin(&self) -> BoxFuture<'static, Result<Box<dyn SinkTransaction>, PublishError>> {
+        within()
     }
 }
 

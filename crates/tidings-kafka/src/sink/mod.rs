@@ -16,12 +16,13 @@ use crate::background::Held;
 use crate::client::{ClientState, Topics};
 use crate::error::KafkaError;
 use crate::options::ClientOptions;
+use crate::transactions::Pool;
 pub(crate) use native::Producer;
 use shared::Shared;
 use std::fmt;
 use std::sync::Arc;
-use tidings_core::{BoxFuture, Outgoing, PublishError, Receipt, ReceiptBlock, Sink};
-pub(crate) use transacting::Transacting;
+use tidings_core::{BoxFuture, Outgoing, PublishError, Receipt, ReceiptBlock, Sink, SinkTransaction};
+pub(crate) use transacting::{Refusals, Transacting};
 pub(crate) use transaction::Failed;
 
 /// Publishes to one Kafka: every replica in sync has a message when its receipt resolves.
@@ -31,6 +32,7 @@ pub(crate) use transaction::Failed;
 /// its `close`.
 pub struct KafkaSink {
     shared: Held<Shared>,
+    transactions: Arc<Pool>,
 }
 
 impl KafkaSink {
@@ -39,10 +41,12 @@ impl KafkaSink {
         state: Arc<ClientState>,
         topics: Arc<Topics>,
     ) -> Result<Self, KafkaError> {
+        let transactions = Pool::new(options.clone(), state.clone(), topics.clone());
         let shared = Arc::new(Shared::new(options, state, topics)?);
         poller::start(&shared)?;
         Ok(Self {
             shared: Held::new(shared),
+            transactions: Arc::new(transactions),
         })
     }
 
@@ -55,6 +59,7 @@ impl KafkaSink {
     /// the caller stops waiting is given up when the sink is dropped.
     pub(crate) async fn close(&self) -> Result<(), PublishError> {
         self.shared.refuse_more();
+        self.transactions.close();
         let flushed = flush(self.shared.clone()).await;
         self.shared.stop();
         flushed
@@ -72,6 +77,10 @@ impl Sink for KafkaSink {
 
     fn flush(&self) -> BoxFuture<'static, Result<(), PublishError>> {
         Box::pin(flush(self.shared.clone()))
+    }
+
+    fn begin(&self) -> BoxFuture<'static, Result<Box<dyn SinkTransaction>, PublishError>> {
+        Box::pin(self.transactions.clone().begin())
     }
 }
 

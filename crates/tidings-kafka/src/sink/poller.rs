@@ -172,6 +172,7 @@ impl Poller {
                 partition: one.partition,
                 partitions: partitions.unwrap_or(0),
             };
+            self.shared.note_refusal(&error);
             answers.refused(one.number, error);
         }
         let mut publishing = self.shared.publishing();

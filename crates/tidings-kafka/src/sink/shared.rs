@@ -7,7 +7,7 @@ use super::publishing::{Publishing, Waiting, Wondering};
 use super::refusal::{Circumstances, no_room, refusal};
 use super::settings::Settings;
 use super::table::{Answers, Table};
-use super::transacting::no_transaction;
+use super::transacting::{Refusals, no_transaction};
 use crate::client::{ClientState, Context, Topics};
 use crate::error::KafkaError;
 use crate::options::{ClientOptions, WhenFull};
@@ -33,6 +33,7 @@ pub(super) struct Shared {
     pub(super) replaced: AtomicBool,
     /// A message of the transaction was not kept, or perhaps not.
     pub(super) doubt: AtomicBool,
+    refusals: Refusals,
 }
 
 impl Shared {
@@ -41,7 +42,8 @@ impl Shared {
         state: Arc<ClientState>,
         topics: Arc<Topics>,
     ) -> Result<Self, KafkaError> {
-        Self::with(Settings::new(options), Gate::Free, state, topics)
+        let settings = Settings::new(options);
+        Self::with(settings, Gate::Free, state, topics, Refusals::Doubtful)
     }
 
     /// With transactions under that id; the gate is shut.
@@ -50,8 +52,10 @@ impl Shared {
         id: &str,
         state: Arc<ClientState>,
         topics: Arc<Topics>,
+        refusals: Refusals,
     ) -> Result<Self, KafkaError> {
-        Self::with(Settings::transactional(options, id), Gate::Shut, state, topics)
+        let settings = Settings::transactional(options, id);
+        Self::with(settings, Gate::Shut, state, topics, refusals)
     }
 
     fn with(
@@ -59,6 +63,7 @@ impl Shared {
         gate: Gate,
         state: Arc<ClientState>,
         topics: Arc<Topics>,
+        refusals: Refusals,
     ) -> Result<Self, KafkaError> {
         let table = Arc::new(Table::default());
         let producer = new_producer(&settings, &state, &table)?;
@@ -73,6 +78,7 @@ impl Shared {
             stopped: AtomicBool::new(false),
             replaced: AtomicBool::new(false),
             doubt: AtomicBool::new(false),
+            refusals,
         })
     }
 
@@ -121,8 +127,8 @@ impl Shared {
     }
 
     /// A message that is refused although it is not at fault is missing in its transaction.
-    fn note_refusal(&self, refused: &PublishError) {
-        if !refused.is_permanent() {
+    pub(super) fn note_refusal(&self, refused: &PublishError) {
+        if self.refusals == Refusals::Any || !refused.is_permanent() {
             self.doubt.store(true, Ordering::Release);
         }
     }

@@ -14,7 +14,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-use tidings_core::{BoxFuture, Outgoing, PublishError, Receipt, Sink};
+use tidings_core::{BoxFuture, Outgoing, PublishError, Receipt, Sink, SinkTransaction};
 
 /// The producer of one member, and the gate before it.
 #[derive(Clone)]
@@ -27,6 +27,15 @@ pub(crate) struct TransactionalSink {
     turn: u64,
 }
 
+/// Which refusals of messages take their transaction with them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refusals {
+    /// Those that are not the message's own fault: whoever publishes looks after the others.
+    Doubtful,
+    /// All.
+    Any,
+}
+
 impl Transacting {
     /// Sets up the producer; it takes nothing before it is let.
     pub(crate) fn open(
@@ -34,8 +43,10 @@ impl Transacting {
         id: &str,
         state: Arc<ClientState>,
         topics: Arc<Topics>,
+        refusals: Refusals,
     ) -> Result<Self, KafkaError> {
-        let shared = Arc::new(Shared::transactional(options, id, state, topics)?);
+        let shared = Shared::transactional(options, id, state, topics, refusals)?;
+        let shared = Arc::new(shared);
         poller::start(&shared)?;
         Ok(Self(shared))
     }
@@ -158,6 +169,13 @@ impl Sink for TransactionalSink {
 
     fn flush(&self) -> BoxFuture<'static, Result<(), PublishError>> {
         Box::pin(super::flush(self.shared.clone()))
+    }
+
+    fn begin(&self) -> BoxFuture<'static, Result<Box<dyn SinkTransaction>, PublishError>> {
+        Box::pin(std::future::ready(Err(PublishError::NoTransaction {
+            destination: "a transaction of its own".into(),
+            reason: "what is published here is in a transaction already; publish directly",
+        })))
     }
 }
 

@@ -6,9 +6,11 @@
 //! became of the transaction, and refuse whatever of it is still on its way.
 
 mod id;
+mod pool;
 mod transactor;
 mod worker;
 
 pub(crate) use id::transactional_id;
+pub(crate) use pool::Pool;
 pub(crate) use transactor::Transactor;
 pub(crate) use worker::{Offset, Offsets, Outcome};

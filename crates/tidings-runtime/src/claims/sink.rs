@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tidings_core::headers::HeadersError;
 use tidings_core::{
     BinderLayer, BoxFuture, Claim, ClaimError, DynBinder, Outgoing, PublishError, Receipt, ReceiptSender,
-    Sink, names,
+    Sink, SinkTransaction, names,
 };
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
@@ -197,6 +197,10 @@ impl Sink for ClaimSink {
             return self.inner.publish_all(outgoing);
         }
         outgoing.into_iter().map(|one| self.publish(one)).collect()
+    }
+
+    fn begin(&self) -> BoxFuture<'static, Result<Box<dyn SinkTransaction>, PublishError>> {
+        self.inner.begin()
     }
 
     fn flush(&self) -> BoxFuture<'static, Result<(), PublishError>> {

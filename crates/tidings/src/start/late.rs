@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tidings_core::{
     BinderError, BinderLayer, BoxFuture, DynBinder, DynSource, Layered, Outgoing, PublishError, Receipt,
-    Sink, SourceError, SourceSpec,
+    Sink, SinkTransaction, SourceError, SourceSpec,
 };
 use tokio::sync::watch;
 
@@ -166,6 +166,10 @@ impl Sink for LateSink {
     fn publish_all(&self, outgoing: Vec<Outgoing>) -> Vec<Receipt> {
         let placed = outgoing.into_iter().map(|one| self.placed(one));
         self.inner.publish_all(placed.collect())
+    }
+
+    fn begin(&self) -> BoxFuture<'static, Result<Box<dyn SinkTransaction>, PublishError>> {
+        self.inner.begin()
     }
 
     fn flush(&self) -> BoxFuture<'static, Result<(), PublishError>> {

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 use tidings_core::{
-    BinderLayer, BoxFuture, DynBinder, Layered, Outgoing, PublishError, Receipt, Sink, Timestamp,
+    BinderLayer, BoxFuture, DynBinder, Layered, Outgoing, PublishError, Receipt, Sink, SinkTransaction, Timestamp,
 };
 
 /// When the last delayed message is due that was published to any broker of an app.
@@ -53,6 +53,10 @@ impl Sink for WatchedSink {
     fn publish_all(&self, outgoing: Vec<Outgoing>) -> Vec<Receipt> {
         outgoing.iter().for_each(|one| self.watch.note(one));
         self.inner.publish_all(outgoing)
+    }
+
+    fn begin(&self) -> BoxFuture<'static, Result<Box<dyn SinkTransaction>, PublishError>> {
+        self.inner.begin()
     }
 
     fn flush(&self) -> BoxFuture<'static, Result<(), PublishError>> {
