@@ -6,7 +6,7 @@ use crate::error::KafkaError;
 use crate::native::Consumer;
 use crate::options::ClientOptions;
 use crate::shared::Shared;
-use crate::sink::{Refusals, Transacting};
+use crate::sink::{Use, Transacting};
 use crate::source::inbox::{Inbox, News};
 use crate::source::{KafkaSource, LEAVE_TIMEOUT, Plan, configure, leave};
 use crate::transactions::{Transactor, transactional_id};
@@ -122,7 +122,7 @@ impl KafkaBinder {
             &id,
             shared.state.clone(),
             shared.topics.clone(),
-            Refusals::Doubtful,
+            Use::Subscription,
         );
         let inbox = consumer.inbox().clone();
         let tell = move |ticket, outcome| inbox.tell(News::Transaction { ticket, outcome });

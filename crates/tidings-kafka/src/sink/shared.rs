@@ -7,7 +7,7 @@ use super::publishing::{Publishing, Waiting, Wondering};
 use super::refusal::{Circumstances, no_room, refusal};
 use super::settings::Settings;
 use super::table::{Answers, Table};
-use super::transacting::{Refusals, no_transaction};
+use super::transacting::{Use, no_transaction};
 use crate::client::{ClientState, Context, Topics};
 use crate::error::KafkaError;
 use crate::options::{ClientOptions, WhenFull};
@@ -33,7 +33,7 @@ pub(super) struct Shared {
     pub(super) replaced: AtomicBool,
     /// A message of the transaction was not kept, or perhaps not.
     pub(super) doubt: AtomicBool,
-    refusals: Refusals,
+    pub(super) purpose: Use,
 }
 
 impl Shared {
@@ -43,7 +43,7 @@ impl Shared {
         topics: Arc<Topics>,
     ) -> Result<Self, KafkaError> {
         let settings = Settings::new(options);
-        Self::with(settings, Gate::Free, state, topics, Refusals::Doubtful)
+        Self::with(settings, Gate::Free, state, topics, Use::Subscription)
     }
 
     /// With transactions under that id; the gate is shut.
@@ -52,10 +52,10 @@ impl Shared {
         id: &str,
         state: Arc<ClientState>,
         topics: Arc<Topics>,
-        refusals: Refusals,
+        purpose: Use,
     ) -> Result<Self, KafkaError> {
         let settings = Settings::transactional(options, id);
-        Self::with(settings, Gate::Shut, state, topics, refusals)
+        Self::with(settings, Gate::Shut, state, topics, purpose)
     }
 
     fn with(
@@ -63,7 +63,7 @@ impl Shared {
         gate: Gate,
         state: Arc<ClientState>,
         topics: Arc<Topics>,
-        refusals: Refusals,
+        purpose: Use,
     ) -> Result<Self, KafkaError> {
         let table = Arc::new(Table::default());
         let producer = new_producer(&settings, &state, &table)?;
@@ -78,7 +78,7 @@ impl Shared {
             stopped: AtomicBool::new(false),
             replaced: AtomicBool::new(false),
             doubt: AtomicBool::new(false),
-            refusals,
+            purpose,
         })
     }
 
@@ -128,7 +128,7 @@ impl Shared {
 
     /// A message that is refused although it is not at fault is missing in its transaction.
     pub(super) fn note_refusal(&self, refused: &PublishError) {
-        if self.refusals == Refusals::Any || !refused.is_permanent() {
+        if self.purpose == Use::Single || !refused.is_permanent() {
             self.doubt.store(true, Ordering::Release);
         }
     }

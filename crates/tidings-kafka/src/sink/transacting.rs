@@ -27,13 +27,14 @@ pub(crate) struct TransactionalSink {
     turn: u64,
 }
 
-/// Which refusals of messages take their transaction with them.
+/// What transactions are for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Refusals {
-    /// Those that are not the message's own fault: whoever publishes looks after the others.
-    Doubtful,
-    /// All.
-    Any,
+pub(crate) enum Use {
+    /// One follows the other. A refusal that is the message's own fault is left to the engine, any other takes the
+    /// transaction with it.
+    Subscription,
+    /// Each is let in by itself, and any refusal takes it with it.
+    Single,
 }
 
 impl Transacting {
@@ -43,9 +44,9 @@ impl Transacting {
         id: &str,
         state: Arc<ClientState>,
         topics: Arc<Topics>,
-        refusals: Refusals,
+        purpose: Use,
     ) -> Result<Self, KafkaError> {
-        let shared = Shared::transactional(options, id, state, topics, refusals)?;
+        let shared = Shared::transactional(options, id, state, topics, purpose)?;
         let shared = Arc::new(shared);
         poller::start(&shared)?;
         Ok(Self(shared))
@@ -117,7 +118,10 @@ impl Transacting {
         let mut publishing = self.0.publishing();
         publishing.begun = false;
         if publishing.gate == Gate::Ending {
-            publishing.gate = Gate::Ready;
+            publishing.gate = match self.0.purpose {
+                Use::Subscription => Gate::Ready,
+                Use::Single => Gate::Shut,
+            };
         }
     }
 

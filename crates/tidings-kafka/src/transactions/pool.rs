@@ -6,7 +6,7 @@ use super::worker::Outcome;
 use crate::client::{ClientState, Topics};
 use crate::lock::lock;
 use crate::options::ClientOptions;
-use crate::sink::{Refusals, Transacting};
+use crate::sink::{Use, Transacting};
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -70,10 +70,8 @@ impl Pool {
         let until = Instant::now() + self.options.request_timeout();
         if let Some(pooled) = &mut open.pooled {
             pooled.is_ready(until, self.options.request_timeout()).await?;
-            let sink = pooled.transactor.sink();
             // Whoever still has the sink of the one before publishes nothing into this one.
-            sink.shut();
-            sink.admit();
+            pooled.transactor.sink().admit();
         }
         Ok(Box::new(open))
     }
@@ -88,7 +86,7 @@ impl Pool {
             &id,
             self.state.clone(),
             self.topics.clone(),
-            Refusals::Any,
+            Use::Single,
         );
         let transactor = sink.and_then(|sink| Transactor::start(sink, tell));
         let mut transactor = transactor.map_err(|error| unavailable(error.to_string()))?;

@@ -3,8 +3,7 @@
 use crate::child::Child;
 use crate::ledger::Ledger;
 use crate::service::{PARTITIONS, Places, has_extra, is_poison, key_of};
-use crate::support::{Own, PATIENCE, blocking, own, sink, topic};
-use brokers::Kafka;
+use crate::support::{PATIENCE, binder, blocking, own, shared, sink, topic};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tidings_core::{Binder, Message, Outgoing};
@@ -53,27 +52,27 @@ pub(crate) async fn publish(binder: &KafkaBinder, orders: &Arc<str>, count: u64,
     }
 }
 
-/// Publishes while something is done to the service and to the broker, and judges what came out.
+/// Publishes while something is done to the service, or to the broker, and judges what came out.
 async fn under_faults(
     test: &'static str,
+    servers: &str,
     count: u64,
     a_second: u64,
-    faults: impl FnOnce(Arc<Kafka>, &Places, Instant) -> Vec<Child> + Send + 'static,
+    faults: impl FnOnce(&str, &Places, Instant) -> Vec<Child> + Send + 'static,
 ) {
-    let Some(own) = own(test).await else { return };
-    let binder = own.binder(&[("message.timeout.ms", "120000")]);
-    let places = places(&binder).await;
+    let kafka = binder(servers, &[]);
+    let places = places(&kafka).await;
     let lasts = SECOND.mul_f64(count as f64 / a_second as f64);
-    let (kafka, given) = (own.kafka.clone(), places.clone());
-    let faulting = blocking(move || faults(kafka, &given, Instant::now() + lasts));
-    let (children, ()) = tokio::join!(faulting, publish(&binder, &places.orders, count, a_second));
-    judge(test, &own, &places, count, children).await;
-    let _ = binder.close().await;
+    let (given, address) = (places.clone(), servers.to_owned());
+    let faulting = blocking(move || faults(&address, &given, Instant::now() + lasts));
+    let (children, ()) = tokio::join!(faulting, publish(&kafka, &places.orders, count, a_second));
+    judge(test, servers, &places, count, children).await;
+    let _ = kafka.close().await;
 }
 
 /// Each input came out once.
-async fn judge(test: &'static str, own: &Own, places: &Places, count: u64, children: Vec<Child>) {
-    let (servers, places) = (own.kafka.bootstrap(), places.clone());
+async fn judge(test: &'static str, servers: &str, places: &Places, count: u64, children: Vec<Child>) {
+    let (servers, places) = (servers.to_owned(), places.clone());
     blocking(move || {
         let letters = dead_letters(&places);
         let topics = [
@@ -92,7 +91,7 @@ async fn judge(test: &'static str, own: &Own, places: &Places, count: u64, child
         });
         children.into_iter().for_each(Child::end);
         // What would come late.
-        ledger.read_for(2 * SECOND);
+        ledger.read_for(SECOND);
         ledger.judge(&format!("{test}: outputs"), &places.priced, priced());
         ledger.judge(&format!("{test}: published by handlers"), &places.extras, extras());
         ledger.judge(&format!("{test}: dead letters"), &letters, poison());
@@ -103,11 +102,11 @@ async fn judge(test: &'static str, own: &Own, places: &Places, count: u64, child
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn processes_that_are_killed_and_frozen_while_they_share_a_group_leave_each_output_once() {
     let test = "processes_that_are_killed_and_frozen_while_they_share_a_group_leave_each_output_once";
-    under_faults(test, messages(12_000), 1_200, |kafka, places, until| {
-        let servers = kafka.bootstrap();
+    let Some(servers) = shared(test).await else { return };
+    under_faults(test, servers, messages(8_000), 1_000, |servers, places, until| {
         let mut children = vec![
-            Child::start(&servers, places, Some("till-1")),
-            Child::start(&servers, places, None),
+            Child::start(servers, places, Some("till-1")),
+            Child::start(servers, places, None),
         ];
         std::thread::sleep(2 * SECOND);
         let mut random = fastrand::Rng::with_seed(7);
@@ -115,7 +114,7 @@ async fn processes_that_are_killed_and_frozen_while_they_share_a_group_leave_eac
             let index = random.usize(..children.len());
             match random.u8(..4) {
                 0 => children[index].freeze(3 * SECOND),
-                1 if children.len() < 3 => children.push(Child::start(&servers, places, None)),
+                1 if children.len() < 3 => children.push(Child::start(servers, places, None)),
                 1 => children.swap_remove(2).end(),
                 _ => children[index].die_and_begin_anew(),
             }
@@ -129,11 +128,12 @@ async fn processes_that_are_killed_and_frozen_while_they_share_a_group_leave_eac
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_broker_that_is_killed_and_comes_back_leaves_each_output_once() {
     let test = "a_broker_that_is_killed_and_comes_back_leaves_each_output_once";
-    under_faults(test, messages(8_000), 800, |kafka, places, until| {
-        let servers = kafka.bootstrap();
+    let Some(own) = own(test).await else { return };
+    let (kafka, servers) = (own.kafka.clone(), own.kafka.bootstrap());
+    under_faults(test, &servers, messages(6_000), 750, move |servers, places, until| {
         let children = vec![
-            Child::start(&servers, places, Some("till-1")),
-            Child::start(&servers, places, Some("till-2")),
+            Child::start(servers, places, Some("till-1")),
+            Child::start(servers, places, Some("till-2")),
         ];
         std::thread::sleep(3 * SECOND);
         while Instant::now() < until {

@@ -23,7 +23,7 @@ async fn a_zombie_that_wakes_with_an_open_transaction_commits_nothing_of_it() {
     let Some(servers) = shared(test).await else { return };
     let kafka = binder(servers, &[]);
     let places = places(&kafka).await;
-    let count = messages(8_000);
+    let count = messages(6_000);
     let publishing = publish(&kafka, &places.orders, count, 1_000);
     let faulting = async {
         let mut zombie = Child::start(servers, &places, None);
