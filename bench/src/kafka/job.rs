@@ -40,6 +40,8 @@ pub(crate) enum Arm {
     TransformLoop,
     /// The same as a handler that returns its output.
     TransformApp,
+    /// The same, exactly once.
+    TransformOnce,
     /// A handler that waits 5 ms, in key order.
     WaitingApp,
     /// Bare tasks that only wait.

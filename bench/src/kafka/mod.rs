@@ -61,7 +61,7 @@ fn play(job: &Job) -> Result<Outcome, BenchError> {
         Arm::Receipts | Arm::ReceiptBatches => runtime.block_on(produce::receipts(job)),
         Arm::Publisher => runtime.block_on(produce::publisher(job)),
         Arm::TransformLoop => transform::by_hand(job),
-        Arm::TransformApp => runtime.block_on(transform::app(job)),
+        Arm::TransformApp | Arm::TransformOnce => runtime.block_on(transform::app(job)),
         Arm::WaitingApp => runtime.block_on(waits::app(job)),
         Arm::BareTasks => runtime.block_on(waits::bare_tasks(job)),
         Arm::LatencyLoop => latency::by_hand(job),

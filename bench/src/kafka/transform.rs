@@ -1,4 +1,5 @@
-//! Consume, change, produce, at least once: an input's offset is stored when its output is delivered.
+//! Consume, change, produce. At least once: an input's offset is stored when its output is delivered. Exactly once: in a
+//! transaction with its output.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 use tidings::{Json, Key, on};
 use tidings_core::{Message, Output};
 
-use super::job::{Job, Outcome};
+use super::job::{Arm, Job, Outcome};
 use super::produce::broken;
 use super::read::{Reader, Stores, gauge};
 use super::{knobs, ours};
@@ -167,7 +168,7 @@ fn send(
     }
 }
 
-/// A handler that returns its output.
+/// A handler that returns its output, at least once or exactly once.
 pub(super) async fn app(job: &Job) -> Result<Outcome, BenchError> {
     let gauge = gauge(job);
     let handler = on(
@@ -180,6 +181,10 @@ pub(super) async fn app(job: &Job) -> Result<Outcome, BenchError> {
         },
     );
     let out = job.out.clone();
+    let handler = match job.arm {
+        Arm::TransformOnce => handler.exactly_once(),
+        _ => handler,
+    };
     let running = ours::start_with(job, handler.to(out.as_str()), |app| {
         app.channel(out.as_str(), |channel| channel.partitions(job.partitions))
     })

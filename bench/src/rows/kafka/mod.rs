@@ -95,6 +95,15 @@ fn speed(what: &str, reference: &str, pairs: &Pairs, target: Target) -> Line {
     )
 }
 
+/// Messages a second of wall time beside a reference: more is better.
+fn throughput(what: &str, reference: &str, pairs: &Pairs, target: Target) -> Line {
+    let ratio = (Unit::Ratio, pairs.ratio(Figure::PerSecond));
+    context(
+        Line::new(format!("{what}, per second"), reference, ratio, target),
+        pairs,
+    )
+}
+
 fn context(line: Line, pairs: &Pairs) -> Line {
     let million = |spread: crate::pairs::Spread| spread.scaled(1e-3);
     line.with(

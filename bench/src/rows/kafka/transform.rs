@@ -1,6 +1,6 @@
 //! W4: consume, change, produce, at least once. W5: the same exactly once.
 
-use super::{MESSAGES, beside, beside_peer, cost, speed};
+use super::{MESSAGES, beside, beside_peer, cost, speed, throughput};
 use crate::error::BenchError;
 use crate::kafka::job::{Arm, Job};
 use crate::kafka::peers::{spring, stream};
@@ -65,9 +65,18 @@ pub(in crate::rows) fn java(setting: &Setting<'_>) -> Result<Vec<Line>, BenchErr
     Ok(lines)
 }
 
-/// W5: a gap that has a name.
-pub(in crate::rows) fn exactly_once(_: &Setting<'_>) -> Result<Vec<Line>, BenchError> {
-    Err(BenchError::part("exactly once on Kafka")(
-        "this row has no arm of ours yet: measured with the first release that has `exactly_once` on Kafka",
-    ))
+/// W5: ours exactly once beside ours at least once, a span of 100 ms or 10,000 messages each. Throughput, because a
+/// transaction costs waiting and not work.
+pub(in crate::rows) fn exactly_once(setting: &Setting<'_>) -> Result<Vec<Line>, BenchError> {
+    let (at_least_once, sum) = job(setting)?;
+    let once = Job {
+        arm: Arm::TransformOnce,
+        ..at_least_once.clone()
+    };
+    let pairs = beside(setting, &once, &at_least_once, sum)?;
+    let reference = "ours, at least once";
+    Ok(vec![
+        throughput(&format!("{WHAT}, exactly once"), reference, &pairs, Target::AtLeast(0.90)),
+        cost(&format!("{WHAT}, exactly once"), reference, &pairs, Target::None),
+    ])
 }

@@ -4,7 +4,7 @@ use crate::source::positions::{Memory, Wanted};
 use rdkafka::ClientConfig;
 use std::sync::Arc;
 use std::time::Duration;
-use tidings_core::{LaneRole, SourceInput, SourceSpec, Start};
+use tidings_core::{Guarantee, LaneRole, SourceInput, SourceSpec, Start};
 use tokio::time::Instant;
 
 /// How often a reader without a group looks for partitions that were added; in a group librdkafka does.
@@ -163,6 +163,10 @@ pub(crate) fn configure(mut config: ClientConfig, spec: &SourceSpec) -> ClientCo
         None => format!("tidings-reader-{}", spec.subscription),
     };
     config.set("group.id", group);
+    if spec.guarantee == Guarantee::ExactlyOnce {
+        // What is committed is known only to who waits for transactions that are not decided.
+        config.set("isolation.level", "read_committed");
+    }
     if config
         .get("client.id")
         .is_none_or(|id| id == "tidings" || id == "rdkafka")

@@ -11,8 +11,10 @@ use crate::background::background;
 use super::positions::{Positions, Wanted, look};
 use super::watch::warn_of_deleted;
 use crate::progress;
+use crate::sink::Producer;
 use crate::transactions::{Offset, Offsets, Outcome, Transactor};
 use crate::trouble::Fault;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tidings_core::{Epoch, LaneId, SourceError, SourceEvent, Transaction};
@@ -116,9 +118,8 @@ impl Spans {
         self.reopening.as_ref()?.again
     }
 
-    /// Where partitions end, also beyond what is decided: what was parked there by a transaction that is committed may
-    /// not be marked as such yet, and must not be overlooked.
-    pub(super) fn producer(&self) -> std::sync::Arc<crate::sink::Producer> {
+    /// The client that publishes, for questions to the cluster.
+    pub(super) fn producer(&self) -> Arc<Producer> {
         self.transactor.sink().producer()
     }
 }
@@ -136,7 +137,12 @@ impl KafkaSource {
                     self.give_up(Told::Already);
                     return Err(SourceError::Aborted { reason });
                 }
-                // Nothing is open, and nothing can be: the lanes will be assigned again.
+                (None, Work::Settle { .. }) if spans.is_reopening() => {
+                    return Err(SourceError::Aborted {
+                        reason: "it was given up since; its lanes will be assigned again".to_owned(),
+                    });
+                }
+                // Nothing is open, and nothing can be.
                 (None, Work::Settle { .. }) => return Ok(()),
                 (None, Work::None) => {
                     if !self.start_commit()? {

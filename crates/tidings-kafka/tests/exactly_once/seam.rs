@@ -279,3 +279,38 @@ async fn a_rebalance_in_the_middle_of_a_transaction_waits_for_its_commit_and_los
     leave(kafka, first).await;
     let _ = joining.close().await;
 }
+
+/// The member itself does not know yet: the broker has to refuse it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_broker_refuses_the_commit_of_a_member_whose_place_another_has_taken() {
+    let test = "the_broker_refuses_the_commit_of_a_member_whose_place_another_has_taken";
+    let Some(servers) = shared(test).await else { return };
+    let place = brokers::unique("till");
+    let named = |id: &'static str| {
+        let properties = [
+            ("group.instance.id", &*place),
+            ("transactional.id", id),
+            ("session.timeout.ms", "60000"),
+            ("heartbeat.interval.ms", "20000"),
+        ];
+        binder(servers, &properties)
+    };
+    let (before, after) = (named("one"), named("other"));
+    let (orders, priced) = (topic(&before, "orders", 1).await, topic(&before, "priced", 1).await);
+    let group = brokers::unique("pricing");
+    fill(&before, &orders, 0..10).await;
+    let mut zombie = Member::join(&before, spec(&group, &orders)).await;
+    zombie.take(10).await;
+    zombie.publish(to(&priced, 0, 1)).await.unwrap();
+    zombie.finished(10);
+    let mut member = Member::join(&after, spec(&group, &orders)).await;
+    member.take(10).await;
+    member.publish(to(&priced, 0, 2)).await.unwrap();
+    member.finished(10);
+    member.commit().await.unwrap();
+    let refused = zombie.commit().await;
+    assert!(matches!(refused, Err(SourceError::Aborted { .. })), "{refused:?}");
+    assert_eq!(committed(servers, &priced, 1).await, [2]);
+    leave(after, member).await;
+    leave(before, zombie).await;
+}

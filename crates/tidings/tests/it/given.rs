@@ -7,7 +7,7 @@ use tidings::prelude::*;
 use tidings::test::TestApp;
 use tidings::{
     Binder, BinderError, BinderHealth, Capabilities, Clock, DestinationInfo, DestinationSpec, DynBinder,
-    Error, PartitionPosition, RecordBatch,
+    Error, PartitionPosition, PublishError, Publisher, RecordBatch,
 };
 use tidings_core::{BoxFuture, DynSource, Progress, Sink, SourceSpec};
 
@@ -146,4 +146,26 @@ async fn what_the_broker_cannot_do_is_refused_at_the_part_that_needs_it() {
             .all(|mistake| mistake.place().starts_with(file!())),
         "{error}"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_transaction_on_a_broker_without_them_is_refused_with_the_cure_and_publishes_nothing() -> Result<(), Error>
+{
+    let seen = Seen::default();
+    let app = App::new("shop")
+        .add(on("orders", note).group("billing"))
+        .with_state(seen.clone());
+    let test = TestApp::start(app).await?;
+    let publisher = test.running().publisher();
+    let refused: Result<(), PublishError> = publisher
+        .transaction("orders", async |tx: Publisher| {
+            tx.publish("orders", &placed("1")).await?;
+            Ok(())
+        })
+        .await;
+    let said = refused.expect_err("it cannot").to_string();
+    assert!(said.contains("transactions") && said.contains("Kafka"), "{said}");
+    test.settled().await?;
+    assert_eq!(seen.all(), [""; 0]);
+    Ok(())
 }

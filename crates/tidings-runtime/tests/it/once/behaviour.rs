@@ -188,6 +188,23 @@ async fn an_extractor_that_does_not_say_that_it_publishes_is_told_so() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_handler_in_a_transaction_begins_no_other() {
+    let broker = TxBroker::new(1);
+    let (sender, mut said) = tokio::sync::mpsc::unbounded_channel();
+    let handler = move |publisher: Publisher| {
+        let sender = sender.clone();
+        async move {
+            let nested = publisher.transaction("outputs", async |_| Ok::<_, PublishError>(()));
+            drop(sender.send(nested.await));
+        }
+    };
+    send(&broker, 0..1);
+    let _handle = start(spec(&broker, quick(on("orders", handler))));
+    let nested = said.recv().await.unwrap();
+    assert!(matches!(nested, Err(PublishError::NoTransaction { .. })), "{nested:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_handling_that_takes_half_of_the_brokers_limit_fails_before_the_transaction_does() {
     let (world, broker) = (World::default(), TxBroker::new(1));
     broker.edit(|state| state.timeout = Duration::from_secs(10));
