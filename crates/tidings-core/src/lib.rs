@@ -86,7 +86,6 @@ pub use receipts::ReceiptGroup;
 pub use records::{Epoch, LaneId, Record, RecordBatch, Span};
 pub use retry::{Backoff, Classifier, MAX_BACKOFF, Retry, RetryBudget};
 pub use sink::{Outgoing, PublishError, Receipt, ReceiptSender, Sink};
-pub use transaction::SinkTransaction;
 pub use source::{
     Assignment, DynSource, Guarantee, Progress, Source, SourceError, SourceEvent, SourceInput, SourceSpec,
     Start, Transaction,
@@ -94,6 +93,7 @@ pub use source::{
 pub use subscription::{
     Channels, IntoSubscription, One, Reads, Several, Subscription, SubscriptionParts, dead_letter, on,
 };
+pub use transaction::SinkTransaction;
 
 /// A boxed future that may be sent to another thread.
 pub type BoxFuture<'a, T> = std::pin::Pin<Box<dyn Future<Output = T> + Send + 'a>>;

@@ -60,7 +60,9 @@ impl Routes {
 
     /// Every channel, and where it leads or why nothing can be published to it.
     pub(crate) fn all(&self) -> impl Iterator<Item = (&str, &Result<Route, PublishError>)> {
-        self.by_channel.iter().map(|(channel, route)| (channel.as_str(), route))
+        self.by_channel
+            .iter()
+            .map(|(channel, route)| (channel.as_str(), route))
     }
 
     /// Every sink once.

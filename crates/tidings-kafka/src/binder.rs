@@ -6,7 +6,7 @@ use crate::error::KafkaError;
 use crate::native::Consumer;
 use crate::options::ClientOptions;
 use crate::shared::Shared;
-use crate::sink::{Use, Transacting};
+use crate::sink::{Transacting, Use};
 use crate::source::inbox::{Inbox, News};
 use crate::source::{KafkaSource, LEAVE_TIMEOUT, Plan, configure, leave};
 use crate::transactions::{Transactor, transactional_id};
@@ -88,12 +88,7 @@ impl KafkaBinder {
                 .map_err(|fault| BinderError::Source(fault.unavailable()))?,
             None => consumer.inbox().tell(News::Grown(places)),
         }
-        Ok(KafkaSource::new(
-            self.shared.clone(),
-            consumer,
-            plan,
-            transactor,
-        ))
+        Ok(KafkaSource::new(self.shared.clone(), consumer, plan, transactor))
     }
 
     /// What commits outputs together with progress, where that is asked for.
@@ -114,7 +109,10 @@ impl KafkaBinder {
         let shared = &self.shared;
         let id = transactional_id(group, &plan.subscription, shared.options.instance());
         let failed = |error: KafkaError| BinderError::Failed {
-            doing: format!("making the transactional producer \"{id}\" for \"{}\"", plan.subscription),
+            doing: format!(
+                "making the transactional producer \"{id}\" for \"{}\"",
+                plan.subscription
+            ),
             reason: error.to_string(),
         };
         let sink = Transacting::open(

@@ -5,7 +5,9 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
-use tidings_core::{BoxFuture, HandlerContext, Outgoing, PublishError, Publisher, Receipt, Sink, SinkTransaction};
+use tidings_core::{
+    BoxFuture, HandlerContext, Outgoing, PublishError, Publisher, Receipt, Sink, SinkTransaction,
+};
 
 const OVER: &str = "its handling is over; await what you publish before the handler returns, or leave it to the next handling";
 const WITHIN: &str =

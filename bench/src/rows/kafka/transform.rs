@@ -76,7 +76,12 @@ pub(in crate::rows) fn exactly_once(setting: &Setting<'_>) -> Result<Vec<Line>, 
     let pairs = beside(setting, &once, &at_least_once, sum)?;
     let reference = "ours, at least once";
     Ok(vec![
-        throughput(&format!("{WHAT}, exactly once"), reference, &pairs, Target::AtLeast(0.90)),
+        throughput(
+            &format!("{WHAT}, exactly once"),
+            reference,
+            &pairs,
+            Target::AtLeast(0.90),
+        ),
         cost(&format!("{WHAT}, exactly once"), reference, &pairs, Target::None),
     ])
 }

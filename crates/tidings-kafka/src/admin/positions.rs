@@ -23,7 +23,9 @@ pub(crate) fn ends_of(
     places: &[(String, u32)],
     timeout: Duration,
 ) -> Result<HashMap<(String, u32), u64>, Fault> {
-    let wanted = places.iter().map(|(topic, partition)| At::new(topic, *partition, END));
+    let wanted = places
+        .iter()
+        .map(|(topic, partition)| At::new(topic, *partition, END));
     let found = Asking { producer, timeout }.offsets(&wanted.collect::<Vec<_>>(), Messages::All)?;
     let ends = found.into_iter().filter_map(|at| {
         let end = u64::try_from(at.offset).ok()?;

@@ -22,7 +22,7 @@ use shared::Shared;
 use std::fmt;
 use std::sync::Arc;
 use tidings_core::{BoxFuture, Outgoing, PublishError, Receipt, ReceiptBlock, Sink, SinkTransaction};
-pub(crate) use transacting::{Use, Transacting};
+pub(crate) use transacting::{Transacting, Use};
 pub(crate) use transaction::Failed;
 
 /// Publishes to one Kafka: every replica in sync has a message when its receipt resolves.

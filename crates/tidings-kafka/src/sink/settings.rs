@@ -71,7 +71,9 @@ impl Settings {
         // librdkafka refuses times that are longer than the transaction's: what takes longer is given up with it.
         config.remove("delivery.timeout.ms");
         config.set("message.timeout.ms", settings.timeout.as_millis().to_string());
-        let socket = config.get("socket.timeout.ms").and_then(|value| value.parse().ok());
+        let socket = config
+            .get("socket.timeout.ms")
+            .and_then(|value| value.parse().ok());
         if socket.is_some_and(|socket: u128| socket > longest) {
             config.remove("socket.timeout.ms");
         }

@@ -311,11 +311,7 @@ impl Shared {
 }
 
 /// Lets a message into the transaction, which it begins if it is the first.
-fn enter(
-    publishing: &mut Publishing,
-    turn: Option<u64>,
-    destination: &Arc<str>,
-) -> Result<(), PublishError> {
+fn enter(publishing: &mut Publishing, turn: Option<u64>, destination: &Arc<str>) -> Result<(), PublishError> {
     match publishing.gate {
         Gate::Free => Ok(()),
         Gate::Open if turn == Some(publishing.turn) => Ok(()),

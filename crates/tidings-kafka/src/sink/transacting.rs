@@ -58,7 +58,7 @@ impl Transacting {
     }
 
     /// After how long the broker gives a transaction up.
-    pub(crate) fn timeout(&self) -> Duration {
+    pub(crate) fn time_limit(&self) -> Duration {
         self.0.settings.transaction_timeout
     }
 
@@ -195,6 +195,7 @@ impl fmt::Debug for TransactionalSink {
 pub(super) fn no_transaction(destination: Arc<str>) -> PublishError {
     PublishError::Unavailable {
         destination,
-        reason: "the transaction was given up, or is being committed; its messages are handled again".to_owned(),
+        reason: "the transaction was given up, or is being committed; its messages are handled again"
+            .to_owned(),
     }
 }

@@ -5,8 +5,8 @@ use super::commits::Of;
 use super::inbox::News;
 use super::lane::{Lane, Lanes, Standing};
 use super::plan::Since;
-use super::spans::{Spans, Told};
 use super::positions::{Positions, Wanted, look};
+use super::spans::{Spans, Told};
 use super::watch::warn_of_deleted;
 use crate::background::background;
 use crate::native::List;
@@ -155,7 +155,9 @@ impl KafkaSource {
     /// It was stored where the group begins, or not.
     pub(super) fn on_begun(&mut self, fault: Option<Fault>) {
         let Some(opening) = &mut self.opening else { return };
-        let Some(positions) = opening.found.take() else { return };
+        let Some(positions) = opening.found.take() else {
+            return;
+        };
         match fault {
             None => {
                 self.opening = None;
@@ -278,7 +280,11 @@ impl KafkaSource {
             self.give_up(Told::ByLoss);
             known.clear();
         }
-        known.retain(|id| self.lanes.get(*id).is_some_and(|lane| lane.standing != Standing::Suspended));
+        known.retain(|id| {
+            self.lanes
+                .get(*id)
+                .is_some_and(|lane| lane.standing != Standing::Suspended)
+        });
         self.give_back(lanes);
         if !known.is_empty() {
             self.events.push_back(SourceEvent::Lost(known));

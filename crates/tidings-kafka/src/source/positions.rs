@@ -227,11 +227,7 @@ fn times(
 }
 
 /// Where retry partitions end, decided or not.
-fn ends(
-    producer: &Producer,
-    wanted: &[Wanted],
-    timeout: Duration,
-) -> Result<HashMap<Key, u64>, Fault> {
+fn ends(producer: &Producer, wanted: &[Wanted], timeout: Duration) -> Result<HashMap<Key, u64>, Fault> {
     let retry = wanted.iter().filter(|one| one.role == LaneRole::Retry);
     let places: Vec<_> = retry.map(key).collect();
     match places.is_empty() {

@@ -103,7 +103,7 @@ impl Spans {
         let sink = self.transactor.sink();
         Transaction {
             sink: sink.sink(),
-            timeout: sink.timeout(),
+            timeout: sink.time_limit(),
             ranges: RANGES,
         }
     }
@@ -130,7 +130,9 @@ impl KafkaSource {
         let until = Instant::now() + PATIENCE;
         loop {
             self.follow();
-            let Some(spans) = &mut self.spans else { return Ok(()) };
+            let Some(spans) = &mut self.spans else {
+                return Ok(());
+            };
             match (spans.outcome.take(), &spans.work) {
                 (Some(Ok(())), _) => return Ok(()),
                 (Some(Err(reason)), _) => {
@@ -166,7 +168,9 @@ impl KafkaSource {
 
     /// False if there is nothing to commit.
     fn start_commit(&mut self) -> Result<bool, SourceError> {
-        let Some(spans) = &mut self.spans else { return Ok(false) };
+        let Some(spans) = &mut self.spans else {
+            return Ok(false);
+        };
         let (mut list, mut of) = (Vec::new(), Vec::new());
         for (lane, found) in self.lanes.iter() {
             let Some(reported) = found.reported.as_ref().filter(|_| found.is_dirty()) else {
@@ -239,7 +243,10 @@ impl KafkaSource {
     fn note_committed(&mut self, of: &[Committed]) {
         self.watch.all_well();
         for one in of {
-            let lane = self.lanes.get_mut(one.lane).filter(|lane| lane.epoch == one.epoch);
+            let lane = self
+                .lanes
+                .get_mut(one.lane)
+                .filter(|lane| lane.epoch == one.epoch);
             if let Some(reported) = lane.and_then(|lane| lane.reported.as_mut()) {
                 reported.stored = reported.stored.max(one.version);
             }
@@ -268,7 +275,9 @@ impl KafkaSource {
             .retain(|event| !matches!(event, SourceEvent::Assigned(_)));
         let mut lost = Vec::new();
         for id in self.lanes.iter().map(|(id, _)| id).collect::<Vec<_>>() {
-            let Some(lane) = self.lanes.get_mut(id) else { continue };
+            let Some(lane) = self.lanes.get_mut(id) else {
+                continue;
+            };
             lane.reported = None;
             if lane.standing == Standing::Suspended {
                 continue;
@@ -300,7 +309,9 @@ impl KafkaSource {
     fn look_again(&mut self) {
         let wanted: Vec<Wanted> = self.suspended().map(|(_, lane)| lane.wanted()).collect();
         let Some(spans) = &mut self.spans else { return };
-        let Some(reopening) = &mut spans.reopening else { return };
+        let Some(reopening) = &mut spans.reopening else {
+            return;
+        };
         if wanted.is_empty() {
             spans.reopening = None;
             return;
@@ -360,8 +371,11 @@ impl KafkaSource {
         for position in positions {
             let place = (&*position.wanted.topic, position.wanted.partition);
             let id = self.lanes.at(place.0, place.1);
-            let Some(id) = id.filter(|id| self.lanes.get(*id).is_some_and(|lane| lane.standing == Standing::Suspended))
-            else {
+            let Some(id) = id.filter(|id| {
+                self.lanes
+                    .get(*id)
+                    .is_some_and(|lane| lane.standing == Standing::Suspended)
+            }) else {
                 // It was given back meanwhile.
                 continue;
             };
@@ -401,7 +415,9 @@ impl KafkaSource {
             ended = match timeout(LAST_TIMEOUT, self.commit_span()).await {
                 Ok(ended) => ended,
                 Err(_) => Err(SourceError::Unavailable {
-                    reason: format!("the transaction was not committed within {LAST_TIMEOUT:?}; the broker decides about it"),
+                    reason: format!(
+                        "the transaction was not committed within {LAST_TIMEOUT:?}; the broker decides about it"
+                    ),
                 }),
             };
         }

@@ -6,7 +6,7 @@ use super::worker::Outcome;
 use crate::client::{ClientState, Topics};
 use crate::lock::lock;
 use crate::options::ClientOptions;
-use crate::sink::{Use, Transacting};
+use crate::sink::{Transacting, Use};
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -115,7 +115,9 @@ impl Pool {
 
 impl fmt::Debug for Pool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pool").field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("Pool")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
     }
 }
 
@@ -203,7 +205,9 @@ impl Drop for Opened {
 
 impl fmt::Debug for Opened {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Opened").field("pool", &self.pool).finish_non_exhaustive()
+        f.debug_struct("Opened")
+            .field("pool", &self.pool)
+            .finish_non_exhaustive()
     }
 }
 

@@ -93,6 +93,8 @@ impl Drop for Transactor {
 
 impl fmt::Debug for Transactor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Transactor").field("sink", &self.sink).finish_non_exhaustive()
+        f.debug_struct("Transactor")
+            .field("sink", &self.sink)
+            .finish_non_exhaustive()
     }
 }

@@ -202,11 +202,7 @@ impl Worker {
     }
 
     /// Calls until there is an answer: what goes on is called again, however long the broker is away.
-    fn until_answered(
-        &mut self,
-        ticket: u64,
-        call: impl Fn() -> Result<(), Failed>,
-    ) -> Result<(), Failed> {
+    fn until_answered(&mut self, ticket: u64, call: impl Fn() -> Result<(), Failed>) -> Result<(), Failed> {
         let began = Instant::now();
         loop {
             match call() {

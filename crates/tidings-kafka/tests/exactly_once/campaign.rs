@@ -93,7 +93,11 @@ async fn judge(test: &'static str, servers: &str, places: &Places, count: u64, c
         // What would come late.
         ledger.read_for(SECOND);
         ledger.judge(&format!("{test}: outputs"), &places.priced, priced());
-        ledger.judge(&format!("{test}: published by handlers"), &places.extras, extras());
+        ledger.judge(
+            &format!("{test}: published by handlers"),
+            &places.extras,
+            extras(),
+        );
         ledger.judge(&format!("{test}: dead letters"), &letters, poison());
     })
     .await;
@@ -130,19 +134,25 @@ async fn a_broker_that_is_killed_and_comes_back_leaves_each_output_once() {
     let test = "a_broker_that_is_killed_and_comes_back_leaves_each_output_once";
     let Some(own) = own(test).await else { return };
     let (kafka, servers) = (own.kafka.clone(), own.kafka.bootstrap());
-    under_faults(test, &servers, messages(6_000), 750, move |servers, places, until| {
-        let children = vec![
-            Child::start(servers, places, Some("till-1")),
-            Child::start(servers, places, Some("till-2")),
-        ];
-        std::thread::sleep(3 * SECOND);
-        while Instant::now() < until {
-            kafka.kill(1).unwrap();
-            std::thread::sleep(SECOND);
-            kafka.start_node(1).unwrap();
+    under_faults(
+        test,
+        &servers,
+        messages(6_000),
+        750,
+        move |servers, places, until| {
+            let children = vec![
+                Child::start(servers, places, Some("till-1")),
+                Child::start(servers, places, Some("till-2")),
+            ];
             std::thread::sleep(3 * SECOND);
-        }
-        children
-    })
+            while Instant::now() < until {
+                kafka.kill(1).unwrap();
+                std::thread::sleep(SECOND);
+                kafka.start_node(1).unwrap();
+                std::thread::sleep(3 * SECOND);
+            }
+            children
+        },
+    )
     .await;
 }

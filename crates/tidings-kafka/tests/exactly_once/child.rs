@@ -24,7 +24,10 @@ async fn the_service_that_is_killed() {
     let [servers, orders, priced, extras, group, instance] = told[..] else {
         panic!("{told:?}")
     };
-    let mut properties = vec![("session.timeout.ms", "2000"), ("transaction.timeout.ms", "10000")];
+    let mut properties = vec![
+        ("session.timeout.ms", "2000"),
+        ("transaction.timeout.ms", "10000"),
+    ];
     if !instance.is_empty() {
         properties.push(("transactional.id", instance));
     }

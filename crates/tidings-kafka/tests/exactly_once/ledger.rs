@@ -106,7 +106,10 @@ impl Ledger {
         let expected: Vec<u64> = expected.collect();
         let lost: Vec<_> = expected.iter().filter(|one| !seen.contains_key(one)).collect();
         let twice: Vec<_> = seen.iter().filter(|(_, count)| **count > 1).collect();
-        let phantom = seen.keys().filter(|one| expected.binary_search(one).is_err()).count();
+        let phantom = seen
+            .keys()
+            .filter(|one| expected.binary_search(one).is_err())
+            .count();
         println!(
             "{what}: {} expected, {} seen, {} lost, {} duplicates, {phantom} phantoms",
             expected.len(),
@@ -114,8 +117,18 @@ impl Ledger {
             lost.len(),
             twice.len()
         );
-        assert!(lost.is_empty(), "{what}: lost {}, the first {:?}", lost.len(), lost.first());
-        assert!(twice.is_empty(), "{what}: {} twice, the first {:?}", twice.len(), twice.first());
+        assert!(
+            lost.is_empty(),
+            "{what}: lost {}, the first {:?}",
+            lost.len(),
+            lost.first()
+        );
+        assert!(
+            twice.is_empty(),
+            "{what}: {} twice, the first {:?}",
+            twice.len(),
+            twice.first()
+        );
         assert_eq!(phantom, 0, "{what}: phantoms");
     }
 }

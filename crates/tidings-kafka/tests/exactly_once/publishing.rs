@@ -17,7 +17,10 @@ async fn bank(servers: &str, debits: &str, credits: &str) -> Running {
         .publishes("credits");
     let binder: Arc<dyn DynBinder> = Arc::new(binder);
     let config = Config::from_toml("", "bank.toml").unwrap();
-    app.with_state(()).start_on(config, binder, Clock::System).await.unwrap()
+    app.with_state(())
+        .start_on(config, binder, Clock::System)
+        .await
+        .unwrap()
 }
 
 fn number(number: u64) -> Message {
@@ -29,7 +32,10 @@ async fn what_is_published_in_a_transaction_is_seen_as_a_whole_or_not_at_all() {
     let test = "what_is_published_in_a_transaction_is_seen_as_a_whole_or_not_at_all";
     let Some(servers) = shared(test).await else { return };
     let kafka = binder(servers, &[]);
-    let (debits, credits) = (topic(&kafka, "debits", 1).await, topic(&kafka, "credits", 1).await);
+    let (debits, credits) = (
+        topic(&kafka, "debits", 1).await,
+        topic(&kafka, "credits", 1).await,
+    );
     let bank = bank(servers, &debits, &credits).await;
     let publisher = bank.publisher();
     let mut left = None;
@@ -67,14 +73,21 @@ async fn what_is_published_in_a_transaction_is_seen_as_a_whole_or_not_at_all() {
         tx.send("debits", number(5)).await?;
         std::future::pending::<Result<(), PublishError>>().await
     });
-    assert!(tokio::time::timeout(Duration::from_secs(3), abandoned).await.is_err());
+    assert!(
+        tokio::time::timeout(Duration::from_secs(3), abandoned)
+            .await
+            .is_err()
+    );
 
     let nested: Result<(), PublishError> = publisher
         .transaction("debits", async |tx: Publisher| {
             tx.transaction("debits", async |_| Ok(())).await
         })
         .await;
-    assert!(matches!(nested, Err(PublishError::NoTransaction { .. })), "{nested:?}");
+    assert!(
+        matches!(nested, Err(PublishError::NoTransaction { .. })),
+        "{nested:?}"
+    );
 
     // Several at the same time, and after all that went wrong.
     let all = (10..20).map(|one| {

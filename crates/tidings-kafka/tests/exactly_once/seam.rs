@@ -46,8 +46,13 @@ async fn outputs_and_positions_are_committed_together_or_not_at_all() {
     fill(&kafka, &orders, 0..20).await;
     let mut member = Member::join(&kafka, spec(&group, &orders)).await;
     assert_eq!(member.take(20).await, (0..20).collect::<Vec<_>>());
-    assert!(member.commit().await.is_ok(), "nothing is to be committed, and nobody asked");
-    let receipts: Vec<_> = (0..10).map(|number| member.publish(to(&priced, 0, number))).collect();
+    assert!(
+        member.commit().await.is_ok(),
+        "nothing is to be committed, and nobody asked"
+    );
+    let receipts: Vec<_> = (0..10)
+        .map(|number| member.publish(to(&priced, 0, number)))
+        .collect();
     for receipt in receipts {
         receipt.await.unwrap();
     }
@@ -59,7 +64,11 @@ async fn outputs_and_positions_are_committed_together_or_not_at_all() {
         }
     });
     assert!(idle.await.is_err());
-    assert_eq!(stored(&kafka, &orders, &group).await, None, "positions go with the outputs");
+    assert_eq!(
+        stored(&kafka, &orders, &group).await,
+        None,
+        "positions go with the outputs"
+    );
     assert_eq!(committed(servers, &priced, 0).await, [0; 0]);
     member.commit().await.unwrap();
     is_stored(&kafka, &orders, &group, 10).await;
@@ -100,12 +109,18 @@ async fn after_a_transaction_is_given_up_its_lanes_go_on_at_what_is_committed() 
     drop(member.publish(to(&priced, 0, 2)));
     member.finished(20);
     member.source.abort();
-    let refused = before.publish(to(&priced, 0, 3)).await.expect_err("it is given up");
+    let refused = before
+        .publish(to(&priced, 0, 3))
+        .await
+        .expect_err("it is given up");
     assert!(!refused.is_permanent(), "{refused}");
     let again = member.assigned().await;
     assert!(again[0].epoch > first && again[0].next == 10, "{again:?}");
     assert_eq!(member.take(20).await, (10..30).collect::<Vec<_>>());
-    let late = before.publish(to(&priced, 0, 4)).await.expect_err("it is of before");
+    let late = before
+        .publish(to(&priced, 0, 4))
+        .await
+        .expect_err("it is of before");
     assert!(!late.is_permanent(), "{late}");
     member.finished(30);
     drop(member.publish(to(&priced, 0, 5)));
@@ -142,7 +157,10 @@ async fn a_publish_that_was_refused_without_fault_of_its_own_takes_the_transacti
     }
     member.finished(5);
     let given_up = member.commit().await;
-    assert!(matches!(given_up, Err(SourceError::Aborted { .. })), "{given_up:?}");
+    assert!(
+        matches!(given_up, Err(SourceError::Aborted { .. })),
+        "{given_up:?}"
+    );
     assert_eq!(member.assigned().await[0].next, 0);
     assert_eq!(committed(servers, &priced, 0).await, [0; 0]);
     leave(kafka, member).await;
@@ -173,7 +191,10 @@ async fn a_group_that_begins_late_does_not_skip_what_came_before_its_first_commi
 async fn a_member_that_its_group_takes_for_dead_loses_its_transaction_and_says_so() {
     let test = "a_member_that_its_group_takes_for_dead_loses_its_transaction_and_says_so";
     let Some(servers) = shared(test).await else { return };
-    let kafka = binder(servers, &[("session.timeout.ms", "1500"), ("max.poll.interval.ms", "2000")]);
+    let kafka = binder(
+        servers,
+        &[("session.timeout.ms", "1500"), ("max.poll.interval.ms", "2000")],
+    );
     let group = brokers::unique("pricing");
     let (orders, priced) = (topic(&kafka, "orders", 1).await, topic(&kafka, "priced", 1).await);
     fill(&kafka, &orders, 0..5).await;
@@ -184,7 +205,10 @@ async fn a_member_that_its_group_takes_for_dead_loses_its_transaction_and_says_s
     // It does not ask for so long that librdkafka leaves the group.
     tokio::time::sleep(Duration::from_secs(4)).await;
     let given_up = member.commit().await;
-    assert!(matches!(given_up, Err(SourceError::Aborted { .. })), "{given_up:?}");
+    assert!(
+        matches!(given_up, Err(SourceError::Aborted { .. })),
+        "{given_up:?}"
+    );
     let again = member.assigned().await;
     assert_eq!(again[0].next, 0, "nothing was committed");
     assert_eq!(committed(servers, &priced, 0).await, [0; 0]);
@@ -198,11 +222,13 @@ async fn a_member_that_its_group_takes_for_dead_loses_its_transaction_and_says_s
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_commit_while_the_broker_is_away_is_told_and_known_when_it_is_back_and_leaving_never_hangs() {
-    let test =
-        "a_commit_while_the_broker_is_away_is_told_and_known_when_it_is_back_and_leaving_never_hangs";
+    let test = "a_commit_while_the_broker_is_away_is_told_and_known_when_it_is_back_and_leaving_never_hangs";
     let Some(own) = own(test).await else { return };
     let binder = own.binder(&[("session.timeout.ms", "10000")]);
-    let (orders, priced) = (topic(&binder, "orders", 1).await, topic(&binder, "priced", 1).await);
+    let (orders, priced) = (
+        topic(&binder, "orders", 1).await,
+        topic(&binder, "priced", 1).await,
+    );
     fill(&binder, &orders, 0..10).await;
     let mut member = Member::join(&binder, spec("pricing", &orders)).await;
     member.take(10).await;
@@ -296,7 +322,10 @@ async fn the_broker_refuses_the_commit_of_a_member_whose_place_another_has_taken
         binder(servers, &properties)
     };
     let (before, after) = (named("one"), named("other"));
-    let (orders, priced) = (topic(&before, "orders", 1).await, topic(&before, "priced", 1).await);
+    let (orders, priced) = (
+        topic(&before, "orders", 1).await,
+        topic(&before, "priced", 1).await,
+    );
     let group = brokers::unique("pricing");
     fill(&before, &orders, 0..10).await;
     let mut zombie = Member::join(&before, spec(&group, &orders)).await;

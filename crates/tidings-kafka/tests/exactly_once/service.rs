@@ -62,7 +62,9 @@ async fn handle(delivery: Delivery, publisher: Publisher) -> Result<Output, Fail
         drop(publisher.send("extras", message(number)));
     }
     if fails {
-        return Err(Failure::transient("it fails, and what it has published is to be taken back"));
+        return Err(Failure::transient(
+            "it fails, and what it has published is to be taken back",
+        ));
     }
     Ok(Output::message(message(number)))
 }
@@ -72,13 +74,19 @@ pub(crate) async fn start(binder: KafkaBinder, places: &Places) -> Running {
     let names = places.clone();
     let app = App::new("shop")
         .channel("orders", |channel| {
-            channel.destination(places.orders.to_string()).partitions(PARTITIONS)
+            channel
+                .destination(places.orders.to_string())
+                .partitions(PARTITIONS)
         })
         .channel("priced", |channel| {
-            channel.destination(names.priced.to_string()).partitions(PARTITIONS)
+            channel
+                .destination(names.priced.to_string())
+                .partitions(PARTITIONS)
         })
         .channel("extras", |channel| {
-            channel.destination(names.extras.to_string()).partitions(PARTITIONS)
+            channel
+                .destination(names.extras.to_string())
+                .partitions(PARTITIONS)
         })
         .publishes("extras")
         .add(

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tidings_core::{
-    Assignment, Binder, Create, DestinationSpec, Guarantee, LaneId, Message, Outgoing, Progress, Receipt, Sink,
-    Source, SourceError, SourceEvent, SourceInput, SourceSpec, Start,
+    Assignment, Binder, Create, DestinationSpec, Guarantee, LaneId, Message, Outgoing, Progress, Receipt,
+    Sink, Source, SourceError, SourceEvent, SourceInput, SourceSpec, Start,
 };
 use tidings_kafka::{ClientOptions, KafkaBinder, KafkaSource};
 use tokio::sync::{Mutex, MutexGuard};
@@ -30,7 +30,10 @@ fn quick() -> Result<Kafka, BrokersError> {
     Kafka::start(
         Options::plain()
             .property("group.min.session.timeout.ms", "1000")
-            .property("transaction.abort.timed.out.transaction.cleanup.interval.ms", "500"),
+            .property(
+                "transaction.abort.timed.out.transaction.cleanup.interval.ms",
+                "500",
+            ),
     )
 }
 
@@ -38,7 +41,11 @@ fn quick() -> Result<Kafka, BrokersError> {
 pub(crate) async fn shared(test: &str) -> Option<&'static str> {
     static SHARED: OnceLock<Result<(Kafka, String), BrokersError>> = OnceLock::new();
     say();
-    let started = || quick().map(|kafka| (kafka.bootstrap(), kafka)).map(|(servers, kafka)| (kafka, servers));
+    let started = || {
+        quick()
+            .map(|kafka| (kafka.bootstrap(), kafka))
+            .map(|(servers, kafka)| (kafka, servers))
+    };
     let shared = blocking(move || SHARED.get_or_init(started)).await;
     let (_, servers) = or_skip(test, shared.as_ref())?;
     Some(servers)

@@ -31,7 +31,9 @@ async fn a_zombie_that_wakes_with_an_open_transaction_commits_nothing_of_it() {
         while began.elapsed() < Duration::from_secs(count / 1_000) {
             // It is in the middle of its work.
             let before = finished(&kafka, &places.orders, &places.group).await;
-            while finished(&kafka, &places.orders, &places.group).await < before + 50 && began.elapsed() < PATIENCE {
+            while finished(&kafka, &places.orders, &places.group).await < before + 50
+                && began.elapsed() < PATIENCE
+            {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
             zombie.stop();

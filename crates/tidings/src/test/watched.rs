@@ -2,7 +2,8 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 use tidings_core::{
-    BinderLayer, BoxFuture, DynBinder, Layered, Outgoing, PublishError, Receipt, Sink, SinkTransaction, Timestamp,
+    BinderLayer, BoxFuture, DynBinder, Layered, Outgoing, PublishError, Receipt, Sink, SinkTransaction,
+    Timestamp,
 };
 
 /// When the last delayed message is due that was published to any broker of an app.

@@ -149,8 +149,8 @@ async fn what_the_broker_cannot_do_is_refused_at_the_part_that_needs_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_transaction_on_a_broker_without_them_is_refused_with_the_cure_and_publishes_nothing() -> Result<(), Error>
-{
+async fn a_transaction_on_a_broker_without_them_is_refused_with_the_cure_and_publishes_nothing()
+-> Result<(), Error> {
     let seen = Seen::default();
     let app = App::new("shop")
         .add(on("orders", note).group("billing"))

@@ -201,7 +201,10 @@ async fn a_handler_in_a_transaction_begins_no_other() {
     send(&broker, 0..1);
     let _handle = start(spec(&broker, quick(on("orders", handler))));
     let nested = said.recv().await.unwrap();
-    assert!(matches!(nested, Err(PublishError::NoTransaction { .. })), "{nested:?}");
+    assert!(
+        matches!(nested, Err(PublishError::NoTransaction { .. })),
+        "{nested:?}"
+    );
 }
 
 #[tokio::test(start_paused = true)]
