@@ -84,7 +84,7 @@ async fn judge(test: &'static str, servers: &str, places: &Places, count: u64, c
         let priced = || (0..count).filter(|number| !is_poison(*number));
         let extras = || (0..count).filter(|number| has_extra(*number));
         let poison = || (0..count).filter(|number| is_poison(*number));
-        ledger.read_until(2 * PATIENCE, |ledger| {
+        ledger.read_until(PATIENCE, |ledger| {
             ledger.has_all(&places.priced, priced())
                 && ledger.has_all(&places.extras, extras())
                 && ledger.has_all(&letters, poison())

@@ -47,9 +47,9 @@ impl Ledger {
         }
     }
 
-    /// Reads what is there until that holds, or for so long.
+    /// Reads what is there until that holds, or nothing has come for so long.
     pub(crate) fn read_until(&mut self, patience: Duration, holds: impl Fn(&Self) -> bool) -> bool {
-        let until = Instant::now() + patience;
+        let mut until = Instant::now() + patience;
         while Instant::now() < until {
             let Some(polled) = self.consumer.poll(Duration::from_millis(100)) else {
                 if holds(self) {
@@ -59,6 +59,7 @@ impl Ledger {
             };
             match polled {
                 Ok(message) => {
+                    until = until.max(Instant::now() + patience);
                     let number = crate::support::number_of(message.payload().unwrap());
                     self.ended
                         .insert((message.topic().to_owned(), message.partition()), false);
@@ -86,7 +87,8 @@ impl Ledger {
 
     /// Reads for so long, whatever comes.
     pub(crate) fn read_for(&mut self, time: Duration) {
-        self.read_until(time, |_| false);
+        let until = Instant::now() + time;
+        self.read_until(time, |_| Instant::now() >= until);
     }
 
     pub(crate) fn of(&self, topic: &str) -> &Counts {

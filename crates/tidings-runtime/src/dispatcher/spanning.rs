@@ -153,6 +153,9 @@ impl Dispatcher {
             State::Open if span.is_due(now, finished) => self.enter_state(State::Closing),
             State::Closing | State::Clearing if !busy && self.is_closable() => {
                 self.enter_state(State::Committing);
+                if let Some(span) = &mut self.span {
+                    span.commits(now);
+                }
                 Step::Commit
             }
             State::Closing if !busy => self.enter_state(State::Clearing),
@@ -385,7 +388,7 @@ impl Dispatcher {
                 .find(|(name, number, _)| *name == destination && number == partition);
             owned.is_some_and(|(_, _, watermark)| watermark <= offset)
         });
-        span.committed();
+        span.committed(Instant::now());
         span.counted = finished;
         self.start_held();
         self.update_paused();

@@ -67,6 +67,8 @@ pub(crate) struct State {
     pub(crate) aborts: u64,
     pub(crate) timeouts: u64,
     pub(crate) ranges: usize,
+    /// How long each commit takes; none is by chance.
+    pub(crate) commit_takes: Option<Duration>,
     pub(crate) timeout: Duration,
     /// Destinations that refuse messages for good.
     pub(crate) forbidden: Vec<String>,

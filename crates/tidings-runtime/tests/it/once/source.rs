@@ -314,6 +314,7 @@ impl Source for TxSource {
             }
             let late = self.broker.lock().faults.late;
             let takes = Duration::from_millis(if late { fastrand::u64(0..120) } else { 1 });
+            let takes = self.broker.lock().commit_takes.unwrap_or(takes);
             let fate = Self::fate(&self.broker.lock());
             let at = Instant::now() + takes;
             self.committing = Some(Committing { at, fate });
