@@ -27,31 +27,8 @@ fn number(number: u64) -> Message {
     Message::new(number.to_string())
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_published_in_a_transaction_is_seen_as_a_whole_or_not_at_all() {
-    let test = "what_is_published_in_a_transaction_is_seen_as_a_whole_or_not_at_all";
-    let Some(servers) = shared(test).await else { return };
-    let kafka = binder(servers, &[]);
-    let (debits, credits) = (
-        topic(&kafka, "debits", 1).await,
-        topic(&kafka, "credits", 1).await,
-    );
-    let bank = bank(servers, &debits, &credits).await;
-    let publisher = bank.publisher();
-    let mut left = None;
-    let booked: Result<&str, PublishError> = publisher
-        .transaction("debits", async |tx: Publisher| {
-            tx.send("debits", number(1)).await?;
-            // Not awaited: part of it all the same.
-            drop(tx.send("credits", number(1)));
-            left = Some(tx);
-            Ok("booked")
-        })
-        .await;
-    assert_eq!(booked.unwrap(), "booked");
-    let late = left.unwrap().send("debits", number(2)).await;
-    assert!(late.is_err(), "its transaction has ended");
-
+/// Transactions of which nothing may be seen.
+async fn go_wrong(publisher: &Publisher) {
     let failed: Result<(), PublishError> = publisher
         .transaction("debits", async |tx: Publisher| {
             tx.send("debits", number(3)).await?;
@@ -88,7 +65,34 @@ async fn what_is_published_in_a_transaction_is_seen_as_a_whole_or_not_at_all() {
         matches!(nested, Err(PublishError::NoTransaction { .. })),
         "{nested:?}"
     );
+}
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_published_in_a_transaction_is_seen_as_a_whole_or_not_at_all() {
+    let test = "what_is_published_in_a_transaction_is_seen_as_a_whole_or_not_at_all";
+    let Some(servers) = shared(test).await else { return };
+    let kafka = binder(servers, &[]);
+    let (debits, credits) = (
+        topic(&kafka, "debits", 1).await,
+        topic(&kafka, "credits", 1).await,
+    );
+    let bank = bank(servers, &debits, &credits).await;
+    let publisher = bank.publisher();
+    let mut left = None;
+    let booked: Result<&str, PublishError> = publisher
+        .transaction("debits", async |tx: Publisher| {
+            tx.send("debits", number(1)).await?;
+            // Not awaited: part of it all the same.
+            drop(tx.send("credits", number(1)));
+            left = Some(tx);
+            Ok("booked")
+        })
+        .await;
+    assert_eq!(booked.unwrap(), "booked");
+    let late = left.unwrap().send("debits", number(2)).await;
+    assert!(late.is_err(), "its transaction has ended");
+
+    go_wrong(publisher).await;
     // Several at the same time, and after all that went wrong.
     let all = (10..20).map(|one| {
         let publisher = publisher.clone();
