@@ -134,6 +134,29 @@ mod tests {
     }
 
     #[test]
+    fn no_time_of_a_transactional_producer_is_longer_than_its_transaction_and_its_id_is_no_other_clients() {
+        let given = [
+            ("transaction.timeout.ms", "5000"),
+            ("delivery.timeout.ms", "90000"),
+            ("socket.timeout.ms", "60000"),
+            ("transactional.id", "till-1"),
+        ];
+        let options = ClientOptions::from_url("kafka://h").unwrap();
+        let options = options.with_properties(given).unwrap();
+        assert_eq!(options.instance(), Some("till-1"));
+        assert_eq!(options.producer().get("transactional.id"), None);
+        assert_eq!(options.consumer().get("transactional.id"), None);
+        let settings = Settings::transactional(&options, "billing-charge-till-1");
+        let config = &settings.config;
+        assert_eq!(config.get("transactional.id"), Some("billing-charge-till-1"));
+        assert_eq!(config.get("message.timeout.ms"), Some("5000"));
+        assert_eq!(settings.transaction_timeout, Duration::from_secs(5));
+        // librdkafka refuses times that don't go together.
+        let client: Result<rdkafka::producer::BaseProducer, _> = config.create();
+        assert!(client.is_ok(), "{:?}", client.err());
+    }
+
+    #[test]
     fn a_message_is_held_against_the_smallest_limit() {
         let small = settings(&[("message.max.bytes", "5000")]);
         let message = Message::new(vec![0; 4_000]).with_key("k");
