@@ -96,7 +96,8 @@ pub struct Policy {
     /// Each handling is a task of its own, so that CPU-heavy work uses every core.
     pub spawn: bool,
     /// What handlings publish, what is parked, dead letters and progress are one transaction of the broker, per span of
-    /// messages ([`commit_interval`](Self::commit_interval), [`commit_every`](Self::commit_every)).
+    /// messages ([`commit_interval`](Self::commit_interval), [`commit_every`](Self::commit_every)). While commits take
+    /// long, a span lasts up to ten intervals.
     pub exactly_once: bool,
 }
 

@@ -321,6 +321,7 @@ impl<S> Subscription<S> {
     ///
     /// Messages are handled in spans. A span is closed after the time and the number of messages of
     /// [`commit`](Self::commit): nothing more starts until what runs has ended, so a slow handler holds up the others.
+    /// While commits take long, a span lasts up to ten times as long.
     pub fn exactly_once(mut self) -> Self {
         self.changes.exactly_once = Some(true);
         self
