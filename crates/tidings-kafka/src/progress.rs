@@ -7,8 +7,10 @@
 //!
 //! The text is `tidings1:` and, in base64url, numbers of variable length (7 bits a byte, the lowest first): the
 //! watermark; how many attempts; for each its distance from the one before and the attempts; how many ranges; for each
-//! its distance from the end of the one before and its length. The first distances are from the watermark. For a group
-//! that did not begin at the first message there is one number more: how many partitions the topic had then.
+//! its distance from the end of the one before and its length. The first distances are from the watermark. Then comes
+//! how many partitions the topic had when the group began, for a group that did not begin at the first message, and 0
+//! for others; and a part of the topic's id, because a commit that is under way while a topic is deleted and made again
+//! is one for the new topic to Kafka, which would then be read from the old one's offset. Zeros at the end are left out.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -19,29 +21,45 @@ use tidings_core::Progress;
 pub(crate) const MAX_METADATA_BYTES: usize = 4096;
 
 const MARK: &str = "tidings1:";
-const MAX_PARTITIONS_BYTES: usize = 5;
+const MAX_BEGINNING_BYTES: usize = 15;
+
+/// Where a group began with a topic.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Beginning {
+    /// How many partitions the topic had, for a group that did not begin at the first message.
+    pub(crate) partitions: Option<u32>,
+    /// Of the topic's id, where that is known.
+    pub(crate) topic: Option<u64>,
+}
+
+impl Beginning {
+    /// Whether it is of another topic, which had the same name.
+    pub(crate) fn is_of_other_than(self, topic: Option<u64>) -> bool {
+        self.topic.zip(topic).is_some_and(|(one, other)| one != other)
+    }
+}
 
 /// A broker that takes less than this is given none.
 const LEAST_METADATA_BYTES: usize = 64;
 
 /// The metadata for a commit at the progress's watermark; empty if there is nothing above it.
 pub(crate) fn encode(progress: &Progress) -> String {
-    encode_within(MAX_METADATA_BYTES, progress, None)
+    encode_with(progress, Beginning::default())
 }
 
-/// The same in so many bytes, with the number of partitions that the topic had when the group began.
-pub(crate) fn encode_within(max_bytes: usize, progress: &Progress, began_with: Option<u32>) -> String {
+/// The same in so many bytes, with what the group began with.
+pub(crate) fn encode_within(max_bytes: usize, progress: &Progress, began_with: Beginning) -> String {
     encode_first(First::Attempts, max_bytes, progress, began_with)
 }
 
 /// The same in as many as brokers take unless they are told otherwise.
-pub(crate) fn encode_with(progress: &Progress, began_with: Option<u32>) -> String {
+pub(crate) fn encode_with(progress: &Progress, began_with: Beginning) -> String {
     encode_within(MAX_METADATA_BYTES, progress, began_with)
 }
 
 /// The same for a transaction, whose correctness depends on the ranges: they come first, and as many of them as a
 /// transaction may have fit whatever their numbers.
-pub(crate) fn encode_whole(progress: &Progress, began_with: Option<u32>) -> String {
+pub(crate) fn encode_whole(progress: &Progress, began_with: Beginning) -> String {
     encode_first(First::Ranges, MAX_METADATA_BYTES, progress, began_with)
 }
 
@@ -53,13 +71,14 @@ enum First {
     Ranges,
 }
 
-fn encode_first(first: First, max_bytes: usize, progress: &Progress, began_with: Option<u32>) -> String {
-    let nothing = progress.finished.is_empty() && progress.attempts.is_empty() && began_with.is_none();
+fn encode_first(first: First, max_bytes: usize, progress: &Progress, began_with: Beginning) -> String {
+    let nothing =
+        progress.finished.is_empty() && progress.attempts.is_empty() && began_with == Beginning::default();
     if nothing || max_bytes < LEAST_METADATA_BYTES {
         return String::new();
     }
     // Four characters carry three bytes.
-    let room = (max_bytes - MARK.len()) / 4 * 3 - MAX_PARTITIONS_BYTES;
+    let room = (max_bytes - MARK.len()) / 4 * 3 - MAX_BEGINNING_BYTES;
     let mut numbers = Vec::with_capacity(256);
     put(&mut numbers, progress.watermark);
     let room = room - numbers.len();
@@ -77,8 +96,12 @@ fn encode_first(first: First, max_bytes: usize, progress: &Progress, began_with:
     };
     numbers.extend(attempts);
     numbers.extend(ranges);
-    if let Some(partitions) = began_with {
+    let partitions = began_with.partitions.unwrap_or(0);
+    if partitions > 0 || began_with.topic.is_some() {
         put(&mut numbers, u64::from(partitions));
+    }
+    if let Some(topic) = began_with.topic {
+        put(&mut numbers, topic);
     }
     format!("{MARK}{}", URL_SAFE_NO_PAD.encode(numbers))
 }
@@ -96,9 +119,9 @@ pub(crate) fn decode(watermark: u64, metadata: &[u8]) -> Progress {
     )
 }
 
-/// How many partitions the topic had when the group began, if that is known.
-pub(crate) fn began_with(metadata: &[u8]) -> Option<u32> {
-    read(metadata)?.1
+/// What the group began with, as far as that is known.
+pub(crate) fn began_with(metadata: &[u8]) -> Beginning {
+    read(metadata).map_or_else(Beginning::default, |(_, began_with)| began_with)
 }
 
 fn attempts(progress: &Progress) -> Vec<(u64, u64)> {
@@ -175,7 +198,7 @@ fn take(bytes: &mut &[u8]) -> Option<u64> {
     None
 }
 
-fn read(metadata: &[u8]) -> Option<(Progress, Option<u32>)> {
+fn read(metadata: &[u8]) -> Option<(Progress, Beginning)> {
     let text = std::str::from_utf8(metadata).ok()?;
     if text.len() > MAX_METADATA_BYTES {
         return None;
@@ -199,10 +222,14 @@ fn read(metadata: &[u8]) -> Option<(Progress, Option<u32>)> {
         last = start.checked_add(take(&mut rest)?)?;
         progress.finished.push(start..last);
     }
-    let began_with = match rest.is_empty() {
-        true => None,
-        false => Some(u32::try_from(take(&mut rest)?).ok()?),
-    };
+    let mut began_with = Beginning::default();
+    if !rest.is_empty() {
+        let partitions = u32::try_from(take(&mut rest)?).ok()?;
+        began_with.partitions = Some(partitions).filter(|partitions| *partitions > 0);
+    }
+    if !rest.is_empty() {
+        began_with.topic = Some(take(&mut rest)?);
+    }
     rest.is_empty().then_some((progress, began_with))
 }
 
@@ -244,13 +271,34 @@ mod tests {
     #[test]
     fn with_how_many_partitions_a_group_began_is_kept_beside_its_progress_and_beyond_a_reset() {
         let whole = progress(7, vec![9..10, 11..12], vec![(8, 3)]);
+        let none = Beginning::default();
         for progress in [whole, progress(7, vec![], vec![])] {
-            let text = encode_within(MAX_METADATA_BYTES, &progress, Some(300));
-            assert_eq!(began_with(text.as_bytes()), Some(300));
-            assert_eq!(decode(7, text.as_bytes()), progress);
-            assert_eq!(began_with(encode(&progress).as_bytes()), None);
+            for (partitions, topic) in [
+                (None, None),
+                (Some(300), None),
+                (None, Some(1 << 47)),
+                (Some(300), Some(7)),
+            ] {
+                let beginning = Beginning { partitions, topic };
+                let text = encode_with(&progress, beginning);
+                assert_eq!(began_with(text.as_bytes()), beginning);
+                assert_eq!(decode(7, text.as_bytes()), progress);
+            }
+            assert_eq!(began_with(encode(&progress).as_bytes()), none);
         }
-        assert_eq!(began_with(b"host-1/app"), None);
+        assert_eq!(began_with(b"host-1/app"), none);
+    }
+
+    #[test]
+    fn a_position_is_of_another_topic_only_where_both_are_known() {
+        let of = |topic| Beginning {
+            topic,
+            ..Beginning::default()
+        };
+        assert!(of(Some(1)).is_of_other_than(Some(2)));
+        assert!(!of(Some(1)).is_of_other_than(Some(1)));
+        assert!(!of(None).is_of_other_than(Some(1)));
+        assert!(!of(Some(1)).is_of_other_than(None));
     }
 
     #[test]
@@ -280,13 +328,17 @@ mod tests {
                 .collect(),
             ..whole
         };
+        let beginning = Beginning {
+            partitions: Some(u32::MAX),
+            topic: Some(u64::MAX),
+        };
         for max_bytes in [0, 1, 63, 64, 65, 100, 500, 1_024, 4_096] {
-            let text = encode_within(max_bytes, &whole, Some(u32::MAX));
+            let text = encode_within(max_bytes, &whole, beginning);
             assert!(text.len() <= max_bytes, "{} of {max_bytes}", text.len());
             let read = decode(whole.watermark, text.as_bytes());
             assert_eq!(read.finished, whole.finished[..read.finished.len()]);
             assert_eq!(
-                began_with(text.as_bytes()).is_some(),
+                began_with(text.as_bytes()) == beginning,
                 max_bytes >= LEAST_METADATA_BYTES
             );
         }
@@ -295,14 +347,18 @@ mod tests {
     #[test]
     fn the_ranges_of_a_transaction_are_never_cut_whatever_their_numbers() {
         let wide = u64::MAX / 200;
+        let beginning = Beginning {
+            partitions: Some(300),
+            topic: Some(1 << 47),
+        };
         let ranges: Vec<_> = (0..64).map(|n| wide * (2 * n + 1)..wide * (2 * n + 2)).collect();
         let attempts: Vec<_> = (0..5_000).map(|n| (n * 1_000, u32::MAX)).collect();
-        let text = encode_whole(&progress(0, ranges.clone(), attempts.clone()), Some(300));
+        let text = encode_whole(&progress(0, ranges.clone(), attempts.clone()), beginning);
         assert!(text.len() <= MAX_METADATA_BYTES, "{}", text.len());
         let read = decode(0, text.as_bytes());
         assert_eq!(read.finished, ranges);
         assert!(!read.attempts.is_empty() && attempts.starts_with(&read.attempts));
-        assert_eq!(began_with(text.as_bytes()), Some(300));
+        assert_eq!(began_with(text.as_bytes()), beginning);
     }
 
     proptest! {

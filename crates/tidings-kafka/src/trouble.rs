@@ -56,7 +56,14 @@ impl Fault {
                 | Code::LeaderNotAvailable
                 | Code::FencedLeaderEpoch
                 | Code::UnknownLeaderEpoch
-                | Code::CoordinatorLoadInProgress
+        ) || self.is_of_coordinator()
+    }
+
+    /// Whether a group's coordinator is on its way: it moves, or has just been made.
+    pub(crate) fn is_of_coordinator(&self) -> bool {
+        matches!(
+            self.code,
+            Code::CoordinatorLoadInProgress
                 | Code::CoordinatorNotAvailable
                 | Code::NotCoordinator
                 | Code::WaitingForCoordinator

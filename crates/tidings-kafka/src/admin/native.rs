@@ -10,10 +10,12 @@ use rdkafka::types::RDKafkaRespErr;
 use std::collections::BTreeMap;
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::ptr::{null, null_mut};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How much longer than the question's own time the answer is waited for: librdkafka gives one in any case.
 const SLACK: Duration = Duration::from_secs(2);
+/// How long after a coordinator was not ready it is asked again.
+const COORDINATOR_WAIT: Duration = Duration::from_millis(100);
 
 /// A partition, an offset or a question for one, and the text beside a stored offset.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,6 +75,20 @@ pub(super) struct Asking<'a> {
 }
 
 impl Asking<'_> {
+    /// Asks a group's coordinator, again as long as it has just become that: on a fresh Kafka it is made with the first
+    /// question, and librdkafka hands its refusals on.
+    pub(super) fn of_group<T>(self, question: impl Fn(Self) -> Result<T, Fault>) -> Result<T, Fault> {
+        let deadline = Instant::now() + self.timeout;
+        loop {
+            match question(self) {
+                Err(fault) if fault.is_of_coordinator() && Instant::now() + COORDINATOR_WAIT < deadline => {
+                    std::thread::sleep(COORDINATOR_WAIT);
+                }
+                answer => return answer,
+            }
+        }
+    }
+
     /// Makes a topic.
     pub(super) fn create_topic(self, topic: &NewTopic<'_>) -> Result<(), Fault> {
         let name = zero_ended(topic.name)?;

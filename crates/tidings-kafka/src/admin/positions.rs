@@ -70,7 +70,7 @@ impl KafkaAdmin {
                 let first = asking.offsets(&of(FIRST), Messages::All)?;
                 let end = asking.offsets(&of(END), Messages::All)?;
                 let stored = match &group {
-                    Some(group) => asking.stored(group)?,
+                    Some(group) => asking.of_group(|asking| asking.stored(group))?,
                     None => Vec::new(),
                 };
                 Ok(in_rows(&topic, count, &first, &end, &stored))
@@ -111,7 +111,9 @@ impl KafkaAdmin {
             let offset = i64::try_from(progress.watermark).unwrap_or(i64::MAX);
             let mut at = At::new(&topic, partition, offset);
             at.metadata = progress::encode(&progress).into_bytes();
-            Ok(asking.store(&group, &[at]).map_err(of_a_group_that_reads)?)
+            let at = [at];
+            let stored = asking.of_group(|asking| asking.store(&group, &at));
+            Ok(stored.map_err(of_a_group_that_reads)?)
         })
         .await
     }
@@ -127,12 +129,13 @@ impl KafkaAdmin {
             if asking.producer.partitions(&topic, asking.timeout)?.is_none() {
                 return Err(Trouble::UnknownTopic(topic.into()));
             }
-            let mut stored = asking.stored(&group)?;
+            let mut stored = asking.of_group(|asking| asking.stored(&group))?;
             stored.retain(|at| at.topic == topic && at.offset >= 0);
             if stored.is_empty() {
                 return Ok(());
             }
-            match asking.forget(&group, &stored).map_err(of_a_group_that_reads) {
+            let forgotten = asking.of_group(|asking| asking.forget(&group, &stored));
+            match forgotten.map_err(of_a_group_that_reads) {
                 Err(fault) if fault.code == Code::GroupIdNotFound => Ok(()),
                 other => Ok(other?),
             }
@@ -206,16 +209,17 @@ impl KafkaAdmin {
     /// That the broker refuses or is away.
     pub async fn groups(&self) -> Result<Vec<GroupInfo>, BinderError> {
         self.ask("listing the groups".to_owned(), |asking| {
-            let mut names = asking.groups()?;
+            let mut names = asking.of_group(Asking::groups)?;
             names.sort();
             if names.is_empty() {
                 return Ok(Vec::new());
             }
-            let members = asking.members(&names)?;
+            let members = asking.of_group(|asking| asking.members(&names))?;
             let mut groups = Vec::new();
             for name in names {
                 let mut rows: BTreeMap<(String, u32), GroupPosition> = BTreeMap::new();
-                for at in asking.stored(&name)?.iter().filter(|at| at.offset >= 0) {
+                let stored = asking.of_group(|asking| asking.stored(&name))?;
+                for at in stored.iter().filter(|at| at.offset >= 0) {
                     row(&mut rows, at).progress = Some(progress::decode(offset(at), &at.metadata));
                 }
                 for member in members.get(&name).into_iter().flatten() {

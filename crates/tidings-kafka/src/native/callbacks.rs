@@ -90,7 +90,13 @@ pub(super) unsafe extern "C" fn on_commit(
 ) {
     // SAFETY: the client is alive, its opaque is the inbox, and the list is alive during the call.
     let (inbox, places) = unsafe { (inbox(c::rd_kafka_opaque(client)), found(partitions)) };
-    let of_place = || places.into_iter().find_map(|place| place.fault);
+    let of_place = || {
+        places.into_iter().find_map(|place| {
+            let fault = place.fault?;
+            let reason = format!("{}/{}: {}", place.topic, place.partition, fault.reason);
+            Some(Fault::new(fault.code, reason))
+        })
+    };
     if let Some(inbox) = inbox {
         inbox.tell(News::Stored {
             number: number.addr(),

@@ -10,6 +10,7 @@ mod callbacks;
 mod list;
 mod membership;
 mod message;
+mod topics;
 
 pub(crate) use list::{Found, List};
 pub(crate) use membership::GroupMetadata;

@@ -59,6 +59,8 @@ const CONSUMER: Defaults = &[
     // What waits in memory for the handlers, in place of librdkafka's 64 MiB for each partition.
     ("queued.max.messages.kbytes", "16384"),
     ("allow.auto.create.topics", "false"),
+    // A topic that was deleted is given up after this time, not after half a minute.
+    ("topic.metadata.propagation.max.ms", "10000"),
 ];
 
 const TRANSACTIONAL_ID: &str = "transactional.id";

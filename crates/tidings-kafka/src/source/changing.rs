@@ -22,6 +22,7 @@ impl KafkaSource {
             self.plan.grows_at = Some(Instant::now());
             self.look_for_growth();
         }
+        self.forget_others();
         self.idle_told = false;
         Ok(())
     }

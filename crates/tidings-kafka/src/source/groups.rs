@@ -7,7 +7,7 @@ use super::lane::{Lane, Lanes, Standing};
 use super::plan::Since;
 use super::positions::{Positions, Wanted, look};
 use super::spans::{Spans, Told};
-use super::watch::warn_of_deleted;
+use super::watch::{warn_of_deleted, warn_of_other};
 use crate::background::background;
 use crate::native::List;
 use crate::progress;
@@ -52,14 +52,21 @@ pub(super) struct Handover {
 impl KafkaSource {
     pub(super) fn on_assigned(&mut self, places: &[(String, u32)], since: Since) {
         self.settled = true;
-        let wanted = places
-            .iter()
-            .flat_map(|(topic, partition)| self.plan.wanted(topic, *partition, since));
+        let wanted = places.iter().flat_map(|(topic, partition)| {
+            // What was made again while this member was there is new as a whole.
+            let since = if self.missing.is_back(topic) {
+                Since::Growth
+            } else {
+                since
+            };
+            self.plan.wanted(topic, *partition, since)
+        });
         let wanted: Vec<_> = wanted.collect();
         if wanted.is_empty() {
             self.consumer.assign_nothing();
             self.read_ends_again();
             self.watch.assigned();
+            self.look_for_topics_soon();
             return;
         }
         let before = self.opening.take().map(|opening| opening.wanted);
@@ -71,6 +78,7 @@ impl KafkaSource {
         if !self.settled && self.plan.settles_at.is_some_and(|at| at <= Instant::now()) {
             self.settled = true;
             self.watch.assigned();
+            self.look_for_topics_soon();
         }
     }
 
@@ -203,11 +211,15 @@ impl KafkaSource {
             let role = lane.role;
             lane.partner = main.take().filter(|_| role == LaneRole::Retry);
             let partner = lane.partner;
+            self.missing.is_read(&lane.topic);
             let id = self.lanes.add(lane);
             if let Some(partner) = partner.and_then(|partner| self.lanes.get_mut(partner)) {
                 partner.partner = Some(id);
             }
             main = (role == LaneRole::Main).then_some(id);
+            if let Some(stored) = position.of_other {
+                warn_of_other(&position.wanted, stored);
+            }
             if let Some(deleted) = position.deleted {
                 let wanted = &position.wanted;
                 warn_of_deleted(&wanted.topic, wanted.partition, deleted, position.first);
@@ -222,6 +234,7 @@ impl KafkaSource {
         self.events.push_back(SourceEvent::Assigned(assignments));
         self.idle_told = false;
         self.watch.assigned();
+        self.look_for_topics_soon();
     }
 
     /// The group's position is where nothing is: what was there is lost, and what comes there would be skipped.
@@ -237,7 +250,7 @@ impl KafkaSource {
             partition: lane.partition,
             offset: end,
             reason: format!(
-                "the stored position {position} is beyond the end {end}: records were lost, as an unclean election of a leader can; set the group's position to {end} or lower"
+                "the stored position {position} is beyond the end {end}: records were lost, by an unclean election of a leader, or with a topic that was deleted and made again; set the group's position to {end} or lower"
             ),
         });
     }
@@ -392,6 +405,7 @@ impl KafkaSource {
         }
         self.read_ends_again();
         self.idle_told = false;
+        self.look_for_topics_soon();
     }
 }
 

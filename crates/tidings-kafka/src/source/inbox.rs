@@ -3,6 +3,7 @@
 use crate::client::cause;
 use crate::lock::lock;
 use crate::security::{Certificate, Verifies};
+use crate::source::missing::Sight;
 use crate::source::positions::Positions;
 use crate::transactions::Outcome;
 use crate::trouble::Fault;
@@ -39,6 +40,8 @@ pub(crate) enum News {
     Grown(Vec<(String, u32)>),
     /// What came of a transaction.
     Transaction { ticket: u64, outcome: Outcome },
+    /// Topics that were looked for.
+    Seen(Vec<Sight>),
 }
 
 /// What happened, in order, and a bell.

@@ -1,5 +1,6 @@
 //! One partition that a source reads: [`Lane`], and all of them: [`Lanes`].
 
+use crate::progress::Beginning;
 use crate::source::positions::{Position, Wanted};
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -27,8 +28,8 @@ pub(crate) struct Lane {
     pub(crate) standing: Standing,
     pub(crate) released: bool,
     pub(crate) reported: Option<Reported>,
-    /// How many partitions the topic had when the group began, where that decides where later ones are begun.
-    pub(crate) began_with: Option<u32>,
+    /// Stored with each position.
+    pub(crate) began_with: Beginning,
     /// Where it begins while nothing is stored.
     start: Start,
 }
@@ -201,6 +202,13 @@ impl Lanes {
             of_topic.remove(&lane.partition);
         }
         Some(lane)
+    }
+
+    /// Whether any partition of a topic is read.
+    pub(crate) fn reads(&self, topic: &str) -> bool {
+        self.by_topic
+            .get(topic)
+            .is_some_and(|of_topic| !of_topic.is_empty())
     }
 
     pub(crate) fn at(&self, topic: &str, partition: u32) -> Option<LaneId> {

@@ -8,6 +8,7 @@ pub(crate) mod inbox;
 mod lane;
 mod leaving;
 mod memory;
+pub(crate) mod missing;
 mod plan;
 pub(crate) mod positions;
 mod pump;
@@ -27,6 +28,7 @@ use groups::{Handover, Opening};
 use lane::{Lanes, Standing};
 use leaving::Leaving;
 use memory::Pool;
+use missing::Missing;
 use spans::{Spans, Told};
 use std::collections::VecDeque;
 use std::fmt;
@@ -59,6 +61,8 @@ pub struct KafkaSource {
     events: VecDeque<SourceEvent>,
     errors: VecDeque<SourceError>,
     watch: Watch,
+    /// Topics that are not there.
+    missing: Missing,
     /// The group has answered, perhaps with nothing.
     settled: bool,
     idle_told: bool,
@@ -78,6 +82,7 @@ impl KafkaSource {
         if settled {
             watch.assigned();
         }
+        let missing = Missing::new(shared.new_name());
         Self {
             shared,
             consumer: Held::new(consumer),
@@ -91,6 +96,7 @@ impl KafkaSource {
             events: VecDeque::new(),
             errors: VecDeque::new(),
             watch,
+            missing,
             settled,
             idle_told: false,
             closed: false,
@@ -104,6 +110,7 @@ impl KafkaSource {
         self.ask_again();
         self.reopen_on_time();
         self.look_for_growth();
+        self.look_for_topics();
         self.report_doubtful();
         self.settle();
         if self.stores_by_itself() && self.commits.is_due() {
@@ -126,6 +133,7 @@ impl KafkaSource {
             self.plan.grows_at,
             self.plan.settles_at.filter(|_| !self.settled),
             self.watch.due(),
+            self.missing.due(),
             Some(Instant::now() + LOOK_INTERVAL),
         ];
         let until = timers.into_iter().flatten().min().unwrap_or_else(Instant::now);
@@ -162,6 +170,7 @@ impl KafkaSource {
         self.spans = None;
         self.lanes.clear();
         self.watch.forget();
+        self.forget_missing();
         leave(self.consumer.clone());
     }
 }
@@ -296,6 +305,7 @@ impl Source for KafkaSource {
         }
         self.lanes.clear();
         self.watch.forget();
+        self.forget_missing();
         let leaving = Leaving::start(self.consumer.clone());
         while !leaving.step() {
             let until = Instant::now() + Duration::from_millis(50);

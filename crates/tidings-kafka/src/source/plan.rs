@@ -116,6 +116,10 @@ impl Plan {
         self.settles_at = self.is_next_generation.then(|| Instant::now() + SETTLED_AFTER);
     }
 
+    pub(crate) fn destinations(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.inputs.iter().map(|input| &input.topic)
+    }
+
     /// A partition and the retry partition that goes with it: messages of the one must not overtake parked ones in the
     /// other, so the same member reads both. The group knows of the first only.
     pub(crate) fn wanted(&self, topic: &str, partition: u32, since: Since) -> Vec<Wanted> {

@@ -3,11 +3,11 @@
 
 use crate::admin::ends_of;
 use crate::native::{Consumer, Found, List};
-use crate::progress;
+use crate::progress::{self, Beginning};
 use crate::sink::Producer;
 use crate::trouble::Fault;
 use rdkafka::error::RDKafkaErrorCode;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 use tidings_core::{LaneRole, Progress, Start};
@@ -42,8 +42,10 @@ pub(crate) struct Position {
     pub(crate) deleted: Option<u64>,
     /// The first offset that is left.
     pub(crate) first: u64,
-    /// How many partitions the topic had when the group began; kept for groups that don't begin at the first message.
-    pub(crate) began_with: Option<u32>,
+    /// To be stored with each position.
+    pub(crate) began_with: Beginning,
+    /// Where the group's position was in another topic of this name, which was deleted.
+    pub(crate) of_other: Option<u64>,
 }
 
 impl Position {
@@ -72,15 +74,22 @@ pub(crate) fn look(
     memory: Memory,
     timeout: Duration,
 ) -> Result<Positions, Fault> {
-    let stored = match memory {
+    let ids = match memory {
+        Memory::Group => topic_ids(consumer, wanted, timeout)?,
+        Memory::None => HashMap::new(),
+    };
+    let mut stored = match memory {
         Memory::Group => committed(consumer, wanted, timeout)?,
         Memory::None => HashMap::new(),
     };
+    let others = without_others(&mut stored, &ids);
     let beginnings = match memory {
-        Memory::Group => beginnings(consumer, wanted, timeout)?,
+        Memory::Group => beginnings(consumer, wanted, &ids, timeout)?,
         Memory::None => HashMap::new(),
     };
     let start_of = |one: &Wanted| match beginnings.get(&one.topic) {
+        // The group reads the topic that this one stands for.
+        _ if others.contains_key(&key(one)) => Start::Earliest,
         // A partition that came later is the group's from its first message on.
         Some(count) if one.role == LaneRole::Main && one.partition >= *count => Start::Earliest,
         _ => one.start,
@@ -112,13 +121,38 @@ pub(crate) fn look(
         let mut position = position(one, stored.get(&key(one)), begin, first, end);
         position.end = last.get(&key(one)).map_or(end, |last| end.max(*last));
         let count = beginnings.get(&one.topic).copied();
-        position.began_with = count.filter(|count| one.role == LaneRole::Main && *count > 0);
+        position.began_with = Beginning {
+            partitions: count.filter(|count| one.role == LaneRole::Main && *count > 0),
+            topic: ids.get(&*one.topic).copied(),
+        };
+        position.of_other = others.get(&key(one)).copied();
         position
     });
     Ok(positions.collect())
 }
 
 type Key = (String, u32);
+
+fn topic_ids(
+    consumer: &Consumer,
+    wanted: &[Wanted],
+    timeout: Duration,
+) -> Result<HashMap<String, u64>, Fault> {
+    let names: BTreeSet<&str> = wanted.iter().map(|one| &*one.topic).collect();
+    consumer.topic_ids(&names.into_iter().collect::<Vec<_>>(), timeout)
+}
+
+/// Takes out, and gives, positions in other topics of the same names. Kafka deletes positions together with a topic;
+/// but a commit that is tried again meanwhile is kept as one for the topic that is made next.
+fn without_others(stored: &mut HashMap<Key, Found>, ids: &HashMap<String, u64>) -> HashMap<Key, u64> {
+    let is_of_other = |key: &Key, found: &mut Found| {
+        progress::began_with(&found.metadata).is_of_other_than(ids.get(&key.0).copied())
+    };
+    let others = stored.extract_if(is_of_other);
+    others
+        .map(|(key, found)| (key, u64::try_from(found.offset).unwrap_or(0)))
+        .collect()
+}
 
 fn key(wanted: &Wanted) -> Key {
     (wanted.topic.to_string(), wanted.partition)
@@ -149,7 +183,8 @@ fn position(wanted: &Wanted, stored: Option<&Found>, begin: u64, first: u64, end
         end,
         deleted,
         first,
-        began_with: None,
+        began_with: Beginning::default(),
+        of_other: None,
     }
 }
 
@@ -159,6 +194,7 @@ fn position(wanted: &Wanted, stored: Option<&Found>, begin: u64, first: u64, end
 fn beginnings(
     consumer: &Consumer,
     wanted: &[Wanted],
+    ids: &HashMap<String, u64>,
     timeout: Duration,
 ) -> Result<HashMap<Arc<str>, u32>, Fault> {
     let mut all = HashMap::new();
@@ -172,10 +208,11 @@ fn beginnings(
             partition,
             ..one.clone()
         });
-        let stored = committed(consumer, &places.collect::<Vec<_>>(), timeout)?;
+        let mut stored = committed(consumer, &places.collect::<Vec<_>>(), timeout)?;
+        without_others(&mut stored, ids);
         let began = stored
             .values()
-            .map(|found| progress::began_with(&found.metadata).unwrap_or(0));
+            .map(|found| progress::began_with(&found.metadata).partitions.unwrap_or(0));
         all.insert(one.topic.clone(), began.min().unwrap_or(count));
     }
     Ok(all)

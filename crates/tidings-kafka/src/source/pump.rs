@@ -79,6 +79,13 @@ impl KafkaSource {
             (Code::PartitionEOF, Some(id)) => self.on_end(id, report.offset),
             (Code::PartitionEOF, None) => {}
             (Code::AutoOffsetReset | Code::OffsetOutOfRange, Some(id)) => self.ask_bounds(id),
+            (Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition, lane)
+                if self.plan.group.is_some() =>
+            {
+                let topic = lane.and_then(|id| self.lanes.get(id));
+                let topic = topic.map(|lane| lane.topic.clone());
+                self.suspect(topic.as_deref(), &report.fault);
+            }
             _ => self.on_fault(&report.fault),
         }
     }
@@ -117,6 +124,12 @@ impl KafkaSource {
             News::Revoked { places, lost } => self.on_revoked(&places, lost),
             News::Stored { number, fault } if number == BEGINNINGS => self.on_begun(fault),
             News::Stored { number, fault } => {
+                if let Some(fault) = fault
+                    .as_ref()
+                    .filter(|fault| fault.code == Code::UnknownTopicOrPartition)
+                {
+                    self.suspect(None, fault);
+                }
                 if self.commits.answered(number, fault, &mut self.lanes) {
                     self.watch.all_well();
                 }
@@ -129,6 +142,7 @@ impl KafkaSource {
             } => self.on_bounds(&topic, partition, bounds),
             News::Grown(places) => self.on_grown(places),
             News::Transaction { ticket, outcome } => self.on_outcome(ticket, outcome),
+            News::Seen(seen) => self.on_seen(seen),
         }
     }
 

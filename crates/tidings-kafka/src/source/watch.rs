@@ -3,6 +3,7 @@
 use super::KafkaSource;
 use super::inbox::News;
 use super::plan::{GROWTH_INTERVAL, Plan};
+use super::positions::Wanted;
 use crate::background::background;
 use crate::shared::{Pulse, Shared};
 use crate::trouble::Fault;
@@ -264,5 +265,15 @@ pub(super) fn warn_of_deleted(topic: &str, partition: u32, position: u64, first:
         first,
         lost = first.saturating_sub(position),
         "retention has deleted records that were not read; reading goes on at the first that is left"
+    );
+}
+
+/// What the group has read is not this topic.
+pub(super) fn warn_of_other(wanted: &Wanted, position: u64) {
+    tracing::warn!(
+        topic = &*wanted.topic,
+        partition = wanted.partition,
+        position,
+        "the topic was deleted and made again: the position is one of the topic before; reading begins at the first record"
     );
 }

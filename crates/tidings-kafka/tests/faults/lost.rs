@@ -20,7 +20,7 @@ use tracing::{Event, Level, Metadata, Subscriber};
 
 /// Keeps what is warned of in this thread.
 #[derive(Debug, Clone, Default)]
-struct Warnings(Arc<Mutex<Vec<String>>>);
+pub(crate) struct Warnings(Arc<Mutex<Vec<String>>>);
 
 struct Line<'a>(&'a mut String);
 
@@ -55,7 +55,7 @@ impl Subscriber for Warnings {
 }
 
 impl Warnings {
-    fn have(&self, words: &[&str]) -> bool {
+    pub(crate) fn have(&self, words: &[&str]) -> bool {
         let lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         lines
             .iter()
@@ -69,11 +69,11 @@ fn config(servers: &str) -> ClientConfig {
     config
 }
 
-fn admin(servers: &str) -> AdminClient<DefaultClientContext> {
+pub(crate) fn admin(servers: &str) -> AdminClient<DefaultClientContext> {
     config(servers).create().unwrap()
 }
 
-async fn publish(kafka: &KafkaBinder, topic: &Arc<str>, partition: u32, count: u64) {
+pub(crate) async fn publish(kafka: &KafkaBinder, topic: &Arc<str>, partition: u32, count: u64) {
     let all = (0..count).map(|number| to(topic, partition, number.to_string()));
     for receipt in kafka.sink().publish_all(all.collect()) {
         receipt.await.unwrap();
@@ -198,54 +198,12 @@ async fn a_position_beyond_the_end_stops_its_partition_says_so_and_waits_for_som
 }
 
 fn commit(servers: &str, group: &str, topic: &str, offset: i64) {
-    let consumer: BaseConsumer = config(servers).set("group.id", group).create().unwrap();
     let mut list = TopicPartitionList::new();
     list.add_partition_offset(topic, 0, Offset::Offset(offset))
         .unwrap();
-    consumer.commit(&list, CommitMode::Sync).unwrap();
+    member_of(servers, group).commit(&list, CommitMode::Sync).unwrap();
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_topic_that_is_deleted_is_let_go_of_and_read_from_its_start_when_it_is_made_again() {
-    let test = "a_topic_that_is_deleted_is_let_go_of_and_read_from_its_start_when_it_is_made_again";
-    let Some(servers) = shared(test).await else { return };
-    let kafka = binder(servers, &[("topic.metadata.refresh.interval.ms", "1000")]);
-    let orders = topic(&kafka, "orders", 1).await;
-    let other = topic(&kafka, "other", 1).await;
-    publish(&kafka, &orders, 0, 10).await;
-    let mut spec = Reader::spec(Some(&brokers::unique("billing")), &orders);
-    spec.inputs.push(tidings_core::SourceInput {
-        destination: other.clone(),
-        retry: None,
-    });
-    let mut reader = Reader::join(&kafka, spec).await;
-    assert_eq!(reader.take(10).await.len(), 10);
-    drop(
-        admin(servers)
-            .delete_topics(&[&*orders], &AdminOptions::new())
-            .await,
-    );
-    while reader.own.values().any(|one| one.destination == orders) {
-        let _ = reader.next().await;
-    }
-    // The other topic goes on meanwhile.
-    publish(&kafka, &other, 0, 3).await;
-    assert_eq!(reader.take(3).await.len(), 3);
-    let again = tidings_core::DestinationSpec {
-        name: orders.clone(),
-        partitions: 1,
-        create: tidings_core::Create::IfMissing,
-        retention_time: None,
-        retention_bytes: None,
-        cleanup: None,
-    };
-    kafka.prepare(again).await.unwrap();
-    publish(&kafka, &orders, 0, 4).await;
-    let read = reader.take(4).await;
-    assert_eq!(
-        read.iter().map(|(offset, _)| *offset).collect::<Vec<_>>(),
-        [0, 1, 2, 3]
-    );
-    reader.source.close().await.unwrap();
-    let _ = kafka.close().await;
+pub(crate) fn member_of(servers: &str, group: &str) -> BaseConsumer {
+    config(servers).set("group.id", group).create().unwrap()
 }

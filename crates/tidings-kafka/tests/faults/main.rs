@@ -6,10 +6,12 @@
 
 mod away;
 mod cluster;
+mod deleted;
 mod health;
 mod load;
 mod lost;
 mod own;
+mod receipts;
 mod shapes;
 mod storm;
 mod tools;

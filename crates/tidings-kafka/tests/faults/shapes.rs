@@ -15,7 +15,7 @@ use tidings_core::{
 use tidings_kafka::{KafkaBinder, KafkaSource};
 use tokio::time::timeout;
 
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) fn to(topic: &Arc<str>, partition: u32, payload: impl Into<String>) -> Outgoing {
     let mut outgoing = Outgoing::new(topic.clone(), Message::new(payload.into()));
@@ -33,6 +33,8 @@ pub(crate) async fn shared(test: &'static str) -> Option<&'static str> {
 pub(crate) struct Reader {
     pub(crate) source: KafkaSource,
     pub(crate) own: BTreeMap<LaneId, Assignment>,
+    /// Errors that came while something else was waited for.
+    pub(crate) said: Vec<SourceError>,
 }
 
 impl Reader {
@@ -57,16 +59,30 @@ impl Reader {
         Self {
             source: binder.subscribe(spec).await.unwrap(),
             own: BTreeMap::new(),
+            said: Vec::new(),
         }
     }
 
     /// The next event or error; what is revoked is given back at once.
     pub(crate) async fn next(&mut self) -> Result<SourceEvent, SourceError> {
-        let event = timeout(PATIENCE, self.source.next())
-            .await
-            .expect("an event comes in time");
-        let event = event?;
-        match &event {
+        let event = timeout(PATIENCE, self.source.next()).await;
+        // Why nothing comes was told before.
+        let event = event.unwrap_or_else(|_| panic!("no event comes in time; it said {:?}", self.said))?;
+        self.follow(&event).await;
+        Ok(event)
+    }
+
+    /// The same if one comes within a time.
+    pub(crate) async fn next_within(&mut self, time: Duration) {
+        match timeout(time, self.source.next()).await {
+            Ok(Ok(event)) => self.follow(&event).await,
+            Ok(Err(error)) => self.said.push(error),
+            Err(_) => {}
+        }
+    }
+
+    async fn follow(&mut self, event: &SourceEvent) {
+        match event {
             SourceEvent::Assigned(lanes) => self.own.extend(lanes.iter().map(|one| (one.lane, one.clone()))),
             SourceEvent::Revoking { lanes, .. } => {
                 let _ = self.source.commit().await;
@@ -76,21 +92,21 @@ impl Reader {
             SourceEvent::Lost(lanes) => lanes.iter().for_each(|lane| drop(self.own.remove(lane))),
             _ => {}
         }
-        Ok(event)
     }
 
     pub(crate) async fn assigned(&mut self, lanes: usize) {
         while self.own.len() < lanes {
-            let _ = self.next().await;
+            let error = self.next().await.err();
+            self.said.extend(error);
         }
     }
 
     pub(crate) async fn batch(&mut self) -> RecordBatch {
         loop {
-            if let Ok(SourceEvent::Batch(batch)) = self.next().await
-                && !batch.is_empty()
-            {
-                return batch;
+            match self.next().await {
+                Ok(SourceEvent::Batch(batch)) if !batch.is_empty() => return batch,
+                Ok(_) => {}
+                Err(error) => self.said.push(error),
             }
         }
     }
