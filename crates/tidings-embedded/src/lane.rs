@@ -6,7 +6,7 @@ use crate::lock::lock;
 use crate::partition::Partition;
 use crate::progress::{Entry, clip};
 use crate::shared::Shared;
-use crate::signal::Signal;
+use crate::signal::News;
 use crate::tail;
 use std::sync::{Arc, Mutex};
 use tidings_core::{
@@ -30,6 +30,12 @@ pub(crate) struct Lane {
     pub(crate) released: bool,
     /// What was reported last.
     pub(crate) watermark: u64,
+    /// By which others tell that there is something to look at here.
+    pub(crate) news: Arc<News>,
+    /// It stands in the list of those that are looked at.
+    pub(crate) is_queued: bool,
+    /// The last look has found the end: there is nothing until it is told.
+    pub(crate) is_drained: bool,
     next: u64,
     standing: Standing,
     reading: Option<Arc<Reading>>,
@@ -69,6 +75,7 @@ impl Lane {
         partition: Arc<Partition>,
         entry: Option<Arc<Entry>>,
         start: u64,
+        news: Arc<News>,
     ) -> Self {
         Self {
             unit,
@@ -79,6 +86,9 @@ impl Lane {
             paused: false,
             released: false,
             watermark: start,
+            news,
+            is_queued: false,
+            is_drained: false,
             next: start,
             standing: Standing::Readable,
             reading: None,
@@ -177,13 +187,8 @@ impl Lane {
     }
 
     /// The next batch, if there is one.
-    pub(crate) fn look(
-        &mut self,
-        shared: &Arc<Shared>,
-        signal: &Arc<Signal>,
-        lane: LaneId,
-        max_bytes: usize,
-    ) -> Look {
+    pub(crate) fn look(&mut self, shared: &Arc<Shared>, lane: LaneId, max_bytes: usize) -> Look {
+        self.is_drained = false;
         match &mut self.standing {
             Standing::Failed(error) => return error.take().map_or(Look::Off, Look::Failed),
             Standing::Revoked => return Look::Off,
@@ -207,10 +212,11 @@ impl Lane {
         };
         let end = partition.end(shared, log);
         if self.next >= end {
+            self.is_drained = true;
             return Look::AtEnd;
         }
-        if !shared.is_in_memory() && is_far(log, self.next) {
-            self.read_elsewhere(shared, signal, end, max_bytes);
+        if !shared.is_in_memory() && is_far(shared, log, self.next) {
+            self.read_elsewhere(shared, end, max_bytes);
             return Look::Reading;
         }
         let read_bytes = match shared.is_volatile() {
@@ -218,20 +224,22 @@ impl Lane {
             false => max_bytes,
         };
         let result = log.read(self.next, end, read_bytes).map_err(Arc::new);
-        self.deliver(shared, lane, result, max_bytes)
+        let look = self.deliver(shared, lane, result, max_bytes);
+        self.is_drained = matches!(look, Look::Batch(_)) && self.rest.is_none() && self.next >= end;
+        look
     }
 
-    fn read_elsewhere(&mut self, shared: &Arc<Shared>, signal: &Arc<Signal>, end: u64, max_bytes: usize) {
+    fn read_elsewhere(&mut self, shared: &Arc<Shared>, end: u64, max_bytes: usize) {
         let reading = Arc::new(Reading::default());
         self.reading = Some(reading.clone());
-        let (partition, signal, next) = (self.partition.clone(), signal.clone(), self.next);
+        let (partition, news, next) = (self.partition.clone(), self.news.clone(), self.next);
         let again = shared.clone();
         drop(shared.spawn_blocking(move || {
             let result = partition
                 .log(&again)
                 .and_then(|log| log.read(next, end, max_bytes).map_err(Arc::new));
             *lock(&reading) = Some(result);
-            signal.raise();
+            news.tell();
         }));
     }
 
@@ -286,6 +294,7 @@ impl Lane {
         {
             self.skip_deleted(*first);
             // Whoever looks again finds the first that is left.
+            self.news.tell();
             return Look::Reading;
         }
         let error = self.partition.unreadable(shared, error, self.next);
@@ -318,11 +327,15 @@ impl Lane {
     }
 }
 
-/// Whether a read there is likely to wait for the disk, guessed from the mean size of a record.
-fn is_far(log: &PartitionLog, next: u64) -> bool {
+/// Whether a read there is likely to wait for the disk, guessed from the mean size of a record. A reader that is a few
+/// records behind is near whatever their size: most are, and asking for the size of the log takes locks.
+fn is_far(shared: &Shared, log: &PartitionLog, next: u64) -> bool {
     let (first, end) = (log.first_offset(), log.next_offset());
     let records = end.saturating_sub(first).max(1);
     let behind = end.saturating_sub(next);
+    if behind.saturating_mul(shared.options.max_message_bytes as u64) <= NEAR_BYTES {
+        return false;
+    }
     u128::from(log.bytes()) * u128::from(behind) / u128::from(records) > u128::from(NEAR_BYTES)
 }
 

@@ -3,7 +3,7 @@
 use crate::lock::lock;
 use crate::queue::Queue;
 use crate::shared::Shared;
-use crate::signal::Signal;
+use crate::signal::News;
 use crate::tail::Tail;
 use crossbeam_utils::CachePadded;
 use std::path::Path;
@@ -35,7 +35,7 @@ pub(crate) struct Partition {
     faulty: AtomicBool,
     /// It was looked at while it was closed, and has one segment at the most.
     single: AtomicBool,
-    readers: CachePadded<Mutex<Vec<Arc<Signal>>>>,
+    readers: CachePadded<Mutex<Vec<Arc<News>>>>,
 }
 
 impl Partition {
@@ -167,17 +167,17 @@ impl Partition {
     /// Tells whoever reads that there is more.
     pub(crate) fn wake(&self) {
         for reader in lock(&self.readers).iter() {
-            reader.raise();
+            reader.tell();
         }
     }
 
-    /// Wakes this reader from now on.
-    pub(crate) fn watch(&self, reader: &Arc<Signal>) {
+    /// Tells this reader from now on.
+    pub(crate) fn watch(&self, reader: &Arc<News>) {
         lock(&self.readers).push(reader.clone());
     }
 
     /// No longer.
-    pub(crate) fn unwatch(&self, reader: &Arc<Signal>) {
+    pub(crate) fn unwatch(&self, reader: &Arc<News>) {
         let mut readers = lock(&self.readers);
         if let Some(place) = readers.iter().position(|other| Arc::ptr_eq(other, reader)) {
             readers.swap_remove(place);

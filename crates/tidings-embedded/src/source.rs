@@ -8,8 +8,9 @@ use crate::lane::{Lane, Look};
 use crate::lock::lock;
 use crate::progress::Reported;
 use crate::shared::Shared;
-use crate::signal::Signal;
+use crate::signal::{News, Signal};
 use crate::topics::Topic;
+use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,8 +34,11 @@ pub struct EmbeddedSource {
     lanes: Vec<Option<Lane>>,
     /// Assigned by the group, and not to be opened at the moment.
     held: Held,
-    /// Where the round over the lanes goes on.
-    cursor: usize,
+    /// The places of the lanes that are to be looked at, in turn; each is there once. Of a thousand lanes the others cost
+    /// a message nothing.
+    ready: VecDeque<u32>,
+    /// Empty, with memory for the places that the signal tells.
+    told: Vec<u32>,
     pub(crate) idle_told: bool,
     unstored: Unstored,
     max_batch_bytes: usize,
@@ -91,7 +95,8 @@ impl EmbeddedSource {
             opening: 0,
             lanes: Vec::new(),
             held: Held::default(),
-            cursor: 0,
+            ready: VecDeque::new(),
+            told: Vec::new(),
             idle_told: false,
             unstored: Unstored {
                 since: None,
@@ -117,23 +122,49 @@ impl EmbeddedSource {
     }
 
     /// Puts a lane into the lowest free place.
-    fn place(&mut self, lane: Lane) -> LaneId {
-        lane.partition.watch(self.signal());
+    fn place(&mut self, lane: impl FnOnce(Arc<News>) -> Lane) -> LaneId {
         let free = self
             .lanes
             .iter()
             .position(Option::is_none)
             .unwrap_or(self.lanes.len());
+        let lane = lane(Arc::new(News::new(self.signal().clone(), free as u32)));
+        lane.partition.watch(&lane.news);
         match self.lanes.get_mut(free) {
             Some(place) => *place = Some(lane),
             None => self.lanes.push(Some(lane)),
         }
-        LaneId(free as u32)
+        let id = LaneId(free as u32);
+        self.look_at(id);
+        id
+    }
+
+    /// The lane is looked at when those before it were.
+    fn look_at(&mut self, id: LaneId) {
+        if let Some(lane) = self.lane(id)
+            && !std::mem::replace(&mut lane.is_queued, true)
+        {
+            self.ready.push_back(id.0);
+        }
+    }
+
+    /// Puts the lanes that have told something on the list of those to look at.
+    fn hear(&mut self) {
+        let mut told = std::mem::take(&mut self.told);
+        self.signal().take_told(&mut told);
+        for place in told.drain(..) {
+            // It may be another lane's by now, which is looked at in vain then.
+            if let Some(lane) = self.lane(LaneId(place)) {
+                lane.news.hear();
+                self.look_at(LaneId(place));
+            }
+        }
+        self.told = told;
     }
 
     fn remove(&mut self, lane: LaneId) {
         if let Some(gone) = self.lanes.get_mut(lane.0 as usize).and_then(Option::take) {
-            gone.partition.unwatch(&self.member.signal);
+            gone.partition.unwatch(&gone.news);
         }
     }
 
@@ -219,15 +250,15 @@ impl EmbeddedSource {
             self.held.hold(grant, both, error);
             return Vec::new();
         }
-        let main = self.place(Lane::new(
-            grant.unit,
-            LaneRole::Main,
-            main,
-            grant.main,
-            grant.start,
-        ));
+        let Grant {
+            unit,
+            main: entry,
+            start,
+            ..
+        } = grant;
+        let main = self.place(|news| Lane::new(unit, LaneRole::Main, main, entry, start, news));
         let retry = retry.map(|(partition, entry)| {
-            self.place(Lane::new(grant.unit, LaneRole::Retry, partition, Some(entry), 0))
+            self.place(|news| Lane::new(unit, LaneRole::Retry, partition, Some(entry), 0, news))
         });
         let shared = self.shared().clone();
         let mut assignments = Vec::with_capacity(2);
@@ -242,25 +273,29 @@ impl EmbeddedSource {
 
     /// The next batch in turn; none when there is nothing to read now.
     fn read(&mut self) -> Result<Option<SourceEvent>, SourceError> {
+        self.hear();
         let shared = self.shared().clone();
-        let signal = self.signal().clone();
-        let count = self.lanes.len();
+        let max_bytes = self.max_batch_bytes;
         let mut at_end = true;
-        for step in 0..count {
-            let place = (self.cursor + step) % count;
-            let Some(lane) = self.lanes.get_mut(place).and_then(Option::as_mut) else {
-                continue;
+        for _ in 0..self.ready.len() {
+            let Some(place) = self.ready.pop_front() else {
+                break;
             };
-            match lane.look(&shared, &signal, LaneId(place as u32), self.max_batch_bytes) {
+            let id = LaneId(place);
+            let Some(lane) = self.lane(id) else { continue };
+            lane.is_queued = false;
+            let look = lane.look(&shared, id, max_bytes);
+            // What comes from now on is told. After any other look there may be something that was told before it.
+            let is_done = lane.is_drained || matches!(look, Look::Off);
+            if !is_done {
+                self.look_at(id);
+            }
+            match look {
                 Look::Batch(batch) => {
-                    self.cursor = place + 1;
                     self.idle_told = false;
                     return Ok(Some(SourceEvent::Batch(batch)));
                 }
-                Look::Failed(error) => {
-                    self.cursor = place + 1;
-                    return Err(error);
-                }
+                Look::Failed(error) => return Err(error),
                 Look::Reading => at_end = false,
                 Look::AtEnd | Look::Off => {}
             }
@@ -315,13 +350,18 @@ impl EmbeddedSource {
         }
     }
 
-    /// A read-only broker looks what the owner has done.
-    fn refresh(&self) {
+    /// A read-only broker looks what the owner has done, which nobody tells it.
+    fn refresh(&mut self) {
         if !self.shared().is_read_only() {
             return;
         }
-        for lane in self.lanes.iter().flatten() {
-            lane.partition.refresh(self.shared());
+        for place in 0..self.lanes.len() {
+            let id = LaneId(place as u32);
+            let partition = self.lane(id).map(|lane| lane.partition.clone());
+            if let Some(partition) = partition {
+                partition.refresh(self.shared());
+                self.look_at(id);
+            }
         }
     }
 
@@ -394,16 +434,18 @@ impl Source for EmbeddedSource {
 
     fn resume(&mut self, lanes: &[LaneId]) {
         for lane in lanes {
-            if let Some(lane) = self.lane(*lane) {
-                lane.paused = false;
+            if let Some(found) = self.lane(*lane) {
+                found.paused = false;
+                self.look_at(*lane);
             }
         }
         self.idle_told = false;
     }
 
     fn seek(&mut self, lane: LaneId, offset: u64) {
-        if let Some(lane) = self.lane(lane) {
-            lane.seek(offset);
+        if let Some(found) = self.lane(lane) {
+            found.seek(offset);
+            self.look_at(lane);
         }
         self.idle_told = false;
     }

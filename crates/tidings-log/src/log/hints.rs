@@ -25,7 +25,10 @@ impl Hints {
         let fits = |hint: &&Hint| {
             hint.position > 0 && hint.segment == segment && hint.seed == seed && hint.offset == offset
         };
-        let Hint { position, .. } = *self.ends.iter().find(fits)?;
+        // The last one first: of many logs that are read in turn the others are in no cache any more.
+        let (newer, older) = self.ends.split_at_checked(self.oldest)?;
+        let mut from_last = newer.iter().rev().chain(older.iter().rev());
+        let Hint { position, .. } = *from_last.find(|hint| fits(hint))?;
         Some(Entry {
             offset,
             position,
