@@ -60,15 +60,20 @@ impl RawLog {
     /// The same with what no log can do without: a checksum behind the batch, and never more than a
     /// segment that is not on the disk. What a log loses beside this is its own fault.
     pub(crate) fn append_checked(&mut self, records: &[Record]) -> Result<(), BenchError> {
-        self.fill(records);
-        let checksum = crc32c::crc32c(&self.buffer);
-        self.buffer.extend_from_slice(&checksum.to_le_bytes());
+        self.pack_checked(records);
         self.unsynced += self.buffer.len();
         if self.unsynced > SEGMENT_BYTES {
             self.unsynced = 0;
             self.sync()?;
         }
         self.write()
+    }
+
+    /// Makes the bytes of a batch, with a checksum behind them.
+    pub(crate) fn pack_checked(&mut self, records: &[Record]) {
+        self.fill(records);
+        let checksum = crc32c::crc32c(&self.buffer);
+        self.buffer.extend_from_slice(&checksum.to_le_bytes());
     }
 
     fn fill(&mut self, records: &[Record]) {
@@ -82,7 +87,8 @@ impl RawLog {
         }
     }
 
-    fn write(&mut self) -> Result<(), BenchError> {
+    /// Appends what was packed.
+    pub(crate) fn write(&mut self) -> Result<(), BenchError> {
         self.file
             .write_all(&self.buffer)
             .map_err(BenchError::system("writing by hand"))

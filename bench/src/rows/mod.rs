@@ -10,6 +10,7 @@ mod w22;
 mod w22_broker;
 mod w22_rival;
 mod w23;
+mod w23_by_hand;
 mod w23_idle;
 mod w7;
 mod w8;

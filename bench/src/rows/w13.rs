@@ -5,6 +5,7 @@ use std::time::Duration;
 use tidings_embedded::Fsync;
 
 use crate::arguments::Length;
+use crate::arms::acknowledged::Acknowledged;
 use crate::arms::log::Log;
 use crate::arms::raw::{RawLog, Record, records};
 use crate::arms::topic::{self, Disk};
@@ -35,8 +36,42 @@ pub(crate) fn run(setting: &Setting<'_>) -> Result<Vec<Line>, BenchError> {
             || raw_arm(setting, &records),
         )?;
         lines.extend(lines_of("broker with fsync = always", in_flight, &broker));
+        lines.extend(bound(setting, in_flight, &records)?);
     }
     Ok(lines)
+}
+
+/// How much of the distance is nobody's fault: packing with a checksum on the publisher's thread, writing and syncing on
+/// another, and an answer for each message, by hand.
+fn bound(setting: &Setting<'_>, in_flight: u64, records: &[Record]) -> Result<Vec<Line>, BenchError> {
+    let rounds = setting.length.rounds();
+    let by_hand = "by hand with a checksum, a thread that writes, and a tokio oneshot for each message";
+    let bound = Pairs::run(
+        rounds,
+        || acknowledged_arm(setting, records),
+        || raw_arm(setting, records),
+    )?;
+    let broker = Pairs::run(
+        rounds,
+        || broker_arm(setting, records),
+        || acknowledged_arm(setting, records),
+    )?;
+    let line = |what: String, beside: &str, pairs: &Pairs| {
+        let ratio = (Unit::Ratio, pairs.ratio(Figure::PerSecond));
+        Line::new(what, beside, ratio, Target::None).with(
+            "cpu ratio",
+            Unit::Ratio,
+            pairs.ratio(Figure::CpuNanoseconds),
+        )
+    };
+    Ok(vec![
+        line(format!("bound: {by_hand}, {in_flight} in flight"), BESIDE, &bound),
+        line(
+            format!("broker with fsync = always, {in_flight} in flight"),
+            by_hand,
+            &broker,
+        ),
+    ])
 }
 
 /// The ratio, and at the largest batch the absolute figure that is asked for.
@@ -84,6 +119,20 @@ fn log_arm(setting: &Setting<'_>, records: &[Record]) -> Result<Sample, BenchErr
         log.append(records)?;
         log.sync()
     })
+}
+
+/// The same as the broker's arm, by hand.
+fn acknowledged_arm(setting: &Setting<'_>, records: &[Record]) -> Result<Sample, BenchError> {
+    let runtime = topic::runtime()?;
+    let directory = setting.directory()?;
+    let mut log = Acknowledged::create(&directory.path().join("acknowledged"))?;
+    let (mut watch, mut messages) = (Stopwatch::default(), 0);
+    while watch.wall() < arm_length(setting.length) {
+        let batch = records.to_vec();
+        watch.time(|| log.publish(&runtime, batch))?;
+        messages += records.len() as u64;
+    }
+    Ok(watch.sample(messages))
 }
 
 /// All messages of a batch are published, then all receipts are awaited; then the next batch.

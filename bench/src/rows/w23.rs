@@ -11,11 +11,13 @@ use tidings_core::{
 use tidings_embedded::{EmbeddedBroker, EmbeddedOptions, EmbeddedSource, Fsync, Location};
 use tokio::runtime::Runtime;
 
+use crate::arms::files::{self, Pace};
 use crate::arms::topic;
 use crate::error::BenchError;
 use crate::measure::{Figure, Sample, timed};
 use crate::pairs::Pairs;
 use crate::report::Line;
+use crate::rows::w23_by_hand::ByHand;
 use crate::rows::{Setting, w23_idle};
 use crate::verdict::{Target, Unit};
 
@@ -41,15 +43,14 @@ const ONE: Size = Size {
     subscriptions: 1,
 };
 
-/// What is done with messages.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Pace {
-    /// Each is read before the next is published: whatever is looked through for one message shows.
-    Single,
-    /// All are published one by one, then all are read.
-    Backlog,
-    /// They are published to topics in turn, and not read.
-    Publish,
+impl Size {
+    /// How many files get messages.
+    fn files(self, pace: Pace) -> usize {
+        match pace {
+            Pace::Publish => (self.topics as usize).min(BUSY_TOPICS),
+            Pace::Single | Pace::Spread | Pace::Backlog => self.partitions as usize,
+        }
+    }
 }
 
 /// Partitions, topics and subscriptions, each beside one; then what is idle.
@@ -57,7 +58,7 @@ pub(crate) fn run(setting: &Setting<'_>) -> Result<Vec<Line>, BenchError> {
     let mut lines = Vec::new();
     for partitions in [10, 100, 1_000] {
         let size = Size { partitions, ..ONE };
-        let paces = [Pace::Single, Pace::Backlog];
+        let paces = [Pace::Single, Pace::Spread, Pace::Backlog];
         lines.extend(growth(
             setting,
             &format!("{partitions} partitions"),
@@ -86,13 +87,14 @@ pub(crate) fn run(setting: &Setting<'_>) -> Result<Vec<Line>, BenchError> {
 
 fn growth(setting: &Setting<'_>, what: &str, size: Size, paces: &[Pace]) -> Result<Vec<Line>, BenchError> {
     let (large, small) = (Bench::new(setting, size)?, Bench::new(setting, ONE)?);
+    let directory = setting.directory()?;
+    let by_hand = match size.files(Pace::Publish).max(size.files(Pace::Single)) {
+        1 => None,
+        files => Some(ByHand::new(directory.path(), files)?),
+    };
     let mut lines = Vec::new();
     for pace in paces {
-        let how = match pace {
-            Pace::Single => "published and read one at a time",
-            Pace::Backlog => "published one by one, then read",
-            Pace::Publish => "published to up to 1,000 in turn",
-        };
+        let how = how(*pace);
         let rounds = setting.length.rounds();
         let pairs = Pairs::run(rounds, || large.run(*pace), || small.run(*pace))?;
         let ratio = (Unit::Ratio, pairs.ratio(Figure::CpuNanoseconds));
@@ -110,17 +112,29 @@ fn growth(setting: &Setting<'_>, what: &str, size: Size, paces: &[Pace]) -> Resu
                 pairs.reference(Figure::CpuNanoseconds),
             ),
         );
+        if let Some(by_hand) = by_hand.as_ref().filter(|_| size.files(*pace) > 1) {
+            lines.extend(by_hand.lines(&format!("{what}: {how}"), *pace, rounds, &large)?);
+        }
     }
     Ok(lines)
 }
 
+fn how(pace: Pace) -> &'static str {
+    match pace {
+        Pace::Single => "published and read one at a time",
+        Pace::Spread => "the same, partitions in no order",
+        Pace::Backlog => "published one by one, then read",
+        Pace::Publish => "published to up to 1,000 in turn",
+    }
+}
+
 /// A broker of that size.
-struct Bench {
+pub(super) struct Bench {
     runtime: Runtime,
     broker: EmbeddedBroker,
     names: Vec<Arc<str>>,
     size: Size,
-    messages: u64,
+    pub(super) messages: u64,
     _directory: tempfile::TempDir,
 }
 
@@ -140,10 +154,10 @@ impl Bench {
     }
 
     /// A message that several groups read counts as several.
-    fn run(&self, pace: Pace) -> Result<Sample, BenchError> {
+    pub(super) fn run(&self, pace: Pace) -> Result<Sample, BenchError> {
         let readers = match pace {
             Pace::Publish => 0,
-            Pace::Single | Pace::Backlog => self.size.subscriptions,
+            Pace::Single | Pace::Spread | Pace::Backlog => self.size.subscriptions,
         };
         let published = self.messages / u64::from(readers.max(1));
         let mut sources = Vec::new();
@@ -170,7 +184,7 @@ impl Bench {
         let sink = Binder::sink(&self.broker);
         for number in 0..published {
             self.publish(&sink, pace, number).await?;
-            if pace == Pace::Single {
+            if matches!(pace, Pace::Single | Pace::Spread) {
                 for source in &mut *sources {
                     read(source, 1).await?;
                 }
@@ -187,14 +201,14 @@ impl Bench {
     async fn publish(&self, sink: &Arc<dyn Sink>, pace: Pace, number: u64) -> Result<(), BenchError> {
         let topic = match pace {
             Pace::Publish => number as usize % self.names.len().min(BUSY_TOPICS),
-            Pace::Single | Pace::Backlog => 0,
+            Pace::Single | Pace::Spread | Pace::Backlog => 0,
         };
         let Some(name) = self.names.get(topic) else {
             return Ok(());
         };
-        let message = Message::new(&b"a payload of sixty-four bytes, as small events often have it...."[..]);
+        let message = Message::new(files::PAYLOAD);
         let mut outgoing = Outgoing::new(name.clone(), message);
-        outgoing.partition = Some((number % u64::from(self.size.partitions)) as u32);
+        outgoing.partition = Some(pace.place(number, u64::from(self.size.partitions)) as u32);
         sink.publish(outgoing)
             .await
             .map(drop)
@@ -211,8 +225,8 @@ impl Bench {
             }],
             start: Start::Latest,
             max_batch_bytes: 1 << 20,
-            commit_interval: Duration::from_millis(100),
-            commit_every: 10_000,
+            commit_interval: files::INTERVAL,
+            commit_every: files::EVERY,
             revoke_timeout: Duration::from_secs(5),
             guarantee: tidings_core::Guarantee::AtLeastOnce,
         };

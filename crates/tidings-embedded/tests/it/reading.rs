@@ -65,6 +65,40 @@ async fn a_message_wakes_a_reader_that_waits() {
     assert_eq!(reader.await.unwrap(), ["tea"]);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_many_partitions_none_is_forgotten_while_a_reader_looks_and_others_write() {
+    const PARTITIONS: u32 = 100;
+    const EACH: u32 = 2_000;
+    let directory = tempfile::tempdir().unwrap();
+    for broker in [memory(), disk(directory.path(), Fsync::Os)] {
+        prepare(&broker, "orders", PARTITIONS).await;
+        let mut source = broker.subscribe(spec(None, "orders")).await.unwrap();
+        assert!(drain(&mut source).await.is_empty());
+        let writers = [7, 31].map(|step| {
+            let sink = Binder::sink(&broker);
+            tokio::spawn(async move {
+                for number in 0..EACH {
+                    let partition = number.wrapping_mul(step) % PARTITIONS;
+                    sink.publish(to("orders", partition, "x")).await.unwrap();
+                    if number % 50 == 0 {
+                        tokio::task::yield_now().await;
+                    }
+                }
+            })
+        });
+        let mut left = EACH as usize * 2;
+        while left > 0 {
+            let read = tokio::time::timeout(Duration::from_secs(30), batch(&mut source)).await;
+            left -= read
+                .unwrap_or_else(|_| panic!("{left} messages wait in partitions at which nobody looks"))
+                .len();
+        }
+        for writer in writers {
+            writer.await.unwrap();
+        }
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_end_is_told_once_each_time_it_is_reached() {
     let broker = memory();
