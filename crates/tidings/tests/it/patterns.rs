@@ -1,5 +1,6 @@
 //! A channel that is every destination that matches a pattern: what of it is checked before anything is opened, and how
 //! it is told.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use crate::events::{Paid, Placed, paid, placed};
 use tidings::prelude::*;
