@@ -133,6 +133,8 @@ pub(crate) struct WireCapabilities {
     retry_lane: bool,
     transactions: bool,
     priorities: bool,
+    #[serde(default)]
+    patterns: bool,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -188,6 +190,7 @@ impl From<Capabilities> for WireCapabilities {
             retry_lane: can.retry_lane,
             transactions: can.transactions,
             priorities: can.priorities,
+            patterns: can.patterns,
         }
     }
 }
@@ -203,6 +206,7 @@ impl From<WireCapabilities> for Capabilities {
         capabilities.retry_lane = can.retry_lane;
         capabilities.transactions = can.transactions;
         capabilities.priorities = can.priorities;
+        capabilities.patterns = can.patterns;
         capabilities
     }
 }
