@@ -178,16 +178,26 @@ impl World {
 
 /// A running subscription of a fake broker.
 pub(crate) fn spec(broker: &Broker, subscription: Subscription<()>, partitions: u32) -> SubscriptionSpec {
+    spec_of(broker, subscription, &["orders", "outputs"], partitions)
+}
+
+/// The same of any fake broker, with the channels that it may publish to.
+pub(crate) fn spec_of<B: Binder + Clone>(
+    broker: &B,
+    subscription: Subscription<()>,
+    channels: &[&str],
+    partitions: u32,
+) -> SubscriptionSpec {
     let parts = subscription.into_parts();
     let mut policy = Policy::default();
     parts.changes.apply(&mut policy);
     let mut routes = Routes::default();
-    for channel in ["orders", "outputs"] {
+    for channel in channels {
         routes.insert(
-            channel,
+            *channel,
             Route {
                 sink: Binder::sink(broker),
-                destination: channel.into(),
+                destination: (*channel).into(),
             },
         );
     }

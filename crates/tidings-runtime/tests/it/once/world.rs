@@ -1,7 +1,7 @@
 //! Handlers that do as they are told, and what is to be seen of them.
 
 use super::broker::TxBroker;
-use crate::world::{How, id_of};
+use crate::world::{How, id_of, spec_of};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -218,42 +218,7 @@ pub(crate) fn counts(messages: &[Message]) -> BTreeMap<String, usize> {
 }
 
 pub(crate) fn spec(broker: &TxBroker, subscription: Subscription<()>) -> SubscriptionSpec {
-    let parts = subscription.into_parts();
-    let mut policy = Policy::default();
-    parts.changes.apply(&mut policy);
-    let mut routes = Routes::default();
-    let route = Route {
-        sink: Binder::sink(broker),
-        destination: "outputs".into(),
-    };
-    routes.insert("outputs", route);
-    let clock = Clock::virtual_from_now();
-    let context = HandlerContext {
-        app: "test".into(),
-        subscription: "s".into(),
-        group: Some("g".into()),
-        publisher: Publisher::new(Arc::new(routes), clock),
-        clock,
-    };
-    SubscriptionSpec {
-        context: Arc::new(context),
-        handler: parts.bind(Arc::new(()), &[]),
-        policy,
-        filter: parts.filter.clone(),
-        output: parts.output.clone(),
-        binder: Arc::new(broker.clone()),
-        discovery: tidings_runtime::Discovery::default(),
-        inputs: vec![Input {
-            destination: "orders".into(),
-            retry: Some("orders.g.retry".into()),
-            dead_letter: Some(DeadLetterTarget {
-                destination: "orders.DLT".into(),
-                partitions: broker.partitions,
-            }),
-        }],
-        revoke_timeout: Duration::from_secs(10),
-        publish_timeout: Duration::from_secs(30),
-    }
+    spec_of(broker, subscription, &["outputs"], broker.partitions)
 }
 
 /// Waits until the group has finished and committed everything.
