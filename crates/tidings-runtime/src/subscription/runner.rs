@@ -15,9 +15,9 @@ use tidings_core::{DynSource, Position, SourceError, SourceEvent};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
-/// While there is always more to do, progress is reported this often.
+/// While there is always more to do, progress is reported and the source is asked this often.
 const REPORT_INTERVAL: Duration = Duration::from_millis(5);
-/// After so many rounds other tasks of the runtime get their turn.
+/// After so many rounds other tasks of the runtime get their turn, and the source is asked.
 const ROUNDS: u32 = 32;
 
 pub(super) struct Runner {
@@ -85,14 +85,16 @@ impl Runner {
             {
                 return true;
             }
-            if !more || self.reported.elapsed() >= REPORT_INTERVAL {
+            rounds += 1;
+            let pause = rounds % ROUNDS == 0;
+            let ask = !more || pause || self.reported.elapsed() >= REPORT_INTERVAL;
+            if ask {
                 self.report();
             }
-            rounds += 1;
-            if more || rounds % ROUNDS == 0 {
+            if more || pause {
                 tokio::task::yield_now().await;
             }
-            match self.wait(more).await {
+            match self.wait(more, ask).await {
                 Woken::Work => {}
                 Woken::Command(command) => self.obey(command),
                 Woken::Found(news) => self.on_found(news),
@@ -105,8 +107,12 @@ impl Runner {
         }
     }
 
-    /// Waits until there is something to do. The source is always asked: membership in the group lives by it.
-    async fn wait(&mut self, more: bool) -> Woken {
+    /// Waits until there is something to do.
+    ///
+    /// The source is asked in any case: membership in the group lives by it. While there is more to do than one round
+    /// does it is asked now and then only: a batch that is taken before its turn has gone from the processor's caches
+    /// when it comes, and lanes that are full make the source throw away what it has read ahead.
+    async fn wait(&mut self, more: bool, ask: bool) -> Woken {
         let timer = [
             self.dispatcher.next_timer(),
             self.ask_again,
@@ -114,7 +120,7 @@ impl Runner {
             self.drain.as_ref().map(|drain| drain.stop),
         ];
         let timer = timer.into_iter().flatten().min();
-        let ask = self.ask_again.is_none_or(|at| at <= Instant::now());
+        let ask = ask && self.ask_again.is_none_or(|at| at <= Instant::now());
         if ask {
             self.ask_again = None;
         }
