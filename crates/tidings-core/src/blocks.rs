@@ -20,8 +20,13 @@ const OPEN: u64 = u64::MAX;
 const REFUSED: u64 = u64::MAX - 1;
 
 /// The answers of up to [`RECEIPTS_PER_BLOCK`] messages, each with its own.
+///
+/// It is kept below a KiB, and so are offsets and partitions apart: for more, the allocator of the C library tidies up
+/// all small pieces that were given back, at each block.
 pub struct ReceiptBlock {
-    answers: [Answer; RECEIPTS_PER_BLOCK],
+    /// [`OPEN`], [`REFUSED`] or the offset. Written last, so whoever reads it also sees the partition.
+    offsets: [AtomicU64; RECEIPTS_PER_BLOCK],
+    partitions: [AtomicU32; RECEIPTS_PER_BLOCK],
     /// How many are known or were never asked for.
     known: AtomicU32,
     /// Whether somebody is on the list. Written under its lock.
@@ -29,11 +34,7 @@ pub struct ReceiptBlock {
     list: Mutex<List>,
 }
 
-struct Answer {
-    /// [`OPEN`], [`REFUSED`] or the offset. Written last, so whoever reads it also sees the partition.
-    offset: AtomicU64,
-    partition: AtomicU32,
-}
+const _: () = assert!(size_of::<ReceiptBlock>() < 1_000);
 
 #[derive(Default)]
 struct List {
@@ -47,10 +48,8 @@ struct List {
 impl Default for ReceiptBlock {
     fn default() -> Self {
         Self {
-            answers: std::array::from_fn(|_| Answer {
-                offset: AtomicU64::new(OPEN),
-                partition: AtomicU32::new(0),
-            }),
+            offsets: [const { AtomicU64::new(OPEN) }; RECEIPTS_PER_BLOCK],
+            partitions: [const { AtomicU32::new(0) }; RECEIPTS_PER_BLOCK],
             known: AtomicU32::new(0),
             waited_for: AtomicBool::new(false),
             list: Mutex::default(),
@@ -77,21 +76,21 @@ impl ReceiptBlock {
 
     /// The message at a place was kept. Tasks that wait learn of it with the next [`wake`](Self::wake).
     pub fn kept(&self, place: usize, partition: u32, offset: u64) {
-        let Some(answer) = self.answers.get(place) else {
+        let (Some(of), Some(answer)) = (self.partitions.get(place), self.offsets.get(place)) else {
             return;
         };
-        answer.partition.store(partition, Ordering::Relaxed);
-        answer.offset.store(offset.min(REFUSED - 1), Ordering::Release);
+        of.store(partition, Ordering::Relaxed);
+        answer.store(offset.min(REFUSED - 1), Ordering::Release);
         self.known.fetch_add(1, Ordering::AcqRel);
     }
 
     /// The message at a place was not kept. Tasks that wait learn of it with the next [`wake`](Self::wake).
     pub fn refused(&self, place: usize, error: PublishError) {
-        let Some(answer) = self.answers.get(place) else {
+        let Some(answer) = self.offsets.get(place) else {
             return;
         };
         self.list().refusals.push((place, error));
-        answer.offset.store(REFUSED, Ordering::Release);
+        answer.store(REFUSED, Ordering::Release);
         self.known.fetch_add(1, Ordering::AcqRel);
     }
 
@@ -164,8 +163,8 @@ impl ReceiptBlock {
     }
 
     fn is_open(&self, place: usize) -> bool {
-        let answer = self.answers.get(place);
-        answer.is_some_and(|answer| answer.offset.load(Ordering::Acquire) == OPEN)
+        let answer = self.offsets.get(place);
+        answer.is_some_and(|answer| answer.load(Ordering::Acquire) == OPEN)
     }
 
     fn list(&self) -> MutexGuard<'_, List> {
@@ -215,14 +214,15 @@ impl Place {
     }
 
     fn answer(&self) -> Option<Result<Position, PublishError>> {
-        let Some(answer) = self.block.answers.get(self.place) else {
+        let (offsets, partitions) = (&self.block.offsets, &self.block.partitions);
+        let (Some(answer), Some(of)) = (offsets.get(self.place), partitions.get(self.place)) else {
             return Some(Err(PublishError::Closed));
         };
-        match answer.offset.load(Ordering::Acquire) {
+        match answer.load(Ordering::Acquire) {
             OPEN => None,
             REFUSED => Some(Err(self.refusal())),
             offset => {
-                let partition = answer.partition.load(Ordering::Relaxed);
+                let partition = of.load(Ordering::Relaxed);
                 Some(Ok(Position::new(self.destination.clone(), partition, offset)))
             }
         }

@@ -4,6 +4,7 @@ use crate::failure::Failure;
 use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::cell::Cell;
 
 /// Why a payload could not be encoded or decoded.
 ///
@@ -81,6 +82,14 @@ fn media_type(content_type: &str) -> &str {
     content_type.split(';').next().unwrap_or_default().trim()
 }
 
+thread_local! {
+    /// Where a payload grows. A value that encodes another while it is encoded finds an empty one.
+    static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// A larger one is not kept.
+const MAX_SCRATCH: usize = 64 * 1024;
+
 /// JSON by serde, `application/json` and `application/*+json`. Nesting is limited to 128 levels.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct JsonCodec;
@@ -101,8 +110,15 @@ impl Codec for JsonCodec {
 
 impl<T: Serialize + ?Sized> Encode<T> for JsonCodec {
     fn encode(value: &T) -> Result<Bytes, CodecError> {
-        let encoded = serde_json::to_vec(value);
-        encoded.map(Bytes::from).map_err(|error| CodecError::Encode {
+        // The length is known at the end only: written here, the payload is allocated once, at its size.
+        let mut scratch = SCRATCH.take();
+        scratch.clear();
+        let encoded = serde_json::to_writer(&mut scratch, value);
+        let payload = encoded.map(|()| Bytes::copy_from_slice(&scratch));
+        if scratch.capacity() <= MAX_SCRATCH {
+            SCRATCH.set(scratch);
+        }
+        payload.map_err(|error| CodecError::Encode {
             value: std::any::type_name::<T>(),
             reason: error.to_string(),
         })
@@ -211,6 +227,25 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
     use serde::Deserialize;
+
+    #[test]
+    fn values_may_encode_others_while_they_are_encoded_and_large_ones_leave_nothing_behind() {
+        struct Nested;
+        impl Serialize for Nested {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                let inner = JsonCodec::encode("inner").unwrap();
+                serializer.serialize_str(std::str::from_utf8(&inner).unwrap())
+            }
+        }
+        assert_eq!(
+            &JsonCodec::encode(&("a", Nested, "z")).unwrap()[..],
+            br#"["a","\"inner\"","z"]"#
+        );
+        let large = "x".repeat(MAX_SCRATCH + 1);
+        assert_eq!(JsonCodec::encode(&large).unwrap().len(), large.len() + 2);
+        assert!(SCRATCH.take().capacity() <= MAX_SCRATCH);
+        assert_eq!(&JsonCodec::encode(&1).unwrap()[..], b"1");
+    }
 
     #[derive(Debug, PartialEq, Serialize, Deserialize)]
     struct Order {

@@ -221,6 +221,17 @@ impl<'a> HeaderView<'a> {
         }
     }
 
+    /// Names and values as bytes: for who writes them elsewhere and needs no text. It ends at the first entry that is
+    /// not whole.
+    pub fn raw(self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> + use<'a> {
+        let mut block = self.rest;
+        std::iter::from_fn(move || {
+            let (name, value, rest) = entry(block)?;
+            block = rest;
+            Some((name, value))
+        })
+    }
+
     /// The first value of that name if it is UTF-8.
     pub fn find_str(self, name: &str) -> Option<&'a str> {
         self.find_value(name)
