@@ -1,5 +1,6 @@
 //! A message in librdkafka's memory: [`Message`].
 
+use super::inside::{Layout, raw_headers};
 use crate::trouble::Fault;
 use rdkafka::bindings as c;
 use rdkafka::error::RDKafkaErrorCode;
@@ -89,6 +90,26 @@ impl<'a> Message<'a> {
         // SAFETY: the message is alive; nobody asks for the kind of its timestamp.
         let time = unsafe { c::rd_kafka_message_timestamp(self.native.as_ptr(), null_mut()) };
         (time >= 0).then_some(time)
+    }
+
+    /// The headers as they came over the wire, with their count. None if they have to be asked for one by one.
+    ///
+    /// `known` is [`Self::layout`] of a message of the same call.
+    pub(crate) fn raw_headers(&self, known: Layout) -> Option<&'a [u8]> {
+        if known == Layout::Unknown || self.is_report() {
+            return None;
+        }
+        // SAFETY: it is a message and alive for `'a`, and messages of one library look alike.
+        unsafe { raw_headers(self.native) }
+    }
+
+    /// Whether headers can be had as they came.
+    pub(crate) fn layout(&self) -> Layout {
+        if self.is_report() {
+            return Layout::Unknown;
+        }
+        // SAFETY: it is a message and alive.
+        unsafe { Layout::of(self.native) }
     }
 
     /// Sees each header in order.

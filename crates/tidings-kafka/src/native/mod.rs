@@ -7,11 +7,13 @@
 #![allow(unsafe_code, reason = "librdkafka is C; see above")]
 
 mod callbacks;
+mod inside;
 mod list;
 mod membership;
 mod message;
 mod topics;
 
+pub(crate) use inside::Layout;
 pub(crate) use list::{Found, List};
 pub(crate) use membership::GroupMetadata;
 pub(crate) use message::Message;

@@ -361,14 +361,14 @@ impl Drop for Topic {
 
 /// Headers straight out of the block: the library copies each into a list of its own.
 fn headers(view: HeaderView<'_>) -> *mut c::rd_kafka_headers_t {
-    let count = view.count();
+    let count = view.raw().count();
     if count == 0 {
         return null_mut();
     }
     // SAFETY: the list is new; names and values are copied, with the lengths that are given.
     unsafe {
         let list = c::rd_kafka_headers_new(count);
-        for (name, value) in view {
+        for (name, value) in view.raw() {
             let value_pointer = value.as_ptr().cast();
             let name_pointer = name.as_ptr().cast();
             c::rd_kafka_header_add(

@@ -5,7 +5,9 @@
 //! copy is a small part of what librdkafka's own work on a message costs, see docs/performance.md.
 
 use super::memory::Pool;
-use crate::native::Message;
+use super::wire;
+use crate::native::{Layout, Message};
+use std::borrow::Cow;
 use tidings_core::{Epoch, LaneId, Record, RecordBatch, Span, Timestamp};
 
 /// A batch that grows.
@@ -44,6 +46,7 @@ impl<'a> Batching<'a> {
     /// Adds a run of messages of one partition. Batches that are full go to `full`.
     pub(crate) fn add(&mut self, target: Target, run: &[Message<'_>], full: &mut Vec<RecordBatch>) {
         let index = self.growing_of(target);
+        let layout = run.first().map_or(Layout::Unknown, Message::layout);
         let mut rest = run;
         while let Some((message, after)) = rest.split_first() {
             let Some(growing) = self.growing.get_mut(index) else {
@@ -64,7 +67,7 @@ impl<'a> Batching<'a> {
                 full.push(growing.finish(self.pool));
                 continue;
             }
-            growing.put(message, offset);
+            growing.put(message, offset, layout);
             rest = after;
         }
     }
@@ -118,9 +121,15 @@ impl Growing {
         self.records.reserve(count);
     }
 
-    fn put(&mut self, message: &Message<'_>, offset: u64) {
+    fn put(&mut self, message: &Message<'_>, offset: u64, layout: Layout) {
         let start = self.memory.len();
-        message.each_header(|name, value| write_header(&mut self.memory, name, value));
+        let mut write = |name: &[u8], value: &[u8]| write_header(&mut self.memory, name, value);
+        match message.raw_headers(layout) {
+            Some(raw) if wire::each(raw, &mut write) => {}
+            // As librdkafka does: of headers that are malformed there is none.
+            Some(_) => self.memory.truncate(start),
+            None => message.each_header(write),
+        }
         let headers = self.span(start);
         let record = Record {
             offset,
@@ -157,12 +166,15 @@ impl Growing {
 /// One entry of a header block: see `tidings_core::headers`. What another client has written as a name may be no UTF-8,
 /// at which a reader of the block would stop; it is made readable.
 fn write_header(block: &mut Vec<u8>, name: &[u8], value: &[u8]) {
-    let name = String::from_utf8_lossy(name);
+    let name = match name.is_ascii() {
+        true => Cow::Borrowed(name),
+        false => Cow::Owned(String::from_utf8_lossy(name).into_owned().into_bytes()),
+    };
     let (Ok(name_length), Ok(value_length)) = (u16::try_from(name.len()), u32::try_from(value.len())) else {
         return;
     };
     block.extend_from_slice(&name_length.to_le_bytes());
-    block.extend_from_slice(name.as_bytes());
+    block.extend_from_slice(&name);
     block.extend_from_slice(&value_length.to_le_bytes());
     block.extend_from_slice(value);
 }

@@ -15,6 +15,7 @@ mod pump;
 mod spans;
 mod steer;
 mod watch;
+pub(crate) mod wire;
 
 pub(crate) use leaving::{LEAVE_TIMEOUT, leave};
 pub(crate) use plan::{Plan, configure};
@@ -195,6 +196,7 @@ impl Source for KafkaSource {
             }
             if let Some(batch) = self.lanes.next_batch() {
                 self.idle_told = false;
+                self.let_go_of(&[batch.lane()]);
                 return Ok(SourceEvent::Batch(batch));
             }
             if self.pump() {

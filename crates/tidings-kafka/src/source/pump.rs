@@ -58,7 +58,7 @@ impl KafkaSource {
         });
         self.keep(batches);
         reports.into_iter().for_each(|report| self.on_report(report));
-        self.hold_full();
+        self.hold_full(taken);
         taken > 0
     }
 

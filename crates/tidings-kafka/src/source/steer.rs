@@ -1,22 +1,34 @@
 //! Reading is stopped, goes on, and goes on elsewhere.
 //!
 //! A pause of the engine is one of ours at first: librdkafka throws away what it has fetched of a partition that is
-//! paused, and fetches it again. Only when more has come than is worth keeping is librdkafka told. And it is never told
-//! twice, because that loses messages (confluentinc/librdkafka issues 1802 and 3471): a lane knows whether it is held,
-//! and goes on with a seek to the offset that is next.
+//! paused, and fetches it again. Only when more has come than is worth keeping is librdkafka told, and not before its
+//! queue is empty: what has come is kept, as far as there is room. Such a lane is read on when little of that is left,
+//! not as soon as the engine wants more. And librdkafka is never told twice, because that loses messages
+//! (confluentinc/librdkafka issues 1802 and 3471): a lane knows whether it is held, and goes on with a seek to the
+//! offset that is next.
 
 use super::KafkaSource;
 use super::lane::{Lane, Standing};
-use crate::native::{List, Protocol};
+use crate::native::{CHUNK, List, Protocol};
 use tidings_core::LaneId;
 
 /// A lane that is paused keeps so many batches of the largest size, and so many of any size.
 const KEPT_BATCHES: usize = 2;
 const KEPT_SMALL_BATCHES: usize = 64;
+/// Beyond so many batches of the largest size in all lanes together, nobody waits for the queue to be empty: half of
+/// what it may hold.
+const KEPT_IN_ALL: usize = 32;
+/// A lane that is held is read on when no more than so many batches of the largest size are left.
+const LEFT_BATCHES: usize = 1;
 
 impl KafkaSource {
-    /// Holds lanes that are paused and have more ready than is worth keeping.
-    pub(super) fn hold_full(&mut self) {
+    /// Holds lanes that are paused and have more ready than is worth keeping, `taken` being how many messages came just
+    /// now.
+    pub(super) fn hold_full(&mut self, taken: usize) {
+        let all: usize = self.lanes.iter().map(|(_, lane)| lane.ready_bytes()).sum();
+        if taken == CHUNK && all < self.plan.max_batch_bytes * KEPT_IN_ALL {
+            return;
+        }
         let most = self.plan.max_batch_bytes * KEPT_BATCHES;
         let full = self.lanes.iter().filter(|(_, lane)| {
             !lane.held
@@ -41,12 +53,17 @@ impl KafkaSource {
         }
     }
 
-    /// librdkafka goes on with lanes that may be read.
+    /// librdkafka goes on with lanes that may be read and have little left.
     pub(super) fn let_go_of(&mut self, lanes: &[LaneId]) {
+        let little = self.plan.max_batch_bytes * LEFT_BATCHES;
+        let is_wanted = |lane: &Lane| lane.held && lane.is_open() && lane.ready_bytes() <= little;
+        if !lanes.iter().any(|id| self.lanes.get(*id).is_some_and(is_wanted)) {
+            return;
+        }
         let mut list = List::new();
         for id in lanes {
             let lane = self.lanes.get_mut(*id);
-            if let Some(lane) = lane.filter(|lane| lane.held && lane.is_open()) {
+            if let Some(lane) = lane.filter(|lane| is_wanted(lane)) {
                 lane.held = false;
                 lane.at_end = false;
                 let next = i64::try_from(lane.next).unwrap_or(i64::MAX);

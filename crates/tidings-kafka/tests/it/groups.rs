@@ -398,3 +398,40 @@ async fn a_revoked_lane_gives_nothing_more_and_moves_as_soon_as_it_is_released()
     second.close().await;
     clean(&kafka).await;
 }
+
+#[tokio::test]
+async fn a_member_whose_lanes_are_full_answers_its_group_all_the_same() {
+    let kafka = begin!("a_member_whose_lanes_are_full_answers_its_group_all_the_same");
+    let topic = kafka.topic("orders", 2).await;
+    let binder = kafka.binder(&[("partition.assignment.strategy", "cooperative-sticky")]);
+    let mut wanted = spec(Some(&kafka.name("billing")), &[&topic]);
+    // So little that much stays behind in librdkafka's queue when the lanes are full.
+    wanted.max_batch_bytes = 256;
+    for partition in 0..2 {
+        kafka.count(&topic, partition, 0..2_000).await;
+    }
+    let mut first = Member::join(&binder, wanted.clone()).await;
+    let lanes: Vec<_> = first.assigned(2).await.iter().map(|one| one.lane).collect();
+    first.source.pause(&lanes);
+    let told = first.next_within(Duration::from_millis(300)).await;
+    assert!(matches!(told, None | Some(SourceEvent::Idle)), "{told:?}");
+    let mut second = Member::join(&binder, wanted).await;
+    let begun = std::time::Instant::now();
+    let (revoked, _) = tokio::join!(first.revoking(), second.next_within(Duration::from_secs(3)));
+    let answered = begun.elapsed();
+    assert!(answered < Duration::from_secs(8), "{answered:?}");
+    assert_eq!(revoked.len(), 1);
+    first.source.release(&revoked);
+    first.forget(&revoked);
+    first.source.resume(&lanes);
+    let (own, given) = tokio::join!(first.take(2_000), second.take(2_000));
+    assert_eq!(
+        own,
+        numbers(0..2_000),
+        "what was left where it was comes without a gap"
+    );
+    assert_eq!(given, numbers(0..2_000));
+    first.close().await;
+    second.close().await;
+    clean(&kafka).await;
+}
