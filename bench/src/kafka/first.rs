@@ -8,7 +8,7 @@ use tidings::{Json, on};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::job::{Arm, Job, Work};
+use super::job::{Arm, Job, Packing, Work};
 use super::ours;
 use super::read::{Reader, Stores};
 use crate::error::BenchError;
@@ -29,6 +29,7 @@ pub(crate) fn first(
     let job = Job {
         arm: Arm::App,
         work: Work::Order,
+        packing: Packing::Plain,
         servers: servers.to_owned(),
         topic: topic.to_owned(),
         out: String::new(),

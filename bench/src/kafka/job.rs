@@ -28,6 +28,8 @@ pub(crate) enum Arm {
     App,
     /// The `rdkafka` crate's producer, deliveries counted.
     ProduceLoop,
+    /// The same, with headers of the size of those that an app's publisher adds.
+    ProduceLoopHeaders,
     /// One future of the `rdkafka` crate for each message.
     FutureEach,
     /// Our driver: a receipt for each message.
@@ -38,6 +40,8 @@ pub(crate) enum Arm {
     Publisher,
     /// Consume, change, produce, by hand.
     TransformLoop,
+    /// The same, with headers of the size of those that a handler's outputs carry.
+    TransformLoopHeaders,
     /// The same as a handler that returns its output.
     TransformApp,
     /// The same, exactly once.
@@ -62,11 +66,31 @@ pub(crate) enum Work {
     Raw,
 }
 
+/// How producers pack their batches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(crate) enum Packing {
+    #[default]
+    Plain,
+    Lz4,
+}
+
+impl Packing {
+    /// As the clients' setting names it.
+    pub(crate) fn codec(self) -> &'static str {
+        match self {
+            Packing::Plain => "none",
+            Packing::Lz4 => "lz4",
+        }
+    }
+}
+
 /// One run of one arm.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Job {
     pub(crate) arm: Arm,
     pub(crate) work: Work,
+    #[serde(default)]
+    pub(crate) packing: Packing,
     pub(crate) servers: String,
     pub(crate) topic: String,
     pub(crate) out: String,

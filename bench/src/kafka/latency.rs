@@ -37,7 +37,7 @@ pub(super) fn by_hand(job: &Job) -> Result<Outcome, BenchError> {
     let reader = Reader::new(job, Stores::AtOnce)?;
     let producer = Counting::new(job)?;
     let (gauge, mut sending, mut schedule) = (gauge(job), None, None);
-    producer.send(&job.topic, &order::fixed_key(0), &first())?;
+    producer.send(&job.topic, &order::fixed_key(0), &first(), None)?;
     let mut producer = Some(producer);
     while !gauge.is_done() {
         let mut begin = false;
@@ -72,7 +72,7 @@ fn send_by_hand(job: &Job, producer: &Counting, latencies: &Latencies) -> Result
     for number in 0..job.total {
         let payload = latency::payload(number);
         latencies.wait_for(number);
-        producer.send(&job.topic, &order::fixed_key(number % 1_000), &payload)?;
+        producer.send(&job.topic, &order::fixed_key(number % 1_000), &payload, None)?;
         if number % 100 == 0 {
             producer.producer.poll(Duration::ZERO);
         }

@@ -1,18 +1,18 @@
 //! Arms that produce keyed JSON: every delivery is counted or awaited.
 
 use std::collections::VecDeque;
+use std::fmt::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use bytes::Bytes;
 use rdkafka::ClientContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::DeliveryResult;
+use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
 use rdkafka::producer::{
     BaseProducer, BaseRecord, DeliveryFuture, FutureProducer, FutureRecord, Producer, ProducerContext,
 };
-use tidings_core::{Binder, Clock, Message, Outgoing, Publisher, Receipt, Route, Routes};
+use tidings_core::{Binder, Clock, Encode, JsonCodec, Message, Outgoing, Publisher, Receipt, Route, Routes};
 
 use super::job::{Arm, Job, Outcome};
 use super::knobs;
@@ -60,8 +60,15 @@ impl Counting {
     }
 
     /// Sends; waits for room where there is none.
-    pub(super) fn send(&self, topic: &str, key: &[u8], payload: &[u8]) -> Result<(), BenchError> {
+    pub(super) fn send(
+        &self,
+        topic: &str,
+        key: &[u8],
+        payload: &[u8],
+        headers: Option<OwnedHeaders>,
+    ) -> Result<(), BenchError> {
         let mut record = BaseRecord::to(topic).key(key).payload(payload);
+        record.headers = headers;
         loop {
             match self.producer.send(record) {
                 Ok(()) => return Ok(()),
@@ -102,7 +109,7 @@ pub(super) fn fill(job: &Job) -> Result<Outcome, BenchError> {
             keys => order::fixed_key(number % keys),
         };
         let payload = serde_json::to_vec(&order).map_err(BenchError::part("encoding"))?;
-        producer.send(&job.topic, &key, &payload)?;
+        producer.send(&job.topic, &key, &payload, None)?;
     }
     producer.finish(job.total)?;
     Ok(Outcome {
@@ -112,15 +119,44 @@ pub(super) fn fill(job: &Job) -> Result<Outcome, BenchError> {
     })
 }
 
+/// Headers by hand: an id, the same as correlation, a trace. The values count up, which is less than ids are made of.
+#[derive(Debug, Default)]
+pub(super) struct Numbers {
+    last: u64,
+    id: String,
+    trace: String,
+}
+
+impl Numbers {
+    pub(super) fn headers(&mut self) -> OwnedHeaders {
+        self.last += 1;
+        self.id.clear();
+        self.trace.clear();
+        // Writing to a string cannot fail.
+        let _ = write!(self.id, "{:036x}", self.last);
+        let _ = write!(self.trace, "{:055x}", self.last);
+        let header = |key, value| Header {
+            key,
+            value: Some(value),
+        };
+        OwnedHeaders::new_with_capacity(3)
+            .insert(header("message-id", &self.id))
+            .insert(header("correlation-id", &self.id))
+            .insert(header("traceparent", &self.trace))
+    }
+}
+
 /// One buffer, one poll in 500 messages, deliveries counted: as little as anyone does.
 pub(super) fn by_hand(job: &Job) -> Result<Outcome, BenchError> {
     let (producer, made, gauge) = (Counting::new(job)?, Made::new(), gauge(job));
+    let mut numbers = (job.arm == Arm::ProduceLoopHeaders).then(Numbers::default);
     let mut json = Vec::with_capacity(512);
     for number in 0..job.total {
         let one = made.get(number);
         json.clear();
         serde_json::to_writer(&mut json, &one.order).map_err(BenchError::part("encoding"))?;
-        producer.send(&job.topic, &one.key, &json)?;
+        let headers = numbers.as_mut().map(Numbers::headers);
+        producer.send(&job.topic, &one.key, &json, headers)?;
         if number % TOGETHER == 0 {
             producer.producer.poll(Duration::ZERO);
             // As few open as with receipts: what lies around longer costs more.
@@ -227,9 +263,9 @@ pub(super) fn publisher_to(binder: &impl Binder, topic: &str) -> Publisher {
 
 /// Encodes an order and counts it.
 fn message(one: &One, gauge: &Gauge) -> Result<Message, BenchError> {
-    let json = serde_json::to_vec(&one.order).map_err(BenchError::part("encoding"))?;
+    let json = JsonCodec::encode(&one.order).map_err(BenchError::part("encoding"))?;
     gauge.hit(one.sum);
-    Ok(Message::new(Bytes::from(json)).with_key(one.key.clone()))
+    Ok(Message::new(json).with_key(one.key.clone()))
 }
 
 pub(super) fn broken(error: KafkaError) -> BenchError {

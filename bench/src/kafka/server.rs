@@ -7,7 +7,7 @@ use tidings_core::{Create, DestinationSpec};
 use tidings_kafka::{ClientOptions, KafkaAdmin};
 
 use super::cores;
-use super::job::{Arm, Job, Work};
+use super::job::{Arm, Job, Packing, Work};
 use crate::arms::topic;
 use crate::error::BenchError;
 
@@ -68,6 +68,7 @@ impl Server {
         Job {
             arm,
             work: Work::Order,
+            packing: Packing::Plain,
             servers: self.servers(),
             topic: topic.to_owned(),
             out: String::new(),
@@ -113,7 +114,17 @@ impl Server {
 
     /// A topic with so many orders under as many keys, written once for all rows; and what they add up to.
     pub(crate) fn orders(&self, total: u64, keys: u64, partitions: u32) -> Result<(String, u64), BenchError> {
-        let name = format!("orders-{total}-{keys}-{partitions}");
+        self.packed_orders(total, keys, partitions, Packing::Plain)
+    }
+
+    pub(crate) fn packed_orders(
+        &self,
+        total: u64,
+        keys: u64,
+        partitions: u32,
+        packing: Packing,
+    ) -> Result<(String, u64), BenchError> {
+        let name = format!("orders-{total}-{keys}-{partitions}-{}", packing.codec());
         let mut filled = self.filled.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(found) = filled.iter().find(|(filled, _)| *filled == name) {
             return Ok(found.clone());
@@ -121,6 +132,7 @@ impl Server {
         self.topic(&name, partitions, false)?;
         let outcome = Job {
             keys,
+            packing,
             warm: 0,
             ..self.job(Arm::Fill, &name, total)
         }

@@ -11,10 +11,10 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::DeliveryResult;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 use tidings::{Json, Key, on};
-use tidings_core::{Message, Output};
+use tidings_core::{Encode, JsonCodec, Message, Output};
 
 use super::job::{Arm, Job, Outcome};
-use super::produce::broken;
+use super::produce::{Numbers, broken};
 use super::read::{Reader, Stores, gauge};
 use super::{knobs, ours};
 use crate::arms::gauge::Gauge;
@@ -63,6 +63,7 @@ struct Loop {
     open: VecDeque<Open>,
     out: String,
     json: Vec<u8>,
+    numbers: Option<Numbers>,
 }
 
 pub(super) fn by_hand(job: &Job) -> Result<Outcome, BenchError> {
@@ -77,6 +78,7 @@ pub(super) fn by_hand(job: &Job) -> Result<Outcome, BenchError> {
         open: VecDeque::new(),
         out: job.out.clone(),
         json: Vec::with_capacity(512),
+        numbers: (job.arm == Arm::TransformLoopHeaders).then(Numbers::default),
     };
     let gauge = gauge(job);
     let mut number = 0;
@@ -107,13 +109,18 @@ impl Loop {
             ends: Vec::new(),
         };
         let (producer, out, json) = (&self.producer, &self.out, &mut self.json);
+        let numbers = &mut self.numbers;
         self.reader.batch(|message| {
             let order: Order =
                 serde_json::from_slice(message.payload()).map_err(BenchError::part("decoding"))?;
             let sum = order.checksum();
             json.clear();
             serde_json::to_writer(&mut *json, &priced(order)).map_err(BenchError::part("encoding"))?;
-            send(producer, out, number, message.key(), json)?;
+            let mut record = BaseRecord::with_opaque_to(out.as_str(), number)
+                .key(message.key())
+                .payload(&json[..]);
+            record.headers = numbers.as_mut().map(Numbers::headers);
+            send(producer, record)?;
             let (partition, offset) = message.place();
             open.messages += 1;
             match open.ends.last_mut().filter(|(last, _)| *last == partition) {
@@ -150,12 +157,8 @@ impl Loop {
 
 fn send(
     producer: &BaseProducer<ByBatch>,
-    out: &str,
-    batch: usize,
-    key: &[u8],
-    json: &[u8],
+    mut record: BaseRecord<'_, [u8], [u8], usize>,
 ) -> Result<(), BenchError> {
-    let mut record = BaseRecord::with_opaque_to(out, batch).key(key).payload(json);
     loop {
         match producer.send(record) {
             Ok(()) => return Ok(()),
@@ -175,7 +178,7 @@ pub(super) async fn app(job: &Job) -> Result<Outcome, BenchError> {
         job.topic.as_str(),
         move |Json(order): Json<Order>, Key(key): Key| async move {
             let sum = order.checksum();
-            let json = serde_json::to_vec(&priced(order));
+            let json = JsonCodec::encode(&priced(order));
             gauge.hit(sum);
             json.map(|json| Output::message(Message::new(json).with_key(key)))
         },

@@ -2,7 +2,7 @@
 
 use super::{MESSAGES, beside, beside_peer, checksum_of, cost, speed};
 use crate::error::BenchError;
-use crate::kafka::job::{Arm, Job, Work};
+use crate::kafka::job::{Arm, Job, Packing, Work};
 use crate::kafka::peers::{Peer, spring, stream};
 use crate::kafka::server::{PARTITIONS, server};
 use crate::report::Line;
@@ -20,6 +20,19 @@ pub(in crate::rows) fn raw(setting: &Setting<'_>) -> Result<Vec<Line>, BenchErro
 }
 
 fn by_hand(setting: &Setting<'_>, work: Work, what: &str, limit: f64) -> Result<Vec<Line>, BenchError> {
+    let mut lines = beside_hands(setting, work, what, limit)?;
+    let (ours, sum) = packed_app(setting, work, Packing::Lz4)?;
+    let pairs = beside(setting, &ours, &with(&ours, Arm::BatchLoop), sum)?;
+    lines.push(cost(
+        &format!("{what}, lz4"),
+        "librdkafka's batch call by hand",
+        &pairs,
+        Target::AtMost(limit),
+    ));
+    Ok(lines)
+}
+
+fn beside_hands(setting: &Setting<'_>, work: Work, what: &str, limit: f64) -> Result<Vec<Line>, BenchError> {
     let (ours, sum) = app(setting, work)?;
     let mut lines = Vec::new();
     for (arm, name, target) in [
@@ -52,11 +65,16 @@ fn by_hand(setting: &Setting<'_>, work: Work, what: &str, limit: f64) -> Result<
 
 /// The app on the topic of all rows, and what it adds up to.
 fn app(setting: &Setting<'_>, work: Work) -> Result<(Job, u64), BenchError> {
+    packed_app(setting, work, Packing::Plain)
+}
+
+fn packed_app(setting: &Setting<'_>, work: Work, packing: Packing) -> Result<(Job, u64), BenchError> {
     let server = server()?;
     let total = setting.length.messages(MESSAGES);
-    let (topic, sum) = server.orders(total, 0, PARTITIONS)?;
+    let (topic, sum) = server.packed_orders(total, 0, PARTITIONS, packing)?;
     let job = Job {
         work,
+        packing,
         ..server.job(Arm::App, &topic, total)
     };
     let sum = match work {

@@ -8,7 +8,7 @@ pub(super) mod transform;
 pub(super) mod waits;
 
 use crate::error::BenchError;
-use crate::kafka::job::{Job, Outcome};
+use crate::kafka::job::{Job, Outcome, Packing};
 use crate::kafka::peers::{Peer, Peers, peers};
 use crate::kafka::server::unique;
 use crate::measure::{Figure, Sample};
@@ -71,6 +71,14 @@ fn beside_peer(
         None => ours.run().map(|outcome| outcome.sample()),
     };
     Pairs::of_processes(setting.length.rounds(), ours, theirs)
+}
+
+/// What the name of a line says about it.
+fn said(packing: Packing) -> &'static str {
+    match packing {
+        Packing::Plain => "",
+        Packing::Lz4 => ", lz4",
+    }
 }
 
 fn the_peers() -> Result<&'static Peers, BenchError> {

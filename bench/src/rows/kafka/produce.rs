@@ -2,7 +2,7 @@
 
 use super::{beside, beside_peer, checksum_of, cost, speed};
 use crate::error::BenchError;
-use crate::kafka::job::{Arm, Job};
+use crate::kafka::job::{Arm, Job, Packing};
 use crate::kafka::peers::{spring, stream};
 use crate::kafka::server::{PARTITIONS, server};
 use crate::report::Line;
@@ -11,6 +11,8 @@ use crate::verdict::Target;
 
 const MESSAGES: u64 = 1_000_000;
 const TOPIC: &str = "sink";
+const LOOP: &str = "a loop by hand that counts deliveries";
+const PUBLISHER: &str = "an app's publisher: with id, correlation and trace as headers";
 
 fn job(setting: &Setting<'_>, arm: Arm) -> Result<Job, BenchError> {
     let server = server()?;
@@ -23,30 +25,35 @@ pub(in crate::rows) fn by_hand(setting: &Setting<'_>) -> Result<Vec<Line>, Bench
     let the_loop = job(setting, Arm::ProduceLoop)?;
     let sum = checksum_of(&the_loop)?;
     let mut lines = Vec::new();
-    for (arm, what, target) in [
-        (Arm::Receipts, "a receipt each", Target::AtMost(1.10)),
-        (
-            Arm::ReceiptBatches,
-            "a receipt each, 500 a call",
-            Target::AtMost(1.10),
-        ),
-        (
-            Arm::Publisher,
-            "an app's publisher: with id, correlation and trace as headers",
-            Target::None,
-        ),
-    ] {
-        let ours = Job {
-            arm,
-            ..the_loop.clone()
-        };
-        let pairs = beside(setting, &ours, &the_loop, sum)?;
-        lines.push(cost(
-            what,
-            "a loop by hand that counts deliveries",
-            &pairs,
-            target,
-        ));
+    let most = Target::AtMost(1.10);
+    for packing in [Packing::Plain, Packing::Lz4] {
+        for (arm, what, reference, beside_what, target) in [
+            (Arm::Receipts, "a receipt each", Arm::ProduceLoop, LOOP, most),
+            (
+                Arm::ReceiptBatches,
+                "a receipt each, 500 a call",
+                Arm::ProduceLoop,
+                LOOP,
+                most,
+            ),
+            (
+                Arm::Publisher,
+                PUBLISHER,
+                Arm::ProduceLoopHeaders,
+                "the loop by hand with headers of that size",
+                most,
+            ),
+            (Arm::Publisher, PUBLISHER, Arm::ProduceLoop, LOOP, Target::None),
+        ] {
+            let of = |arm| Job {
+                arm,
+                packing,
+                ..the_loop.clone()
+            };
+            let pairs = beside(setting, &of(arm), &of(reference), sum)?;
+            let what = format!("{what}{}", super::said(packing));
+            lines.push(cost(&what, beside_what, &pairs, target));
+        }
     }
     let ours = Job {
         arm: Arm::Receipts,
