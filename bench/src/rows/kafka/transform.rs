@@ -1,6 +1,6 @@
 //! W4: consume, change, produce, at least once. W5: the same exactly once.
 
-use super::{MESSAGES, beside, beside_peer, cost, speed, throughput};
+use super::{beside, beside_peer, cost, speed, throughput};
 use crate::error::BenchError;
 use crate::kafka::job::{Arm, Job};
 use crate::kafka::peers::{spring, stream};
