@@ -6,12 +6,17 @@ use std::fmt::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use tidings_core::{Delivery, HandlerContext, Outgoing, Outputs, Position, PublishError, Publisher, Sink};
+use tidings_core::{
+    Delivery, HandlerContext, Outgoing, Outputs, Position, PublishError, Publisher, Receipt, Sink,
+};
 use uuid::Uuid;
 
 /// The first wait before a publish is tried again, and the longest.
 const FIRST_WAIT: Duration = Duration::from_millis(50);
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
+
+/// What an obstacle calls them.
+const OUTPUT: &str = "what the handler returned";
 
 /// Ids of messages that handlers return are derived from this, the input's id, the subscription and the place.
 const OUTPUT_IDS: Uuid = Uuid::from_u128(0x6f1d_1c26_8f5e_5b0a_9d6a_7469_6469_6e67);
@@ -108,10 +113,7 @@ impl Effects {
         outputs: Outputs,
         id: OutputId,
     ) -> Result<(), PublishError> {
-        let mut prepared = Vec::with_capacity(outputs.len());
-        for (index, output) in outputs.into_iter().enumerate() {
-            prepared.push(publisher.prepare_output(channel.as_deref(), output, Some(id.of(index)))?);
-        }
+        let prepared = prepare(&publisher, channel.as_deref(), outputs, &id)?;
         let receipts: Vec<_> = prepared
             .iter()
             .map(|(sink, message)| sink.publish(message.clone()))
@@ -128,12 +130,31 @@ impl Effects {
         match refused {
             // All again, in order: only so do they keep it. Who takes them knows them by their ids.
             Some(error) if self.in_transaction => Err(error),
-            Some(error) => self
-                .insist("what the handler returned", &prepared, error)
-                .await
-                .map(|_| ()),
+            Some(error) => self.insist(OUTPUT, &prepared, error).await.map(|_| ()),
             None => Ok(()),
         }
+    }
+
+    /// Publishes a message that was refused for now until the broker keeps it, once everything that was published behind
+    /// it was answered for, or has taken too long.
+    ///
+    /// # Errors
+    /// A permanent one.
+    pub(crate) async fn keep_after(
+        self,
+        behind: Vec<Receipt>,
+        message: (Arc<dyn Sink>, Outgoing),
+        error: PublishError,
+    ) -> Result<Position, PublishError> {
+        let answers = async {
+            for receipt in behind {
+                // It is published again, whatever the answer is.
+                let _ = receipt.await;
+            }
+        };
+        let _ = tokio::time::timeout(self.timeout, answers).await;
+        let mut positions = self.insist(OUTPUT, &[message], error).await?;
+        positions.pop().ok_or(PublishError::Closed)
     }
 
     async fn insist(
@@ -186,6 +207,22 @@ impl Effects {
             after: self.timeout,
         }
     }
+}
+
+/// What a handler returned, ready to be published. Each message has an id that is the same when the handler runs again.
+///
+/// # Errors
+/// A permanent one.
+pub(crate) fn prepare(
+    publisher: &Publisher,
+    channel: Option<&str>,
+    outputs: Outputs,
+    id: &OutputId,
+) -> Result<Vec<(Arc<dyn Sink>, Outgoing)>, PublishError> {
+    let numbered = outputs.into_iter().enumerate();
+    numbered
+        .map(|(index, output)| publisher.prepare_output(channel, output, Some(id.of(index))))
+        .collect()
 }
 
 /// That wait, up to a quarter shorter: many that wait for one broker should not come back at once.

@@ -2,6 +2,7 @@
 
 use crate::deaths::{self, Standing};
 use crate::ledger::{Ledger, Ticket};
+use crate::pipeline::Pipeline;
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
@@ -146,6 +147,8 @@ pub(crate) struct Lane {
     /// Messages are moved to the retry lane again after this time: it refused one.
     pub(crate) move_again: Option<Instant>,
     pub(crate) gather: Gather,
+    /// What its handlers returned, on its way.
+    pub(crate) outputs: Pipeline,
     /// Whether there is progress to report.
     pub(crate) changed: bool,
 }
@@ -191,6 +194,7 @@ impl Lane {
             memory: Memory::default(),
             move_again: None,
             gather: Gather::default(),
+            outputs: Pipeline::default(),
             changed: false,
         }
     }
@@ -351,14 +355,9 @@ impl Lane {
         }
     }
 
-    /// Whether each record from `next` on can be handled without looking for earlier attempts, deaths or earlier success. That
-    /// nothing above the watermark is finished does not say it: the watermark runs ahead of `next` over what was
-    /// finished before the lane was assigned.
-    pub(crate) fn is_plain(&self, next: Ticket) -> bool {
-        self.is_unknown(next) && self.ledger.finished_count() == 0
-    }
-
-    /// Whether nothing is known of any record from `next` on: no earlier attempts, deaths or success.
+    /// Whether nothing is known of any record from `next` on: no earlier attempts, deaths or success. That nothing above
+    /// the watermark is finished does not say it: the watermark runs ahead of `next` over what was finished before the lane
+    /// was assigned.
     pub(crate) fn is_unknown(&self, next: Ticket) -> bool {
         self.attempts.is_empty()
             && self.deaths.is_empty()
@@ -459,9 +458,9 @@ mod tests {
         let ticket = |index| lane.backlog.front().unwrap().ticket(index);
         let tickets: Vec<_> = (0..5).map(ticket).collect();
         lane.finish(tickets[0]);
-        assert_eq!((lane.ledger.watermark(), lane.ledger.finished_count()), (13, 0));
-        let plain: Vec<_> = tickets.iter().map(|next| lane.is_plain(*next)).collect();
-        assert_eq!(plain, [false, false, false, true, true]);
+        assert_eq!(lane.ledger.watermark(), 13);
+        let unknown: Vec<_> = tickets.iter().map(|next| lane.is_unknown(*next)).collect();
+        assert_eq!(unknown, [false, false, false, true, true]);
     }
 
     #[test]

@@ -148,11 +148,6 @@ impl Ledger {
         self.entries.len()
     }
 
-    /// How many positions above the watermark are finished.
-    pub(crate) fn finished_count(&self) -> usize {
-        self.finished_above
-    }
-
     /// Ranges of finished offsets above the watermark, at most `limit`, lowest first.
     pub(crate) fn finished_ranges(&self, limit: usize) -> Vec<Range<u64>> {
         let mut ranges: Vec<Range<u64>> = Vec::new();

@@ -15,6 +15,7 @@ mod ledger;
 mod letters;
 mod marking;
 mod panics;
+mod pipeline;
 mod producer;
 mod redrive;
 mod scope;

@@ -206,6 +206,11 @@ impl<W> Slots<W> {
         self.slots[slot].work = Some(work);
     }
 
+    /// The work in a slot is polled again although nobody else wakes it.
+    pub(crate) fn wake(&self, slot: usize) {
+        self.slots[slot].waker.wake_by_ref();
+    }
+
     /// Gives a slot back; work in it is dropped.
     #[inline]
     pub(crate) fn give_back(&mut self, slot: usize) {

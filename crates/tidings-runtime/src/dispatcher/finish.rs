@@ -3,7 +3,6 @@
 use super::Dispatcher;
 use super::run::Work;
 use crate::deaths::Standing;
-use crate::effects::OutputId;
 use crate::keys::{KeyId, Parked};
 use crate::letters::{self, GivenUp, Leaving};
 use crate::panics::{call_caught, drop_caught, text_of};
@@ -23,8 +22,6 @@ const MOVE_AGAIN: Duration = Duration::from_secs(1);
 
 /// How an effect ended.
 pub(super) enum EffectEnd {
-    /// What the handler returned is kept by the broker, or refused for good.
-    Published(Result<(), PublishError>),
     /// The manual acknowledgement came; the outputs are those that the handler returned.
     Decided(AckDecision, Outputs),
     /// The message is in the retry lane, or refused for good.
@@ -64,17 +61,7 @@ impl Dispatcher {
         if outputs.is_empty() {
             return self.done(id, Some(slot));
         }
-        let Some(task) = self.tasks.get(id) else {
-            return self.slots.give_back(slot);
-        };
-        let publisher = self.publisher().caused_by(&task.delivery);
-        let output_id = OutputId::new(&task.delivery, &self.spec.context);
-        let publishing =
-            self.effects
-                .clone()
-                .publish(publisher, self.spec.output.clone(), outputs, output_id);
-        let future = Box::pin(async move { EffectEnd::Published(publishing.await) });
-        self.start_effect(id, Some(slot), Stage::Publishing, future);
+        self.publish_outputs(id, slot, outputs);
     }
 
     /// Starts an effect in the slot of the handling, or in one more.
@@ -87,25 +74,13 @@ impl Dispatcher {
     ) {
         let slot = slot.unwrap_or_else(|| self.slots.take());
         self.tasks.set_stage(id, stage);
-        // What the handler returned is encoded at the first poll, which may be too much for the process. Then the
-        // broker has it. A held message is the handler's until it decides.
-        let (before, after) = match stage {
-            Stage::Held => (false, false),
-            Stage::Publishing => (false, true),
-            _ => (true, true),
-        };
-        if before {
-            self.slots.end(slot);
-        } else {
-            self.slots.is_here(slot);
+        // A held message is the handler's until it decides.
+        match stage {
+            Stage::Held => self.slots.is_here(slot),
+            _ => self.slots.end(slot),
         }
         match self.slots.poll(slot, |context| future.as_mut().poll(context)) {
-            Poll::Pending => {
-                if after {
-                    self.slots.end(slot);
-                }
-                self.slots.put(slot, Work::Effect { task: id, future });
-            }
+            Poll::Pending => self.slots.put(slot, Work::Effect { task: id, future }),
             Poll::Ready(end) => self.on_effect(id, slot, end),
         }
     }
@@ -118,17 +93,6 @@ impl Dispatcher {
             return self.break_off(Cause::Trouble(error));
         }
         match end {
-            EffectEnd::Published(Ok(())) => self.done(id, Some(slot)),
-            EffectEnd::Published(Err(error)) => {
-                // The handler did its work: running it again would do it twice, and help nothing.
-                let said = text_of(&Failure::new(FailureKind::Permanent, error));
-                self.note_failure(id, FailureKind::Permanent, &said);
-                let verdict = Verdict::GiveUp("permanent");
-                self.note_in_span(id, &verdict, &said);
-                // Some of what it returned may be published.
-                self.break_off(Cause::Handling);
-                self.give_up(id, Some(slot), verdict, &said);
-            }
             EffectEnd::Decided(AckDecision::Ack, outputs) => self.publish_or_done(id, slot, outputs),
             EffectEnd::Decided(decision, _) => self.failed(id, Some(slot), refusal(decision)),
             EffectEnd::Parked(Ok(position), _) => self.on_parked(id, slot, &position),
@@ -143,7 +107,7 @@ impl Dispatcher {
     /// What makes it doubtful whether an effect is part of the transaction.
     fn doubt(&self, end: &EffectEnd) -> Option<String> {
         match end {
-            EffectEnd::Published(result) | EffectEnd::DeadLettered(result) => self.doubtful(result),
+            EffectEnd::DeadLettered(result) => self.doubtful(result),
             EffectEnd::Parked(Err(error), _) => self.doubtful::<()>(&Err(error.clone())),
             _ => None,
         }
@@ -209,7 +173,7 @@ impl Dispatcher {
     }
 
     /// Counts and remembers a failure.
-    fn note_failure(&mut self, id: TaskId, kind: FailureKind, said: &str) {
+    pub(super) fn note_failure(&mut self, id: TaskId, kind: FailureKind, said: &str) {
         let now = self.spec.context.clock.now();
         self.board.counters.failed.add(1);
         self.board

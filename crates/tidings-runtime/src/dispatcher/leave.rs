@@ -150,13 +150,18 @@ impl Dispatcher {
             super::run::Work::Call { task, .. } | super::run::Work::Effect { task, .. } => {
                 tasks.get(*task).is_some_and(|task| task.lane == index)
             }
+            super::run::Work::Outputs { lane, .. } => *lane == index,
             super::run::Work::Turn { turn, .. } => turn.lane == index,
             super::run::Work::Batch { call, .. } | super::run::Work::BatchOutputs { call, .. } => {
                 call.lane == index
             }
         });
-        let count = taken.len();
+        let mut count = 0;
         for (slot, work) in taken {
+            count += match work {
+                super::run::Work::Outputs { .. } => self.give_up_outputs(index),
+                _ => 1,
+            };
             // The future is dropped: the handler stops where it waits.
             drop_caught(work);
             self.slots.give_back(slot);

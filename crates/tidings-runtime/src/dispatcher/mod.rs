@@ -6,6 +6,7 @@
 //! - `turn`: handles stretches of a batch in turn, without a box per message
 //! - `gather`: batch handlers
 //! - `finish`: what becomes of a handling: done, again, parked, a dead letter
+//! - `outputs`: what handlers return, on its way to the broker
 //! - `alone`: what is suspected of killing the process
 //! - `stuck`: says which message is not finished after a long time
 //! - `leave`: lanes that are handed over, and draining
@@ -19,6 +20,7 @@ mod finish;
 mod gather;
 mod intake;
 mod leave;
+mod outputs;
 mod run;
 mod scan;
 mod seek;
@@ -30,6 +32,7 @@ use crate::budget::{Budget, Limiter};
 use crate::effects::Effects;
 use crate::keys::Keys;
 use crate::lane::Lane;
+use crate::pipeline::Load;
 use crate::scope::mute;
 use crate::slots::Slots;
 use crate::span::Span;
@@ -104,6 +107,10 @@ pub(crate) struct Dispatcher {
     tasks: Tasks,
     keys: Keys,
     slots: Slots<Work>,
+    /// Slots that wait for the broker to keep what handlers returned.
+    publishing: usize,
+    /// How much that is.
+    on_the_way: Load,
     /// Tasks that may run as soon as a slot is free.
     runnable: VecDeque<TaskId>,
     /// Some became runnable: stretches that are handled in turn come to an end for them.
@@ -171,6 +178,8 @@ impl Dispatcher {
             tasks: Tasks::default(),
             keys: Keys::default(),
             slots: Slots::default(),
+            publishing: 0,
+            on_the_way: Load::default(),
             runnable: VecDeque::new(),
             hurry: false,
             suspects: VecDeque::new(),
@@ -304,7 +313,8 @@ impl Dispatcher {
         !self.paused
             && !self.draining
             && !self.held_back
-            && self.slots.in_use() < self.spec.policy.concurrency.max(1)
+            && self.slots.in_use() - self.publishing < self.spec.policy.concurrency.max(1)
+            && self.on_the_way.bytes < self.spec.policy.max_in_flight_bytes.max(1)
             && self.rate_allows(now) > 0
     }
 

@@ -29,11 +29,13 @@ pub(super) enum Work {
         task: TaskId,
         running: Running<HandlerResult>,
     },
-    /// What follows a handler: publishing, a manual acknowledgement, parking, a dead letter.
+    /// What follows a handler: a manual acknowledgement, parking, a dead letter.
     Effect {
         task: TaskId,
         future: BoxFuture<'static, EffectEnd>,
     },
+    /// What handlers of a lane returned, of which so many messages were answered for.
+    Outputs { lane: usize, reached: usize },
     /// A stretch handled in turn.
     Turn {
         turn: Box<Turn>,
@@ -388,6 +390,7 @@ impl Dispatcher {
                     Poll::Ready(end) => self.on_effect(task, slot, end),
                 }
             }
+            Work::Outputs { lane, reached } => self.poll_outputs(slot, lane, reached),
             Work::Turn { turn, future } => self.poll_turn(slot, turn, future),
             Work::Batch { call, running } => self.poll_batch(slot, call, running),
             Work::BatchOutputs {
@@ -463,7 +466,7 @@ impl Dispatcher {
                 }
             },
             // Publishing has no deadline.
-            published @ Work::BatchOutputs { .. } => self.slots.put(slot, published),
+            published @ (Work::Outputs { .. } | Work::BatchOutputs { .. }) => self.slots.put(slot, published),
         }
     }
 }

@@ -60,10 +60,10 @@ impl Dispatcher {
             && (handler.needs().publisher || handler.kind() == HandlerKind::Batch || !handler.has_sequence())
     }
 
-    /// How many messages were finished, in whatever way.
+    /// How many messages were finished, in whatever way, or will be as soon as the broker has kept what they led to.
     fn finished_count(&self) -> u64 {
         let counters = &self.board.counters;
-        [
+        let counted: u64 = [
             &counters.handled,
             &counters.dead_lettered,
             &counters.dropped,
@@ -72,7 +72,8 @@ impl Dispatcher {
         ]
         .iter()
         .map(|counter| counter.value())
-        .sum()
+        .sum();
+        counted + self.on_the_way.tasks as u64
     }
 
     /// How much may be done in a round, so that a span does not become longer than it should.

@@ -27,6 +27,7 @@ pub(super) struct Stuck {
 fn progress(work: &Work) -> usize {
     match work {
         Work::Turn { turn, .. } => turn.progress(),
+        Work::Outputs { reached, .. } => *reached,
         _ => 0,
     }
 }
@@ -81,6 +82,10 @@ impl Dispatcher {
     fn message_in(&mut self, slot: usize) -> Option<(usize, u64)> {
         let task = match self.slots.work_mut(slot)? {
             Work::Turn { turn, .. } => return Some((turn.lane, turn.current_offset())),
+            Work::Outputs { lane, .. } => {
+                let lane = *lane;
+                self.lane(lane)?.outputs.head()?
+            }
             Work::Call { task, .. } | Work::Effect { task, .. } => *task,
             Work::Batch { call, .. } | Work::BatchOutputs { call, .. } => *call.tasks.first()?,
         };

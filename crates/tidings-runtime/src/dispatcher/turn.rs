@@ -59,7 +59,7 @@ impl Dispatcher {
         let Some(lane) = self.lane(index) else {
             return false;
         };
-        if lane.is_retry() || !lane.is_plain(next) {
+        if lane.is_retry() || !lane.is_unknown(next) {
             return false;
         }
         match self.spec.policy.ordering {

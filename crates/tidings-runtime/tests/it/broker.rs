@@ -505,8 +505,9 @@ impl Sink for FakeSink {
             if acknowledge.is_zero() {
                 return Receipt::ready(Ok(position));
             }
+            let at = Instant::now() + acknowledge;
             return Receipt::boxed(async move {
-                tokio::time::sleep(acknowledge).await;
+                tokio::time::sleep_until(at).await;
                 Ok(position)
             });
         }

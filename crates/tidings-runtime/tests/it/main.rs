@@ -7,6 +7,7 @@ mod bad_days;
 mod behaviour;
 mod broker;
 mod once;
+mod outputs;
 mod seeking;
 mod simulation;
 mod world;

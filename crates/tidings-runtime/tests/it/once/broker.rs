@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use tidings_core::*;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 
 pub(crate) type Partition = (String, u32);
@@ -72,6 +72,8 @@ pub(crate) struct State {
     pub(crate) timeout: Duration,
     /// Destinations that refuse messages for good.
     pub(crate) forbidden: Vec<String>,
+    /// Resolves when what was published last is appended: the next one is appended behind it.
+    last: Option<oneshot::Receiver<()>>,
 }
 
 #[derive(Debug, Clone)]
@@ -295,15 +297,26 @@ impl Sink for TxSink {
             Ok(accepted) => accepted,
             Err(error) => return Receipt::failed(error),
         };
-        if accepted.append.is_zero() && accepted.acknowledge.is_zero() {
+        let before = self.broker.lock().last.take();
+        let before = before.and_then(|mut before| match before.try_recv() {
+            Err(oneshot::error::TryRecvError::Empty) => Some(before),
+            _ => None,
+        });
+        if before.is_none() && accepted.append.is_zero() && accepted.acknowledge.is_zero() {
             return Receipt::ready(Self::carry_out(&self.broker, outgoing, &accepted));
         }
         let (sender, receipt) = Receipt::pair();
         let broker = self.broker.clone();
+        let (appended, behind) = oneshot::channel();
+        broker.lock().last = Some(behind);
         // Whoever waits or not: it is under way.
         tokio::spawn(async move {
+            if let Some(before) = before {
+                let _ = before.await;
+            }
             tokio::time::sleep(accepted.append).await;
             let result = Self::carry_out(&broker, outgoing, &accepted);
+            let _ = appended.send(());
             tokio::time::sleep(accepted.acknowledge).await;
             sender.resolve(result);
         });

@@ -1,0 +1,151 @@
+//! What handlers return is handed to the broker, and its message's position closed once the broker has kept it. See
+//! [`Pipeline`](crate::pipeline::Pipeline).
+
+use super::run::Work;
+use super::{Dispatcher, STRETCH};
+use crate::effects::{OutputId, prepare};
+use crate::panics::text_of;
+use crate::pipeline::{Ended, Load};
+use crate::span::Cause;
+use crate::tasks::{Stage, TaskId};
+use crate::verdict::Verdict;
+use std::task::Poll;
+use tidings_core::{Failure, FailureKind, Outputs, PublishError};
+
+impl Dispatcher {
+    /// A message was handled, and this is what its handler returned. The slot and the key are free as soon as the broker
+    /// has it: it keeps the order of the calls.
+    pub(super) fn publish_outputs(&mut self, id: TaskId, slot: usize, outputs: Outputs) {
+        let Some(task) = self.tasks.get(id) else {
+            return self.slots.give_back(slot);
+        };
+        let index = task.lane;
+        let publisher = self.publisher().caused_by(&task.delivery);
+        let output_id = OutputId::new(&task.delivery, &self.spec.context);
+        // What the handler returned may be too much for the process: until the broker has it, it is the handler's.
+        self.slots.is_here(slot);
+        let prepared = prepare(&publisher, self.spec.output.as_deref(), outputs, &output_id);
+        let prepared = match prepared {
+            Ok(prepared) => prepared,
+            Err(error) => return self.on_published(id, Some(slot), Err(error)),
+        };
+        self.change_outputs(index, |pipeline, effects| pipeline.push(id, prepared, effects));
+        self.slots.give_back(slot);
+        self.tasks.set_stage(id, Stage::Publishing);
+        self.give_key_back(id);
+        self.poll_new_outputs(index);
+    }
+
+    fn give_key_back(&mut self, id: TaskId) {
+        let Some(task) = self.tasks.get_mut(id) else {
+            return;
+        };
+        let held = task.key.take().filter(|_| task.holds_key);
+        task.holds_key = false;
+        if let Some(key) = held {
+            self.release(key);
+        }
+    }
+
+    /// Sees to it that somebody polls the outputs of a lane.
+    fn poll_new_outputs(&mut self, index: usize) {
+        let is_new = self
+            .lane_mut(index)
+            .is_some_and(|lane| !std::mem::replace(&mut lane.outputs.polled, true));
+        if is_new {
+            let slot = self.slots.take();
+            self.publishing += 1;
+            self.poll_outputs(slot, index, 0);
+        }
+    }
+
+    /// Takes what the broker has answered for. `reached` tells how many tasks were answered for since the slot was taken.
+    pub(super) fn poll_outputs(&mut self, slot: usize, index: usize, mut reached: usize) {
+        for _ in 0..STRETCH {
+            let (effects, slots) = (&self.effects, &mut self.slots);
+            let Some(lane) = self.lanes.get_mut(index).and_then(Option::as_mut) else {
+                return self.end_publishing(slot);
+            };
+            let before = lane.outputs.load();
+            let polled = slots.poll(slot, |context| lane.outputs.poll(context, effects));
+            let after = lane.outputs.load();
+            if polled.is_ready() && matches!(polled, Poll::Ready(None)) {
+                lane.outputs.polled = false;
+            }
+            self.count_outputs(before, after);
+            match polled {
+                Poll::Ready(Some(Ended { task, result })) => {
+                    reached += 1;
+                    self.on_published(task, None, result);
+                }
+                Poll::Ready(None) => return self.end_publishing(slot),
+                Poll::Pending => {
+                    return self.slots.put(slot, Work::Outputs { lane: index, reached });
+                }
+            }
+        }
+        // Others want to go on as well.
+        self.slots.put(slot, Work::Outputs { lane: index, reached });
+        self.slots.wake(slot);
+    }
+
+    fn end_publishing(&mut self, slot: usize) {
+        self.publishing -= 1;
+        self.slots.give_back(slot);
+    }
+
+    /// The outputs of a lane are not waited for any more. How many messages they are of.
+    pub(super) fn give_up_outputs(&mut self, index: usize) -> usize {
+        self.publishing -= 1;
+        let Some(lane) = self.lane_mut(index) else {
+            return 0;
+        };
+        lane.outputs.polled = false;
+        self.change_outputs(index, |pipeline, _| {
+            let load = pipeline.load();
+            pipeline.clear();
+            load.tasks
+        })
+        .unwrap_or_default()
+    }
+
+    fn change_outputs<T>(
+        &mut self,
+        index: usize,
+        change: impl FnOnce(&mut crate::pipeline::Pipeline, &crate::effects::Effects) -> T,
+    ) -> Option<T> {
+        let lane = self.lanes.get_mut(index)?.as_mut()?;
+        let before = lane.outputs.load();
+        let changed = change(&mut lane.outputs, &self.effects);
+        let after = lane.outputs.load();
+        self.count_outputs(before, after);
+        Some(changed)
+    }
+
+    fn count_outputs(&mut self, before: Load, after: Load) {
+        self.on_the_way.tasks = self.on_the_way.tasks + after.tasks - before.tasks;
+        self.on_the_way.bytes = self.on_the_way.bytes + after.bytes - before.bytes;
+    }
+
+    /// The broker has answered for all that a handler returned.
+    fn on_published(&mut self, id: TaskId, slot: Option<usize>, result: Result<(), PublishError>) {
+        if let Some(doubt) = self.doubtful(&result) {
+            // Whatever becomes of it counts for nothing.
+            if let Some(slot) = slot {
+                self.slots.give_back(slot);
+            }
+            return self.break_off(Cause::Trouble(doubt));
+        }
+        let Err(error) = result else {
+            return self.done(id, slot);
+        };
+        // The handler did its work: running it again would do it twice, and help nothing.
+        let said = text_of(&Failure::new(FailureKind::Permanent, error));
+        self.note_failure(id, FailureKind::Permanent, &said);
+        let verdict = Verdict::GiveUp("permanent");
+        self.note_in_span(id, &verdict, &said);
+        // Some of what it returned may be published.
+        self.break_off(Cause::Handling);
+        self.give_up(id, slot, verdict, &said);
+    }
+}

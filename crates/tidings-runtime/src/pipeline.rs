@@ -1,0 +1,211 @@
+//! What handlers of a lane returned and the broker has not kept yet, in order: [`Pipeline`].
+//!
+//! A broker keeps the order in which it is called, so the next message is handled as soon as what the one before returned
+//! was handed over: one that is a millisecond away would otherwise bring a lane down to a thousand messages a second. Only
+//! the position waits for the broker's answer.
+//!
+//! When the broker does not take a message for now, it and everything behind it is published again, in order, once it
+//! does. What comes twice has the same id.
+
+use crate::effects::Effects;
+use crate::tasks::TaskId;
+use std::collections::VecDeque;
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tidings_core::{BoxFuture, Outgoing, Position, PublishError, Receipt, Sink};
+use tokio::time::{Instant, Sleep, sleep_until};
+
+/// One output on its way.
+struct Entry {
+    task: TaskId,
+    /// It is the last of its task.
+    last: bool,
+    sink: Arc<dyn Sink>,
+    outgoing: Outgoing,
+    /// None while it is to be published again, or for the first time behind one that is.
+    receipt: Option<Receipt>,
+    /// When it has taken too long.
+    deadline: Instant,
+}
+
+/// The broker has answered for all outputs of a task.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) task: TaskId,
+    pub(crate) result: Result<(), PublishError>,
+}
+
+/// How much is on its way.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Load {
+    pub(crate) tasks: usize,
+    pub(crate) bytes: usize,
+}
+
+/// The outputs of a lane that are on their way.
+#[derive(Default)]
+pub(crate) struct Pipeline {
+    entries: VecDeque<Entry>,
+    load: Load,
+    /// The first refusal of the task at the head, whose other outputs are still to be answered for.
+    refused: Option<PublishError>,
+    /// The head is tried until it is kept, and nothing else is published.
+    insisting: Option<BoxFuture<'static, Result<Position, PublishError>>>,
+    /// When somebody looks whether the head has taken too long.
+    look: Option<Pin<Box<Sleep>>>,
+    /// Whether somebody polls it.
+    pub(crate) polled: bool,
+}
+
+impl Pipeline {
+    pub(crate) fn load(&self) -> Load {
+        self.load
+    }
+
+    /// The task whose outputs are waited for.
+    pub(crate) fn head(&self) -> Option<TaskId> {
+        self.entries.front().map(|entry| entry.task)
+    }
+
+    /// Publishes what a task returned, behind everything that was published before. There is at least one.
+    pub(crate) fn push(&mut self, task: TaskId, outputs: Vec<(Arc<dyn Sink>, Outgoing)>, effects: &Effects) {
+        self.load.tasks += usize::from(!outputs.is_empty());
+        let count = outputs.len();
+        for (place, (sink, outgoing)) in outputs.into_iter().enumerate() {
+            self.load.bytes += outgoing.message.size();
+            let receipt = match self.insisting {
+                None => Some(sink.publish(outgoing.clone())),
+                Some(_) => None,
+            };
+            self.entries.push_back(Entry {
+                task,
+                last: place + 1 == count,
+                sink,
+                outgoing,
+                receipt,
+                deadline: Instant::now() + effects.timeout,
+            });
+        }
+    }
+
+    /// Waits for the next task whose outputs were all answered for; none if nothing is on its way.
+    pub(crate) fn poll(&mut self, context: &mut Context<'_>, effects: &Effects) -> Poll<Option<Ended>> {
+        loop {
+            if self.entries.is_empty() {
+                self.look = None;
+                return Poll::Ready(None);
+            }
+            let result = match &mut self.insisting {
+                Some(insisting) => {
+                    let result = ready!(insisting.as_mut().poll(context));
+                    self.insisting = None;
+                    result
+                }
+                None => ready!(self.poll_head(context, effects.timeout)),
+            };
+            match result {
+                Err(error) if !error.is_permanent() && !effects.in_transaction => self.insist(effects, error),
+                result => {
+                    if let Some(ended) = self.pop(result) {
+                        return Poll::Ready(Some(ended));
+                    }
+                }
+            }
+            self.publish_rest(effects);
+        }
+    }
+
+    fn poll_head(
+        &mut self,
+        context: &mut Context<'_>,
+        timeout: Duration,
+    ) -> Poll<Result<Position, PublishError>> {
+        let Some(head) = self.entries.front_mut() else {
+            return Poll::Pending;
+        };
+        let Some(receipt) = &mut head.receipt else {
+            return Poll::Ready(Err(PublishError::Closed));
+        };
+        if let Poll::Ready(result) = Pin::new(receipt).poll(context) {
+            return Poll::Ready(result);
+        }
+        let deadline = head.deadline;
+        let look = self.look.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+        while look.as_mut().poll(context).is_ready() {
+            if Instant::now() >= deadline {
+                return Poll::Ready(Err(PublishError::Timeout {
+                    destination: head.outgoing.destination.clone(),
+                    after: timeout,
+                }));
+            }
+            look.as_mut().reset(deadline);
+        }
+        Poll::Pending
+    }
+
+    /// From now on nothing is published but the head, until it is kept. What was published behind it is waited for: no
+    /// part of it may come later than what is published again.
+    fn insist(&mut self, effects: &Effects, error: PublishError) {
+        let Some(head) = self.entries.front() else { return };
+        let message = (head.sink.clone(), head.outgoing.clone());
+        let behind = self.entries.iter_mut().filter_map(|entry| entry.receipt.take());
+        let behind: Vec<_> = behind.skip(1).collect();
+        self.insisting = Some(Box::pin(effects.clone().keep_after(behind, message, error)));
+    }
+
+    /// The head was answered for. The task that ends with it.
+    fn pop(&mut self, result: Result<Position, PublishError>) -> Option<Ended> {
+        let head = self.entries.pop_front()?;
+        self.load.bytes -= head.outgoing.message.size();
+        if let Err(error) = result {
+            if !error.is_permanent() {
+                // In a transaction, and one doubt is enough.
+                self.clear();
+                return Some(Ended {
+                    task: head.task,
+                    result: Err(error),
+                });
+            }
+            self.refused.get_or_insert(error);
+        }
+        if !head.last {
+            return None;
+        }
+        self.load.tasks -= 1;
+        let result = self.refused.take().map_or(Ok(()), Err);
+        Some(Ended {
+            task: head.task,
+            result,
+        })
+    }
+
+    /// Publishes what was taken back, once the head was kept.
+    fn publish_rest(&mut self, effects: &Effects) {
+        if self.insisting.is_some() || self.entries.back().is_none_or(|entry| entry.receipt.is_some()) {
+            return;
+        }
+        for entry in self.entries.iter_mut().filter(|entry| entry.receipt.is_none()) {
+            entry.receipt = Some(entry.sink.publish(entry.outgoing.clone()));
+            entry.deadline = Instant::now() + effects.timeout;
+        }
+    }
+
+    /// Forgets everything. What was published stays published.
+    pub(crate) fn clear(&mut self) {
+        *self = Self {
+            polled: self.polled,
+            ..Self::default()
+        };
+    }
+}
+
+impl fmt::Debug for Pipeline {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pipeline")
+            .field("load", &self.load)
+            .finish_non_exhaustive()
+    }
+}
