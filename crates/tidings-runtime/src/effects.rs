@@ -57,6 +57,26 @@ pub(crate) struct Effects {
     pub(crate) in_transaction: bool,
 }
 
+/// What a handler returned, as the broker gets it.
+pub(crate) type Prepared = Vec<(Arc<dyn Sink>, Outgoing)>;
+
+/// Makes messages of what a handler returned. Each has an id that is the same when the handler runs again.
+///
+/// # Errors
+/// A permanent one.
+pub(crate) fn prepare(
+    publisher: &Publisher,
+    channel: Option<&str>,
+    outputs: Outputs,
+    id: &OutputId,
+) -> Result<Prepared, PublishError> {
+    let mut prepared = Vec::with_capacity(outputs.len());
+    for (index, output) in outputs.into_iter().enumerate() {
+        prepared.push(publisher.prepare_output(channel, output, Some(id.of(index)))?);
+    }
+    Ok(prepared)
+}
+
 impl Effects {
     /// Publishes until the broker keeps the message.
     ///
@@ -102,18 +122,12 @@ impl Effects {
         }
     }
 
-    /// Publishes what a handler returned, in order. Each has an id that is the same when the handler runs again.
+    /// Publishes what a handler returned, in order.
     ///
     /// # Errors
     /// A permanent one.
-    pub(crate) async fn publish(
-        self,
-        publisher: Publisher,
-        channel: Option<String>,
-        outputs: Outputs,
-        id: OutputId,
-    ) -> Result<(), PublishError> {
-        let prepared = prepare(&publisher, channel.as_deref(), outputs, &id)?;
+    pub(crate) async fn publish(self, prepared: Result<Prepared, PublishError>) -> Result<(), PublishError> {
+        let prepared = prepared?;
         let receipts: Vec<_> = prepared
             .iter()
             .map(|(sink, message)| sink.publish(message.clone()))
@@ -207,22 +221,6 @@ impl Effects {
             after: self.timeout,
         }
     }
-}
-
-/// What a handler returned, ready to be published. Each message has an id that is the same when the handler runs again.
-///
-/// # Errors
-/// A permanent one.
-pub(crate) fn prepare(
-    publisher: &Publisher,
-    channel: Option<&str>,
-    outputs: Outputs,
-    id: &OutputId,
-) -> Result<Vec<(Arc<dyn Sink>, Outgoing)>, PublishError> {
-    let numbered = outputs.into_iter().enumerate();
-    numbered
-        .map(|(index, output)| publisher.prepare_output(channel, output, Some(id.of(index))))
-        .collect()
 }
 
 /// That wait, up to a quarter shorter: many that wait for one broker should not come back at once.

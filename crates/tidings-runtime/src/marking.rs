@@ -61,8 +61,30 @@ impl Marking {
 
 /// A handler on another thread, whose marks say what it does there.
 pub(crate) struct Marked<T> {
+    // In this order: what its destructor does is the handler's too.
     future: BoxFuture<'static, T>,
-    marks: Vec<(Mark, MarkStamp)>,
+    marks: Stamped,
+}
+
+/// The marks of a handling on another thread. When they are dropped it is over: whoever started it may hear of that much
+/// later, and a process that dies in between has not died of it.
+#[derive(Debug)]
+struct Stamped(Vec<(Mark, MarkStamp)>);
+
+impl Stamped {
+    fn go_on(&self) {
+        self.0.iter().for_each(|(mark, stamp)| mark.go_on_in(*stamp));
+    }
+
+    fn wait(&self) {
+        self.0.iter().for_each(|(mark, stamp)| mark.wait_in(*stamp));
+    }
+}
+
+impl Drop for Stamped {
+    fn drop(&mut self) {
+        self.0.iter().for_each(|(mark, stamp)| mark.clear_in(*stamp));
+    }
 }
 
 impl<T> Marked<T> {
@@ -77,8 +99,9 @@ impl<T> Marked<T> {
         if marks.is_empty() {
             return future;
         }
+        let marks = Stamped(marks);
         // Until its first poll.
-        marks.iter().for_each(|(mark, stamp)| mark.wait_in(*stamp));
+        marks.wait();
         Box::pin(Self { future, marks })
     }
 }
@@ -87,10 +110,10 @@ impl<T> Future for Marked<T> {
     type Output = T;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
-        self.marks.iter().for_each(|(mark, stamp)| mark.go_on_in(*stamp));
+        self.marks.go_on();
         let polled = self.future.as_mut().poll(context);
         if polled.is_pending() {
-            self.marks.iter().for_each(|(mark, stamp)| mark.wait_in(*stamp));
+            self.marks.wait();
         }
         polled
     }
@@ -101,5 +124,67 @@ impl<T> fmt::Debug for Marked<T> {
         f.debug_struct("Marked")
             .field("marks", &self.marks)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Mutex;
+    use std::task::Waker;
+    use tidings_core::{Activity, MarkCell, MarkMemory};
+
+    #[derive(Debug)]
+    struct Cells(Vec<MarkCell>);
+
+    impl MarkMemory for Cells {
+        fn cells(&self) -> &[MarkCell] {
+            &self.0
+        }
+    }
+
+    /// What is marked when it is dropped.
+    struct Dropped(Arc<MarkBoard>, Arc<Mutex<Vec<u64>>>);
+
+    impl Drop for Dropped {
+        fn drop(&mut self) {
+            *self.1.lock().unwrap() = offsets(&self.0);
+        }
+    }
+
+    fn offsets(board: &MarkBoard) -> Vec<u64> {
+        board.marked().iter().map(|mark| mark.offset).collect()
+    }
+
+    #[tokio::test]
+    async fn what_returned_on_another_thread_is_not_marked_until_somebody_asks_for_it() {
+        let board = MarkBoard::new(Cells((0..4).map(|_| MarkCell::default()).collect()));
+        let marks = board.take();
+        let stamped = |offset| (marks[0].clone(), marks[0].set(7, offset, Company::Nobody));
+        let dropped = Arc::<Mutex<Vec<u64>>>::default();
+        let (guard, looked) = (Dropped(board.clone(), dropped.clone()), board.clone());
+        let handling = async move {
+            assert_eq!(looked.marked()[0].activity, Activity::Executing);
+            tokio::task::yield_now().await;
+            assert_eq!(offsets(&looked), [3]);
+            drop(looked);
+            let _kept_until_the_end = &guard;
+        };
+        let handle = tokio::spawn(Marked::around(Box::pin(handling), vec![stamped(3)]));
+        assert_eq!(board.marked()[0].activity, Activity::Waiting);
+        while !handle.is_finished() {
+            tokio::task::yield_now().await;
+        }
+        assert!(offsets(&board).is_empty(), "nobody has looked at its result yet");
+        assert_eq!(*dropped.lock().unwrap(), [3], "its destructor is the handler's");
+        handle.await.unwrap();
+
+        // One that is stopped is over as well.
+        let mut stopped = Marked::around(Box::pin(std::future::pending::<()>()), vec![stamped(4)]);
+        let polled = stopped.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        assert!(polled.is_pending());
+        assert_eq!(offsets(&board), [4]);
+        drop(stopped);
+        assert!(offsets(&board).is_empty());
     }
 }

@@ -7,7 +7,7 @@
 //! When the broker does not take a message for now, it and everything behind it is published again, in order, once it
 //! does. What comes twice has the same id.
 
-use crate::effects::Effects;
+use crate::effects::{Effects, Prepared};
 use crate::tasks::TaskId;
 use std::collections::VecDeque;
 use std::fmt;
@@ -71,7 +71,7 @@ impl Pipeline {
     }
 
     /// Publishes what a task returned, behind everything that was published before. There is at least one.
-    pub(crate) fn push(&mut self, task: TaskId, outputs: Vec<(Arc<dyn Sink>, Outgoing)>, effects: &Effects) {
+    pub(crate) fn push(&mut self, task: TaskId, outputs: Prepared, effects: &Effects) {
         self.load.tasks += usize::from(!outputs.is_empty());
         let count = outputs.len();
         for (place, (sink, outgoing)) in outputs.into_iter().enumerate() {

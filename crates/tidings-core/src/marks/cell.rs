@@ -88,9 +88,9 @@ impl MarkCell {
         self.change(|state| state & !WAITING);
     }
 
-    /// Something else is handled beside it.
+    /// Something else is handled beside it. Said here, also of what another thread handles.
     pub(super) fn has_company(&self) {
-        self.change(|state| state & !ALONE);
+        self.state.fetch_and(!ALONE, Ordering::Relaxed);
     }
 
     /// One thread at a time writes a cell, so nothing comes in between.
@@ -102,20 +102,25 @@ impl MarkCell {
     }
 
     pub(super) fn wait_in(&self, stamp: MarkStamp) {
-        self.swap(stamp, stamp.0, stamp.0 | WAITING);
+        self.change_in(stamp, |state| state | WAITING);
     }
 
     pub(super) fn go_on_in(&self, stamp: MarkStamp) {
-        self.swap(stamp, stamp.0 | WAITING, stamp.0);
+        self.change_in(stamp, |state| state & !WAITING);
     }
 
-    fn swap(&self, stamp: MarkStamp, from: u64, to: u64) {
-        if stamp != MarkStamp::NONE {
-            // Lost: the mark was cleared, or belongs to another message.
-            let _ = self
-                .state
-                .compare_exchange(from, to, Ordering::Relaxed, Ordering::Relaxed);
-        }
+    pub(super) fn clear_in(&self, stamp: MarkStamp) {
+        self.change_in(stamp, |_| 0);
+    }
+
+    /// Unless the mark was cleared, or belongs to another message. It may have got company meanwhile.
+    fn change_in(&self, stamp: MarkStamp, change: impl Fn(u64) -> u64) {
+        let is_its = |state: u64| state != 0 && state & OFFSET == stamp.0 & OFFSET;
+        let (set, fetch) = (Ordering::Relaxed, Ordering::Relaxed);
+        // Refused: it is not.
+        let _ = self
+            .state
+            .fetch_update(set, fetch, |state| is_its(state).then(|| change(state)));
     }
 }
 

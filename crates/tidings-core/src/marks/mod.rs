@@ -67,6 +67,11 @@ impl MarkBoard {
         &self.gate
     }
 
+    /// What is marked at this moment.
+    pub fn marked(&self) -> Vec<Marked> {
+        self.memory.cells().iter().filter_map(MarkCell::read).collect()
+    }
+
     /// Removes every mark.
     pub fn clear(&self) {
         self.memory.cells().iter().for_each(MarkCell::clear);
@@ -183,6 +188,13 @@ impl Mark {
             cell.go_on_in(stamp);
         }
     }
+
+    /// As [`clear`](Self::clear), for a handling on another thread.
+    pub fn clear_in(&self, stamp: MarkStamp) {
+        if let Some(cell) = self.cell() {
+            cell.clear_in(stamp);
+        }
+    }
 }
 
 /// How the messages of a lane are marked.
@@ -268,9 +280,30 @@ mod tests {
         mark.go_on_in(stamp);
         mark.set(1, 6, Company::Others);
         mark.wait_in(stamp);
+        mark.clear_in(stamp);
         assert_eq!(read(&cells), [(6, Activity::Executing, Company::Others)]);
         mark.clear();
         mark.wait_in(stamp);
         assert_eq!(read(&cells), []);
+    }
+
+    #[test]
+    fn a_handling_on_another_thread_that_gets_company_still_says_what_it_does() {
+        let (board, cells) = board(4);
+        let mark = board.take().remove(0);
+        for waits in [false, true] {
+            let stamp = mark.set(1, 5, Company::Nobody);
+            mark.has_company();
+            mark.wait_in(stamp);
+            assert_eq!(read(&cells), [(5, Activity::Waiting, Company::Others)]);
+            if !waits {
+                mark.go_on_in(stamp);
+                assert_eq!(read(&cells), [(5, Activity::Executing, Company::Others)]);
+            }
+            mark.clear_in(stamp);
+            assert_eq!(read(&cells), []);
+            mark.go_on_in(stamp);
+            assert_eq!(read(&cells), [], "what was cleared stays so");
+        }
     }
 }

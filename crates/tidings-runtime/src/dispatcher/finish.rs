@@ -74,14 +74,23 @@ impl Dispatcher {
     ) {
         let slot = slot.unwrap_or_else(|| self.slots.take());
         self.tasks.set_stage(id, stage);
-        // A held message is the handler's until it decides.
+        // A held message is the handler's until it decides. Everything else is the broker's work: a process that dies of
+        // it, or is killed during it, says nothing of the message.
         match stage {
-            Stage::Held => self.slots.is_here(slot),
+            Stage::Held => self.mark_here(slot, &[id]),
             _ => self.slots.end(slot),
         }
         match self.slots.poll(slot, |context| future.as_mut().poll(context)) {
             Poll::Pending => self.slots.put(slot, Work::Effect { task: id, future }),
             Poll::Ready(end) => self.on_effect(id, slot, end),
+        }
+    }
+
+    /// What another thread has handled is this one's again, until it is published or decided.
+    pub(super) fn mark_here(&mut self, slot: usize, tasks: &[TaskId]) {
+        if self.slots.is_elsewhere(slot) {
+            let messages = self.messages(tasks);
+            self.slots.come_here(slot, &messages);
         }
     }
 

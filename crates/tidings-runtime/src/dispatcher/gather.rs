@@ -3,7 +3,7 @@
 use super::Dispatcher;
 use super::run::{Running, Work};
 use crate::deaths::Standing;
-use crate::effects::OutputId;
+use crate::effects::{OutputId, prepare};
 use crate::keys::KeyId;
 use crate::marking::Message;
 use crate::panics::{call_caught, drop_caught, poll_caught};
@@ -147,7 +147,7 @@ impl Dispatcher {
         self.budget.earn(tasks.len());
         let mut deliveries = Vec::with_capacity(tasks.len());
         let slot = self.slots.take();
-        let messages = self.begin_batch(slot, index, &tasks);
+        let messages = self.begin_batch(slot, &tasks);
         for id in &tasks {
             self.tasks.set_stage(*id, Stage::Running);
             if let Some(task) = self.tasks.get(*id) {
@@ -177,17 +177,25 @@ impl Dispatcher {
     }
 
     /// Marks all messages of a call.
-    fn begin_batch(&mut self, slot: usize, index: usize, tasks: &[TaskId]) -> Vec<Message> {
-        let (tag, company) = (self.lane(index).and_then(|lane| lane.tag), self.company());
-        let tasks = tasks.iter().filter_map(|id| self.tasks.get(*id));
-        let offsets = tasks.map(|task| task.delivery.lane_offset());
-        let messages: Vec<_> = offsets.map(|offset| Message { tag, offset, company }).collect();
+    fn begin_batch(&mut self, slot: usize, tasks: &[TaskId]) -> Vec<Message> {
+        let messages = self.messages(tasks);
         let mut rest = messages.iter().copied();
         if let Some(first) = rest.next() {
             self.slots.begin(slot, first);
         }
         rest.for_each(|message| self.slots.begin_another(slot, message));
         messages
+    }
+
+    /// What is to be marked of tasks.
+    pub(super) fn messages(&self, tasks: &[TaskId]) -> Vec<Message> {
+        let tasks = tasks.iter().filter_map(|id| self.tasks.get(*id));
+        let message = |task: &Task| Message {
+            tag: self.lane(task.lane).and_then(|lane| lane.tag),
+            offset: task.delivery.lane_offset(),
+            company: self.company(),
+        };
+        tasks.map(message).collect()
     }
 
     /// What had no room in the batch before begins the next one.
@@ -235,10 +243,12 @@ impl Dispatcher {
         if outputs.is_empty() {
             return self.end_call(slot, call, failures);
         }
+        // It is encoded while its messages are marked, and published when they are not any more.
+        self.mark_here(slot, &call.tasks);
         let mut future = self.publish_of_batch(&call, &failures, outputs);
+        self.slots.end(slot);
         match self.slots.poll(slot, |context| future.as_mut().poll(context)) {
             Poll::Pending => {
-                self.slots.end(slot);
                 let work = Work::BatchOutputs {
                     call,
                     failures,
@@ -262,9 +272,8 @@ impl Dispatcher {
             .filter(|(_, failure)| failure.is_none())
             .filter_map(|(id, _)| self.tasks.get(*id));
         let id = OutputId::of_batch(handled.map(|task| &task.delivery), &self.spec.context);
-        let publisher = self.publisher().clone();
-        let (effects, channel) = (self.effects.clone(), self.spec.output.clone());
-        Box::pin(effects.publish(publisher, channel, outputs, id))
+        let prepared = prepare(self.publisher(), self.spec.output.as_deref(), outputs, &id);
+        Box::pin(self.effects.clone().publish(prepared))
     }
 
     pub(super) fn on_batch_published(

@@ -16,21 +16,21 @@ impl Dispatcher {
     /// A message was handled, and this is what its handler returned. The slot and the key are free as soon as the broker
     /// has it: it keeps the order of the calls.
     pub(super) fn publish_outputs(&mut self, id: TaskId, slot: usize, outputs: Outputs) {
+        // What the handler returned is encoded while its message is marked, since it may be too much for the process.
+        self.mark_here(slot, &[id]);
         let Some(task) = self.tasks.get(id) else {
             return self.slots.give_back(slot);
         };
         let index = task.lane;
         let publisher = self.publisher().caused_by(&task.delivery);
         let output_id = OutputId::new(&task.delivery, &self.spec.context);
-        // What the handler returned may be too much for the process: until the broker has it, it is the handler's.
-        self.slots.is_here(slot);
         let prepared = prepare(&publisher, self.spec.output.as_deref(), outputs, &output_id);
         let prepared = match prepared {
             Ok(prepared) => prepared,
             Err(error) => return self.on_published(id, Some(slot), Err(error)),
         };
-        self.change_outputs(index, |pipeline, effects| pipeline.push(id, prepared, effects));
         self.slots.give_back(slot);
+        self.change_outputs(index, |pipeline, effects| pipeline.push(id, prepared, effects));
         self.tasks.set_stage(id, Stage::Publishing);
         self.give_key_back(id);
         self.poll_new_outputs(index);

@@ -334,7 +334,7 @@ impl Dispatcher {
             handler.one(delivery)
         };
         if spec.policy.spawn {
-            let marks = slots.is_elsewhere(slot, &[message]);
+            let marks = slots.go_elsewhere(slot, &[message]);
             Running::spawned(Marked::around(future, marks), Err)
         } else {
             Running::here(future)
@@ -351,7 +351,7 @@ impl Dispatcher {
     ) -> Running<BatchOutcome> {
         let future = self.spec.handler.batch(deliveries, context);
         if self.spec.policy.spawn {
-            let marks = self.slots.is_elsewhere(slot, messages);
+            let marks = self.slots.go_elsewhere(slot, messages);
             Running::spawned(Marked::around(future, marks), BatchOutcome::all_failed)
         } else {
             Running::here(future)

@@ -41,7 +41,7 @@ impl<W> Slots<W> {
     }
 
     /// The handler in a slot executes on another thread; what it has to mark there.
-    pub(crate) fn is_elsewhere(&mut self, slot: usize, messages: &[Message]) -> Vec<(Mark, MarkStamp)> {
+    pub(crate) fn go_elsewhere(&mut self, slot: usize, messages: &[Message]) -> Vec<(Mark, MarkStamp)> {
         let state = &mut self.slots[slot];
         state.handler = Handler::Elsewhere;
         let marked = state.marks().zip(messages);
@@ -52,11 +52,19 @@ impl<W> Slots<W> {
         marked.filter_map(again).collect()
     }
 
-    /// What another thread had to do in a slot is done.
-    pub(crate) fn is_here(&mut self, slot: usize) {
+    /// Whether the handler in a slot executes on another thread, or has until it returned there.
+    pub(crate) fn is_elsewhere(&self, slot: usize) -> bool {
+        self.slots[slot].handler == Handler::Elsewhere
+    }
+
+    /// What another thread had to do in a slot is done; it has taken its marks away, and there is more to do here.
+    pub(crate) fn come_here(&mut self, slot: usize, messages: &[Message]) {
         let state = &mut self.slots[slot];
-        if state.handler == Handler::Elsewhere {
-            state.handler = Handler::Here;
+        state.handler = Handler::Here;
+        for (mark, message) in state.marks().zip(messages) {
+            if let Some(tag) = message.tag {
+                mark.set(tag, message.offset, message.company);
+            }
         }
     }
 

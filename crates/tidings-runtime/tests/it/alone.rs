@@ -340,6 +340,72 @@ async fn marks_follow_the_messages_that_are_handled_in_turn() {
     assert_eq!(marked(&cells), []);
 }
 
+/// What the handler of `id` comes to: an output, a dead letter, a move to the retry lane.
+fn outcome_of(id: u64) -> Result<Output, Failure> {
+    match id {
+        0 => Ok(Output::message(Message::new("made"))),
+        1 => Err(Failure::permanent("never")),
+        _ => Err(Failure::transient("not yet")),
+    }
+}
+
+fn each_outcome(batch: bool) -> Subscription<()> {
+    if batch {
+        let handler = |batch: Batch<Raw>| async move {
+            let ids = batch.into_iter().map(|Raw(payload)| id_of(&payload));
+            let mut outcome = BatchOutcome::all_handled();
+            for (index, id) in ids.enumerate() {
+                outcome = match outcome_of(id) {
+                    Ok(output) => outcome.with_outputs(Outputs::none().and(output)),
+                    Err(failure) => outcome.failed(index, failure),
+                };
+            }
+            outcome
+        };
+        return on("orders", handler).batch(3, ms(5));
+    }
+    on("orders", |Raw(payload): Raw| async move { outcome_of(id_of(&payload)) })
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_held_against_a_message_while_the_broker_has_what_became_of_it() {
+    for (batch, spawn, ordering) in [
+        (false, false, Ordering::Partition),
+        (false, false, Ordering::Key),
+        (false, true, Ordering::Key),
+        (true, false, Ordering::Key),
+        (true, true, Ordering::Key),
+    ] {
+        let (board, cells) = board();
+        let broker = broker_on(&board, 3);
+        let subscription = each_outcome(batch)
+            .to("outputs")
+            .ordering(ordering)
+            .concurrency(1)
+            .retry(quiet_retry(2, Duration::from_secs(5)));
+        let handle = run(&broker, if spawn { subscription.spawn() } else { subscription });
+        finished(&broker, &handle).await;
+        let seen = broker.marked_at_publish();
+        let mut destinations: Vec<_> = seen.iter().map(|(destination, _)| &**destination).collect();
+        destinations.sort_unstable();
+        let waits_in_place = ordering == Ordering::Partition;
+        let expected: &[_] = match waits_in_place {
+            true => &["orders.DLT", "orders.DLT", "outputs"],
+            false => &["orders.DLT", "orders.DLT", "orders.g.retry", "outputs"],
+        };
+        assert_eq!(destinations, expected, "batch: {batch}, spawn: {spawn}");
+        for (destination, marked) in seen {
+            // Whoever kills the process now has not killed it because of a message whose handler has returned.
+            assert_eq!(
+                marked,
+                [],
+                "{destination}, batch: {batch}, spawn: {spawn}, {ordering:?}"
+            );
+        }
+        assert_eq!(marked(&cells), []);
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_handler_that_never_ends_holds_up_a_suspect_for_half_a_minute_and_no_longer() {
     let (board, cells) = board();

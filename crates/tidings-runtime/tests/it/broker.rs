@@ -27,6 +27,8 @@ struct Inner {
     acks: VecDeque<Option<Duration>>,
     deaths: HashMap<LaneKey, Vec<Deaths>>,
     board: Option<Arc<MarkBoard>>,
+    /// What was marked while each message was given to the broker, by destination.
+    marked: Vec<(Arc<str>, Vec<Marked>)>,
 }
 
 #[derive(Debug, Clone)]
@@ -185,6 +187,11 @@ impl Broker {
     /// Messages are marked on that board, which several brokers may share as if they were one.
     pub(crate) fn mark_on(&self, board: &Arc<MarkBoard>) {
         self.inner.lock().unwrap().board = Some(board.clone());
+    }
+
+    /// What was marked while each message was given to the broker, with the message's destination.
+    pub(crate) fn marked_at_publish(&self) -> Vec<(Arc<str>, Vec<Marked>)> {
+        self.inner.lock().unwrap().marked.clone()
     }
 
     /// Processes have died of these messages, or beside them.
@@ -475,8 +482,18 @@ impl Broker {
     }
 }
 
+impl Broker {
+    fn note_marks(&self, destination: &Arc<str>) {
+        let mut inner = self.inner.lock().unwrap();
+        let Some(board) = &inner.board else { return };
+        let marked = board.marked();
+        inner.marked.push((destination.clone(), marked));
+    }
+}
+
 impl Sink for FakeSink {
     fn publish(&self, outgoing: Outgoing) -> Receipt {
+        self.0.note_marks(&outgoing.destination);
         let (append, acknowledge) = match self.0.fate_of(&outgoing) {
             Fate::Refused(error) => return Receipt::failed(error),
             Fate::RefusedForGood(error) => {
