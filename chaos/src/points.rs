@@ -35,9 +35,9 @@ macro_rules! points {
 }
 
 points! {
-    /// Before a handler is called.
+    /// In a handler, before it does anything.
     HandleBefore = "handle-before", within 60;
-    /// After a handler has ended, before the engine knows.
+    /// In a handler that has done everything, before the engine knows.
     HandleAfter = "handle-after", within 60;
     /// Before a message is given to the broker.
     PublishBefore = "publish-before", within 40;
@@ -142,13 +142,20 @@ impl Points {
     pub fn pass_after(&self, point: Point, last_act: impl FnOnce()) {
         if self.is_due(point) {
             last_act();
-            self.die(point);
+            self.die(point, None);
         }
     }
 
-    fn die(&self, point: Point) -> ! {
+    /// The place is passed within that call of a handler.
+    pub fn pass_in(&self, point: Point, call: u64) {
+        if self.is_due(point) {
+            self.die(point, Some(call));
+        }
+    }
+
+    fn die(&self, point: Point, call: Option<u64>) -> ! {
         let point = Some(point.name().to_owned());
-        self.history.write(Event::Fault(Fault { point }));
+        self.history.write(Event::Fault(Fault { point, call }));
         // Nobody catches SIGKILL; the abort is for a system that forbids it.
         let _ = kill_process(getpid(), Signal::KILL);
         std::process::abort()

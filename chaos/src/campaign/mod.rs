@@ -98,7 +98,11 @@ impl Campaign {
             Life::Settle(patience) => incarnation.wait_for_exit(patience + STOP_WITHIN)?,
         };
         if by_us {
-            faults.write_for(number, Event::Fault(Fault { point: None }));
+            let fault = Fault {
+                point: None,
+                call: None,
+            };
+            faults.write_for(number, Event::Fault(fault));
         }
         Ok(end)
     }

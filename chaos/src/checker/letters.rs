@@ -1,5 +1,6 @@
 //! Dead letters, as the log has them at the end: [`Letters`].
 
+use super::deaths::{Deaths, KILLED};
 use super::knowledge::{Knowledge, Of};
 use super::report::{Report, Rule};
 use crate::history::{DeadLetter, Event, Line, Seen};
@@ -28,10 +29,11 @@ impl Letters {
         &self.found
     }
 
-    pub(super) fn judge(&self, known: &Knowledge, report: &mut Report) {
+    pub(super) fn judge(&self, known: &Knowledge, deaths: &Deaths, report: &mut Report) {
         report.letters = self.letters.len() as u64;
         for (n, letter) in &self.letters {
-            if let Some(flaw) = flaw(letter, known) {
+            report.condemned += u64::from(letter.reason == KILLED);
+            if let Some(flaw) = flaw(letter, known, deaths) {
                 let what = format!("{} has {} of {}: {flaw}", letter.group, letter.id, letter.topic);
                 report.add(Rule::PhantomDeadLetter, *n, what);
             }
@@ -40,7 +42,7 @@ impl Letters {
 }
 
 /// What is wrong with a letter.
-fn flaw(letter: &DeadLetter, known: &Knowledge) -> Option<String> {
+fn flaw(letter: &DeadLetter, known: &Knowledge, deaths: &Deaths) -> Option<String> {
     let of = (letter.group.clone(), letter.id.clone());
     let Some(facts) = known.facts(&letter.group) else {
         return Some("it names no group".to_owned());
@@ -51,11 +53,18 @@ fn flaw(letter: &DeadLetter, known: &Knowledge) -> Option<String> {
     if sent.digest != letter.digest {
         return Some("its key or payload is not what was sent".to_owned());
     }
-    let Some(reason) = known.failed.get(&of) else {
-        return Some("no handler has failed on it for good".to_owned());
-    };
-    if letter.reason != *reason {
-        return Some(format!("it says \"{}\", and it was {reason}", letter.reason));
+    let reason = known.failed.get(&of);
+    match reason {
+        _ if letter.reason == KILLED => {
+            if let Some(flaw) = deaths.acquit(facts, &letter.id) {
+                return Some(flaw);
+            }
+        }
+        None => return Some("no handler has failed on it for good".to_owned()),
+        Some(reason) if letter.reason != *reason => {
+            return Some(format!("it says \"{}\", and it was {reason}", letter.reason));
+        }
+        Some(_) => {}
     }
     if letter.error_bytes == 0 || letter.attempts == 0 {
         return Some("its diagnosis has no error or no attempts".to_owned());

@@ -3,6 +3,7 @@
 //! Nothing it believes comes from the code under attack but what that code promised: acknowledgements and stored
 //! positions. What a message is, who must handle it and how its handlings ended was written down around that code.
 
+mod deaths;
 mod duplicates;
 mod ends;
 mod knowledge;
@@ -15,6 +16,7 @@ mod report;
 pub use report::{Report, Rule, Violation};
 
 use crate::history::{Event, Lifecycle, Line};
+use deaths::Deaths;
 use duplicates::Duplicates;
 use knowledge::Knowledge;
 use letters::Letters;
@@ -30,6 +32,7 @@ pub fn check(lines: &[Line]) -> Report {
     let mut order = Order::default();
     let mut ahead = CommitAhead::default();
     let mut letters = Letters::default();
+    let mut deaths = Deaths::default();
     let mut limits = Limits::default();
     for line in lines {
         if let Event::Lifecycle(Lifecycle::Started(settings)) = &line.event {
@@ -42,9 +45,10 @@ pub fn check(lines: &[Line]) -> Report {
         known.observe(line);
         ahead.observe(line, &known, &mut report);
         letters.observe(line);
+        deaths.observe(line, known.groups());
     }
     ends::judge(&known, letters.found(), &mut report);
-    letters.judge(&known, &mut report);
+    letters.judge(&known, &deaths, &mut report);
     known.count(&mut report);
     report
 }

@@ -89,6 +89,8 @@ pub struct Report {
     pub handled: u64,
     /// Dead letters.
     pub letters: u64,
+    /// Those of them that say that processes died of the message, as the histories allow.
+    pub condemned: u64,
     /// Successful handlings beyond the first of each message in each group; a crash explains them, or there is a
     /// violation.
     pub repeated: u64,
@@ -139,6 +141,14 @@ impl Report {
         }
     }
 
+    /// Dead letters because of deaths.
+    fn verdicts(&self) -> String {
+        match self.condemned {
+            0 => String::new(),
+            condemned => format!(" ({condemned} killed)"),
+        }
+    }
+
     /// This and another run as one.
     #[must_use]
     pub fn and(mut self, other: Self) -> Self {
@@ -147,6 +157,7 @@ impl Report {
         self.messages += other.messages;
         self.handled += other.handled;
         self.letters += other.letters;
+        self.condemned += other.condemned;
         self.repeated += other.repeated;
         self.excused += other.excused;
         self.excused_age_ms = self.excused_age_ms.max(other.excused_age_ms);
@@ -160,7 +171,7 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} kills at {} places, {} messages, lost {}{}, duplicated {} ({} repeated after crashes), reordered {}, {} dead letters (seed {})",
+            "{} kills at {} places, {} messages, lost {}{}, duplicated {} ({} repeated after crashes), reordered {}, {} dead letters{} (seed {})",
             self.kills,
             self.places.len(),
             self.messages,
@@ -170,6 +181,7 @@ impl fmt::Display for Report {
             self.repeated,
             self.count(Rule::KeyReorder),
             self.letters,
+            self.verdicts(),
             self.seed,
         )?;
         for (rule, count) in self.counts() {

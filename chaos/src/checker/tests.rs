@@ -68,7 +68,10 @@ impl Story {
     }
 
     fn killed(&mut self) -> &mut Self {
-        self.tell(Event::Fault(Fault { point: None }));
+        self.tell(Event::Fault(Fault {
+            point: None,
+            call: None,
+        }));
         self.n += 1;
         self.start()
     }
@@ -95,6 +98,7 @@ impl Story {
             key: "k".into(),
             sequence,
             digest: 1,
+            group: None,
         }))
     }
 
@@ -451,6 +455,80 @@ fn phantom_dead_letter_is_also_one_with_other_bytes_or_without_its_diagnosis() {
         // The letter that is in order, so that none is missing.
         told.letter(Seen::InLog, 1, |_| {});
         told.letter(Seen::InLog, 1, change).is(&[Rule::PhantomDeadLetter]);
+    }
+}
+
+/// Three deaths of the first message; what each story has of a death is told before the kill.
+fn died(tell: &[fn(&mut Story)]) -> Story {
+    let mut told = story();
+    told.published(1).published(2);
+    for one in tell {
+        told.live(Lifecycle::Ready { rss: 1 });
+        one(&mut told);
+        told.killed();
+    }
+    told.handled(2)
+        .letter(Seen::InLog, 1, |letter| letter.reason = "killed".into());
+    told
+}
+
+fn running(story: &mut Story) {
+    story.handle(1, 1, Phase::Start);
+}
+
+fn beside_another(story: &mut Story) {
+    story.handle(1, 1, Phase::Start).handle(2, 2, Phase::Start);
+}
+
+fn returned(story: &mut Story) {
+    story.handle(1, 1, Phase::Start).handle(1, 1, Phase::Transient);
+}
+
+fn returned_long_ago(story: &mut Story) {
+    returned(story);
+    story.wait(60);
+}
+
+fn parked(story: &mut Story) {
+    returned(story);
+    story.send_to("orders.billing.retry", "1", 1);
+}
+
+fn given_up(story: &mut Story) {
+    returned(story);
+    story.tell(Event::Send(Send {
+        topic: "orders.DLT".into(),
+        id: "1".into(),
+        key: "k".into(),
+        sequence: 1,
+        digest: 1,
+        group: Some(GROUP.into()),
+    }));
+}
+
+fn not_begun(_story: &mut Story) {}
+
+#[test]
+fn phantom_dead_letter_is_also_a_condemned_message_of_which_no_three_processes_can_have_died() {
+    let stories: [(&[fn(&mut Story)], bool); 12] = [
+        (&[running, running, running], true),
+        (&[beside_another, beside_another, running], true),
+        (&[beside_another, returned, running], true),
+        (&[running, running, not_begun], true),
+        (&[returned_long_ago, running, running, running], true),
+        (&[running, running], false),
+        (&[returned_long_ago, running, running], false),
+        (&[parked, running, running], false),
+        (&[given_up, running, running], false),
+        (&[running, given_up, given_up], false),
+        (&[beside_another, beside_another, beside_another], false),
+        (&[not_begun, not_begun, not_begun], false),
+    ];
+    for (number, (tell, may)) in stories.into_iter().enumerate() {
+        let report = check(&died(tell).live(Lifecycle::Quiet).lines);
+        let is_wrong = report.has(Rule::PhantomDeadLetter);
+        assert_eq!(is_wrong, !may, "story {number}: {report}");
+        assert!(report.to_string().contains("(1 killed)"), "{report}");
     }
 }
 

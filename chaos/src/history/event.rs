@@ -167,6 +167,9 @@ pub struct Send {
     pub sequence: u64,
     /// Checksum of key and payload.
     pub digest: u32,
+    /// The group that gives it up, of a dead letter.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
 }
 
 /// A message that the broker has promised to keep.
@@ -275,7 +278,7 @@ pub struct DeadLetter {
     pub id: String,
     /// Checksum of key and payload.
     pub digest: u32,
-    /// Why: `permanent`, `exhausted`; empty if the letter does not say.
+    /// Why: `permanent`, `exhausted`, `killed`; empty if the letter does not say.
     pub reason: String,
     /// How often it was delivered; 0 if the letter does not say.
     pub attempts: u32,
@@ -298,4 +301,7 @@ pub enum Seen {
 pub struct Fault {
     /// The place in the code, or none for any time.
     pub point: Option<String>,
+    /// The call of a handler in which that place is, if it is in one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub call: Option<u64>,
 }

@@ -73,7 +73,13 @@ mod tests {
     #[test]
     fn lines_come_in_the_order_of_the_lives_and_a_kill_comes_last() {
         let directory = tempfile::tempdir().unwrap();
-        let kill = line(0, Event::Fault(Fault { point: None }));
+        let kill = line(
+            0,
+            Event::Fault(Fault {
+                point: None,
+                call: None,
+            }),
+        );
         std::fs::write(
             directory.path().join("a.jsonl"),
             kill + &line(1, Event::Rss { bytes: 1 }),

@@ -45,17 +45,34 @@ impl History {
     /// # Panics
     /// As [`write`](Self::write).
     pub fn write_for(&self, incarnation: u32, event: Event) {
-        let line = Line {
-            t: now(),
-            n: incarnation,
-            event,
-        };
-        let mut bytes = serde_json::to_vec(&line).expect("a line has only plain fields");
-        bytes.push(b'\n');
+        self.write_bytes(&line(incarnation, event));
+    }
+
+    /// Writes several lines at once: a kill leaves the first of them, all or none.
+    ///
+    /// # Panics
+    /// As [`write`](Self::write).
+    pub fn write_all(&self, events: impl Iterator<Item = Event>) {
+        let lines: Vec<_> = events.flat_map(|event| line(self.incarnation, event)).collect();
+        self.write_bytes(&lines);
+    }
+
+    fn write_bytes(&self, bytes: &[u8]) {
         (&self.file)
-            .write_all(&bytes)
+            .write_all(bytes)
             .expect("the history must be writable");
     }
+}
+
+fn line(incarnation: u32, event: Event) -> Vec<u8> {
+    let line = Line {
+        t: now(),
+        n: incarnation,
+        event,
+    };
+    let mut bytes = serde_json::to_vec(&line).expect("a line has only plain fields");
+    bytes.push(b'\n');
+    bytes
 }
 
 /// The machine's monotonic clock in nanoseconds.

@@ -100,6 +100,9 @@ impl SeamSink {
             key: parcel.key,
             sequence: parcel.sequence,
             digest: digest(key, payload),
+            group: Diagnosis::from_headers(outgoing.message.headers().view())
+                .group
+                .filter(|_| purpose == Purpose::DeadLetter),
         }));
         self.world.points.pass(purpose.places().0);
         Noted {

@@ -2,7 +2,7 @@
 
 use super::fate::{Fate, Odds};
 use super::parcel::Parcel;
-use super::world::{Handling, World};
+use super::world::World;
 use crate::history::{GroupFacts, Phase};
 use crate::plant::Plant;
 use std::collections::HashSet;
@@ -64,7 +64,8 @@ pub(super) async fn book(delivery: Delivery, State(world): State<World>) -> Resu
 
 /// The work on one message; what was handled, if anything was.
 async fn work(delivery: &Delivery, world: &World, odds: &Odds) -> Result<Option<Parcel>, Failure> {
-    let handling = world.begin(delivery, world.call());
+    let begun = world.begin(std::slice::from_ref(delivery), world.call()).pop();
+    let handling = begun.expect("one begins for each delivery");
     if world.has(Plant::MarkBeforeWork) && world.mark(&handling.line) {
         return Ok(None);
     }
@@ -96,11 +97,8 @@ fn verdict(phase: Phase) -> Result<(), Failure> {
 
 /// Handles several at once. Behind one that failed nothing of its key counts as handled.
 pub(super) async fn count(deliveries: Batch<Delivery>, State(world): State<World>) -> BatchOutcome {
-    let call = world.call();
-    let handlings: Vec<Handling> = deliveries
-        .iter()
-        .map(|delivery| world.begin(delivery, call))
-        .collect();
+    let deliveries: Vec<Delivery> = deliveries.into_iter().collect();
+    let handlings = world.begin(&deliveries, world.call());
     let fates: Vec<_> = handlings
         .iter()
         .map(|handling| Fate::of(&handling.line.group, &handling.line.id, &STATISTICS))

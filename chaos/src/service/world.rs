@@ -69,12 +69,28 @@ impl World {
         kept.push(vec![1; 4 << 20]);
     }
 
-    /// A handling begins.
-    pub fn begin(&self, delivery: &Delivery, call: u64) -> Handling {
-        self.points.pass(Point::HandleBefore);
+    /// Handlings begin: those of one call. Their lines come first, so that a process that is killed in here leaves them.
+    pub fn begin(&self, deliveries: &[Delivery], call: u64) -> Vec<Handling> {
+        let lines: Vec<_> = deliveries
+            .iter()
+            .map(|delivery| Self::line(delivery, call))
+            .collect();
+        self.history.write_all(lines.iter().cloned().map(Event::Handle));
+        let begin = |line| {
+            self.points.pass_in(Point::HandleBefore, call);
+            Handling {
+                world: self.clone(),
+                line,
+                ended: false,
+            }
+        };
+        lines.into_iter().map(begin).collect()
+    }
+
+    fn line(delivery: &Delivery, call: u64) -> Handle {
         let parcel = Parcel::read(delivery.key(), delivery.payload());
         let lane = delivery.lane_position();
-        let line = Handle {
+        Handle {
             phase: Phase::Start,
             group: delivery.context().group.as_deref().unwrap_or_default().to_owned(),
             topic: delivery.position().destination().to_owned(),
@@ -88,12 +104,6 @@ impl World {
             id: parcel.id,
             key: parcel.key,
             sequence: parcel.sequence,
-        };
-        self.history.write(Event::Handle(line.clone()));
-        Handling {
-            world: self.clone(),
-            line,
-            ended: false,
         }
     }
 }
@@ -112,7 +122,7 @@ impl Handling {
     pub fn end(mut self, phase: Phase) {
         self.ended = true;
         self.write(phase);
-        self.world.points.pass(Point::HandleAfter);
+        self.world.points.pass_in(Point::HandleAfter, self.line.call);
     }
 
     fn write(&mut self, phase: Phase) {

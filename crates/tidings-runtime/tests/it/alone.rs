@@ -364,7 +364,9 @@ fn each_outcome(batch: bool) -> Subscription<()> {
         };
         return on("orders", handler).batch(3, ms(5));
     }
-    on("orders", |Raw(payload): Raw| async move { outcome_of(id_of(&payload)) })
+    on("orders", |Raw(payload): Raw| async move {
+        outcome_of(id_of(&payload))
+    })
 }
 
 #[tokio::test(start_paused = true)]

@@ -103,6 +103,46 @@ async fn what_is_finished_is_forgotten() {
 }
 
 #[tokio::test]
+async fn what_a_power_cut_took_leaves_its_deaths_to_no_other_message() {
+    let root = tempfile::tempdir().unwrap();
+    let (live, older) = (root.path().join("live"), root.path().join("older"));
+    let broker = disk(&live, Fsync::Os);
+    prepare(&broker, "orders", 1).await;
+    for number in 0..3 {
+        publish(&broker, "orders", 0, number.to_string()).await.unwrap();
+    }
+    copy(&live.join("topics/orders"), &older);
+    for number in 3..5 {
+        publish(&broker, "orders", 0, number.to_string()).await.unwrap();
+    }
+    let mut source = join(&broker, "billing", "orders").await;
+    let lane = assigned(&mut source).await.remove(0);
+    done(&mut source, lane.lane, lane.epoch, 1);
+    source.commit().await.unwrap();
+    let marked = lane.marks.unwrap();
+    let marks = marked.board.take();
+    for (mark, offset) in marks.iter().zip([2, 4]) {
+        mark.set(marked.tag.unwrap(), offset, Company::Others);
+    }
+    // The power is cut now, and the last two messages are gone.
+    let directory = root.path().join("killed");
+    copy(&live, &directory);
+    fs::remove_dir_all(directory.join("topics/orders")).unwrap();
+    copy(&older, &directory.join("topics/orders"));
+
+    let broker = disk(&directory, Fsync::Os);
+    for offset in 3..5 {
+        let position = publish(&broker, "orders", 0, "new").await.unwrap();
+        assert_eq!(position.offset(), offset);
+    }
+    copy(&directory, &root.path().join("again"));
+    drop(broker);
+    assert_eq!(deaths(&directory).await, [(2, 1, 0)]);
+    // Also when the next process is killed at once.
+    assert_eq!(deaths(&root.path().join("again")).await, [(2, 1, 0)]);
+}
+
+#[tokio::test]
 async fn a_clean_end_leaves_no_marks() {
     let root = tempfile::tempdir().unwrap();
     let broker = disk(root.path(), Fsync::Os);
