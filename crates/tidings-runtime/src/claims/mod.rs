@@ -3,6 +3,7 @@
 
 mod resolve;
 mod sink;
+mod transactions;
 
 pub use resolve::claiming;
 pub use sink::ClaimLayer;

@@ -1,5 +1,6 @@
 //! Puts large payloads aside before their messages are published: [`ClaimLayer`].
 
+use super::transactions::{ClaimSource, ClaimTransaction};
 use super::{ClaimRule, digest};
 use bytes::Bytes;
 use std::collections::{HashMap, VecDeque};
@@ -7,8 +8,8 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tidings_core::headers::HeadersError;
 use tidings_core::{
-    BinderLayer, BoxFuture, Claim, ClaimError, DynBinder, Outgoing, PublishError, Receipt, ReceiptSender,
-    Sink, SinkTransaction, names,
+    BinderError, BinderLayer, BoxFuture, Claim, ClaimError, DynBinder, DynSource, Guarantee, Outgoing,
+    PublishError, Receipt, ReceiptSender, Sink, SinkTransaction, SourceSpec, names,
 };
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
@@ -27,14 +28,8 @@ impl ClaimLayer {
     /// # Panics
     /// Outside a tokio runtime.
     pub fn new(inner: Arc<dyn DynBinder>, rules: HashMap<Arc<str>, ClaimRule>) -> Self {
-        let queues = rules
-            .into_iter()
-            .map(|(destination, rule)| (destination, Arc::new(Queue::new(rule))));
-        let sink = ClaimSink {
-            inner: inner.sink(),
-            queues: queues.collect(),
-            runtime: Handle::current(),
-        };
+        let rules = Arc::new(rules);
+        let sink = ClaimSink::before(inner.sink(), &rules, Handle::current());
         Self {
             inner,
             sink: Arc::new(sink),
@@ -50,12 +45,25 @@ impl BinderLayer for ClaimLayer {
     fn sink(&self) -> Arc<dyn Sink> {
         self.sink.clone()
     }
+
+    fn subscribe(&self, spec: SourceSpec) -> BoxFuture<'_, Result<Box<dyn DynSource>, BinderError>> {
+        let transactional = spec.guarantee == Guarantee::ExactlyOnce;
+        let (subscribing, sink) = (self.inner.subscribe(spec), self.sink.clone());
+        Box::pin(async move {
+            let source = subscribing.await?;
+            Ok(match transactional {
+                true => Box::new(ClaimSource::new(source, sink)) as Box<dyn DynSource>,
+                false => source,
+            })
+        })
+    }
 }
 
 /// Messages of a destination go straight to the broker, until one has a payload to be put aside: then it and those
 /// behind it wait in line, because messages of one partition keep the order of the calls.
-struct ClaimSink {
+pub(super) struct ClaimSink {
     inner: Arc<dyn Sink>,
+    rules: Arc<HashMap<Arc<str>, ClaimRule>>,
     queues: HashMap<Arc<str>, Arc<Queue>>,
     runtime: Handle,
 }
@@ -72,6 +80,17 @@ struct State {
     working: bool,
     /// Bytes of the messages in line, and of what it takes to keep them there.
     bytes: u64,
+    /// Why a message did not come to the broker, until somebody asks.
+    refused: Option<PublishError>,
+}
+
+impl State {
+    /// One that is not at fault itself counts more.
+    fn note(&mut self, refusal: &PublishError) {
+        if self.refused.as_ref().is_none_or(PublishError::is_permanent) {
+            self.refused = Some(refusal.clone());
+        }
+    }
 }
 
 enum Job {
@@ -142,6 +161,53 @@ fn kept_bytes(size: u64) -> u64 {
 }
 
 impl ClaimSink {
+    fn before(inner: Arc<dyn Sink>, rules: &Arc<HashMap<Arc<str>, ClaimRule>>, runtime: Handle) -> Self {
+        let queue = |rule: &ClaimRule| Arc::new(Queue::new(rule.clone()));
+        let queues = rules
+            .iter()
+            .map(|(destination, rule)| (destination.clone(), queue(rule)));
+        Self {
+            inner,
+            rules: rules.clone(),
+            queues: queues.collect(),
+            runtime,
+        }
+    }
+
+    /// The same before another sink, with lines of its own.
+    pub(super) fn over(&self, inner: Arc<dyn Sink>) -> Self {
+        Self::before(inner, &self.rules, self.runtime.clone())
+    }
+
+    /// Resolves when everything that is in line now was handed to the broker or refused; false if the runtime has ended
+    /// the work.
+    pub(super) fn all_in_line_published(&self) -> impl Future<Output = bool> + Send + use<> {
+        let mut told = Vec::new();
+        for queue in self.queues.values() {
+            let mut state = queue.state();
+            if state.working {
+                let (tell, done) = oneshot::channel();
+                self.enqueue(queue, &mut state, Job::Tell(tell));
+                told.push(done);
+            }
+        }
+        async move {
+            let mut all = true;
+            for done in told {
+                all &= done.await.is_ok();
+            }
+            all
+        }
+    }
+
+    /// Why a message did not come to the broker since the last time.
+    pub(super) fn take_refusal(&self) -> Option<PublishError> {
+        self.queues
+            .values()
+            .filter_map(|queue| queue.state().refused.take())
+            .next()
+    }
+
     /// Puts a job in line, and somebody to work if nobody does.
     fn enqueue(&self, queue: &Arc<Queue>, state: &mut State, job: Job) {
         state.jobs.push_back(job);
@@ -159,6 +225,7 @@ impl ClaimSink {
         }
         let size = outgoing.message.size() as u64;
         if let Some(refusal) = queue.refusal(&state, &outgoing, size) {
+            state.note(&refusal);
             return Receipt::failed(refusal);
         }
         state.bytes += kept_bytes(size);
@@ -200,26 +267,21 @@ impl Sink for ClaimSink {
     }
 
     fn begin(&self) -> BoxFuture<'static, Result<Box<dyn SinkTransaction>, PublishError>> {
-        self.inner.begin()
+        let (beginning, rules, runtime) = (self.inner.begin(), self.rules.clone(), self.runtime.clone());
+        Box::pin(async move {
+            let inner = beginning.await?;
+            let sink = Arc::new(Self::before(inner.sink(), &rules, runtime));
+            Ok(Box::new(ClaimTransaction { inner, sink }) as Box<dyn SinkTransaction>)
+        })
     }
 
     fn flush(&self) -> BoxFuture<'static, Result<(), PublishError>> {
-        let mut told = Vec::new();
-        for queue in self.queues.values() {
-            let mut state = queue.state();
-            if state.working {
-                let (tell, done) = oneshot::channel();
-                self.enqueue(queue, &mut state, Job::Tell(tell));
-                told.push(done);
-            }
-        }
-        let inner = self.inner.clone();
+        let (published, inner) = (self.all_in_line_published(), self.inner.clone());
         Box::pin(async move {
-            for done in told {
-                // An error means that the runtime has ended the work.
-                done.await.map_err(|_| PublishError::Closed)?;
+            match published.await {
+                true => inner.flush().await,
+                false => Err(PublishError::Closed),
             }
-            inner.flush().await
         })
     }
 }
@@ -251,7 +313,10 @@ async fn work(queue: Arc<Queue>, inner: Arc<dyn Sink>) {
                 match receipt {
                     // Whoever waits is told when the broker keeps it; the next ones do not wait for that.
                     Ok(receipt) => drop(tokio::spawn(async move { sender.resolve(receipt.await) })),
-                    Err(error) => sender.resolve(Err(error)),
+                    Err(error) => {
+                        queue.state().note(&error);
+                        sender.resolve(Err(error));
+                    }
                 }
             }
             // Whoever asked may have stopped waiting.

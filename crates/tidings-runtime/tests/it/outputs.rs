@@ -20,6 +20,8 @@ enum Answer {
     Away,
     TooLarge,
     Never,
+    /// Kept, but it arrives only after that time.
+    Late(Duration),
 }
 
 /// A broker that takes outputs and answers after a while, as the test says.
@@ -61,15 +63,26 @@ impl Sink for Far {
         let id = id_of(outgoing.message.payload().unwrap());
         let answer = self.answers.lock().unwrap().get_mut(&id).and_then(Vec::pop);
         let answer = answer.unwrap_or(Answer::Kept);
-        let mut seen = self.seen.lock().unwrap();
-        seen.push((id, matches!(answer, Answer::Kept)));
-        let (at, offset) = (Instant::now() + self.takes, seen.len() as u64);
+        let mut at = Instant::now() + self.takes;
+        if let Answer::Late(late) = answer {
+            at += late;
+            let seen = self.seen.clone();
+            tokio::spawn(async move {
+                sleep_until(at).await;
+                seen.lock().unwrap().push((id, true));
+            });
+        } else {
+            self.seen
+                .lock()
+                .unwrap()
+                .push((id, matches!(answer, Answer::Kept)));
+        }
         let destination = outgoing.destination.clone();
         Receipt::boxed(async move {
             sleep_until(at).await;
             let reason = "as the test says".to_owned();
             match answer {
-                Answer::Kept => Ok(Position::new(destination, 0, offset)),
+                Answer::Kept | Answer::Late(_) => Ok(Position::new(destination, 0, id)),
                 Answer::Away => Err(PublishError::Unavailable { destination, reason }),
                 Answer::TooLarge => Err(PublishError::TooLarge {
                     destination,
@@ -169,6 +182,18 @@ async fn an_output_that_is_refused_for_now_takes_those_behind_it_along_and_all_c
         "nothing is published while one is tried again"
     );
     assert_eq!(handle.status().obstacle, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_still_on_its_way_arrives_before_it_is_published_again() {
+    let far = Far::answering(
+        ms(5),
+        &[(3, &[Answer::Away]), (5, &[Answer::Late(Duration::from_secs(2))])],
+    );
+    let broker = broker_with(10, |_| Some("tea"));
+    let handle = copying(&broker, &far, in_turn);
+    finished(&broker, &handle).await;
+    assert_eq!(far.kept(), [0, 1, 2, 4, 6, 7, 8, 9, 5, 3, 4, 5, 6, 7, 8, 9]);
 }
 
 #[tokio::test(start_paused = true)]

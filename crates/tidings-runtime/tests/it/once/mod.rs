@@ -2,6 +2,7 @@
 
 mod behaviour;
 mod broker;
+mod claims;
 mod simulation;
 mod source;
 mod world;

@@ -1,0 +1,137 @@
+//! Large payloads in transactions: what is in line for the claim store is part of the transaction that is committed.
+
+use super::sink::ClaimSink;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use tidings_core::{
+    BoxFuture, DynSource, Epoch, LaneId, Progress, PublishError, Sink, SinkTransaction, SourceError,
+    SourceEvent, SourceInput, Transaction,
+};
+
+/// The source of an exactly-once subscription, whose effects pass the claim store.
+pub(super) struct ClaimSource {
+    inner: Box<dyn DynSource>,
+    /// The one outside of transactions.
+    outside: Arc<ClaimSink>,
+    /// The sink of the source's transactions, and the one before it.
+    within: Mutex<Option<(Arc<dyn Sink>, Arc<ClaimSink>)>>,
+}
+
+impl ClaimSource {
+    pub(super) fn new(inner: Box<dyn DynSource>, outside: Arc<ClaimSink>) -> Self {
+        Self {
+            inner,
+            outside,
+            within: Mutex::default(),
+        }
+    }
+
+    /// The same as long as the source's own sink is the same: what is in line is not forgotten when lanes are added.
+    fn before(&self, sink: Arc<dyn Sink>) -> Arc<ClaimSink> {
+        let mut within = self.within.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*within {
+            Some((inner, before)) if Arc::ptr_eq(inner, &sink) => before.clone(),
+            _ => {
+                let before = Arc::new(self.outside.over(sink.clone()));
+                *within = Some((sink, before.clone()));
+                before
+            }
+        }
+    }
+
+    fn current(&self) -> Option<Arc<ClaimSink>> {
+        let within = self.within.lock().unwrap_or_else(PoisonError::into_inner);
+        within.as_ref().map(|(_, before)| before.clone())
+    }
+}
+
+impl DynSource for ClaimSource {
+    fn next(&mut self) -> BoxFuture<'_, Result<SourceEvent, SourceError>> {
+        self.inner.next()
+    }
+
+    fn progress(&mut self, lane: LaneId, epoch: Epoch, progress: Progress) {
+        self.inner.progress(lane, epoch, progress);
+    }
+
+    fn pause(&mut self, lanes: &[LaneId]) {
+        self.inner.pause(lanes);
+    }
+
+    fn resume(&mut self, lanes: &[LaneId]) {
+        self.inner.resume(lanes);
+    }
+
+    fn seek(&mut self, lane: LaneId, offset: u64) {
+        self.inner.seek(lane, offset);
+    }
+
+    fn change_inputs(&mut self, inputs: &[SourceInput]) -> Result<(), SourceError> {
+        self.inner.change_inputs(inputs)
+    }
+
+    /// What is in line is published first: it is part of the transaction, also where nobody has awaited it.
+    fn commit(&mut self) -> BoxFuture<'_, Result<(), SourceError>> {
+        let before = self.current();
+        Box::pin(async move {
+            if let Some(before) = before {
+                before.all_in_line_published().await;
+                let refusal = before.take_refusal();
+                if let Some(error) = refusal.filter(|error| !error.is_permanent()) {
+                    self.inner.abort();
+                    return Err(SourceError::Aborted {
+                        reason: error.to_string(),
+                    });
+                }
+            }
+            self.inner.commit().await
+        })
+    }
+
+    fn release(&mut self, lanes: &[LaneId]) {
+        self.inner.release(lanes);
+    }
+
+    fn transaction(&self) -> Option<Transaction> {
+        let mut transaction = self.inner.transaction()?;
+        transaction.sink = self.before(transaction.sink);
+        Some(transaction)
+    }
+
+    fn abort(&mut self) {
+        self.inner.abort();
+    }
+
+    fn close(&mut self) -> BoxFuture<'_, Result<(), SourceError>> {
+        self.inner.close()
+    }
+}
+
+/// A transaction whose large payloads are put aside.
+pub(super) struct ClaimTransaction {
+    pub(super) inner: Box<dyn SinkTransaction>,
+    pub(super) sink: Arc<ClaimSink>,
+}
+
+impl SinkTransaction for ClaimTransaction {
+    fn sink(&self) -> Arc<dyn Sink> {
+        self.sink.clone()
+    }
+
+    fn commit(self: Box<Self>) -> BoxFuture<'static, Result<(), PublishError>> {
+        Box::pin(async move {
+            self.sink.all_in_line_published().await;
+            // Dropped, it is given up.
+            self.sink.take_refusal().map_or(Ok(()), Err)?;
+            self.inner.commit().await
+        })
+    }
+}
+
+impl fmt::Debug for ClaimTransaction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClaimTransaction")
+            .field("inner", &self.inner)
+            .finish()
+    }
+}
