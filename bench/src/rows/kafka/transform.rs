@@ -10,8 +10,8 @@ use crate::rows::Setting;
 use crate::verdict::Target;
 
 const OUT: &str = "priced";
-const WHAT: &str = "a handler that returns its output, key-ordered, 1,000 slots";
-/// In turn a message waits for the output of the one before to be kept, so this row is key-ordered.
+const WHAT: &str = "a handler that returns its output, in turn";
+/// So many slots, by key, beside the usual way.
 const SLOTS: usize = 1_000;
 const MESSAGES: u64 = 200_000;
 
@@ -22,7 +22,6 @@ fn job(setting: &Setting<'_>) -> Result<(Job, u64), BenchError> {
     server.topic(OUT, PARTITIONS, true)?;
     let job = Job {
         out: OUT.to_owned(),
-        slots: SLOTS,
         ..server.job(Arm::TransformApp, &topic, total)
     };
     Ok((job, sum))
@@ -48,6 +47,13 @@ pub(in crate::rows) fn by_hand(setting: &Setting<'_>) -> Result<Vec<Line>, Bench
         let pairs = beside(setting, &ours, &the_loop, sum)?;
         lines.push(cost(WHAT, reference, &pairs, target));
     }
+    let by_key = Job {
+        slots: SLOTS,
+        ..ours.clone()
+    };
+    let pairs = beside(setting, &by_key, &ours, sum)?;
+    let what = format!("the same, key-ordered, {SLOTS} slots");
+    lines.push(cost(&what, "ours, in turn", &pairs, Target::None));
     Ok(lines)
 }
 

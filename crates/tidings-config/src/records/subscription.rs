@@ -52,7 +52,8 @@ pub(super) const RECORDS: &[KeyRecord] = &[
         default: "64MiB",
         example: "\"16MiB\"",
         doc: "How many bytes of messages of a partition may be received and not finished; beyond it the \
-              partition is paused. One larger message still gets through.",
+              partition is paused. One larger message still gets through. So many bytes of what handlers returned may also \
+              be on their way to the broker, of all partitions together; beyond it no handling starts.",
     },
     KeyRecord {
         path: "subscription.<name>.batch_size",
