@@ -73,6 +73,16 @@ pub(crate) async fn subscribed_to_replay(
     subscription: Subscription<()>,
     gauge: &'static Gauge,
 ) -> Result<Reading, BenchError> {
+    publishing_on_replay(replay, subscription, Routes::default(), gauge).await
+}
+
+/// The same with channels that its handler may publish to.
+pub(crate) async fn publishing_on_replay(
+    replay: &Replay,
+    subscription: Subscription<()>,
+    routes: Routes,
+    gauge: &'static Gauge,
+) -> Result<Reading, BenchError> {
     let parts = subscription.into_parts();
     let mut policy = Policy::default();
     parts.changes.apply(&mut policy);
@@ -80,7 +90,7 @@ pub(crate) async fn subscribed_to_replay(
         app: "bench".into(),
         subscription: "bench".into(),
         group: Some("bench".into()),
-        publisher: Publisher::new(Arc::new(Routes::default()), Clock::System),
+        publisher: Publisher::new(Arc::new(routes), Clock::System),
         clock: Clock::System,
     };
     let handle = tidings_runtime::start(SubscriptionSpec {
@@ -88,7 +98,7 @@ pub(crate) async fn subscribed_to_replay(
         handler: parts.bind(Arc::new(()), &[]),
         policy,
         filter: None,
-        output: None,
+        output: parts.output.clone(),
         binder: Arc::new(replay.clone()),
         discovery: tidings_runtime::Discovery::default(),
         inputs: vec![Input {

@@ -2,13 +2,13 @@
 
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use tidings::{Key, Subscription, on};
+use tidings::{Key, Raw, Subscription, on};
 use tidings_core::{
-    BoxFuture, Clock, DynBinder, Message, Outgoing, Position, PublishError, Publisher, Receipt, Route,
-    Routes, Sink, names,
+    BoxFuture, Clock, DynBinder, Message, Outgoing, Output, Position, PublishError, Publisher,
+    RECEIPTS_PER_BLOCK, Receipt, ReceiptBlock, Route, Routes, Sink, names,
 };
 use tidings_log::{FrameBuilder, LogOptions, MemoryFiles, PartitionLog};
 
@@ -40,6 +40,8 @@ pub(crate) enum Core {
     ByKey,
     /// The same with handlers that are pending once: slot, waker, task.
     ByKeyPending,
+    /// In turn, with a handler that returns a message, and a broker that answers for 64 of them at a time.
+    Returning,
     /// Building a frame of 500 records and appending it, into memory.
     Append,
     /// Reading records with their checksums, from memory.
@@ -55,11 +57,12 @@ pub(crate) enum Core {
 }
 
 impl Core {
-    pub(crate) const ALL: [Core; 10] = [
+    pub(crate) const ALL: [Core; 11] = [
         Core::InTurn,
         Core::InTurnDecoding,
         Core::ByKey,
         Core::ByKeyPending,
+        Core::Returning,
         Core::Append,
         Core::Scan,
         Core::Publish,
@@ -75,6 +78,7 @@ impl Core {
             Core::InTurnDecoding => "engine, in turn, JSON of 29 bytes",
             Core::ByKey => "engine, key-ordered",
             Core::ByKeyPending => "engine, key-ordered, pending once",
+            Core::Returning => "engine, in turn, returning a message",
             Core::Append => "log, append of 500",
             Core::Scan => "log, scan",
             Core::Publish => "publisher, stamp and send",
@@ -89,6 +93,8 @@ impl Core {
         match self {
             Core::InTurn | Core::InTurnDecoding | Core::ByKey | Core::ByKeyPending => 50_000,
             Core::Append | Core::Scan | Core::PublishInMemory | Core::PublishAndHandle => 50_000,
+            // Whole blocks of receipts.
+            Core::Returning => 640 * 64,
             Core::Publish | Core::Headers => 10_000,
         }
     }
@@ -105,6 +111,7 @@ impl Core {
                 Mode::ByKey(64).apply(engine::subscription(Work::Key, gauge))
             }),
             Core::ByKeyPending => engine(messages, |gauge| Mode::ByKey(64).apply(pending_once(gauge))),
+            Core::Returning => returning(messages),
             Core::Append => append(messages).map(drop),
             Core::Scan => scan(messages),
             Core::Publish => topic::runtime()?.block_on(publish(Arc::new(NoSink), messages)),
@@ -168,6 +175,30 @@ fn engine(
     topic::runtime()?.block_on(run).map(drop)
 }
 
+fn returning(messages: u64) -> Result<(), BenchError> {
+    let different: Vec<Message> = (0..STORED)
+        .map(|number| {
+            let message = Message::new(order::small_json()).with_key(order::key(number, 1_000));
+            let id = format!("0190163d-8694-739b-aea5-{number:012x}");
+            message.with_header(names::MESSAGE_ID, id)
+        })
+        .collect::<Result<_, _>>()
+        .map_err(BenchError::part("making messages"))?;
+    let replay = Replay::new(&different, messages);
+    let gauge = Gauge::leaked(0, messages, Watch::Nothing);
+    let subscription = on(ORDERS, move |Raw(payload): Raw, Key(key): Key| async move {
+        gauge.hit(key.len() as u64);
+        Output::message(Message::new(payload).with_key(key))
+    });
+    let subscription = Mode::InTurn.apply(subscription.to(ORDERS));
+    let mut routes = Routes::default();
+    let (sink, destination) = (Arc::new(ByBlock::default()), ORDERS.into());
+    routes.insert(ORDERS, Route { sink, destination });
+    gauge.begin();
+    let run = engine::publishing_on_replay(&replay, subscription, routes, gauge);
+    topic::runtime()?.block_on(run).map(drop)
+}
+
 /// A log in memory with so many records.
 fn append(records: u64) -> Result<PartitionLog, BenchError> {
     let options = LogOptions::default();
@@ -217,6 +248,29 @@ impl Sink for NoSink {
     fn publish(&self, outgoing: Outgoing) -> Receipt {
         std::hint::black_box(&outgoing);
         Receipt::ready(Ok(Position::new(ORDERS, 0, 0)))
+    }
+
+    fn flush(&self) -> BoxFuture<'static, Result<(), PublishError>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+}
+
+/// Takes everything, keeps nothing, and answers when a block of receipts is full.
+#[derive(Debug, Default)]
+struct ByBlock(Mutex<(Arc<ReceiptBlock>, usize)>);
+
+impl Sink for ByBlock {
+    fn publish(&self, outgoing: Outgoing) -> Receipt {
+        let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (block, place) = &mut *open;
+        let receipt = block.receipt(*place, outgoing.destination.clone());
+        *place += 1;
+        if *place == RECEIPTS_PER_BLOCK {
+            (0..RECEIPTS_PER_BLOCK).for_each(|place| block.kept(place, 0, 0));
+            block.wake();
+            *open = Default::default();
+        }
+        receipt
     }
 
     fn flush(&self) -> BoxFuture<'static, Result<(), PublishError>> {

@@ -86,6 +86,59 @@ struct Cause {
     tracestate: Option<String>,
 }
 
+/// The same, where it stands in the headers of that message.
+#[derive(Debug, Clone, Copy, Default)]
+struct Inherited<'a> {
+    correlation_id: Option<&'a str>,
+    causation_id: Option<&'a str>,
+    trace: Option<TraceParent>,
+    tracestate: Option<&'a str>,
+}
+
+impl<'a> Inherited<'a> {
+    /// Of that message, in one reading of its headers.
+    fn from(delivery: &'a Delivery) -> Self {
+        let mut inherited = Self::default();
+        let mut trace = None;
+        for (name, value) in delivery.headers().raw() {
+            let place = match name {
+                name if name == names::MESSAGE_ID.as_bytes() => &mut inherited.causation_id,
+                name if name == names::CORRELATION_ID.as_bytes() => &mut inherited.correlation_id,
+                name if name == names::TRACEPARENT.as_bytes() => &mut trace,
+                name if name == names::TRACESTATE.as_bytes() => &mut inherited.tracestate,
+                _ => continue,
+            };
+            // Of two the first counts, and what is no text is none.
+            if place.is_none() {
+                *place = std::str::from_utf8(value).ok();
+            }
+        }
+        inherited.trace = trace.and_then(TraceParent::parse);
+        inherited.correlation_id = inherited.correlation_id.or(inherited.causation_id);
+        inherited
+    }
+
+    fn cause(self) -> Cause {
+        Cause {
+            correlation_id: self.correlation_id.map(str::to_owned),
+            causation_id: self.causation_id.map(str::to_owned),
+            trace: self.trace,
+            tracestate: self.tracestate.map(str::to_owned),
+        }
+    }
+}
+
+impl Cause {
+    fn inherited(&self) -> Inherited<'_> {
+        Inherited {
+            correlation_id: self.correlation_id.as_deref(),
+            causation_id: self.causation_id.as_deref(),
+            trace: self.trace,
+            tracestate: self.tracestate.as_deref(),
+        }
+    }
+}
+
 /// Sends events to the app's channels. Cloning is cheap. In a handler it is an extractor, and what it sends then
 /// carries the correlation id and the trace of the message being handled.
 ///
@@ -135,14 +188,7 @@ impl Publisher {
     /// The same publisher, for messages that this delivery causes.
     #[must_use]
     pub fn caused_by(&self, delivery: &Delivery) -> Self {
-        let text = |name| delivery.header(name).map(str::to_owned);
-        let causation_id = text(names::MESSAGE_ID);
-        let cause = Cause {
-            correlation_id: text(names::CORRELATION_ID).or_else(|| causation_id.clone()),
-            causation_id,
-            trace: delivery.header(names::TRACEPARENT).and_then(TraceParent::parse),
-            tracestate: text(names::TRACESTATE),
-        };
+        let cause = Inherited::from(delivery).cause();
         Self {
             cause: Some(Arc::new(cause)),
             ..self.clone()
@@ -206,7 +252,7 @@ impl Publisher {
     ) -> Result<Vec<Position>, PublishError> {
         let route = self.routes.get(channel)?;
         let stamped = messages.into_iter().map(|mut message| {
-            self.stamp(&mut message)?;
+            self.stamp(&mut message, None, None)?;
             Ok(Outgoing::new(route.destination.clone(), message))
         });
         let receipts = self
@@ -220,7 +266,8 @@ impl Publisher {
     }
 
     /// Makes what a handler returned ready to be sent, also more than once: every sending carries the same message
-    /// id. `channel` is where an output without a channel of its own goes, `id` its message id if it has none.
+    /// id. `channel` is where an output without a channel of its own goes, `cause` the message that was handled, `id` the
+    /// output's message id if it has none.
     ///
     /// # Errors
     /// [`PublishError::NoChannel`], [`PublishError::UnknownChannel`].
@@ -228,7 +275,8 @@ impl Publisher {
         &self,
         channel: Option<&str>,
         output: Output,
-        id: Option<String>,
+        cause: Option<&Delivery>,
+        id: Option<&str>,
     ) -> Result<(Arc<dyn Sink>, Outgoing), PublishError> {
         let (own_channel, message, delay) = output.into_parts();
         let channel = own_channel
@@ -237,12 +285,7 @@ impl Publisher {
             .ok_or(PublishError::NoChannel)?;
         let route = self.routes.get(channel)?;
         let mut message = message;
-        if let Some(id) = id {
-            message
-                .headers_mut()
-                .edit(|writer| writer.or_append(names::MESSAGE_ID, id))?;
-        }
-        self.stamp(&mut message)?;
+        self.stamp(&mut message, cause.map(Inherited::from), id)?;
         let due = delay.map(|delay| self.clock.now().plus(delay));
         let destination = route.destination.clone();
         Ok((
@@ -284,18 +327,24 @@ impl Publisher {
     }
 
     /// Gives a message what every message carries, and takes from it what only the engine may write. The header block
-    /// is read once and written once, at its final size: one allocation.
-    fn stamp(&self, message: &mut Message) -> Result<(), PublishError> {
+    /// is read once and written once, at its final size: one allocation. `id` is its id if it has none, and `cause` what it
+    /// inherits; without one, what everything inherits that is sent here.
+    fn stamp(
+        &self,
+        message: &mut Message,
+        cause: Option<Inherited<'_>>,
+        id: Option<&str>,
+    ) -> Result<(), PublishError> {
         let now = self.clock.now();
-        let cause = self.cause.as_deref();
+        let cause = cause.or_else(|| self.cause.as_deref().map(Cause::inherited));
         let mut own = Own::of(message.headers());
         if own.has_control {
             message.headers_mut().retain(|name| !names::is_control(name));
             own = Own::of(message.headers());
         }
         let headers = match cause {
-            None if own.lacks_all() => stamped::begin(message.headers(), now)?,
-            _ => extend(message.headers(), &own, cause, now)?,
+            None if id.is_none() && own.lacks_all() => stamped::begin(message.headers(), now)?,
+            _ => extend(message.headers(), &own, cause.unwrap_or_default(), id, now)?,
         };
         *message.headers_mut() = headers;
         message.default_timestamp(now);
@@ -307,15 +356,17 @@ impl Publisher {
 fn extend(
     headers: &Headers,
     own: &Own<'_>,
-    cause: Option<&Cause>,
+    cause: Inherited<'_>,
+    given: Option<&str>,
     now: Timestamp,
 ) -> Result<Headers, HeadersError> {
     let mut random = fastrand::Rng::new();
     let made: [u8; stamped::ID_LENGTH];
     // An id that is no text is kept, but nothing can refer to it.
-    let id = match own.id.filter(|id| std::str::from_utf8(id).is_ok()) {
-        Some(id) => id,
-        None => {
+    let id = match (own.id, given) {
+        (Some(id), _) if std::str::from_utf8(id).is_ok() => id,
+        (None, Some(given)) => given.as_bytes(),
+        _ => {
             made = stamped::new_message_id(now, &mut random);
             &made
         }
@@ -326,18 +377,18 @@ fn extend(
         added.add(names::MESSAGE_ID, id);
     }
     if !own.has_correlation {
-        let correlation = cause.and_then(|cause| cause.correlation_id.as_deref());
-        added.add(names::CORRELATION_ID, correlation.map_or(id, str::as_bytes));
+        added.add(
+            names::CORRELATION_ID,
+            cause.correlation_id.map_or(id, str::as_bytes),
+        );
     }
-    let causation = cause.and_then(|cause| cause.causation_id.as_deref());
-    if let Some(causation) = causation.filter(|_| !own.has_causation) {
+    if let Some(causation) = cause.causation_id.filter(|_| !own.has_causation) {
         added.add(names::CAUSATION_ID, causation.as_bytes());
     }
     if !own.has_trace {
-        trace = TraceParent::next(cause.and_then(|cause| cause.trace), &mut random).encode();
+        trace = TraceParent::next(cause.trace, &mut random).encode();
         added.add(names::TRACEPARENT, &trace);
-        let state = cause.and_then(|cause| cause.tracestate.as_deref());
-        if let Some(state) = state.filter(|_| !own.has_state) {
+        if let Some(state) = cause.tracestate.filter(|_| !own.has_state) {
             added.add(names::TRACESTATE, state.as_bytes());
         }
     }
@@ -510,7 +561,7 @@ fn prepare<'p>(
 ) -> Result<(&'p Route, Message), PublishError> {
     let route = publisher.routes.get(channel)?;
     let mut message = message()?;
-    publisher.stamp(&mut message)?;
+    publisher.stamp(&mut message, None, None)?;
     Ok((route, message))
 }
 

@@ -2,6 +2,7 @@
 //! until the broker keeps the message or refuses it for good; in between the status says what stands in the way.
 
 use crate::status::StatusBoard;
+use sha1::{Digest, Sha1};
 use std::fmt::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,7 +10,8 @@ use std::time::Duration;
 use tidings_core::{
     Delivery, HandlerContext, Outgoing, Outputs, Position, PublishError, Publisher, Receipt, Sink,
 };
-use uuid::Uuid;
+use uuid::fmt::Hyphenated;
+use uuid::{Builder, Uuid};
 
 /// The first wait before a publish is tried again, and the longest.
 const FIRST_WAIT: Duration = Duration::from_millis(50);
@@ -60,7 +62,8 @@ pub(crate) struct Effects {
 /// What a handler returned, as the broker gets it.
 pub(crate) type Prepared = Vec<(Arc<dyn Sink>, Outgoing)>;
 
-/// Makes messages of what a handler returned. Each has an id that is the same when the handler runs again.
+/// Makes messages of what a handler returned, because of that message. Each has an id that is the same when the handler
+/// runs again.
 ///
 /// # Errors
 /// A permanent one.
@@ -68,11 +71,14 @@ pub(crate) fn prepare(
     publisher: &Publisher,
     channel: Option<&str>,
     outputs: Outputs,
-    id: &OutputId,
+    cause: Option<&Delivery>,
+    mut id: OutputId,
 ) -> Result<Prepared, PublishError> {
     let mut prepared = Vec::with_capacity(outputs.len());
     for (index, output) in outputs.into_iter().enumerate() {
-        prepared.push(publisher.prepare_output(channel, output, Some(id.of(index)))?);
+        let id = id.of(index);
+        let id = std::str::from_utf8(&id).ok();
+        prepared.push(publisher.prepare_output(channel, output, cause, id)?);
     }
     Ok(prepared)
 }
@@ -231,19 +237,32 @@ fn jittered(wait: Duration) -> Duration {
 /// What the ids of outputs are derived from.
 #[derive(Debug, Clone)]
 pub(crate) struct OutputId {
+    /// What names the input and the subscription; the place of an output is written behind it.
     seed: String,
 }
+
+/// Room for the place of an output.
+const PLACE: usize = 20;
 
 impl OutputId {
     /// For what the handling of this delivery returns.
     pub(crate) fn new(delivery: &Delivery, context: &HandlerContext) -> Self {
-        let mut seed = name_of(delivery);
-        // Writing to a string cannot fail.
-        let _ = write!(seed, "|{}|", context.subscription);
+        let position;
+        let name = match delivery.message_id() {
+            Some(id) => id,
+            None => {
+                position = delivery.position().to_string();
+                &position
+            }
+        };
+        let mut seed = String::with_capacity(name.len() + context.subscription.len() + 2 + PLACE);
+        for part in [name, "|", &context.subscription, "|"] {
+            seed.push_str(part);
+        }
         Self { seed }
     }
 
-    /// For what the handling of these deliveries together returns.
+    /// For what a batch handler returns for these deliveries.
     pub(crate) fn of_batch<'a>(
         deliveries: impl Iterator<Item = &'a Delivery>,
         context: &HandlerContext,
@@ -253,18 +272,32 @@ impl OutputId {
             all.push_str(&name_of(delivery));
             all.push('|');
         }
-        let seed = format!(
-            "{}|{}|",
-            Uuid::new_v5(&OUTPUT_IDS, all.as_bytes()),
-            context.subscription
-        );
+        let seed = format!("{}|{}|", derived(all.as_bytes()), context.subscription);
         Self { seed }
     }
 
-    /// The id of the output at that place.
-    pub(crate) fn of(&self, index: usize) -> String {
-        Uuid::new_v5(&OUTPUT_IDS, format!("{}{index}", self.seed).as_bytes()).to_string()
+    /// The id of the output at that place, as text.
+    pub(crate) fn of(&mut self, index: usize) -> [u8; Hyphenated::LENGTH] {
+        let length = self.seed.len();
+        // Writing to a string cannot fail.
+        let _ = write!(self.seed, "{index}");
+        let id = derived(self.seed.as_bytes());
+        self.seed.truncate(length);
+        let mut text = [0; Hyphenated::LENGTH];
+        id.hyphenated().encode_lower(&mut text);
+        text
     }
+}
+
+/// A UUID of version 5 (RFC 9562), by an SHA-1 that uses what the processor has for it.
+fn derived(name: &[u8]) -> Uuid {
+    let digest = Sha1::new()
+        .chain_update(OUTPUT_IDS.as_bytes())
+        .chain_update(name)
+        .finalize();
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&digest[..16]);
+    Builder::from_sha1_bytes(bytes).into_uuid()
 }
 
 /// What tells a message from every other: its id, or else its place.
@@ -272,5 +305,18 @@ fn name_of(delivery: &Delivery) -> String {
     match delivery.message_id() {
         Some(id) => id.to_owned(),
         None => delivery.position().to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn ids_are_those_of_version_5(name in proptest::collection::vec(any::<u8>(), 0..200)) {
+            prop_assert_eq!(derived(&name), Uuid::new_v5(&OUTPUT_IDS, &name));
+        }
     }
 }

@@ -315,7 +315,7 @@ impl Worker {
         let context = self.spec.context.clone();
         let prepared = context
             .publisher
-            .prepare_output(self.spec.output.as_deref(), output, None);
+            .prepare_output(self.spec.output.as_deref(), output, None, None);
         let (sink, outgoing) = match prepared {
             Ok(prepared) => prepared,
             Err(error) => return self.never_published(&error),

@@ -22,9 +22,9 @@ impl Dispatcher {
             return self.slots.give_back(slot);
         };
         let index = task.lane;
-        let publisher = self.publisher().caused_by(&task.delivery);
-        let output_id = OutputId::new(&task.delivery, &self.spec.context);
-        let prepared = prepare(&publisher, self.spec.output.as_deref(), outputs, &output_id);
+        let (channel, cause) = (self.spec.output.as_deref(), &task.delivery);
+        let ids = OutputId::new(cause, &self.spec.context);
+        let prepared = prepare(self.publisher(), channel, outputs, Some(cause), ids);
         let prepared = match prepared {
             Ok(prepared) => prepared,
             Err(error) => return self.on_published(id, Some(slot), Err(error)),
