@@ -458,8 +458,11 @@ fn phantom_dead_letter_is_also_one_with_other_bytes_or_without_its_diagnosis() {
     }
 }
 
+/// What is told of a process before it is killed.
+type Tell = fn(&mut Story);
+
 /// Three deaths of the first message; what each story has of a death is told before the kill.
-fn died(tell: &[fn(&mut Story)]) -> Story {
+fn died(tell: &[Tell]) -> Story {
     let mut told = story();
     told.published(1).published(2);
     for one in tell {
@@ -510,7 +513,7 @@ fn not_begun(_story: &mut Story) {}
 
 #[test]
 fn phantom_dead_letter_is_also_a_condemned_message_of_which_no_three_processes_can_have_died() {
-    let stories: [(&[fn(&mut Story)], bool); 12] = [
+    let stories: [(&[Tell], bool); 12] = [
         (&[running, running, running], true),
         (&[beside_another, beside_another, running], true),
         (&[beside_another, returned, running], true),
