@@ -3,7 +3,7 @@
 use super::knowledge::{End, Knowledge};
 use super::report::{Report, Rule};
 use crate::history::{Commit, Event, GroupFacts, Handle, Line, Phase, Send, Stage};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 /// Group, lane, partition.
 type Lane = (String, String, u32);
@@ -21,6 +21,8 @@ pub(super) struct Duplicates {
     arrivals: HashMap<(String, String), BTreeSet<(u32, u64)>>,
     /// The same as `copies` within one incarnation.
     copies_now: HashMap<(String, String), (u32, u64)>,
+    /// What came again after an incarnation that drained.
+    returned: HashMap<u32, HashSet<(Lane, u64)>>,
 }
 
 impl Duplicates {
@@ -70,7 +72,7 @@ impl Duplicates {
         }
     }
 
-    fn judge_delivery(&self, line: &Line, handle: &Handle, known: &Knowledge, report: &mut Report) {
+    fn judge_delivery(&mut self, line: &Line, handle: &Handle, known: &Knowledge, report: &mut Report) {
         let mut again = |why: String| {
             let what = format!(
                 "{} was given {} of {} again: {why}",
@@ -92,6 +94,12 @@ impl Duplicates {
         match done.filter(|(_, id)| *id == handle.id) {
             Some((n, _)) if *n == line.n => again("no fault since it was handled".to_owned()),
             Some((n, _)) if known.ends.get(n) == Some(&End::Clean) => {
+                // A drain that came to its deadline has given up some: so many, and no more.
+                let returned = self.returned.entry(*n).or_default();
+                returned.insert((lane, handle.offset));
+                if returned.len() as u64 <= known.abandoned.get(n).copied().unwrap_or_default() {
+                    return;
+                }
                 again(format!("incarnation {n} handled it and ended cleanly"));
             }
             _ => {}

@@ -29,6 +29,8 @@ pub(super) struct Knowledge {
     latest: u64,
     /// How each incarnation ended.
     pub(super) ends: HashMap<u32, End>,
+    /// How many messages each incarnation that drained gave up at its deadline: these may come again.
+    pub(super) abandoned: HashMap<u32, u64>,
     /// Whether the run came to its end.
     pub(super) quiet: Quiet,
     kills: u64,
@@ -87,8 +89,9 @@ impl Knowledge {
                 self.beats = vec![line.t];
             }
             Lifecycle::Beat => self.beats.push(line.t),
-            Lifecycle::Drained { problems, .. } if problems.is_empty() => {
+            Lifecycle::Drained { problems, abandoned } if problems.is_empty() => {
                 self.ends.insert(line.n, End::Clean);
+                self.abandoned.insert(line.n, *abandoned);
             }
             Lifecycle::Quiet => self.quiet = Quiet::Reached,
             Lifecycle::Restless { reason } => self.quiet = Quiet::Missed(reason.clone()),

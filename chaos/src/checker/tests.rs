@@ -77,9 +77,13 @@ impl Story {
     }
 
     fn stopped(&mut self) -> &mut Self {
+        self.gave_up(0)
+    }
+
+    fn gave_up(&mut self, abandoned: u64) -> &mut Self {
         self.live(Lifecycle::Draining { deadline_ms: 50 });
         self.live(Lifecycle::Drained {
-            abandoned: 0,
+            abandoned,
             problems: Vec::new(),
         });
         self.n += 1;
@@ -263,6 +267,21 @@ fn duplicate_is_a_delivery_that_no_fault_explains() {
         .is(&[Rule::Duplicate]);
     let report = story().published(1).handled(1).killed().handled(1).is(&[]);
     assert_eq!(report.repeated, 1);
+}
+
+#[test]
+fn duplicate_is_also_more_than_a_drain_gave_up() {
+    let told = |abandoned: u64| {
+        let mut told = story();
+        told.published(1).published(2).handled(1).handled(2);
+        told.gave_up(abandoned).handled(1).killed().handled(1);
+        told
+    };
+    told(1).is(&[]);
+    told(0).is(&[Rule::Duplicate]);
+    let mut both = story();
+    both.published(1).published(2).handled(1).handled(2);
+    both.gave_up(1).handled(1).handled(2).is(&[Rule::Duplicate]);
 }
 
 #[test]
