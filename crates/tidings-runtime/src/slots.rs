@@ -304,6 +304,17 @@ impl<W> Slots<W> {
         self.slots.get_mut(slot)?.work.as_mut()
     }
 
+    /// How many slots were woken by now.
+    pub(crate) fn woken(&mut self) -> usize {
+        let mut woken = self.woken.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.ready.is_empty() {
+            std::mem::swap(&mut woken.slots, &mut self.ready);
+        } else {
+            self.ready.append(&mut woken.slots);
+        }
+        self.ready.len()
+    }
+
     /// The next slot that was woken, and its work.
     pub(crate) fn next_woken(&mut self) -> Option<(usize, W)> {
         loop {

@@ -212,9 +212,13 @@ impl Dispatcher {
         self.pace = Pace::begin();
         let more_suspects = self.pass_gate(now);
         let mut left = self.left_in_span(STRETCH);
+        // Those only that were woken by now: what wakes itself while it is polled would leave nothing for others.
+        let mut woken = self.slots.woken();
         while left > 0
+            && woken > 0
             && let Some((slot, work)) = self.slots.next_woken()
         {
+            woken -= 1;
             self.poll_work(slot, work);
             self.spend_round(&mut left);
         }
@@ -240,7 +244,8 @@ impl Dispatcher {
         self.watch(now);
         // What was ready at once may have freed a key or made room for others.
         let passed = self.pass_gate_again(now);
-        left == 0 || started || more_suspects || passed || (!self.runnable.is_empty() && self.may_start(now))
+        let may_go_on = !self.runnable.is_empty() && self.may_start(now);
+        left == 0 || started || more_suspects || passed || may_go_on || self.slots.woken() > 0
     }
 
     /// One more piece of work was done in this round, which ends after so many and after some time.

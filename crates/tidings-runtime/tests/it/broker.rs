@@ -29,6 +29,9 @@ struct Inner {
     board: Option<Arc<MarkBoard>>,
     /// What was marked while each message was given to the broker, by destination.
     marked: Vec<(Arc<str>, Vec<Marked>)>,
+    batch: Option<usize>,
+    asked: usize,
+    releases: usize,
 }
 
 #[derive(Debug, Clone)]
@@ -114,6 +117,21 @@ impl Broker {
     /// The most records of a lane that were handed out beyond its watermark.
     pub(crate) fn most_ahead(&self) -> u64 {
         self.inner.lock().unwrap().most_ahead
+    }
+
+    /// Batches have so many messages.
+    pub(crate) fn batches_of(&self, messages: usize) {
+        self.inner.lock().unwrap().batch = Some(messages);
+    }
+
+    /// How often sources were asked.
+    pub(crate) fn asked(&self) -> usize {
+        self.inner.lock().unwrap().asked
+    }
+
+    /// How often lanes were released.
+    pub(crate) fn releases(&self) -> usize {
+        self.inner.lock().unwrap().releases
     }
 
     /// Asks for the lanes with these numbers.
@@ -304,7 +322,7 @@ impl FakeSource {
             let messages = &topic[lane.partition as usize];
             let from = lane.next as usize;
             if lane.owned && !lane.paused && from < messages.len() {
-                let until = messages.len().min(from + 7);
+                let until = messages.len().min(from + inner.batch.unwrap_or(7));
                 let batch =
                     RecordBatch::from_messages(lane.id, lane.epoch, lane.next, &messages[from..until]);
                 lane.next = until as u64;
@@ -327,6 +345,7 @@ impl FakeSource {
 
 impl Source for FakeSource {
     async fn next(&mut self) -> Result<SourceEvent, SourceError> {
+        self.broker.inner.lock().unwrap().asked += 1;
         loop {
             let changed = self.broker.changed.clone();
             let changed = changed.notified();
@@ -387,6 +406,7 @@ impl Source for FakeSource {
     }
 
     fn release(&mut self, lanes: &[LaneId]) {
+        self.broker.inner.lock().unwrap().releases += 1;
         for lane in lanes {
             let lane = &mut self.lanes[lane.0 as usize];
             (lane.owned, lane.returned) = (false, true);

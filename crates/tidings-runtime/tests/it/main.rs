@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod alone;
+mod asking;
 mod bad_days;
 mod behaviour;
 mod broker;
