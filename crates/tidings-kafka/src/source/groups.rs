@@ -9,7 +9,7 @@ use super::positions::{Positions, Wanted, look};
 use super::spans::{Spans, Told};
 use super::watch::{warn_of_deleted, warn_of_other};
 use crate::background::background;
-use crate::native::List;
+use crate::native::{List, Protocol};
 use crate::progress;
 use crate::trouble::Fault;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -52,6 +52,11 @@ pub(super) struct Handover {
 impl KafkaSource {
     pub(super) fn on_assigned(&mut self, places: &[(String, u32)], since: Since) {
         self.settled = true;
+        let protocol = self.consumer.protocol();
+        let places = match protocol {
+            Protocol::Eager => self.stay_with(places),
+            Protocol::Incremental => places.to_vec(),
+        };
         let wanted = places.iter().flat_map(|(topic, partition)| {
             // What was made again while this member was there is new as a whole.
             let since = if self.missing.is_back(topic) {
@@ -63,7 +68,13 @@ impl KafkaSource {
         });
         let wanted: Vec<_> = wanted.collect();
         if wanted.is_empty() {
-            self.consumer.assign_nothing();
+            let answer = match protocol {
+                Protocol::Eager => self.kept(),
+                Protocol::Incremental => List::new(),
+            };
+            if let Err(fault) = self.consumer.assign(&answer) {
+                tracing::debug!(reason = %fault, "an assignment with nothing new was refused");
+            }
             self.read_ends_again();
             self.watch.assigned();
             self.look_for_topics_soon();
@@ -71,6 +82,33 @@ impl KafkaSource {
         }
         let before = self.opening.take().map(|opening| opening.wanted);
         self.open(before.into_iter().flatten().chain(wanted).collect(), FIRST_WAIT);
+    }
+
+    /// In an eager group an assignment is all that there is, and one may follow another with no revocation between them:
+    /// where the group moves while a member is being assigned, librdkafka believes that it had nothing yet. What this
+    /// member has already it keeps, and goes on with it where it is. Gives back what is new.
+    fn stay_with(&mut self, places: &[(String, u32)]) -> Vec<(String, u32)> {
+        self.opening = None;
+        let staying = self.lanes_of(places);
+        let gone = self.lanes.iter().map(|(id, _)| id);
+        let gone: Vec<LaneId> = gone.filter(|id| !staying.contains(id)).collect();
+        if !gone.is_empty() {
+            self.lose(&gone);
+        }
+        let new = places
+            .iter()
+            .filter(|(topic, partition)| self.lanes.at(topic, *partition).is_none());
+        new.cloned().collect()
+    }
+
+    /// What there is to name where an assignment names everything: all lanes, each from where it is.
+    pub(super) fn kept(&self) -> List {
+        let mut all = List::new();
+        for (_, lane) in self.lanes.iter() {
+            let next = i64::try_from(lane.next).unwrap_or(i64::MAX);
+            all.add_at(&lane.topic, lane.partition, next);
+        }
+        all
     }
 
     /// With the newer protocol a member is told nothing when there is nothing for it: it has settled when nothing came.
@@ -180,7 +218,10 @@ impl KafkaSource {
 
     /// Reads partitions from where they were found to begin.
     fn take_over(&mut self, positions: Positions) {
-        let mut list = List::new();
+        let mut list = match self.consumer.protocol() {
+            Protocol::Eager => self.kept(),
+            Protocol::Incremental => List::new(),
+        };
         for position in &positions {
             let offset = position.progress.watermark;
             list.add_at(
@@ -239,7 +280,7 @@ impl KafkaSource {
 
     /// The group's position is where nothing is: what was there is lost, and what comes there would be skipped.
     pub(super) fn fail_beyond(&mut self, id: LaneId, position: u64, end: u64) {
-        self.hold(id);
+        self.hold(&[id]);
         let Some(lane) = self.lanes.get_mut(id) else {
             return;
         };
@@ -266,8 +307,8 @@ impl KafkaSource {
             return;
         }
         let mut known = lanes.clone();
+        self.hold(&lanes);
         for id in &lanes {
-            self.hold(*id);
             if let Some(lane) = self.lanes.get_mut(*id) {
                 if lane.standing == Standing::Suspended {
                     // Nobody has it, so nobody releases it.

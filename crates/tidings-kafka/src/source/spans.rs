@@ -273,7 +273,7 @@ impl KafkaSource {
         // Lanes whose assignment was not heard of yet are assigned again with the others.
         self.events
             .retain(|event| !matches!(event, SourceEvent::Assigned(_)));
-        let mut lost = Vec::new();
+        let (mut lost, mut suspended) = (Vec::new(), Vec::new());
         for id in self.lanes.iter().map(|(id, _)| id).collect::<Vec<_>>() {
             let Some(lane) = self.lanes.get_mut(id) else {
                 continue;
@@ -290,8 +290,9 @@ impl KafkaSource {
             }
             lane.standing = Standing::Suspended;
             lane.clear();
-            self.hold(id);
+            suspended.push(id);
         }
+        self.hold(&suspended);
         if told == Told::ByLoss && !lost.is_empty() {
             self.events.push_back(SourceEvent::Lost(lost));
         }

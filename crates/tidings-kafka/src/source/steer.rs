@@ -15,55 +15,100 @@ use tidings_core::LaneId;
 /// A lane that is paused keeps so many batches of the largest size, and so many of any size.
 const KEPT_BATCHES: usize = 2;
 const KEPT_SMALL_BATCHES: usize = 64;
-/// Beyond so many batches of the largest size in all lanes together, nobody waits for the queue to be empty: half of
-/// what it may hold.
-const KEPT_IN_ALL: usize = 32;
-/// A lane that is held is read on when no more than so many batches of the largest size are left.
-const LEFT_BATCHES: usize = 1;
+/// All lanes together keep so many when all are paused: with many lanes each keeps its part of them only.
+const SHARED_BATCHES: usize = 128;
+const SHARED_SMALL_BATCHES: usize = 8_192;
+/// Beyond so many in all lanes together, nobody waits for librdkafka's queue to be empty.
+const IN_A_HURRY_BATCHES: usize = 32;
+const IN_A_HURRY_SMALL_BATCHES: usize = 2_048;
 
-impl KafkaSource {
-    /// Holds lanes that are paused and have more ready than is worth keeping, `taken` being how many messages came just
-    /// now.
-    pub(super) fn hold_full(&mut self, taken: usize) {
-        let all: usize = self.lanes.iter().map(|(_, lane)| lane.ready_bytes()).sum();
-        if taken == CHUNK && all < self.plan.max_batch_bytes * KEPT_IN_ALL {
-            return;
-        }
-        let most = self.plan.max_batch_bytes * KEPT_BATCHES;
-        let full = self.lanes.iter().filter(|(_, lane)| {
-            !lane.held
-                && !lane.is_open()
-                && (lane.ready_bytes() >= most || lane.ready_len() >= KEPT_SMALL_BATCHES)
-        });
-        for id in full.map(|(id, _)| id).collect::<Vec<_>>() {
-            self.hold(id);
+/// What a lane keeps while it is paused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Kept {
+    bytes: usize,
+    batches: usize,
+}
+
+impl Kept {
+    /// Of one lane of so many, with batches of so many bytes at the most.
+    fn of(max_batch_bytes: usize, lanes: usize) -> Self {
+        let lanes = lanes.max(1);
+        let shared = max_batch_bytes.saturating_mul(SHARED_BATCHES) / lanes;
+        Self {
+            bytes: shared.min(max_batch_bytes.saturating_mul(KEPT_BATCHES)).max(1),
+            batches: (SHARED_SMALL_BATCHES / lanes).clamp(1, KEPT_SMALL_BATCHES),
         }
     }
 
-    /// librdkafka stops reading a lane.
-    pub(super) fn hold(&mut self, id: LaneId) {
-        let Some(lane) = self.lanes.get_mut(id).filter(|lane| !lane.held) else {
+    /// More has come than is worth keeping, and nobody takes it.
+    fn holds(self, lane: &Lane) -> bool {
+        let full = lane.ready_bytes() >= self.bytes || lane.ready_len() >= self.batches;
+        !lane.held && !lane.is_open() && full
+    }
+
+    /// It may be read and has little left, which is at the latest when it has nothing: so none stands still that is
+    /// looked at after each change.
+    fn lets_go(self, lane: &Lane) -> bool {
+        let little = lane.ready_bytes() <= self.bytes / 2 && lane.ready_len() <= self.batches / 2;
+        lane.held && lane.is_open() && little
+    }
+}
+
+impl KafkaSource {
+    fn share(&self) -> Kept {
+        Kept::of(self.plan.max_batch_bytes, self.lanes.iter().count())
+    }
+
+    /// Holds lanes that are paused and have more ready than is worth keeping, `taken` being how many messages came just
+    /// now.
+    pub(super) fn hold_full(&mut self, taken: usize) {
+        let (mut bytes, mut batches) = (0, 0);
+        for (_, lane) in self.lanes.iter() {
+            bytes += lane.ready_bytes();
+            batches += lane.ready_len();
+        }
+        let many = self.plan.max_batch_bytes.saturating_mul(IN_A_HURRY_BATCHES);
+        if taken == CHUNK && bytes < many && batches < IN_A_HURRY_SMALL_BATCHES {
             return;
-        };
+        }
+        let kept = self.share();
+        let full = self.lanes.iter().filter(|(_, lane)| kept.holds(lane));
+        let full: Vec<LaneId> = full.map(|(id, _)| id).collect();
+        self.hold(&full);
+    }
+
+    /// librdkafka stops reading lanes.
+    pub(super) fn hold(&mut self, lanes: &[LaneId]) {
         let mut list = List::new();
-        list.add(&lane.topic, lane.partition);
-        match self.consumer.pause(&list) {
-            Ok(()) => lane.held = true,
-            Err(fault) => tracing::warn!(topic = %lane.topic, reason = %fault, "reading could not be paused"),
+        for id in lanes {
+            if let Some(lane) = self.lanes.get_mut(*id).filter(|lane| !lane.held) {
+                lane.held = true;
+                list.add(&lane.topic, lane.partition);
+            }
+        }
+        if list.is_empty() {
+            return;
+        }
+        if let Err(fault) = self.consumer.pause(&list) {
+            // They are let go of as if they were held, and until then what comes is kept.
+            tracing::warn!(subscription = %self.plan.subscription, reason = %fault, "reading could not be paused");
         }
     }
 
     /// librdkafka goes on with lanes that may be read and have little left.
     pub(super) fn let_go_of(&mut self, lanes: &[LaneId]) {
-        let little = self.plan.max_batch_bytes * LEFT_BATCHES;
-        let is_wanted = |lane: &Lane| lane.held && lane.is_open() && lane.ready_bytes() <= little;
-        if !lanes.iter().any(|id| self.lanes.get(*id).is_some_and(is_wanted)) {
+        // Asked for each batch: who is not held costs nothing.
+        if !lanes
+            .iter()
+            .any(|id| self.lanes.get(*id).is_some_and(|lane| lane.held))
+        {
             return;
         }
+        let kept = self.share();
         let mut list = List::new();
         for id in lanes {
             let lane = self.lanes.get_mut(*id);
-            if let Some(lane) = lane.filter(|lane| is_wanted(lane)) {
+            if let Some(lane) = lane.filter(|lane| kept.lets_go(lane)) {
                 lane.held = false;
                 lane.at_end = false;
                 let next = i64::try_from(lane.next).unwrap_or(i64::MAX);
@@ -107,17 +152,14 @@ impl KafkaSource {
     /// Takes a partition anew that librdkafka has stopped because it could not read on: a seek does nothing then, and
     /// the partition would stand still for ever.
     pub(super) fn begin_anew(&mut self, id: LaneId) {
-        let (mut one, mut all) = (List::new(), List::new());
-        for (other, lane) in self.lanes.iter() {
+        let mut one = List::new();
+        if let Some(lane) = self.lanes.get(id) {
             let next = i64::try_from(lane.next).unwrap_or(i64::MAX);
-            all.add_at(&lane.topic, lane.partition, next);
-            if other == id {
-                one.add_at(&lane.topic, lane.partition, next);
-            }
+            one.add_at(&lane.topic, lane.partition, next);
         }
         let told = match self.consumer.protocol() {
             // All that there are, each from where it is.
-            Protocol::Eager => self.consumer.assign(&all),
+            Protocol::Eager => self.consumer.assign(&self.kept()),
             Protocol::Incremental => self
                 .consumer
                 .unassign(&one)
@@ -152,5 +194,28 @@ impl KafkaSource {
         if let Err(fault) = self.consumer.seek(&list) {
             self.report(&fault);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lanes_keep_no_more_than_a_bound_together_and_few_keep_as_much_as_is_worth_it() {
+        const BATCH: usize = 512 << 10;
+        let most = Kept {
+            bytes: 2 * BATCH,
+            batches: 64,
+        };
+        assert_eq!(Kept::of(BATCH, 0), most);
+        assert_eq!(Kept::of(BATCH, 64), most);
+        for lanes in 1..3_000 {
+            let kept = Kept::of(BATCH, lanes);
+            assert!(kept.bytes * lanes <= SHARED_BATCHES * BATCH, "{lanes}: {kept:?}");
+            assert!(kept.batches * lanes <= SHARED_SMALL_BATCHES, "{lanes}: {kept:?}");
+        }
+        let least = Kept { bytes: 1, batches: 1 };
+        assert_eq!(Kept::of(1, 100_000), least);
     }
 }
