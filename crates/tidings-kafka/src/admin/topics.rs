@@ -1,6 +1,6 @@
 //! Topics: made if they are missing, never changed, checked if that is asked for.
 
-use super::native::{Asking, NewTopic};
+use super::native::{Asking, At, END, Messages, NewTopic};
 use super::{Asked, KafkaAdmin};
 use crate::client::TopicFacts;
 use crate::options::Existing;
@@ -15,6 +15,8 @@ use tidings_core::{BinderError, Cleanup, Create, DestinationInfo, DestinationSpe
 const MAX_NAME_BYTES: usize = 249;
 /// How often it is looked whether a new topic is known everywhere.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// How long the leaders of a topic that was there are waited for: somebody else may just have made it.
+const LEADERS_OF_OTHERS: Duration = Duration::from_secs(2);
 
 impl KafkaAdmin {
     /// Makes sure that a topic exists; it is never changed.
@@ -140,6 +142,7 @@ impl Preparing<'_> {
     fn prepare(&self, existing: Existing) -> Asked<Option<Prepared>> {
         let name = &*self.spec.name;
         if let Some(partitions) = self.asking.producer.partitions(name, self.asking.timeout)? {
+            self.meet_leaders(partitions);
             let settings = self.settings_there();
             if existing == Existing::Validate {
                 self.validate(partitions, &settings)?;
@@ -182,13 +185,45 @@ impl Preparing<'_> {
                 .producer
                 .led_partitions(&self.spec.name, self.asking.timeout)?;
             match known {
-                Some(partitions) => return Ok(partitions),
-                None if Instant::now() >= deadline => {
+                Some(partitions) if self.is_led(partitions, deadline) => return Ok(partitions),
+                _ if Instant::now() >= deadline => {
                     let reason = "it was made, but no broker names its partitions yet: try again";
                     return Err(Fault::new(Code::OperationTimedOut, reason.to_owned()));
                 }
-                None => std::thread::sleep(LOOK_EVERY),
+                _ => std::thread::sleep(LOOK_EVERY),
             }
+        }
+    }
+
+    /// Waits a while until those answer who lead the partitions of a topic that was there already. One that has no leader
+    /// for another reason keeps nobody from starting.
+    fn meet_leaders(&self, partitions: u32) {
+        let deadline = Instant::now() + self.asking.timeout.min(LEADERS_OF_OTHERS);
+        let led = |timeout| self.asking.producer.led_partitions(&self.spec.name, timeout);
+        while matches!(led(left(deadline)), Ok(Some(_)))
+            && !self.is_led(partitions, deadline)
+            && Instant::now() < deadline
+        {
+            std::thread::sleep(LOOK_EVERY);
+        }
+    }
+
+    /// Whether every partition's leader knows that it is the leader. A broker is named as the leader of a new partition
+    /// before it is one, and refuses what is published meanwhile: of what is under way by then, a later part could be
+    /// kept without an earlier one.
+    fn is_led(&self, partitions: u32, deadline: Instant) -> bool {
+        let ends = (0..partitions).map(|partition| At::new(&self.spec.name, partition, END));
+        let asking = Asking {
+            timeout: left(deadline),
+            ..self.asking
+        };
+        match asking.offsets(&ends.collect::<Vec<_>>(), Messages::All) {
+            Ok(_) => true,
+            // Whoever may not ask may well publish.
+            Err(fault) => matches!(
+                fault.code,
+                Code::TopicAuthorizationFailed | Code::ClusterAuthorizationFailed
+            ),
         }
     }
 
@@ -215,6 +250,11 @@ impl Preparing<'_> {
         )
         .into())
     }
+}
+
+/// What is left of the time, and at least a moment.
+fn left(deadline: Instant) -> Duration {
+    deadline.saturating_duration_since(Instant::now()).max(LOOK_EVERY)
 }
 
 fn differing(asked: &BTreeMap<String, String>, there: &BTreeMap<String, String>) -> Vec<String> {

@@ -410,15 +410,27 @@ unsafe fn reports(event: *mut c::rd_kafka_event_t, report: &mut impl FnMut(Deliv
                 number: message._private as usize,
                 topic,
                 partition: message.partition,
-                result: if kept {
-                    Ok(message.offset)
-                } else {
-                    Err(message.err.into())
+                result: match kept {
+                    true => confirmed(message.offset),
+                    false => Err(message.err.into()),
                 },
                 surely_not_kept: !kept && surely_not_kept(pointer),
                 size: message.len + message.key_len + if kept { 0 } else { headers_size(pointer) },
             });
         }
+    }
+}
+
+/// A success with an offset is the broker's; one without is librdkafka's own conclusion, from the success of a later
+/// batch or because the broker called it a duplicate, and it may be wrong.
+///
+/// Of two batches that are under way to a partition in which the broker knows nothing of this producer, it may refuse the
+/// first, because it is about to become the leader, and take the second a moment later: it asks for no order there.
+/// librdkafka then takes the first for kept ("implicitly acked"), and its messages are nowhere.
+fn confirmed(offset: i64) -> Result<i64, RDKafkaErrorCode> {
+    match offset {
+        0.. => Ok(offset),
+        _ => Err(RDKafkaErrorCode::OutOfOrderSequenceNumber),
     }
 }
 
@@ -497,4 +509,20 @@ fn client_words(error: NativeError) -> String {
 fn fault(error: NativeError) -> Fault {
     let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail);
     Fault::new(code, String::new())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_success_that_the_broker_has_not_confirmed_by_a_place_is_none() {
+        assert_eq!(confirmed(0), Ok(0));
+        assert_eq!(confirmed(i64::MAX), Ok(i64::MAX));
+        let doubtful = Err(RDKafkaErrorCode::OutOfOrderSequenceNumber);
+        // RD_KAFKA_OFFSET_INVALID, and what the protocol says for no offset.
+        for offset in [-1001, -1] {
+            assert_eq!(confirmed(offset), doubtful);
+        }
+    }
 }

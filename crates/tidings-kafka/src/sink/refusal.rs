@@ -100,6 +100,11 @@ pub(super) fn refusal(code: Code, of: &Circumstances<'_>) -> PublishError {
             feature: "this form of messages",
             cure: "set \"compression.type\" to one that the broker knows",
         },
+        Code::OutOfOrderSequenceNumber => PublishError::Unavailable {
+            destination,
+            reason: "the broker has confirmed what was published after this message, and not the message; it may be missing"
+                .to_owned(),
+        },
         _ if of.surely_not_kept => PublishError::Unavailable {
             destination,
             reason: reason(code, of),
@@ -218,6 +223,12 @@ mod tests {
         assert!(sure.to_string().contains("start the broker"), "{sure}");
         let other = refusal(Code::NotEnoughReplicasAfterAppend, &of(&facts, false));
         assert!(other.to_string().contains("may have been published"), "{other}");
+        let passed_over = refusal(Code::OutOfOrderSequenceNumber, &of(&facts, false));
+        assert!(
+            passed_over.to_string().contains("may be missing"),
+            "{passed_over}"
+        );
+        assert!(!passed_over.is_permanent());
         assert!(!other.is_permanent());
     }
 }

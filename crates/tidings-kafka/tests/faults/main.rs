@@ -7,6 +7,7 @@
 mod away;
 mod cluster;
 mod deleted;
+mod fresh;
 mod health;
 mod load;
 mod lost;
