@@ -75,7 +75,7 @@ impl KafkaSource {
             if let Err(fault) = self.consumer.assign(&answer) {
                 tracing::debug!(reason = %fault, "an assignment with nothing new was refused");
             }
-            self.read_ends_again();
+            self.read_on();
             self.watch.assigned();
             self.look_for_topics_soon();
             return;
@@ -235,7 +235,7 @@ impl KafkaSource {
             self.report(&fault);
             return;
         }
-        self.read_ends_again();
+        self.read_on();
         let epoch = Epoch(EPOCHS.fetch_add(1, Ordering::Relaxed));
         let mut given = Vec::with_capacity(positions.len());
         let mut main = None;
@@ -444,7 +444,7 @@ impl KafkaSource {
                 .iter_mut()
                 .for_each(|handover| handover.lanes.retain(|lane| lane != id));
         }
-        self.read_ends_again();
+        self.read_on();
         self.idle_told = false;
         self.look_for_topics_soon();
     }

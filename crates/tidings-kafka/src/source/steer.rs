@@ -127,15 +127,16 @@ impl KafkaSource {
         }
     }
 
-    /// Tells librdkafka again where lanes go on that were read to their end, after each move of partitions.
+    /// Tells librdkafka again where lanes go on, after each move of partitions.
     ///
     /// It pauses every partition while a member answers its group, and goes on from where it believes the application
-    /// to be; and the batch call counts the report of an end as a message (confluentinc/librdkafka issue 4844), so that
-    /// is one too far: the first message after the end would be skipped.
-    pub(super) fn read_ends_again(&self) {
+    /// to be; and the batch call counts every report as a message (confluentinc/librdkafka issue 4844), that of an end as
+    /// well as that of an error, so that is one too far: the first message after it would be skipped. What it had
+    /// fetched is thrown away with the pause in any case, so this costs nothing more.
+    pub(super) fn read_on(&self) {
         let mut list = List::new();
-        let ended = |lane: &Lane| lane.at_end && !lane.held && lane.standing == Standing::Readable;
-        for (_, lane) in self.lanes.iter().filter(|(_, lane)| ended(lane)) {
+        let goes_on = |lane: &Lane| !lane.held && lane.standing == Standing::Readable;
+        for (_, lane) in self.lanes.iter().filter(|(_, lane)| goes_on(lane)) {
             list.add_at(
                 &lane.topic,
                 lane.partition,
@@ -145,7 +146,7 @@ impl KafkaSource {
         if !list.is_empty()
             && let Err(fault) = self.consumer.seek(&list)
         {
-            tracing::warn!(subscription = %self.plan.subscription, reason = %fault, "reading may not go on at the ends");
+            tracing::warn!(subscription = %self.plan.subscription, reason = %fault, "reading may not go on where it was");
         }
     }
 
