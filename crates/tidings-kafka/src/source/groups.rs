@@ -72,10 +72,9 @@ impl KafkaSource {
                 Protocol::Eager => self.kept(),
                 Protocol::Incremental => List::new(),
             };
-            if let Err(fault) = self.consumer.assign(&answer) {
+            if let Err(fault) = self.answer(&[], |consumer| consumer.assign(&answer)) {
                 tracing::debug!(reason = %fault, "an assignment with nothing new was refused");
             }
-            self.read_on();
             self.watch.assigned();
             self.look_for_topics_soon();
             return;
@@ -230,12 +229,11 @@ impl KafkaSource {
                 i64::try_from(offset).unwrap_or(i64::MAX),
             );
         }
-        if let Err(fault) = self.consumer.assign(&list) {
+        if let Err(fault) = self.answer(&[], |consumer| consumer.assign(&list)) {
             // The group has decided otherwise meanwhile, and will tell.
             self.report(&fault);
             return;
         }
-        self.read_on();
         let epoch = Epoch(EPOCHS.fetch_add(1, Ordering::Relaxed));
         let mut given = Vec::with_capacity(positions.len());
         let mut main = None;
@@ -429,7 +427,7 @@ impl KafkaSource {
                 held.add(&lane.topic, lane.partition);
             }
         }
-        if let Err(fault) = self.consumer.unassign(&list) {
+        if let Err(fault) = self.answer(lanes, |consumer| consumer.unassign(&list)) {
             tracing::warn!(subscription = %self.plan.subscription, reason = %fault, "partitions could not be given back");
         }
         if !held.is_empty()
@@ -444,7 +442,6 @@ impl KafkaSource {
                 .iter_mut()
                 .for_each(|handover| handover.lanes.retain(|lane| lane != id));
         }
-        self.read_on();
         self.idle_told = false;
         self.look_for_topics_soon();
     }

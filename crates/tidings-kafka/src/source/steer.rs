@@ -9,7 +9,7 @@
 
 use super::KafkaSource;
 use super::lane::{Lane, Standing};
-use crate::native::{CHUNK, List, Protocol};
+use crate::native::{CHUNK, Consumer, List, Protocol};
 use tidings_core::LaneId;
 
 /// A lane that is paused keeps so many batches of the largest size, and so many of any size.
@@ -127,27 +127,35 @@ impl KafkaSource {
         }
     }
 
-    /// Tells librdkafka again where lanes go on, after each move of partitions.
+    /// Answers the group, and tells librdkafka where the lanes that stay go on; `leaving` are those that do not.
     ///
-    /// It pauses every partition while a member answers its group, and goes on from where it believes the application
-    /// to be; and the batch call counts every report as a message (confluentinc/librdkafka issue 4844), that of an end as
-    /// well as that of an error, so that is one too far: the first message after it would be skipped. What it had
-    /// fetched is thrown away with the pause in any case, so this costs nothing more.
-    pub(super) fn read_on(&self) {
+    /// It pauses every partition until a member answers, and goes on from where it believes the application to be; and
+    /// the batch call counts every report as a message (confluentinc/librdkafka issue 4844), that of an end as well as
+    /// that of an error, so that is one too far: the first message after it would be skipped, or the broker asked for an
+    /// offset that is not there. So they stay paused until they have been told. What was fetched is thrown away by
+    /// librdkafka's own pause in any case.
+    pub(super) fn answer<T>(&self, leaving: &[LaneId], answer: impl FnOnce(&Consumer) -> T) -> T {
         let mut list = List::new();
         let goes_on = |lane: &Lane| !lane.held && lane.standing == Standing::Readable;
-        for (_, lane) in self.lanes.iter().filter(|(_, lane)| goes_on(lane)) {
-            list.add_at(
-                &lane.topic,
-                lane.partition,
-                i64::try_from(lane.next).unwrap_or(i64::MAX),
-            );
+        for (id, lane) in self.lanes.iter().filter(|(_, lane)| goes_on(lane)) {
+            if !leaving.contains(&id) {
+                let next = i64::try_from(lane.next).unwrap_or(i64::MAX);
+                list.add_at(&lane.topic, lane.partition, next);
+            }
         }
-        if !list.is_empty()
-            && let Err(fault) = self.consumer.seek(&list)
-        {
+        if list.is_empty() {
+            return answer(&self.consumer);
+        }
+        let paused = self.consumer.pause(&list);
+        let answered = answer(&self.consumer);
+        let told = self.consumer.seek(&list).and_then(|()| match paused {
+            Ok(()) => self.consumer.resume(&list),
+            Err(fault) => Err(fault),
+        });
+        if let Err(fault) = told {
             tracing::warn!(subscription = %self.plan.subscription, reason = %fault, "reading may not go on where it was");
         }
+        answered
     }
 
     /// Takes a partition anew that librdkafka has stopped because it could not read on: a seek does nothing then, and
