@@ -146,7 +146,7 @@ impl Options {
         Self {
             layout,
             heap_mb: if layout == Layout::Cluster { 384 } else { 512 },
-            patience: Duration::from_secs(90),
+            patience: Duration::from_secs(240),
             properties: Vec::new(),
             proxies: false,
             compiler: Compiler::Quick,
@@ -158,7 +158,7 @@ impl Options {
         Self { heap_mb, ..self }
     }
 
-    /// How long a broker may take until it is ready; default 90 s, which is meant for busy machines.
+    /// How long a broker may take until it is ready; default 240 s, which is meant for busy machines: one that ends is noticed at once.
     pub fn patience(self, patience: Duration) -> Self {
         Self { patience, ..self }
     }

@@ -25,7 +25,7 @@ async fn retries_dead_letters_and_what_is_taken_back_leave_each_output_once_whil
             other.drain().await;
         }
     };
-    tokio::join!(publishing, coming_and_going);
+    let (unsure, ()) = tokio::join!(publishing, coming_and_going);
     let read = places.clone();
     blocking(move || {
         let letters: std::sync::Arc<str> = format!("{}.DLT", read.orders).into();
@@ -35,6 +35,7 @@ async fn retries_dead_letters_and_what_is_taken_back_leave_each_output_once_whil
             (&letters, PARTITIONS),
         ];
         let mut ledger = Ledger::open(servers, &topics);
+        ledger.unsure = unsure;
         let priced = || (0..COUNT).filter(|number| !is_poison(*number));
         let extras = || (0..COUNT).filter(|number| has_extra(*number));
         let poison = || (0..COUNT).filter(|number| is_poison(*number));

@@ -11,8 +11,9 @@ use tidings_core::{
 use tidings_kafka::{ClientOptions, KafkaBinder, KafkaSource};
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::{Instant, timeout};
+use tracing_subscriber::filter::LevelFilter;
 
-/// Longer than anything takes on a busy machine.
+/// Longer than nothing at all comes about on a busy machine. Not how long anything takes in all: that is the machine's.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 
 /// One at a time: each takes half a gigabyte, and faults should meet a machine that has time for them.
@@ -53,9 +54,19 @@ pub(crate) async fn shared(test: &str) -> Option<&'static str> {
 
 /// Log lines, where they are asked for.
 pub(crate) fn say() {
-    if std::env::var_os("RUST_LOG").is_some() {
+    say_to(LevelFilter::OFF);
+}
+
+/// Log lines: all where they are asked for, else down to that level.
+pub(crate) fn say_to(usual: LevelFilter) {
+    let level = match std::env::var_os("RUST_LOG") {
+        Some(_) => LevelFilter::DEBUG,
+        None => usual,
+    };
+    if level != LevelFilter::OFF {
         let _ = tracing_subscriber::fmt()
-            .with_max_level(tracing_subscriber::filter::LevelFilter::DEBUG)
+            .with_max_level(level)
+            .with_ansi(false)
             .with_writer(std::io::stderr)
             .try_init();
     }

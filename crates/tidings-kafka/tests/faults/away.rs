@@ -1,6 +1,6 @@
 //! A broker that dies, freezes, comes back, or does not.
 
-use crate::load::{Load, Verdict};
+use crate::load::{Load, PATIENCE, Verdict};
 use crate::own::{blocking, own, topic};
 use brokers::{Kafka, Options};
 use std::sync::Arc;
@@ -42,7 +42,7 @@ async fn under_load(
 /// Duplicates come only of what was handled within the fault, or so shortly before that it was not committed yet.
 fn duplicates_are_of_the_fault(verdict: &Verdict, began: Instant, over: Instant) {
     // Progress is stored each 100 ms; a busy machine may take its time, and a member joins again after the fault.
-    let window = began - SECOND..over + Duration::from_secs(20);
+    let window = began - 3 * SECOND..over + PATIENCE;
     let outside = verdict
         .duplicates
         .iter()
@@ -105,13 +105,14 @@ async fn a_service_stops_within_its_deadline_also_when_its_broker_is_gone() {
         let began = Instant::now();
         let drained = service.running.drain().await;
         let took = began.elapsed();
-        // The service's deadline is 5 s, with a second for what the program itself has published.
-        assert!(took < 7 * SECOND, "frozen: {frozen}: {took:?}, {drained:?}");
+        // The service's deadline is 5 s, with a second for what the program itself has published, and as much again for
+        // a machine that is busy. Without a deadline it would be the two minutes of a message.
+        assert!(took < 15 * SECOND, "frozen: {frozen}: {took:?}, {drained:?}");
         let began = Instant::now();
         let _ = service.binder.close().await;
         drop(service);
         let took = began.elapsed();
-        assert!(took < 11 * SECOND, "closing, frozen: {frozen}: {took:?}");
+        assert!(took < 25 * SECOND, "closing, frozen: {frozen}: {took:?}");
         let kafka = own.kafka.clone();
         blocking(move || {
             if frozen {
@@ -150,10 +151,10 @@ async fn a_publish_to_a_broker_that_is_gone_is_an_error_to_its_caller_and_closin
         .publish(crate::shapes::to(&orders, 0, "after"))
         .await
         .expect_err("nobody is there");
-    assert!(began.elapsed() < 10 * SECOND, "{:?}", began.elapsed());
+    assert!(began.elapsed() < PATIENCE, "{:?}", began.elapsed());
     assert!(error.to_string().contains(&*orders), "{error}");
     let began = Instant::now();
     let _ = binder.close().await;
     drop(binder);
-    assert!(began.elapsed() < 11 * SECOND, "{:?}", began.elapsed());
+    assert!(began.elapsed() < 25 * SECOND, "{:?}", began.elapsed());
 }

@@ -1,7 +1,7 @@
 //! A consumer that is dead or stuck is told by the health, not only a socket that is closed.
 
 use crate::own::{blocking, own, topic};
-use crate::shapes::{Reader, shared};
+use crate::shapes::{PATIENCE, Reader, shared};
 use brokers::Options;
 use std::time::{Duration, Instant};
 use tidings_core::{Binder, BinderHealth, SourceEvent};
@@ -32,7 +32,7 @@ async fn a_member_that_its_group_took_for_dead_is_told_until_it_has_its_partitio
     let began = Instant::now();
     while !reader.own.is_empty() {
         let _ = reader.next().await;
-        assert!(began.elapsed() < Duration::from_secs(20), "it never hears of it");
+        assert!(began.elapsed() < PATIENCE, "it never hears of it");
     }
     let reason = trouble(&kafka).expect("nothing is read any more");
     assert!(
@@ -44,7 +44,7 @@ async fn a_member_that_its_group_took_for_dead_is_told_until_it_has_its_partitio
     reader.assigned(2).await;
     let began = Instant::now();
     while let Some(reason) = trouble(&kafka) {
-        assert!(began.elapsed() < Duration::from_secs(20), "{reason}");
+        assert!(began.elapsed() < PATIENCE, "{reason}");
         let _ = timeout(Duration::from_millis(100), reader.next()).await;
     }
     let _ = kafka.close().await;
@@ -72,7 +72,7 @@ async fn a_member_that_gets_no_partition_is_idle_and_well_under_each_protocol() 
         let (mut idle, mut owned) = (false, false);
         while !(idle && owned) {
             assert!(
-                began.elapsed() < Duration::from_secs(20),
+                began.elapsed() < PATIENCE,
                 "{protocol:?}: it is never told that there is nothing"
             );
             tokio::select! {

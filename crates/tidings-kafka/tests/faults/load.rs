@@ -10,8 +10,8 @@ use tidings_core::{Binder, Outgoing, Sink};
 use tidings_kafka::KafkaBinder;
 use tokio::task::JoinHandle;
 
-/// Everything that was acknowledged is handled within this time after the last fault.
-const PATIENCE: Duration = Duration::from_secs(90);
+/// After the last fault nothing stands still for so long, however long all of it takes.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A message: its key, and its number among the messages of the key.
 type Id = (u32, u64);
@@ -149,6 +149,15 @@ impl Load {
         self.notes().acked.len()
     }
 
+    /// Waits until more is handled than before.
+    pub(crate) async fn goes_on(&self) {
+        let (before, since) = (self.handled(), Instant::now());
+        while self.handled() == before {
+            assert!(since.elapsed() < PATIENCE, "nothing is handled any more");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     fn missing(&self) -> usize {
         let notes = self.notes();
         let handled: BTreeSet<_> = notes.handled.iter().map(|one| one.id).collect();
@@ -157,9 +166,13 @@ impl Load {
 
     /// Waits until everything that was acknowledged is handled, and judges.
     pub(crate) async fn judge(&self) -> Verdict {
-        let began = Instant::now();
-        while self.missing() > 0 && began.elapsed() < PATIENCE {
+        let (mut missing, mut since) = (self.missing(), Instant::now());
+        while missing > 0 && since.elapsed() < PATIENCE {
             tokio::time::sleep(Duration::from_millis(50)).await;
+            let now = self.missing();
+            if now < missing {
+                (missing, since) = (now, Instant::now());
+            }
         }
         let notes = self.notes();
         let mut first: BTreeMap<Id, Instant> = BTreeMap::new();

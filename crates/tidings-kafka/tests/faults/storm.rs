@@ -41,14 +41,7 @@ async fn storm(test: &str, protocol: &'static [(&'static str, &'static str)]) {
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
     publishing.end().await;
-    let calm = Instant::now();
-    let verdict = load.judge().await;
-    verdict.is_good(test);
-    assert!(
-        calm.elapsed() < Duration::from_secs(60),
-        "all is handled a minute after the storm: {:?}",
-        calm.elapsed()
-    );
+    load.judge().await.is_good(test);
     for member in members {
         member.stop().await;
     }
