@@ -4,6 +4,7 @@ use crate::own::{binder, topic};
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, ResourceSpecifier};
 use rdkafka::client::DefaultClientContext;
+use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -162,9 +163,21 @@ async fn nothing_and_far_too_much_are_read_in_their_turn() {
         (Some(b"k"), Some(b"after")),
     ];
     for (key, payload) in records {
-        let mut record = FutureRecord::<[u8], [u8]>::to(&orders).partition(0);
-        (record.key, record.payload) = (key, payload);
-        producer.send(record, PATIENCE).await.unwrap();
+        let since = Instant::now();
+        loop {
+            let mut record = FutureRecord::<[u8], [u8]>::to(&orders).partition(0);
+            (record.key, record.payload) = (key, payload);
+            match producer.send(record, PATIENCE).await {
+                Ok(_) => break,
+                // The broker has taken the new limit and may not go by it yet.
+                Err((error, _)) => assert!(
+                    error.rdkafka_error_code() == Some(RDKafkaErrorCode::MessageSizeTooLarge)
+                        && since.elapsed() < PATIENCE,
+                    "{error}"
+                ),
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
     }
     let mut reader = Reader::join(&kafka, Reader::spec(Some(&brokers::unique("billing")), &orders)).await;
     let read = reader.take(records.len()).await;
