@@ -120,6 +120,8 @@ impl Dispatcher {
             },
         };
         stretch.cursor = self.end_turn(slot, turn, end);
+        // It was stopped by a record that has something to publish: others may follow in this round.
+        *left += (start + count).saturating_sub(stretch.cursor);
         true
     }
 
