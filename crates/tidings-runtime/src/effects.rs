@@ -3,7 +3,6 @@
 
 use crate::status::StatusBoard;
 use sha1::{Digest, Sha1};
-use std::fmt::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -60,7 +59,20 @@ pub(crate) struct Effects {
 }
 
 /// What a handler returned, as the broker gets it.
-pub(crate) type Prepared = Vec<(Arc<dyn Sink>, Outgoing)>;
+pub(crate) enum Prepared {
+    /// Most return no more.
+    One((Arc<dyn Sink>, Outgoing)),
+    Many(Vec<(Arc<dyn Sink>, Outgoing)>),
+}
+
+impl Prepared {
+    pub(crate) fn into_all(self) -> Vec<(Arc<dyn Sink>, Outgoing)> {
+        match self {
+            Self::One(one) => vec![one],
+            Self::Many(all) => all,
+        }
+    }
+}
 
 /// Makes messages of what a handler returned, because of that message. Each has an id that is the same when the handler
 /// runs again.
@@ -72,15 +84,21 @@ pub(crate) fn prepare(
     channel: Option<&str>,
     outputs: Outputs,
     cause: Option<&Delivery>,
-    mut id: OutputId,
+    id: &OutputId,
 ) -> Result<Prepared, PublishError> {
-    let mut prepared = Vec::with_capacity(outputs.len());
-    for (index, output) in outputs.into_iter().enumerate() {
+    let prepare = |index, output| {
         let id = id.of(index);
         let id = std::str::from_utf8(&id).ok();
-        prepared.push(publisher.prepare_output(channel, output, cause, id)?);
-    }
-    Ok(prepared)
+        publisher.prepare_output(channel, output, cause, id)
+    };
+    Ok(match outputs {
+        Outputs::One(output) => Prepared::One(prepare(0, *output)?),
+        outputs => {
+            let numbered = outputs.into_iter().enumerate();
+            let all: Result<_, _> = numbered.map(|(index, output)| prepare(index, output)).collect();
+            Prepared::Many(all?)
+        }
+    })
 }
 
 impl Effects {
@@ -133,7 +151,7 @@ impl Effects {
     /// # Errors
     /// A permanent one.
     pub(crate) async fn publish(self, prepared: Result<Prepared, PublishError>) -> Result<(), PublishError> {
-        let prepared = prepared?;
+        let prepared = prepared?.into_all();
         let receipts: Vec<_> = prepared
             .iter()
             .map(|(sink, message)| sink.publish(message.clone()))
@@ -234,32 +252,34 @@ fn jittered(wait: Duration) -> Duration {
     wait.mul_f64(1.0 - fastrand::f64() / 4.0)
 }
 
-/// What the ids of outputs are derived from.
+/// What the ids of outputs are derived from: the input, the subscription and the place among the outputs.
 #[derive(Debug, Clone)]
 pub(crate) struct OutputId {
-    /// What names the input and the subscription; the place of an output is written behind it.
-    seed: String,
+    /// The beginning of what is hashed, up to the place.
+    begun: Sha1,
 }
 
-/// Room for the place of an output.
-const PLACE: usize = 20;
-
 impl OutputId {
+    fn begun(name: &str, context: &HandlerContext) -> Self {
+        let mut begun = Sha1::new();
+        for part in [
+            OUTPUT_IDS.as_bytes(),
+            name.as_bytes(),
+            b"|",
+            context.subscription.as_bytes(),
+            b"|",
+        ] {
+            begun.update(part);
+        }
+        Self { begun }
+    }
+
     /// For what the handling of this delivery returns.
     pub(crate) fn new(delivery: &Delivery, context: &HandlerContext) -> Self {
-        let position;
-        let name = match delivery.message_id() {
-            Some(id) => id,
-            None => {
-                position = delivery.position().to_string();
-                &position
-            }
-        };
-        let mut seed = String::with_capacity(name.len() + context.subscription.len() + 2 + PLACE);
-        for part in [name, "|", &context.subscription, "|"] {
-            seed.push_str(part);
+        match delivery.message_id() {
+            Some(id) => Self::begun(id, context),
+            None => Self::begun(&delivery.position().to_string(), context),
         }
-        Self { seed }
     }
 
     /// For what a batch handler returns for these deliveries.
@@ -267,34 +287,32 @@ impl OutputId {
         deliveries: impl Iterator<Item = &'a Delivery>,
         context: &HandlerContext,
     ) -> Self {
-        let mut all = String::new();
+        let mut all = Sha1::new_with_prefix(OUTPUT_IDS.as_bytes());
         for delivery in deliveries {
-            all.push_str(&name_of(delivery));
-            all.push('|');
+            all.update(name_of(delivery));
+            all.update("|");
         }
-        let seed = format!("{}|{}|", derived(all.as_bytes()), context.subscription);
-        Self { seed }
+        Self::begun(&version_5(all).to_string(), context)
     }
 
     /// The id of the output at that place, as text.
-    pub(crate) fn of(&mut self, index: usize) -> [u8; Hyphenated::LENGTH] {
-        let length = self.seed.len();
-        // Writing to a string cannot fail.
-        let _ = write!(self.seed, "{index}");
-        let id = derived(self.seed.as_bytes());
-        self.seed.truncate(length);
+    pub(crate) fn of(&self, index: usize) -> [u8; Hyphenated::LENGTH] {
+        let mut whole = self.begun.clone();
+        match u8::try_from(index) {
+            // Most return one.
+            Ok(index @ 0..=9) => whole.update([b'0' + index]),
+            _ => whole.update(index.to_string()),
+        }
         let mut text = [0; Hyphenated::LENGTH];
-        id.hyphenated().encode_lower(&mut text);
+        version_5(whole).hyphenated().encode_lower(&mut text);
         text
     }
 }
 
-/// A UUID of version 5 (RFC 9562), by an SHA-1 that uses what the processor has for it.
-fn derived(name: &[u8]) -> Uuid {
-    let digest = Sha1::new()
-        .chain_update(OUTPUT_IDS.as_bytes())
-        .chain_update(name)
-        .finalize();
+/// A UUID of version 5 (RFC 9562), of names that begin with their namespace, by an SHA-1 that uses what the processor has
+/// for it.
+fn version_5(name: Sha1) -> Uuid {
+    let digest = name.finalize();
     let mut bytes = [0; 16];
     bytes.copy_from_slice(&digest[..16]);
     Builder::from_sha1_bytes(bytes).into_uuid()
@@ -311,12 +329,23 @@ fn name_of(delivery: &Delivery) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
+    use std::sync::Arc;
+    use tidings_core::{Clock, Routes};
 
-    proptest! {
-        #[test]
-        fn ids_are_those_of_version_5(name in proptest::collection::vec(any::<u8>(), 0..200)) {
-            prop_assert_eq!(derived(&name), Uuid::new_v5(&OUTPUT_IDS, &name));
+    #[test]
+    fn ids_are_of_version_5_and_say_input_subscription_and_place() {
+        let context = HandlerContext {
+            app: "shop".into(),
+            subscription: "billing".into(),
+            group: None,
+            publisher: Publisher::new(Arc::new(Routes::default()), Clock::System),
+            clock: Clock::System,
+        };
+        let id = OutputId::begun("m-7", &context);
+        for index in [0, 1, 9, 10, 255, 256, 12_345] {
+            let name = format!("m-7|billing|{index}");
+            let expected = Uuid::new_v5(&OUTPUT_IDS, name.as_bytes()).to_string();
+            assert_eq!(std::str::from_utf8(&id.of(index)), Ok(&*expected));
         }
     }
 }

@@ -70,25 +70,42 @@ impl Pipeline {
         self.entries.front().map(|entry| entry.task)
     }
 
-    /// Publishes what a task returned, behind everything that was published before. There is at least one.
-    pub(crate) fn push(&mut self, task: TaskId, outputs: Prepared, effects: &Effects) {
-        self.load.tasks += usize::from(!outputs.is_empty());
-        let count = outputs.len();
-        for (place, (sink, outgoing)) in outputs.into_iter().enumerate() {
-            self.load.bytes += outgoing.message.size();
-            let receipt = match self.insisting {
-                None => Some(sink.publish(outgoing.clone())),
-                Some(_) => None,
-            };
-            self.entries.push_back(Entry {
-                task,
-                last: place + 1 == count,
-                sink,
-                outgoing,
-                receipt,
-                deadline: Instant::now() + effects.timeout,
-            });
+    /// Publishes what a task returned, behind everything that was published before. There is at least one. `now` may be a
+    /// moment ago.
+    pub(crate) fn push(&mut self, task: TaskId, outputs: Prepared, effects: &Effects, now: Instant) {
+        let deadline = now + effects.timeout;
+        match outputs {
+            Prepared::One(one) => self.push_one(task, one, true, deadline),
+            Prepared::Many(all) => {
+                let count = all.len();
+                for (place, one) in all.into_iter().enumerate() {
+                    self.push_one(task, one, place + 1 == count, deadline);
+                }
+            }
         }
+    }
+
+    fn push_one(
+        &mut self,
+        task: TaskId,
+        (sink, outgoing): (Arc<dyn Sink>, Outgoing),
+        last: bool,
+        deadline: Instant,
+    ) {
+        self.load.tasks += usize::from(last);
+        self.load.bytes += outgoing.message.size();
+        let receipt = match self.insisting {
+            None => Some(sink.publish(outgoing.clone())),
+            Some(_) => None,
+        };
+        self.entries.push_back(Entry {
+            task,
+            last,
+            sink,
+            outgoing,
+            receipt,
+            deadline,
+        });
     }
 
     /// Waits for the next task whose outputs were all answered for; none if nothing is on its way.

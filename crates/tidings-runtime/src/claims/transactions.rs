@@ -13,9 +13,11 @@ pub(super) struct ClaimSource {
     inner: Box<dyn DynSource>,
     /// The one outside of transactions.
     outside: Arc<ClaimSink>,
-    /// The sink of the source's transactions, and the one before it.
-    within: Mutex<Option<(Arc<dyn Sink>, Arc<ClaimSink>)>>,
+    within: Mutex<Option<Within>>,
 }
+
+/// The sink of the source's transactions, and the one before it.
+type Within = (Arc<dyn Sink>, Arc<ClaimSink>);
 
 impl ClaimSource {
     pub(super) fn new(inner: Box<dyn DynSource>, outside: Arc<ClaimSink>) -> Self {

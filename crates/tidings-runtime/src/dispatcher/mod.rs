@@ -143,6 +143,8 @@ pub(crate) struct Dispatcher {
     timers_limit: usize,
     /// Bounds the round in time.
     pace: Pace,
+    /// When the round began.
+    now: Instant,
     /// The transaction that effects and progress are part of; none without exactly-once.
     span: Option<Box<Span>>,
     /// Where lanes went on since somebody asked.
@@ -197,6 +199,7 @@ impl Dispatcher {
             usual: Usual::of(&spec, tracked),
             timers_limit: TIMERS,
             pace: Pace::begin(),
+            now,
             span,
             moved: Vec::new(),
             tracked,
@@ -207,6 +210,7 @@ impl Dispatcher {
     /// Does what can be done now, up to a limit. True if there is more.
     pub(crate) fn work(&mut self) -> bool {
         let now = Instant::now();
+        self.now = now;
         self.fire_timers(now);
         self.prune_timers();
         self.pace = Pace::begin();

@@ -24,13 +24,16 @@ impl Dispatcher {
         let index = task.lane;
         let (channel, cause) = (self.spec.output.as_deref(), &task.delivery);
         let ids = OutputId::new(cause, &self.spec.context);
-        let prepared = prepare(self.publisher(), channel, outputs, Some(cause), ids);
+        let prepared = prepare(self.publisher(), channel, outputs, Some(cause), &ids);
         let prepared = match prepared {
             Ok(prepared) => prepared,
             Err(error) => return self.on_published(id, Some(slot), Err(error)),
         };
         self.slots.give_back(slot);
-        self.change_outputs(index, |pipeline, effects| pipeline.push(id, prepared, effects));
+        let now = self.now;
+        self.change_outputs(index, |pipeline, effects| {
+            pipeline.push(id, prepared, effects, now)
+        });
         self.tasks.set_stage(id, Stage::Publishing);
         self.give_key_back(id);
         self.poll_new_outputs(index);
