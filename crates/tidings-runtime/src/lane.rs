@@ -201,7 +201,7 @@ impl Lane {
 
     /// Whether anything of it runs.
     pub(crate) fn is_busy(&self) -> bool {
-        self.tasks > 0 || self.sequence.is_some() || self.gather.calls > 0
+        self.tasks > 0 || self.sequence.is_some() || self.gather.calls > 0 || self.outputs.load().messages > 0
     }
 
     /// The lane as it goes on where it was asked to. A retry lane goes on at its own watermark and keeps what is known of

@@ -8,6 +8,7 @@
 //! does. What comes twice has the same id.
 
 use crate::effects::{Effects, Prepared};
+use crate::ledger::Ticket;
 use crate::tasks::TaskId;
 use std::collections::VecDeque;
 use std::fmt;
@@ -15,13 +16,21 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
-use tidings_core::{BoxFuture, Outgoing, Position, PublishError, Receipt, Sink};
+use tidings_core::{BoxFuture, Delivery, Outgoing, Position, PublishError, Receipt, Sink};
 use tokio::time::{Instant, Sleep, sleep_until};
+
+/// Whose outputs they are.
+#[derive(Debug, Clone)]
+pub(crate) enum Owner {
+    Task(TaskId),
+    /// A message that was handled in turn and is no task.
+    Handled(Delivery, Ticket),
+}
 
 /// One output on its way.
 struct Entry {
-    task: TaskId,
-    /// It is the last of its task.
+    owner: Owner,
+    /// It is the last of its owner.
     last: bool,
     sink: Arc<dyn Sink>,
     outgoing: Outgoing,
@@ -31,17 +40,18 @@ struct Entry {
     deadline: Instant,
 }
 
-/// The broker has answered for all outputs of a task.
+/// The broker has answered for all outputs of a message.
 #[derive(Debug)]
 pub(crate) struct Ended {
-    pub(crate) task: TaskId,
+    pub(crate) owner: Owner,
     pub(crate) result: Result<(), PublishError>,
 }
 
 /// How much is on its way.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Load {
-    pub(crate) tasks: usize,
+    /// Messages whose outputs they are.
+    pub(crate) messages: usize,
     pub(crate) bytes: usize,
 }
 
@@ -50,7 +60,7 @@ pub(crate) struct Load {
 pub(crate) struct Pipeline {
     entries: VecDeque<Entry>,
     load: Load,
-    /// The first refusal of the task at the head, whose other outputs are still to be answered for.
+    /// The first refusal of the message at the head, whose other outputs are still to be answered for.
     refused: Option<PublishError>,
     /// The head is tried until it is kept, and nothing else is published.
     insisting: Option<BoxFuture<'static, Result<Position, PublishError>>>,
@@ -65,21 +75,21 @@ impl Pipeline {
         self.load
     }
 
-    /// The task whose outputs are waited for.
-    pub(crate) fn head(&self) -> Option<TaskId> {
-        self.entries.front().map(|entry| entry.task)
+    /// Whose outputs are waited for.
+    pub(crate) fn head(&self) -> Option<&Owner> {
+        self.entries.front().map(|entry| &entry.owner)
     }
 
-    /// Publishes what a task returned, behind everything that was published before. There is at least one. `now` may be a
+    /// Publishes what a handler returned, behind everything that was published before. There is at least one. `now` may be a
     /// moment ago.
-    pub(crate) fn push(&mut self, task: TaskId, outputs: Prepared, effects: &Effects, now: Instant) {
+    pub(crate) fn push(&mut self, owner: Owner, outputs: Prepared, effects: &Effects, now: Instant) {
         let deadline = now + effects.timeout;
         match outputs {
-            Prepared::One(one) => self.push_one(task, one, true, deadline),
+            Prepared::One(one) => self.push_one(owner, one, true, deadline),
             Prepared::Many(all) => {
                 let count = all.len();
                 for (place, one) in all.into_iter().enumerate() {
-                    self.push_one(task, one, place + 1 == count, deadline);
+                    self.push_one(owner.clone(), one, place + 1 == count, deadline);
                 }
             }
         }
@@ -87,19 +97,19 @@ impl Pipeline {
 
     fn push_one(
         &mut self,
-        task: TaskId,
+        owner: Owner,
         (sink, outgoing): (Arc<dyn Sink>, Outgoing),
         last: bool,
         deadline: Instant,
     ) {
-        self.load.tasks += usize::from(last);
+        self.load.messages += usize::from(last);
         self.load.bytes += outgoing.message.size();
         let receipt = match self.insisting {
             None => Some(sink.publish(outgoing.clone())),
             Some(_) => None,
         };
         self.entries.push_back(Entry {
-            task,
+            owner,
             last,
             sink,
             outgoing,
@@ -108,7 +118,7 @@ impl Pipeline {
         });
     }
 
-    /// Waits for the next task whose outputs were all answered for; none if nothing is on its way.
+    /// Waits for the next message whose outputs were all answered for; none if nothing is on its way.
     pub(crate) fn poll(&mut self, context: &mut Context<'_>, effects: &Effects) -> Poll<Option<Ended>> {
         loop {
             if self.entries.is_empty() {
@@ -173,7 +183,7 @@ impl Pipeline {
         self.insisting = Some(Box::pin(effects.clone().keep_after(behind, message, error)));
     }
 
-    /// The head was answered for. The task that ends with it.
+    /// The head was answered for. The message that ends with it.
     fn pop(&mut self, result: Result<Position, PublishError>) -> Option<Ended> {
         let head = self.entries.pop_front()?;
         self.load.bytes -= head.outgoing.message.size();
@@ -182,7 +192,7 @@ impl Pipeline {
                 // In a transaction, and one doubt is enough.
                 self.clear();
                 return Some(Ended {
-                    task: head.task,
+                    owner: head.owner,
                     result: Err(error),
                 });
             }
@@ -191,10 +201,10 @@ impl Pipeline {
         if !head.last {
             return None;
         }
-        self.load.tasks -= 1;
+        self.load.messages -= 1;
         let result = self.refused.take().map_or(Ok(()), Err);
         Some(Ended {
-            task: head.task,
+            owner: head.owner,
             result,
         })
     }

@@ -96,7 +96,11 @@ impl Own {
 
 /// A binder whose members and retries are quicker than in production.
 pub(crate) fn binder(servers: &str, properties: &[(&str, &str)]) -> KafkaBinder {
-    let quick = [("heartbeat.interval.ms", "300"), ("linger.ms", "1")];
+    let mut quick = vec![("linger.ms", "1")];
+    // By the newer protocol the broker says it.
+    if !properties.contains(&("group.protocol", "consumer")) {
+        quick.push(("heartbeat.interval.ms", "300"));
+    }
     let options = ClientOptions::from_url(&format!("kafka://{servers}")).unwrap();
     let options = options
         .with_properties(quick.iter().chain(properties).copied())

@@ -3,14 +3,15 @@
 
 use super::run::Work;
 use super::{Dispatcher, STRETCH};
-use crate::effects::{OutputId, prepare};
+use crate::effects::{OutputId, Prepared, prepare};
+use crate::ledger::Ticket;
 use crate::panics::text_of;
-use crate::pipeline::{Ended, Load};
+use crate::pipeline::{Ended, Load, Owner};
 use crate::span::Cause;
-use crate::tasks::{Stage, TaskId};
+use crate::tasks::{Stage, Task, TaskId};
 use crate::verdict::Verdict;
 use std::task::Poll;
-use tidings_core::{Failure, FailureKind, Outputs, PublishError};
+use tidings_core::{Delivery, Failure, FailureKind, Outputs, PublishError};
 
 impl Dispatcher {
     /// A message was handled, and this is what its handler returned. The slot and the key are free as soon as the broker
@@ -30,13 +31,40 @@ impl Dispatcher {
             Err(error) => return self.on_published(id, Some(slot), Err(error)),
         };
         self.slots.give_back(slot);
-        let now = self.now;
-        self.change_outputs(index, |pipeline, effects| {
-            pipeline.push(id, prepared, effects, now)
-        });
+        self.send(index, Owner::Task(id), prepared);
         self.tasks.set_stage(id, Stage::Publishing);
         self.give_key_back(id);
         self.poll_new_outputs(index);
+    }
+
+    /// The same for a message of a lane that was handled in turn. It becomes a task only if what it returned is refused.
+    pub(super) fn publish_of_turn(
+        &mut self,
+        index: usize,
+        slot: usize,
+        (delivery, ticket): (Delivery, Ticket),
+        outputs: Outputs,
+    ) {
+        let channel = self.spec.output.as_deref();
+        let ids = OutputId::new(&delivery, &self.spec.context);
+        match prepare(self.publisher(), channel, outputs, Some(&delivery), &ids) {
+            Ok(prepared) => {
+                self.slots.give_back(slot);
+                self.send(index, Owner::Handled(delivery, ticket), prepared);
+                self.poll_new_outputs(index);
+            }
+            Err(error) => {
+                let id = self.add_task(Task::new(delivery, index, ticket, None));
+                self.on_published(id, Some(slot), Err(error));
+            }
+        }
+    }
+
+    fn send(&mut self, index: usize, owner: Owner, prepared: Prepared) {
+        let now = self.now;
+        self.change_outputs(index, |pipeline, effects| {
+            pipeline.push(owner, prepared, effects, now)
+        });
     }
 
     fn give_key_back(&mut self, id: TaskId) {
@@ -62,7 +90,7 @@ impl Dispatcher {
         }
     }
 
-    /// Takes what the broker has answered for. `reached` tells how many tasks were answered for since the slot was taken.
+    /// Takes what the broker has answered for. `reached` tells how many messages were answered for since the slot was taken.
     pub(super) fn poll_outputs(&mut self, slot: usize, index: usize, mut reached: usize) {
         for _ in 0..STRETCH {
             let (effects, slots) = (&self.effects, &mut self.slots);
@@ -77,9 +105,9 @@ impl Dispatcher {
             }
             self.count_outputs(before, after);
             match polled {
-                Poll::Ready(Some(Ended { task, result })) => {
+                Poll::Ready(Some(ended)) => {
                     reached += 1;
-                    self.on_published(task, None, result);
+                    self.on_answered(index, ended);
                 }
                 Poll::Ready(None) => return self.end_publishing(slot),
                 Poll::Pending => {
@@ -107,7 +135,7 @@ impl Dispatcher {
         self.change_outputs(index, |pipeline, _| {
             let load = pipeline.load();
             pipeline.clear();
-            load.tasks
+            load.messages
         })
         .unwrap_or_default()
     }
@@ -126,8 +154,24 @@ impl Dispatcher {
     }
 
     fn count_outputs(&mut self, before: Load, after: Load) {
-        self.on_the_way.tasks = self.on_the_way.tasks + after.tasks - before.tasks;
+        self.on_the_way.messages = self.on_the_way.messages + after.messages - before.messages;
         self.on_the_way.bytes = self.on_the_way.bytes + after.bytes - before.bytes;
+    }
+
+    fn on_answered(&mut self, index: usize, Ended { owner, result }: Ended) {
+        let (delivery, ticket) = match owner {
+            Owner::Task(id) => return self.on_published(id, None, result),
+            Owner::Handled(delivery, ticket) => (delivery, ticket),
+        };
+        if result.is_err() {
+            let id = self.add_task(Task::new(delivery, index, ticket, None));
+            return self.on_published(id, None, result);
+        }
+        self.board.counters.handled.add(1);
+        if let Some(lane) = self.lane_mut(index) {
+            lane.finish(ticket);
+            lane.forget_attempts(delivery.lane_offset());
+        }
     }
 
     /// The broker has answered for all that a handler returned.

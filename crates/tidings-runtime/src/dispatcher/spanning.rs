@@ -73,7 +73,7 @@ impl Dispatcher {
         .iter()
         .map(|counter| counter.value())
         .sum();
-        counted + self.on_the_way.tasks as u64
+        counted + self.on_the_way.messages as u64
     }
 
     /// How much may be done in a round, so that a span does not become longer than it should.

@@ -3,6 +3,7 @@
 
 use super::Dispatcher;
 use super::run::Work;
+use crate::pipeline::Owner;
 use crate::status::STUCK;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -84,7 +85,10 @@ impl Dispatcher {
             Work::Turn { turn, .. } => return Some((turn.lane, turn.current_offset())),
             Work::Outputs { lane, .. } => {
                 let lane = *lane;
-                self.lane(lane)?.outputs.head()?
+                match self.lane(lane)?.outputs.head()? {
+                    Owner::Task(task) => *task,
+                    Owner::Handled(delivery, _) => return Some((lane, delivery.lane_offset())),
+                }
             }
             Work::Call { task, .. } | Work::Effect { task, .. } => *task,
             Work::Batch { call, .. } | Work::BatchOutputs { call, .. } => *call.tasks.first()?,

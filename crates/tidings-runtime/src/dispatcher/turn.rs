@@ -206,8 +206,13 @@ impl Dispatcher {
         next
     }
 
-    /// A record that failed or has something to publish becomes a task.
+    /// A record that failed becomes a task. One that has something to publish does not.
     fn go_on_alone(&mut self, slot: usize, turn: &Turn, index: usize, result: HandlerResult) {
+        if let Ok(outputs) = result {
+            let mut delivery = turn.delivery.clone();
+            delivery.move_to(index);
+            return self.publish_of_turn(turn.lane, slot, (delivery, turn.ticket(index)), outputs);
+        }
         let task = self.task_of_turn(turn, index);
         self.on_handled(task, slot, result);
     }
