@@ -6,7 +6,8 @@
 use crate::child::{Child, Session};
 use crate::ledger::Ledger;
 use crate::service::{PARTITIONS, Places, has_extra, is_poison, key_of};
-use crate::support::{PATIENCE, binder, blocking, own, shared, sink, topic};
+use crate::support::{PATIENCE, binder, blocking, own, own_of, shared, sink, topic};
+use brokers::Options;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -220,6 +221,35 @@ async fn a_broker_that_is_killed_and_comes_back_leaves_each_output_once() {
             kafka.kill(1).unwrap();
             std::thread::sleep(SECOND);
             kafka.start_node(1).unwrap();
+        }
+        children
+    })
+    .await;
+}
+
+/// With each broker its partitions, the group and its transactions move: whoever coordinates them dies sooner or later.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn three_brokers_that_are_killed_in_turn_leave_each_output_once() {
+    let test = "three_brokers_that_are_killed_in_turn_leave_each_output_once";
+    let options = Options::cluster().heap_mb(350);
+    let Some(own) = own_of(test, options).await else {
+        return;
+    };
+    let (kafka, servers) = (own.kafka.clone(), own.kafka.bootstrap());
+    let count = messages(6_000);
+    under_faults(test, &servers, count, 750, move |servers, places, watch| {
+        let till = |name| Child::start(servers, places, Some(name), Session::Long);
+        let children = vec![till("till-1"), till("till-2")];
+        let (rounds, between) = rounds(count, 2_000);
+        for node in (1..=3).cycle().take(usize::try_from(rounds).unwrap()) {
+            if !watch.goes_on(between) {
+                break;
+            }
+            kafka.kill(node).unwrap();
+            // The others take over meanwhile.
+            std::thread::sleep(3 * SECOND);
+            kafka.start_node(node).unwrap();
+            kafka.wait_in_sync(&places.orders, 3).unwrap();
         }
         children
     })

@@ -27,15 +27,11 @@ pub(crate) struct Own {
 }
 
 /// A Kafka that takes members for dead, and transactions for over, sooner than usual.
-fn quick() -> Result<Kafka, BrokersError> {
-    Kafka::start(
-        Options::plain()
-            .property("group.min.session.timeout.ms", "1000")
-            .property(
-                "transaction.abort.timed.out.transaction.cleanup.interval.ms",
-                "500",
-            ),
-    )
+fn quick(options: Options) -> Result<Kafka, BrokersError> {
+    Kafka::start(options.property("group.min.session.timeout.ms", "1000").property(
+        "transaction.abort.timed.out.transaction.cleanup.interval.ms",
+        "500",
+    ))
 }
 
 /// One that tests share which don't break it. Its end is that of the process.
@@ -43,7 +39,7 @@ pub(crate) async fn shared(test: &str) -> Option<&'static str> {
     static SHARED: OnceLock<Result<(Kafka, String), BrokersError>> = OnceLock::new();
     say();
     let started = || {
-        quick()
+        quick(Options::plain())
             .map(|kafka| (kafka.bootstrap(), kafka))
             .map(|(servers, kafka)| (kafka, servers))
     };
@@ -74,9 +70,14 @@ pub(crate) fn say_to(usual: LevelFilter) {
 
 /// Starts one.
 pub(crate) async fn own(test: &str) -> Option<Own> {
+    own_of(test, Options::plain()).await
+}
+
+/// Starts one of that kind.
+pub(crate) async fn own_of(test: &str, options: Options) -> Option<Own> {
     say();
     let turn = TURN.lock().await;
-    let kafka = or_skip(test, blocking(quick).await)?;
+    let kafka = or_skip(test, blocking(move || quick(options)).await)?;
     Some(Own {
         kafka: Arc::new(kafka),
         _turn: turn,
