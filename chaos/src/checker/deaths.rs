@@ -150,6 +150,15 @@ impl Deaths {
         self.ready = false;
     }
 
+    /// The deaths of that message in that group, for a reader.
+    pub(super) fn told(&self, of: &Of) -> String {
+        let tally = self.tallies.get(of).copied().unwrap_or_default();
+        let Tally {
+            running, returning, ..
+        } = tally;
+        format!("{running} times running and {returning} times about to return")
+    }
+
     /// Why processes cannot have died of that message often enough; none if they may have: at least once it is certain
     /// that its handler ran, and of the other deaths nothing shows that it did not.
     pub(super) fn acquit(&self, facts: &GroupFacts, id: &str) -> Option<String> {

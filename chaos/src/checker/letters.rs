@@ -32,7 +32,11 @@ impl Letters {
     pub(super) fn judge(&self, known: &Knowledge, deaths: &Deaths, report: &mut Report) {
         report.letters = self.letters.len() as u64;
         for (n, letter) in &self.letters {
-            report.condemned += u64::from(letter.reason == KILLED);
+            if letter.reason == KILLED {
+                let said = deaths.told(&(letter.group.clone(), letter.id.clone()));
+                let what = format!("{} of {}, {said}", letter.id, letter.group);
+                report.condemned.push(what);
+            }
             if let Some(flaw) = flaw(letter, known, deaths) {
                 let what = format!("{} has {} of {}: {flaw}", letter.group, letter.id, letter.topic);
                 report.add(Rule::PhantomDeadLetter, *n, what);

@@ -89,8 +89,8 @@ pub struct Report {
     pub handled: u64,
     /// Dead letters.
     pub letters: u64,
-    /// Those of them that say that processes died of the message, as the histories allow.
-    pub condemned: u64,
+    /// Those of them that say that processes died of the message, and the deaths that the histories know of.
+    pub condemned: Vec<String>,
     /// Successful handlings beyond the first of each message in each group; a crash explains them, or there is a
     /// violation.
     pub repeated: u64,
@@ -143,9 +143,9 @@ impl Report {
 
     /// Dead letters because of deaths.
     fn verdicts(&self) -> String {
-        match self.condemned {
+        match self.condemned.len() {
             0 => String::new(),
-            condemned => format!(" ({condemned} killed)"),
+            condemned => format!(" ({condemned} killed: {})", self.condemned.join("; ")),
         }
     }
 
@@ -157,7 +157,7 @@ impl Report {
         self.messages += other.messages;
         self.handled += other.handled;
         self.letters += other.letters;
-        self.condemned += other.condemned;
+        self.condemned.extend(other.condemned);
         self.repeated += other.repeated;
         self.excused += other.excused;
         self.excused_age_ms = self.excused_age_ms.max(other.excused_age_ms);

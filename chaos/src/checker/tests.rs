@@ -550,7 +550,10 @@ fn phantom_dead_letter_is_also_a_condemned_message_of_which_no_three_processes_c
         let report = check(&died(tell).live(Lifecycle::Quiet).lines);
         let is_wrong = report.has(Rule::PhantomDeadLetter);
         assert_eq!(is_wrong, !may, "story {number}: {report}");
-        assert!(report.to_string().contains("(1 killed)"), "{report}");
+        assert!(
+            report.to_string().contains("(1 killed: 1 of billing, "),
+            "{report}"
+        );
     }
 }
 
