@@ -94,7 +94,7 @@ impl Core {
             Core::InTurn | Core::InTurnDecoding | Core::ByKey | Core::ByKeyPending => 50_000,
             Core::Append | Core::Scan | Core::PublishInMemory | Core::PublishAndHandle => 50_000,
             // Whole blocks of receipts.
-            Core::Returning => 640 * 64,
+            Core::Returning => 640 * RECEIPTS_PER_BLOCK as u64,
             Core::Publish | Core::Headers => 10_000,
         }
     }
@@ -176,6 +176,8 @@ fn engine(
 }
 
 fn returning(messages: u64) -> Result<(), BenchError> {
+    // Nobody answers for a block that is not full.
+    let messages = messages.next_multiple_of(RECEIPTS_PER_BLOCK as u64);
     let different: Vec<Message> = (0..STORED)
         .map(|number| {
             let message = Message::new(order::small_json()).with_key(order::key(number, 1_000));
