@@ -88,6 +88,7 @@ impl Pipeline {
             Prepared::One(one) => self.push_one(owner, one, true, deadline),
             Prepared::Many(all) => {
                 let count = all.len();
+                debug_assert!(count > 0, "nobody would ever answer for nothing");
                 for (place, one) in all.into_iter().enumerate() {
                     self.push_one(owner.clone(), one, place + 1 == count, deadline);
                 }
