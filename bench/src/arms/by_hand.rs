@@ -72,6 +72,7 @@ pub(crate) async fn consume(
 ) -> Result<(), BenchError> {
     let mut source = binder
         .subscribe(SourceSpec {
+            partitions: None,
             subscription: "by-hand".into(),
             group: Some(group.into()),
             inputs: vec![SourceInput {

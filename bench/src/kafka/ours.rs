@@ -66,6 +66,7 @@ pub(super) async fn source(job: &Job) -> Result<Outcome, BenchError> {
     let gauge = gauge(job);
     let binder = knobs::binder(job)?;
     let spec = SourceSpec {
+        partitions: None,
         subscription: "bench".into(),
         group: Some(job.group.as_str().into()),
         inputs: vec![SourceInput {

@@ -215,6 +215,7 @@ fn publisher(broker: &EmbeddedBroker) -> Publisher {
 /// The loop that one writes by hand: batches, each decoded in turn, progress after each.
 async fn poll(broker: &EmbeddedBroker, latencies: &Latencies, messages: u64) -> Result<(), BenchError> {
     let spec = SourceSpec {
+        partitions: None,
         subscription: "by-hand".into(),
         group: Some(topic::fresh_group().into()),
         inputs: vec![SourceInput {

@@ -217,6 +217,7 @@ impl Bench {
 
     async fn subscribe(&self) -> Result<EmbeddedSource, BenchError> {
         let spec = SourceSpec {
+            partitions: None,
             subscription: "growth".into(),
             group: Some(topic::fresh_group().into()),
             inputs: vec![SourceInput {

@@ -4,6 +4,7 @@ use crate::error::ConfigError;
 use crate::human::{parse_bytes, parse_duration, parse_rate, parse_time};
 use crate::key::KeyPath;
 use crate::node::{Node, NodeValue};
+use crate::partitions::Partitions;
 use crate::record::{KeyRecord, Kind};
 use crate::redact::Secret;
 use crate::start::Start;
@@ -81,6 +82,7 @@ fn typed(kind: &Kind, node: &Node) -> Option<Value> {
         Kind::Rate => rate(node).map(Value::Rate),
         Kind::Choice(words) => choice(node, words).map(Value::Choice),
         Kind::Start => start(node).map(Value::Start),
+        Kind::Partitions => partitions(node).map(Value::Partitions),
         Kind::OrNone(_) if text(node).is_some_and(|text| text.trim() == "none") => Some(Value::None),
         Kind::OrNone(kind) => typed(kind, node),
         // A table of properties is walked key by key and never comes here as one value.
@@ -168,6 +170,13 @@ fn choice(node: &Node, words: &[&'static str]) -> Option<&'static str> {
     match loose(node) {
         Some(text) => words.iter().find(|word| word.eq_ignore_ascii_case(text)).copied(),
         None => text(node).and_then(|text| words.iter().find(|word| **word == text).copied()),
+    }
+}
+
+fn partitions(node: &Node) -> Option<Partitions> {
+    match &node.value {
+        NodeValue::Integer(number) => Partitions::parse(&number.to_string()),
+        _ => Partitions::parse(text(node)?),
     }
 }
 

@@ -165,6 +165,10 @@ fn forms(kind: &Kind) -> Vec<Value> {
             pattern(r"^\s*[0-9.eE+]+\s*(/\s*(s|sec|second|m|min|minute|h|hour))?\s*$"),
         ],
         Kind::Choice(words) => vec![json!({ "enum": words })],
+        Kind::Partitions => vec![
+            json!({ "type": "integer", "minimum": 0, "maximum": u32::MAX }),
+            pattern(r"^\s*[0-9]+\s*(-\s*[0-9]+\s*)?(,\s*[0-9]+\s*(-\s*[0-9]+\s*)?)*$"),
+        ],
         Kind::Start => vec![
             pattern(r"^\s*(earliest|latest|offset:\s*[0-9]+|time:.+)\s*$"),
             json!({ "type": "object", "properties": { "offset": { "type": "integer", "minimum": 0 } },

@@ -70,6 +70,8 @@ pub enum Kind {
     Choice(&'static [&'static str]),
     /// Where a group starts to read.
     Start,
+    /// Numbers of partitions and ranges of them: `0, 2-4`.
+    Partitions,
     /// As another kind, or `none` for no limit.
     OrNone(&'static Kind),
     /// A table of the client's own properties, passed on as they are.
@@ -107,6 +109,7 @@ impl Kind {
             Self::Rate => "a rate above 0, per second, minute or hour".to_owned(),
             Self::Choice(words) => format!("one of {}", words.join(", ")),
             Self::Start => "earliest, latest, an offset, or a time with its offset from UTC".to_owned(),
+            Self::Partitions => "numbers of partitions and ranges of them (\"0, 2-4\")".to_owned(),
             Self::OrNone(kind) => format!("{}, or \"none\"", kind.expected()),
             Self::Properties => "a table of the client's properties: text, numbers, true or false".to_owned(),
         }
@@ -131,6 +134,7 @@ impl Kind {
             Self::Rate => Some("above 0".to_owned()),
             Self::Choice(words) => Some(words.join(", ")),
             Self::Start => Some("earliest, latest, offset:N, time:T".to_owned()),
+            Self::Partitions => Some("0, 2-4".to_owned()),
             Self::OrNone(kind) => Some(match kind.range() {
                 Some(range) => format!("{range}, or none"),
                 None => "or none".to_owned(),
@@ -162,6 +166,7 @@ impl Kind {
             Self::Rate => "rate",
             Self::Choice(_) => "choice",
             Self::Start => "start",
+            Self::Partitions => "partitions",
             Self::OrNone(kind) => kind.name(),
             Self::Properties => "table",
         }

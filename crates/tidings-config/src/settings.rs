@@ -4,6 +4,7 @@
 use crate::choice::{Cleanup, Create, DeadLetterHeaders, Existing, Fsync, Order, Ordering, WhenFull};
 use crate::key::KeyPath;
 use crate::origin::Setting;
+use crate::partitions::Partitions;
 use crate::redact::Secret;
 use crate::start::Start;
 use crate::store::Store;
@@ -198,6 +199,8 @@ settings! {
         group: String = "group",
         /// Where to begin without a stored position.
         start: Start = "start",
+        /// Which partitions it reads, without a group.
+        partitions: Partitions = "partitions",
         /// What keeps its order.
         ordering: Ordering = "ordering",
         /// How many messages are handled at once.
@@ -318,6 +321,7 @@ mod tests {
                     format!("\"{}ms\"", max.as_millis()),
                 ]
             }
+            Kind::Partitions => vec!["0".to_owned(), "\"0, 2-4\"".to_owned()],
             Kind::Start => vec!["\"latest\"".to_owned(), "{ offset = 1 }".to_owned()],
             Kind::OrNone(kind) => [values(kind), vec!["\"none\"".to_owned()]].concat(),
             Kind::Rate => vec!["5".to_owned(), "0.5".to_owned(), "\"5/m\"".to_owned()],

@@ -2,6 +2,7 @@
 
 use crate::human::{format_bytes, format_duration, format_rate};
 use crate::origin::Origin;
+use crate::partitions::Partitions;
 use crate::redact::{HIDDEN, Secret, shorten, show};
 use crate::start::Start;
 use crate::url::BinderUrl;
@@ -20,6 +21,7 @@ pub(crate) enum Value {
     Rate(f64),
     Choice(&'static str),
     Start(Start),
+    Partitions(Partitions),
     /// `none`: no limit.
     None,
     /// A property of a client. Nobody here knows which of them are secrets.
@@ -42,6 +44,7 @@ impl Value {
             Self::Rate(rate) => format_rate(*rate),
             Self::Choice(word) => (*word).to_owned(),
             Self::Start(start) => start.to_string(),
+            Self::Partitions(partitions) => partitions.to_string(),
             Self::None => "none".to_owned(),
         }
     }
@@ -76,6 +79,7 @@ from_value! {
     f64: Value::Number(number) | Value::Rate(number) => Some(*number);
     Duration: Value::Duration(duration) => Some(*duration);
     Start: Value::Start(start) => Some(*start);
+    Partitions: Value::Partitions(partitions) => Some(partitions.clone());
 }
 
 impl<T: FromValue> FromValue for Option<T> {

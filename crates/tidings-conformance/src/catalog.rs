@@ -39,6 +39,7 @@ macro_rules! __each_case {
                     a_named_group_begins_where_it_is_told_and_only_once,
                     a_group_that_began_at_the_latest_misses_nothing_after_a_restart,
                     a_reader_without_a_group_sees_all_partitions_and_stores_nothing,
+                    a_reader_without_a_group_may_choose_its_partitions,
                     idle_is_told_once_each_time_everything_was_read,
                     a_paused_lane_gives_nothing_and_goes_on_where_it_was,
                     a_lane_that_seeks_goes_on_at_the_other_offset,

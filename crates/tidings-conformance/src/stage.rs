@@ -147,6 +147,7 @@ pub(crate) fn to(name: &str, partition: u32, payload: &str) -> Outgoing {
 
 pub(crate) fn spec(group: Option<&str>, name: &str) -> SourceSpec {
     SourceSpec {
+        partitions: None,
         subscription: "case".into(),
         group: group.map(Arc::from),
         inputs: vec![SourceInput {

@@ -57,6 +57,8 @@ pub struct Rate {
 pub struct Policy {
     /// Where to begin without a stored position.
     pub start: Start,
+    /// Which partitions it reads, without a group; none for all.
+    pub partitions: Option<Vec<u32>>,
     /// What keeps its order.
     pub ordering: Ordering,
     /// How many deliveries are handled at once, at least 1.
@@ -105,6 +107,7 @@ impl Default for Policy {
     fn default() -> Self {
         Self {
             start: Start::Earliest,
+            partitions: None,
             ordering: Ordering::Key,
             concurrency: 1,
             max_in_flight: 10_000,
@@ -173,6 +176,8 @@ pub fn retry_destination(destination: &str, group: &str) -> String {
 pub struct PolicyChanges {
     /// See [`Policy::start`].
     pub start: Option<Start>,
+    /// See [`Policy::partitions`].
+    pub partitions: Option<Vec<u32>>,
     /// See [`Policy::ordering`].
     pub ordering: Option<Ordering>,
     /// See [`Policy::concurrency`].
@@ -244,6 +249,9 @@ impl PolicyChanges {
             spawn,
             exactly_once
         );
+        if self.partitions.is_some() {
+            policy.partitions.clone_from(&self.partitions);
+        }
         policy.timeout = self.timeout.or(policy.timeout);
         policy.stuck_after = self.stuck_after.or(policy.stuck_after);
         policy.rate = self.rate.or(policy.rate);

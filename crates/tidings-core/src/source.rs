@@ -35,6 +35,9 @@ pub struct SourceSpec {
     pub group: Option<Arc<str>>,
     /// What to read; may be nothing where [`Source::change_inputs`] adds to it.
     pub inputs: Vec<SourceInput>,
+    /// Which partitions of the destinations to read, without a group; none for all of them. Those that are not there
+    /// are waited for.
+    pub partitions: Option<Arc<[u32]>>,
     /// Where to begin without a stored position.
     pub start: Start,
     /// How many bytes a batch should have at the most; a larger message comes alone.
@@ -47,6 +50,15 @@ pub struct SourceSpec {
     pub revoke_timeout: Duration,
     /// What holds together.
     pub guarantee: Guarantee,
+}
+
+impl SourceSpec {
+    /// Whether partitions of that number are to be read.
+    pub fn reads(&self, partition: u32) -> bool {
+        self.partitions
+            .as_ref()
+            .is_none_or(|chosen| chosen.contains(&partition))
+    }
 }
 
 /// How often a message has its effects on the broker.

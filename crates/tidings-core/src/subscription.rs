@@ -238,6 +238,16 @@ impl<S> Subscription<S> {
         self
     }
 
+    /// Which partitions of its destinations it reads: only these, and all of their messages. For a subscription without a
+    /// group, which nobody shares partitions with.
+    pub fn partitions(mut self, partitions: impl IntoIterator<Item = u32>) -> Self {
+        let mut chosen: Vec<u32> = partitions.into_iter().collect();
+        chosen.sort_unstable();
+        chosen.dedup();
+        self.changes.partitions = Some(chosen);
+        self
+    }
+
     /// Where to begin without a stored position.
     pub fn start(mut self, start: Start) -> Self {
         self.changes.start = Some(start);

@@ -148,6 +148,7 @@ async fn one_by_one(broker: &EmbeddedBroker) -> Anything {
 
 fn everything(start: Start) -> SourceSpec {
     SourceSpec {
+        partitions: None,
         subscription: "reader".into(),
         group: None,
         inputs: vec![SourceInput {

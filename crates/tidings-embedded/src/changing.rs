@@ -76,7 +76,11 @@ impl EmbeddedSource {
         let shared = self.shared().clone();
         let input = self.inputs.get(place).filter(|input| input.is_read)?;
         let Some(share) = &input.share else {
-            return self.assign_all(grants(&shared, place, starts));
+            let mut all = grants(&shared, place, starts);
+            if let Some(chosen) = &self.chosen {
+                all.retain(|grant| chosen.contains(&grant.unit.partition));
+            }
+            return self.assign_all(all);
         };
         let retry = input.retry.as_ref().map(|topic| topic.name.clone());
         let partitions = input.topic.count();

@@ -28,6 +28,8 @@ pub struct EmbeddedSource {
     /// Units name an input by its place, so none is ever taken away.
     pub(crate) inputs: Vec<Input>,
     pub(crate) group: Option<Arc<str>>,
+    /// Which partitions it reads, without a group; none for all.
+    pub(crate) chosen: Option<Arc<[u32]>>,
     pub(crate) member: Arc<Member>,
     /// Inputs that were added and cannot be read yet.
     pub(crate) opening: usize,
@@ -91,6 +93,7 @@ impl EmbeddedSource {
             handle,
             inputs,
             group: spec.group.clone(),
+            chosen: spec.partitions.clone(),
             member,
             opening: 0,
             lanes: Vec::new(),

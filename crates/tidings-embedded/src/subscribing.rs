@@ -59,6 +59,7 @@ pub(crate) async fn subscribe(handle: &Arc<Handle>, spec: SourceSpec) -> Result<
     if spec.group.is_none() {
         let each = (0..).zip(&starts);
         let all = each.flat_map(|(input, starts)| grants(shared, input, starts));
+        let all = all.filter(|grant| spec.reads(grant.unit.partition));
         member.tell(Command::Assign(all.collect()));
     }
     Ok(EmbeddedSource::new(handle.clone(), &spec, inputs, member))
@@ -75,9 +76,33 @@ fn inputs(shared: &Shared, spec: &SourceSpec) -> Result<Vec<Input>, BinderError>
                 reason: format!("\"{}\" is there twice: name it once", topic.name),
             });
         }
+        check_chosen(spec, &topic)?;
         inputs.push(Input::new(topic, shared, input, spec.group.as_ref())?);
     }
     Ok(inputs)
+}
+
+/// Partitions that were chosen are there, and nobody shares them.
+fn check_chosen(spec: &SourceSpec, topic: &Topic) -> Result<(), BinderError> {
+    let Some(chosen) = &spec.partitions else {
+        return Ok(());
+    };
+    let failed = |reason: String| BinderError::Failed {
+        doing: format!("subscribe \"{}\"", spec.subscription),
+        reason,
+    };
+    if spec.group.is_some() {
+        let reason = "partitions are chosen only without a group: a group shares out all of them";
+        return Err(failed(reason.to_owned()));
+    }
+    match chosen.iter().find(|partition| **partition >= topic.count()) {
+        Some(partition) => Err(failed(format!(
+            "no partition {partition} in \"{}\": it has {}",
+            topic.name,
+            topic.count()
+        ))),
+        None => Ok(()),
+    }
 }
 
 /// What is to be read, checked.

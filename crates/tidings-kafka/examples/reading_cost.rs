@@ -109,6 +109,7 @@ fn source(servers: &str, topic: &str, count: u64) {
         let binder = KafkaBinder::open(options).unwrap();
         let mut source = binder
             .subscribe(SourceSpec {
+                partitions: None,
                 subscription: "cost".into(),
                 group: Some(format!("cost-{}", fastrand::u64(..)).into()),
                 inputs: vec![SourceInput {

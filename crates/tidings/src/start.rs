@@ -127,7 +127,7 @@ fn launch(service: Service, plan: &Plan, binders: Binders, prepared: Prepared, c
                 group: spec.context.group.clone(),
                 binder: planned.binder.clone(),
                 #[cfg(feature = "test")]
-                has_patterns: !spec.discovery.patterns.is_empty(),
+                reads: crate::running::Reads::of(&spec),
                 handle: Arc::new(tidings_runtime::start(spec)),
             }
         })

@@ -22,6 +22,14 @@ pub(super) const RECORDS: &[KeyRecord] = &[
               begins at its first message, whatever this says.",
     },
     KeyRecord {
+        path: "subscription.<name>.partitions",
+        kind: Kind::Partitions,
+        default: "all of them",
+        example: "\"0, 2-4\"",
+        doc: "Which partitions of its destinations it reads. Only without a group: a group shares out all of them. Those \
+              that are not there are waited for.",
+    },
+    KeyRecord {
         path: "subscription.<name>.ordering",
         kind: Kind::Choice(&["key", "partition", "none"]),
         default: "key",

@@ -68,6 +68,8 @@ const KEEPS: &[&str] = &[
     // Where a new group begins. Its place is stored before the first message, so a later start skips nothing; what
     // lies before it stays in the log.
     "subscription.<name>.start",
+    // Only without a group, where nothing is promised of what is not read.
+    "subscription.<name>.partitions",
     "subscription.<name>.ordering",
     "subscription.<name>.concurrency",
     "subscription.<name>.max_in_flight",

@@ -4,7 +4,7 @@ use crate::features::Feature;
 use crate::member::partitions;
 use crate::stage::{Stage, Verdict, numbers, spec, texts, to};
 use std::time::Duration;
-use tidings_core::{Assignment, BinderError, Message, SourceEvent, Start, Timestamp};
+use tidings_core::{Assignment, BinderError, Message, SourceEvent, SourceSpec, Start, Timestamp};
 
 pub(crate) async fn a_named_group_begins_where_it_is_told_and_only_once(stage: Stage) -> Verdict {
     stage.needs(&[Feature::Replay, Feature::StoredPositions])?;
@@ -82,6 +82,30 @@ pub(crate) async fn a_reader_without_a_group_sees_all_partitions_and_stores_noth
         one.commit().await;
         one.close().await;
     }
+    Ok(())
+}
+
+pub(crate) async fn a_reader_without_a_group_may_choose_its_partitions(stage: Stage) -> Verdict {
+    stage.needs(&[Feature::Partitions, Feature::Replay])?;
+    let broker = stage.open().await;
+    broker.has("orders", 4).await;
+    for partition in 0..4 {
+        broker.count_up("orders", partition, 5).await;
+    }
+    let chosen = SourceSpec {
+        partitions: Some([1, 3].into()),
+        ..spec(None, "orders")
+    };
+    let mut member = broker.member(chosen).await;
+    assert_eq!(partitions(&member.assigned(2).await), [1, 3]);
+    assert_eq!(member.drain().await.len(), 10);
+    broker
+        .publish("orders", 0, "for others")
+        .await
+        .expect("it is kept");
+    broker.publish("orders", 3, "for it").await.expect("it is kept");
+    assert_eq!(member.take(1).await, ["for it"]);
+    member.close().await;
     Ok(())
 }
 

@@ -70,6 +70,7 @@ pub(crate) async fn publish(
 
 pub(crate) fn spec(group: Option<&str>, name: &str) -> SourceSpec {
     SourceSpec {
+        partitions: None,
         subscription: "test".into(),
         group: group.map(Arc::from),
         inputs: vec![SourceInput {

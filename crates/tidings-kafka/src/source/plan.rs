@@ -48,6 +48,10 @@ pub(crate) struct Plan {
     is_next_generation: bool,
     /// When a member counts as settled that was told nothing.
     pub(crate) settles_at: Option<Instant>,
+    /// The partitions that a reader without a group has chosen; none for all.
+    chosen: Option<Arc<[u32]>>,
+    /// It was said that some of them are not there.
+    told_of_absent: bool,
     /// When a reader without a group looks for more partitions.
     pub(crate) grows_at: Option<Instant>,
 }
@@ -66,6 +70,8 @@ impl Plan {
             group: spec.group,
             inputs: inputs.map(|input| Input::new(input, spec.start)).collect(),
             start: spec.start,
+            chosen: spec.partitions,
+            told_of_absent: false,
             max_batch_bytes: spec.max_batch_bytes.max(1),
             commit_interval: spec.commit_interval,
             commit_every: spec.commit_every,
@@ -91,6 +97,32 @@ impl Plan {
 
     pub(crate) fn reads(&self, topic: &str) -> bool {
         self.inputs.iter().any(|input| &*input.topic == topic)
+    }
+
+    /// Whether partitions of that number are read.
+    pub(crate) fn is_chosen(&self, partition: u32) -> bool {
+        self.chosen
+            .as_ref()
+            .is_none_or(|chosen| chosen.contains(&partition))
+    }
+
+    /// Says once that partitions were chosen that are in no topic. They are waited for.
+    pub(crate) fn warn_of_absent(&mut self, places: &[(String, u32)]) {
+        let is_there = |number: &u32| places.iter().any(|(_, partition)| partition == number);
+        let absent: Vec<_> = self
+            .chosen
+            .iter()
+            .flat_map(|chosen| &**chosen)
+            .filter(|number| !is_there(number))
+            .collect();
+        if absent.is_empty() || std::mem::replace(&mut self.told_of_absent, true) {
+            return;
+        }
+        tracing::warn!(
+            subscription = %self.subscription,
+            partitions = ?absent,
+            "these partitions are not there, and are waited for: see `partitions` of the subscription"
+        );
     }
 
     pub(crate) fn reads_nothing(&self) -> bool {

@@ -147,8 +147,11 @@ impl KafkaSource {
     }
 
     fn on_grown(&mut self, mut places: Vec<(String, u32)>) {
+        self.plan.warn_of_absent(&places);
         places.retain(|(topic, partition)| {
-            self.lanes.at(topic, *partition).is_none() && self.plan.reads(topic)
+            self.lanes.at(topic, *partition).is_none()
+                && self.plan.reads(topic)
+                && self.plan.is_chosen(*partition)
         });
         if places.is_empty() && self.settled {
             return;

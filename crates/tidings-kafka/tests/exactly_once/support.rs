@@ -151,6 +151,7 @@ pub(crate) struct Member {
 
 pub(crate) fn spec(group: &str, topic: &Arc<str>) -> SourceSpec {
     SourceSpec {
+        partitions: None,
         subscription: "price".into(),
         group: Some(group.into()),
         inputs: vec![SourceInput {

@@ -41,6 +41,7 @@ pub(crate) struct Reader {
 impl Reader {
     pub(crate) fn spec(group: Option<&str>, topic: &Arc<str>) -> SourceSpec {
         SourceSpec {
+            partitions: None,
             subscription: "faults".into(),
             group: group.map(Arc::from),
             inputs: vec![SourceInput {

@@ -203,6 +203,7 @@ pub(crate) async fn clean(kafka: &Kafka) {
 
 pub(crate) fn spec(group: Option<&str>, topics: &[&str]) -> SourceSpec {
     SourceSpec {
+        partitions: None,
         subscription: "it".into(),
         group: group.map(Arc::from),
         inputs: topics

@@ -121,6 +121,7 @@ pub(crate) fn spec(name: &Arc<str>) -> DestinationSpec {
 
 pub(crate) fn reads(topic: &Arc<str>, group: &Arc<str>) -> SourceSpec {
     SourceSpec {
+        partitions: None,
         subscription: "audit".into(),
         group: Some(group.clone()),
         inputs: vec![SourceInput {

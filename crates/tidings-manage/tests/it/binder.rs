@@ -18,6 +18,7 @@ fn watermark(watermark: u64) -> Progress {
 
 fn spec(name: &str) -> SourceSpec {
     SourceSpec {
+        partitions: None,
         subscription: "charge".into(),
         group: Some("billing".into()),
         inputs: vec![tidings_core::SourceInput {

@@ -136,6 +136,7 @@ fn source_spec(spec: &SubscriptionSpec, reads: &[Input]) -> SourceSpec {
         subscription: spec.context.subscription.clone(),
         group: spec.context.group.clone(),
         inputs: source_inputs(reads),
+        partitions: spec.policy.partitions.as_deref().map(Into::into),
         start: spec.policy.start,
         max_batch_bytes: MAX_BATCH_BYTES,
         commit_interval: spec.policy.commit_interval,

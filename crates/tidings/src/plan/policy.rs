@@ -48,6 +48,9 @@ impl Merge {
         };
         let configured = mapped(&config.start, convert::start);
         policy.start = self.pick("start", start, code.start, configured, shown_start);
+        let chosen = code.partitions.clone().map(Some);
+        let configured = mapped(&config.partitions, |chosen| Some(chosen.numbers().to_vec()));
+        policy.partitions = self.pick("partitions", None, chosen, configured, shown_partitions);
         policy.paused = self.switch("paused", code.paused, &config.paused);
     }
 
@@ -165,6 +168,14 @@ impl Merge {
 
 fn shown_time(time: Option<Duration>) -> String {
     time.map_or_else(|| "none".to_owned(), |time| format!("{time:?}"))
+}
+
+fn shown_partitions(chosen: &Option<Vec<u32>>) -> String {
+    let Some(chosen) = chosen else {
+        return "all".to_owned();
+    };
+    let numbers: Vec<_> = chosen.iter().map(u32::to_string).collect();
+    numbers.join(", ")
 }
 
 fn shown_start(start: &Start) -> String {

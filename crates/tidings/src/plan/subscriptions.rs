@@ -96,6 +96,7 @@ impl Planner<'_> {
         };
         let (policy, values) = policy::merge(&context, &facts.changes, &config);
         self.check_policy(name, &place, &policy);
+        self.check_partitions(name, &place, &policy, group.is_some());
         if policy.exactly_once {
             self.check_exactly_once(name, &place, facts, group.is_some(), &binder);
         }
@@ -238,6 +239,27 @@ impl Planner<'_> {
                     policy.dead_letter
                 ),
                 "only {destination} and {group} may stand in braces, for example \"{destination}.DLT\"",
+            );
+        }
+    }
+
+    /// Partitions are chosen by who shares them with nobody.
+    fn check_partitions(&mut self, name: &str, place: &str, policy: &Policy, has_group: bool) {
+        let Some(chosen) = &policy.partitions else { return };
+        if has_group {
+            self.mistakes.add(
+                place,
+                format!(
+                    "subscription \"{name}\" chooses partitions and has a group, which shares out all of them"
+                ),
+                "remove the group, or partitions",
+            );
+        }
+        if chosen.is_empty() {
+            self.mistakes.add(
+                place,
+                format!("subscription \"{name}\" chooses no partition"),
+                "name at least one, or remove partitions to read all",
             );
         }
     }

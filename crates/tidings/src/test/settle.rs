@@ -88,7 +88,7 @@ async fn look(running: &Running, watch: &Watch) -> Result<Look, Error> {
     let mut waiting = Vec::new();
     let mut hopeless = false;
     for subscription in &inner.subscriptions {
-        if subscription.has_patterns {
+        if subscription.reads.has_patterns {
             subscription.handle.discover().await;
         }
         let status = subscription.handle.status();
@@ -160,6 +160,10 @@ async fn look_at_lanes(
         let positions = positions.map_err(|error| Error::binder(&subscription.binder, error))?;
         for at in positions {
             snapshot.push((format!("{destination}/{}", at.partition), at.end));
+            let chosen = subscription.reads.chosen.as_ref();
+            if chosen.is_some_and(|chosen| !chosen.contains(&at.partition)) {
+                continue;
+            }
             let lane = status
                 .lanes
                 .iter()

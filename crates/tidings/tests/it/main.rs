@@ -13,6 +13,7 @@ mod kafka;
 #[cfg(feature = "manage")]
 mod manage;
 mod operate;
+mod partitions;
 mod patterns;
 mod produce;
 mod redrive;

@@ -109,6 +109,21 @@ fn every_mistake_in_code_has_its_place_and_its_cure() {
 }
 
 #[test]
+fn partitions_are_chosen_without_a_group_and_at_least_one() {
+    let app = |subscription| App::new("shop").add(subscription);
+    let shared = app(on("orders", ignore).group("g").partitions([0]));
+    expect(
+        shared,
+        "",
+        file!(),
+        "chooses partitions and has a group",
+        "remove the group",
+    );
+    let none = app(on("orders", ignore).partitions([]));
+    expect(none, "", file!(), "chooses no partition", "at least one");
+}
+
+#[test]
 fn an_exactly_once_subscription_that_returns_events_to_another_binder_is_refused() {
     let elsewhere = "[binder.other]\nurl = \"memory:\"\n[channel.payments]\nbinder = \"other\"";
     let subscription = on("orders", charge).group("billing").to("payments");
