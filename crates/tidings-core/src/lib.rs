@@ -88,7 +88,7 @@ pub use retry::{Backoff, Classifier, MAX_BACKOFF, Retry, RetryBudget};
 pub use sink::{Outgoing, PublishError, Receipt, ReceiptSender, Sink};
 pub use source::{
     Assignment, DynSource, Guarantee, Progress, Source, SourceError, SourceEvent, SourceInput, SourceSpec,
-    Start, Transaction,
+    Start, Transaction, is_chosen,
 };
 pub use subscription::{
     Channels, IntoSubscription, One, Reads, Several, Subscription, SubscriptionParts, dead_letter, on,

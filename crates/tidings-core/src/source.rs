@@ -35,8 +35,8 @@ pub struct SourceSpec {
     pub group: Option<Arc<str>>,
     /// What to read; may be nothing where [`Source::change_inputs`] adds to it.
     pub inputs: Vec<SourceInput>,
-    /// Which partitions of the destinations to read, without a group; none for all of them. Those that are not there
-    /// are waited for.
+    /// Which partitions of the destinations to read, without a group; none for all of them. One that is not there is
+    /// refused, or waited for where a destination may grow.
     pub partitions: Option<Arc<[u32]>>,
     /// Where to begin without a stored position.
     pub start: Start,
@@ -55,10 +55,13 @@ pub struct SourceSpec {
 impl SourceSpec {
     /// Whether partitions of that number are to be read.
     pub fn reads(&self, partition: u32) -> bool {
-        self.partitions
-            .as_ref()
-            .is_none_or(|chosen| chosen.contains(&partition))
+        is_chosen(self.partitions.as_deref(), partition)
     }
+}
+
+/// Whether a partition is among those that were chosen, which are all if there was no choice.
+pub fn is_chosen(chosen: Option<&[u32]>, partition: u32) -> bool {
+    chosen.is_none_or(|chosen| chosen.contains(&partition))
 }
 
 /// How often a message has its effects on the broker.

@@ -6,7 +6,7 @@ use crate::source::{EmbeddedSource, Input};
 use crate::subscribing::{Topics, begin, grants, input};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
-use tidings_core::{BinderError, SourceError, SourceEvent, SourceInput, Start};
+use tidings_core::{BinderError, SourceError, SourceEvent, SourceInput, Start, is_chosen};
 
 /// The first wait before an input is opened again that could not be, and the longest.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
@@ -77,9 +77,7 @@ impl EmbeddedSource {
         let input = self.inputs.get(place).filter(|input| input.is_read)?;
         let Some(share) = &input.share else {
             let mut all = grants(&shared, place, starts);
-            if let Some(chosen) = &self.chosen {
-                all.retain(|grant| chosen.contains(&grant.unit.partition));
-            }
+            all.retain(|grant| is_chosen(self.chosen.as_deref(), grant.unit.partition));
             return self.assign_all(all);
         };
         let retry = input.retry.as_ref().map(|topic| topic.name.clone());

@@ -26,8 +26,8 @@ pub(super) const RECORDS: &[KeyRecord] = &[
         kind: Kind::Partitions,
         default: "all of them",
         example: "\"0, 2-4\"",
-        doc: "Which partitions of its destinations it reads. Only without a group: a group shares out all of them. Those \
-              that are not there are waited for.",
+        doc: "Which partitions of its destinations it reads. Only without a group: a group shares out all of them. On \
+              Kafka one that is not there is waited for, elsewhere it is refused.",
     },
     KeyRecord {
         path: "subscription.<name>.ordering",

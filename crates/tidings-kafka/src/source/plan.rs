@@ -101,9 +101,7 @@ impl Plan {
 
     /// Whether partitions of that number are read.
     pub(crate) fn is_chosen(&self, partition: u32) -> bool {
-        self.chosen
-            .as_ref()
-            .is_none_or(|chosen| chosen.contains(&partition))
+        tidings_core::is_chosen(self.chosen.as_deref(), partition)
     }
 
     /// Says once that partitions were chosen that are in no topic. They are waited for.

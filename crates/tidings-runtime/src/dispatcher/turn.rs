@@ -177,6 +177,8 @@ impl Dispatcher {
     fn end_turn(&mut self, slot: usize, mut turn: Turn, end: Result<SequenceEnd, Failure>) -> usize {
         let (reached, result) = match end {
             Ok(SequenceEnd::Finished(reached)) => (reached, None),
+            // Middleware had to go its own way with it, and it is handled.
+            Ok(SequenceEnd::Stopped(reached, Ok(outputs))) if outputs.is_empty() => (reached + 1, None),
             Ok(SequenceEnd::Stopped(reached, result)) => (reached, Some(result)),
             Err(failure) if turn.control.progress() < turn.end => {
                 (turn.control.progress(), Some(Err(failure)))
@@ -208,12 +210,6 @@ impl Dispatcher {
 
     /// A record that failed becomes a task. One that has something to publish does not.
     fn go_on_alone(&mut self, slot: usize, turn: &Turn, index: usize, result: HandlerResult) {
-        if let Ok(outputs) = result.as_ref()
-            && outputs.is_empty()
-        {
-            // Middleware had to go its own way with it.
-            return self.finish_of_turn(slot, turn, index);
-        }
         if let Ok(outputs) = result {
             let mut delivery = turn.delivery.clone();
             delivery.move_to(index);
@@ -221,14 +217,6 @@ impl Dispatcher {
         }
         let task = self.task_of_turn(turn, index);
         self.on_handled(task, slot, result);
-    }
-
-    fn finish_of_turn(&mut self, slot: usize, turn: &Turn, index: usize) {
-        self.slots.give_back(slot);
-        self.board.counters.handled.add(1);
-        if let Some(lane) = self.lane_mut(turn.lane) {
-            lane.finish(turn.ticket(index));
-        }
     }
 
     fn task_of_turn(&mut self, turn: &Turn, index: usize) -> TaskId {

@@ -5,7 +5,7 @@ use crate::error::Error;
 use crate::running::{Inner, Running, RunningSubscription};
 use std::sync::Arc;
 use std::time::Duration;
-use tidings_core::DynBinder;
+use tidings_core::{DynBinder, is_chosen};
 use tidings_runtime::{Phase, SubscriptionStatus};
 use tokio::time::Instant;
 
@@ -160,8 +160,7 @@ async fn look_at_lanes(
         let positions = positions.map_err(|error| Error::binder(&subscription.binder, error))?;
         for at in positions {
             snapshot.push((format!("{destination}/{}", at.partition), at.end));
-            let chosen = subscription.reads.chosen.as_ref();
-            if chosen.is_some_and(|chosen| !chosen.contains(&at.partition)) {
+            if !is_chosen(subscription.reads.chosen.as_deref(), at.partition) {
                 continue;
             }
             let lane = status
