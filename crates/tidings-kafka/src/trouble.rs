@@ -49,14 +49,20 @@ impl Fault {
     pub(crate) fn may_be_news(&self) -> bool {
         matches!(
             self.code,
-            Code::UnknownTopicOrPartition
-                | Code::UnknownTopic
-                | Code::UnknownPartition
-                | Code::NotLeaderForPartition
+            Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition
+        ) || self.is_of_leader()
+            || self.is_of_coordinator()
+    }
+
+    /// Whether a partition has another leader than was thought, or is getting one.
+    pub(crate) fn is_of_leader(&self) -> bool {
+        matches!(
+            self.code,
+            Code::NotLeaderForPartition
                 | Code::LeaderNotAvailable
                 | Code::FencedLeaderEpoch
                 | Code::UnknownLeaderEpoch
-        ) || self.is_of_coordinator()
+        )
     }
 
     /// Whether a group's coordinator is on its way: it moves, or has just been made.

@@ -7,7 +7,7 @@ use crate::trouble::Fault;
 use rdkafka::bindings as c;
 use rdkafka::error::RDKafkaErrorCode as Code;
 use rdkafka::types::RDKafkaRespErr;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::ptr::{null, null_mut};
 use std::time::{Duration, Instant};
@@ -16,6 +16,8 @@ use std::time::{Duration, Instant};
 const SLACK: Duration = Duration::from_secs(2);
 /// How long after a coordinator was not ready it is asked again.
 const COORDINATOR_WAIT: Duration = Duration::from_millis(100);
+/// How long after a leader was not known it is looked for again.
+const LEADER_WAIT: Duration = Duration::from_millis(100);
 
 /// A partition, an offset or a question for one, and the text beside a stored offset.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -179,7 +181,27 @@ impl Asking<'_> {
     }
 
     /// The offsets that are asked for: [`FIRST`], [`END`] or a time in each. One question for each broker.
+    ///
+    /// Asked again with fresh knowledge where leaders have changed. librdkafka 2.12 does not look for them after
+    /// `FENCED_LEADER_EPOCH` here: it would ask with the epoch it knows until its metadata are refreshed, which is every
+    /// five minutes.
     pub(super) fn offsets(self, wanted: &[At], messages: Messages) -> Result<Vec<At>, Fault> {
+        let deadline = Instant::now() + self.timeout;
+        loop {
+            match self.offsets_once(wanted, messages) {
+                Err(fault) if fault.is_of_leader() && Instant::now() + LEADER_WAIT < deadline => {
+                    std::thread::sleep(LEADER_WAIT);
+                    let topics: BTreeSet<&str> = wanted.iter().map(|at| &*at.topic).collect();
+                    for topic in topics {
+                        self.producer.partitions(topic, self.timeout)?;
+                    }
+                }
+                answer => return answer,
+            }
+        }
+    }
+
+    fn offsets_once(self, wanted: &[At], messages: Messages) -> Result<Vec<At>, Fault> {
         let list = List::of(wanted)?;
         // SAFETY: the list is copied.
         let event = unsafe {

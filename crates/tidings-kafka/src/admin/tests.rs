@@ -1,6 +1,8 @@
 //! What needs no Kafka.
 
+use super::native::{Asking, At, END, Messages};
 use super::*;
+use rdkafka::mocking::MockCluster;
 use std::net::TcpListener;
 use std::time::Instant;
 
@@ -30,4 +32,26 @@ fn a_runtime_ends_while_a_question_waits_for_a_broker_that_does_not_answer() {
         took < patience / 2,
         "it waited for the question: {took:?} of {patience:?}"
     );
+}
+
+/// A leader that comes back has another epoch, and clients that ask with the one they know are refused.
+#[tokio::test(flavor = "multi_thread")]
+async fn offsets_are_found_after_leaders_have_changed_although_nothing_was_published() {
+    let cluster = MockCluster::new(2).unwrap();
+    cluster.create_topic("orders", 1, 2).unwrap();
+    cluster.partition_leader("orders", 0, Some(1)).unwrap();
+    let options = ClientOptions::from_url(&format!("kafka://{}", cluster.bootstrap_servers())).unwrap();
+    let kafka = KafkaAdmin::open(options).unwrap();
+    let ask = async || {
+        let asked = kafka.ask("asking".to_owned(), |asking: Asking<'_>| {
+            let end = asking.offsets(&[At::new("orders", 0, END)], Messages::All)?;
+            Ok(end[0].offset)
+        });
+        asked.await.unwrap()
+    };
+    assert_eq!(ask().await, 0);
+    for leader in [1, 2, 1] {
+        cluster.partition_leader("orders", 0, Some(leader)).unwrap();
+        assert_eq!(ask().await, 0, "led by {leader}");
+    }
 }

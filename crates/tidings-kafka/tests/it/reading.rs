@@ -52,6 +52,7 @@ async fn a_group_begins_where_it_is_told_and_only_once() {
         assert_eq!((lane.next, lane.end), (first, 10), "{group}");
         assert_eq!(member.drain().await, numbers(first..10), "{group}");
         // It reports nothing: where it began is stored all the same.
+        member.store().await;
         member.close().await;
         wanted.start = Start::Earliest;
         let mut member = Member::join(&binder, wanted).await;
@@ -128,7 +129,7 @@ async fn without_a_group_every_reader_sees_everything_and_nothing_is_stored() {
         for lane in one.assigned(3).await {
             one.done(lane.lane, lane.epoch, 5);
         }
-        one.source.commit().await.unwrap();
+        one.store().await;
         one.close().await;
     }
     clean(&kafka).await;
@@ -397,6 +398,7 @@ async fn what_was_aborted_is_never_read_and_the_marks_of_transactions_hold_up_no
     }
     assert_eq!(seen, ["a", "b"]);
     assert_eq!(member.next[&lane.lane], 8, "it is known that nothing is left");
+    member.store().await;
     member.close().await;
     let at = crate::members::stored(&kafka, &group, &topic, 0).map(|at| at.0);
     assert_eq!(at, Some(8), "so no lag is left either");
