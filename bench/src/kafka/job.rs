@@ -48,9 +48,11 @@ pub(crate) enum Arm {
     TransformOnce,
     /// A handler that waits 5 ms, in key order.
     WaitingApp,
+    /// The same by hand: the batch call, and a task with a channel for each key.
+    KeyedTasks,
     /// Bare tasks that only wait.
     BareTasks,
-    /// Open load, producer and batch loop by hand.
+    /// Open load, producer and poll loop by hand.
     LatencyLoop,
     /// Open load, publisher and app.
     LatencyApp,

@@ -63,6 +63,7 @@ fn play(job: &Job) -> Result<Outcome, BenchError> {
         Arm::TransformLoop | Arm::TransformLoopHeaders => transform::by_hand(job),
         Arm::TransformApp | Arm::TransformOnce => runtime.block_on(transform::app(job)),
         Arm::WaitingApp => runtime.block_on(waits::app(job)),
+        Arm::KeyedTasks => runtime.block_on(waits::keyed_tasks(job)),
         Arm::BareTasks => runtime.block_on(waits::bare_tasks(job)),
         Arm::LatencyLoop => latency::by_hand(job),
         Arm::LatencyApp => runtime.block_on(latency::app(job)),

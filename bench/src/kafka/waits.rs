@@ -8,11 +8,13 @@ use tidings::{Json, Key, on};
 
 use super::job::{Job, Outcome};
 use super::ours;
-use super::read::gauge;
+use super::read::{Reader, Stores, gauge};
 use crate::error::BenchError;
 use crate::order::Order;
 
 const WAIT: Duration = Duration::from_millis(5);
+/// As many as an app has in flight.
+const MOST_WAITING: u64 = 10_000;
 
 /// What is known of a key.
 #[derive(Debug, Default)]
@@ -82,6 +84,51 @@ pub(super) async fn app(job: &Job) -> Result<Outcome, BenchError> {
         violations: order.violations.load(Ordering::Relaxed),
         ..Outcome::of(&reading)?
     })
+}
+
+/// What one writes by hand: a thread with the batch call that decodes, and for each key a task with a channel. Nobody
+/// retries, nobody counts what is finished, and offsets are stored as soon as a message was taken.
+pub(super) async fn keyed_tasks(job: &Job) -> Result<Outcome, BenchError> {
+    let gauge = gauge(job);
+    let waiting = Arc::new(AtomicU64::new(0));
+    let mut channels = Vec::new();
+    for _ in 0..job.keys {
+        let (sender, mut orders) = tokio::sync::mpsc::unbounded_channel::<Order>();
+        channels.push(sender);
+        let waiting = waiting.clone();
+        tokio::spawn(async move {
+            while let Some(order) = orders.recv().await {
+                tokio::time::sleep(WAIT).await;
+                gauge.hit(order.checksum());
+                waiting.fetch_sub(1, Ordering::Relaxed);
+            }
+        });
+    }
+    let reader = Reader::new(job, Stores::AtOnce)?;
+    let reading = tokio::task::spawn_blocking(move || {
+        while !gauge.is_done() {
+            reader.batch(|message| {
+                let order: Order =
+                    serde_json::from_slice(message.payload()).map_err(BenchError::part("decoding"))?;
+                let key = std::str::from_utf8(message.key())
+                    .ok()
+                    .and_then(|key| key.strip_prefix('k'));
+                let number: Option<usize> = key.and_then(|number| number.parse().ok());
+                let channel = number.and_then(|number| channels.get(number));
+                let channel = channel.ok_or_else(|| BenchError::part("a message")("it has no key"))?;
+                waiting.fetch_add(1, Ordering::Relaxed);
+                // The task goes on until the channels are gone.
+                let _ = channel.send(order);
+                Ok(())
+            })?;
+            while waiting.load(Ordering::Relaxed) > MOST_WAITING {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
+        Ok::<(), BenchError>(())
+    });
+    reading.await.map_err(BenchError::part("reading"))??;
+    Outcome::of(&gauge.reading()?)
 }
 
 /// As many tasks as keys, each waiting as often as its key has messages: what tokio's timers allow.

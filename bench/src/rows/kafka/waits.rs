@@ -56,6 +56,23 @@ pub(in crate::rows) fn bare(setting: &Setting<'_>) -> Result<Vec<Line>, BenchErr
             .with("ours", Unit::PerSecond, pairs.ours(Figure::PerSecond))
             .with("bare", Unit::PerSecond, pairs.reference(Figure::PerSecond)),
         );
+        let by_hand = Pairs::of_processes(
+            setting.length.rounds(),
+            || Ok(fresh(Arm::WaitingApp).run()?.sample()),
+            || Ok(fresh(Arm::KeyedTasks).run()?.sample()),
+        )?;
+        let ratio = (Unit::Ratio, by_hand.ratio(Figure::PerSecond));
+        lines.push(
+            Line::new(
+                format!("{keys} keys and as many slots, one partition"),
+                "by hand: librdkafka's batch call, a task with a channel for each key",
+                ratio,
+                Target::None,
+            )
+            .with("ours", Unit::PerSecond, by_hand.ours(Figure::PerSecond))
+            .with("by hand", Unit::PerSecond, by_hand.reference(Figure::PerSecond))
+            .with("cpu ratio", Unit::Ratio, by_hand.ratio(Figure::CpuNanoseconds)),
+        );
     }
     lines.push(Line::new(
         "order violations in all of these",

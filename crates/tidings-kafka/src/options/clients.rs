@@ -54,6 +54,8 @@ const CONSUMER: Defaults = &[
     ("check.crcs", "true"),
     // With librdkafka's second a fast consumer stands idle most of the time.
     ("fetch.queue.backoff.ms", "10"),
+    // A broker is asked one question at a time: so long a partition that is read on may wait for one about others.
+    ("fetch.wait.max.ms", "200"),
     ("fetch.min.bytes", "1"),
     ("max.partition.fetch.bytes", "1048576"),
     // What waits in memory for the handlers, in place of librdkafka's 64 MiB for each partition.

@@ -1,6 +1,7 @@
 //! One partition that a source reads: [`Lane`], and all of them: [`Lanes`].
 
 use crate::progress::Beginning;
+use crate::source::pace::Pace;
 use crate::source::positions::{Position, Wanted};
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -19,6 +20,8 @@ pub(crate) struct Lane {
     /// Batches that were made and not given.
     ready: VecDeque<RecordBatch>,
     ready_bytes: usize,
+    /// How fast the engine takes them.
+    pace: Pace,
     /// The engine wants no batches.
     pub(crate) paused: bool,
     /// librdkafka does not read it.
@@ -72,6 +75,7 @@ impl Lane {
             next: position.progress.watermark,
             ready: VecDeque::new(),
             ready_bytes: 0,
+            pace: Pace::default(),
             paused: false,
             held: false,
             at_end: false,
@@ -124,7 +128,13 @@ impl Lane {
     fn pop(&mut self) -> Option<RecordBatch> {
         let batch = self.ready.pop_front()?;
         self.ready_bytes -= batch.memory_bytes();
+        self.pace.taken(batch.memory_bytes());
         Some(batch)
+    }
+
+    /// How many bytes of it are taken a second.
+    pub(super) fn taken_a_second(&self) -> usize {
+        self.pace.a_second()
     }
 
     pub(crate) fn ready_bytes(&self) -> usize {

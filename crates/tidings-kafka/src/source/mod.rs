@@ -9,6 +9,7 @@ mod lane;
 mod leaving;
 mod memory;
 pub(crate) mod missing;
+mod pace;
 mod plan;
 pub(crate) mod positions;
 mod pump;

@@ -3,7 +3,9 @@
 //! A pause of the engine is one of ours at first: librdkafka throws away what it has fetched of a partition that is
 //! paused, and fetches it again. Only when more has come than is worth keeping is librdkafka told, and not before its
 //! queue is empty: what has come is kept, as far as there is room. Such a lane is read on when little of that is left,
-//! not as soon as the engine wants more. And librdkafka is never told twice, because that loses messages
+//! not as soon as the engine wants more, and not as late as when nothing is left: librdkafka asks a broker one question
+//! at a time, and one about other partitions, of which a retry partition is always one, may be under way for
+//! `fetch.wait.max.ms`. So a lane keeps what it is taken of in longer than that. And librdkafka is never told twice, because that loses messages
 //! (confluentinc/librdkafka issues 1802 and 3471): a lane knows whether it is held, and goes on with a seek to the
 //! offset that is next.
 
@@ -12,9 +14,14 @@ use super::lane::{Lane, Standing};
 use crate::native::{CHUNK, Consumer, List, Protocol};
 use tidings_core::LaneId;
 
-/// A lane that is paused keeps so many batches of the largest size, and so many of any size.
+/// A lane that is paused keeps so many batches of the largest size at least, and so many at the most.
 const KEPT_BATCHES: usize = 2;
-const KEPT_SMALL_BATCHES: usize = 64;
+const MOST_BATCHES: usize = 64;
+/// As long as this it can go on with what it keeps; it is read on when half of that is left, which is longer than
+/// `fetch.wait.max.ms`, also where that is left at librdkafka's 500.
+const KEPT_SECONDS: f64 = 1.2;
+/// So many batches of any size it keeps.
+const KEPT_SMALL_BATCHES: usize = 512;
 /// All lanes together keep so many when all are paused: with many lanes each keeps its part of them only.
 const SHARED_BATCHES: usize = 128;
 const SHARED_SMALL_BATCHES: usize = 8_192;
@@ -27,30 +34,43 @@ const IN_A_HURRY_SMALL_BATCHES: usize = 2_048;
 struct Kept {
     bytes: usize,
     batches: usize,
+    /// Bytes that are kept of a lane from which little is taken, as far as there is room.
+    least: usize,
 }
 
 impl Kept {
-    /// Of one lane of so many, with batches of so many bytes at the most.
+    /// What each lane of so many may keep, with batches of so many bytes at the most.
     fn of(max_batch_bytes: usize, lanes: usize) -> Self {
         let lanes = lanes.max(1);
         let shared = max_batch_bytes.saturating_mul(SHARED_BATCHES) / lanes;
         Self {
-            bytes: shared.min(max_batch_bytes.saturating_mul(KEPT_BATCHES)).max(1),
+            bytes: shared.min(max_batch_bytes.saturating_mul(MOST_BATCHES)).max(1),
             batches: (SHARED_SMALL_BATCHES / lanes).clamp(1, KEPT_SMALL_BATCHES),
+            least: max_batch_bytes.saturating_mul(KEPT_BATCHES),
         }
+    }
+
+    /// What is worth keeping of a lane that so many bytes are taken of in a second.
+    fn bytes_of(self, taken_a_second: usize) -> usize {
+        let ahead = (taken_a_second as f64 * KEPT_SECONDS) as usize;
+        ahead.max(self.least).min(self.bytes)
     }
 
     /// More has come than is worth keeping, and nobody takes it.
     fn holds(self, lane: &Lane) -> bool {
-        let full = lane.ready_bytes() >= self.bytes || lane.ready_len() >= self.batches;
-        !lane.held && !lane.is_open() && full
+        if lane.held || lane.is_open() {
+            return false;
+        }
+        lane.ready_bytes() >= self.bytes_of(lane.taken_a_second()) || lane.ready_len() >= self.batches
     }
 
     /// It may be read and has little left, which is at the latest when it has nothing: so none stands still that is
     /// looked at after each change.
     fn lets_go(self, lane: &Lane) -> bool {
-        let little = lane.ready_bytes() <= self.bytes / 2 && lane.ready_len() <= self.batches / 2;
-        lane.held && lane.is_open() && little
+        lane.held
+            && lane.is_open()
+            && lane.ready_bytes() <= self.bytes_of(lane.taken_a_second()) / 2
+            && lane.ready_len() <= self.batches / 2
     }
 }
 
@@ -214,17 +234,25 @@ mod tests {
     fn lanes_keep_no_more_than_a_bound_together_and_few_keep_as_much_as_is_worth_it() {
         const BATCH: usize = 512 << 10;
         let most = Kept {
-            bytes: 2 * BATCH,
-            batches: 64,
+            bytes: 64 * BATCH,
+            batches: 512,
+            least: 2 * BATCH,
         };
         assert_eq!(Kept::of(BATCH, 0), most);
-        assert_eq!(Kept::of(BATCH, 64), most);
+        assert_eq!(Kept::of(BATCH, 2), most);
+        // A lane that is slow keeps little, one that is fast for longer than a fetch may take.
+        assert_eq!(most.bytes_of(0), 2 * BATCH);
+        assert_eq!(most.bytes_of(10 * BATCH), 12 * BATCH);
+        assert_eq!(most.bytes_of(usize::MAX), 64 * BATCH);
         for lanes in 1..3_000 {
             let kept = Kept::of(BATCH, lanes);
-            assert!(kept.bytes * lanes <= SHARED_BATCHES * BATCH, "{lanes}: {kept:?}");
+            assert!(
+                kept.bytes_of(usize::MAX) * lanes <= SHARED_BATCHES * BATCH,
+                "{lanes}: {kept:?}"
+            );
             assert!(kept.batches * lanes <= SHARED_SMALL_BATCHES, "{lanes}: {kept:?}");
         }
-        let least = Kept { bytes: 1, batches: 1 };
-        assert_eq!(Kept::of(1, 100_000), least);
+        let least = Kept::of(1, 100_000);
+        assert_eq!((least.bytes_of(1 << 20), least.batches), (1, 1));
     }
 }
