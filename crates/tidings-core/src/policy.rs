@@ -91,7 +91,9 @@ pub struct Policy {
     pub rate: Option<Rate>,
     /// Progress is stored at least this often.
     pub commit_interval: Duration,
-    /// Progress is stored after this many finished messages.
+    /// Progress is stored after this many finished messages. A subscription that says nothing has
+    /// [`SPAN_EVERY`](Self::SPAN_EVERY) with [`exactly_once`](Self::exactly_once), so that time decides how long a
+    /// transaction is.
     pub commit_every: u64,
     /// The subscription starts paused.
     pub paused: bool,
@@ -101,6 +103,12 @@ pub struct Policy {
     /// messages ([`commit_interval`](Self::commit_interval), [`commit_every`](Self::commit_every)). While commits take
     /// long, a span lasts up to ten intervals.
     pub exactly_once: bool,
+}
+
+impl Policy {
+    /// How many messages a transaction holds at the most, unless a subscription says it. A commit takes as long for a
+    /// hundred messages as for a hundred thousand, and nothing is handled meanwhile.
+    pub const SPAN_EVERY: u64 = 100_000;
 }
 
 impl Default for Policy {

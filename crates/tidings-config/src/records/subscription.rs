@@ -254,8 +254,8 @@ pub(super) const RECORDS: &[KeyRecord] = &[
         default: "false",
         example: "true",
         doc: "Whether what handlings publish and the group's progress are one transaction of the broker, per \
-              span of messages: `commit_interval` and `commit_every` say how long a span is. Needs a group \
-              and a broker with transactions.",
+              span of messages: `commit_interval` and `commit_every` say how long a span is. Where commits \
+              take long it lasts up to ten intervals. Needs a group and a broker with transactions.",
     },
     KeyRecord {
         path: "subscription.<name>.commit_interval",
@@ -270,7 +270,7 @@ pub(super) const RECORDS: &[KeyRecord] = &[
             min: 1,
             max: 1_000_000_000,
         },
-        default: "10000",
+        default: "10000, with exactly_once 100000",
         example: "1000",
         doc: "Progress is stored at the latest after this many finished messages.",
     },

@@ -157,12 +157,11 @@ impl Merge {
             code.commit_interval,
             &interval,
         );
-        policy.commit_every = self.number(
-            "commit_every",
-            policy.commit_every,
-            code.commit_every,
-            &config.commit_every,
-        );
+        let every = match policy.exactly_once {
+            true => Policy::SPAN_EVERY,
+            false => policy.commit_every,
+        };
+        policy.commit_every = self.number("commit_every", every, code.commit_every, &config.commit_every);
     }
 }
 
