@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tidings_core::{
     Binder, BinderError, BinderHealth, Capabilities, DestinationInfo, DestinationSpec, GroupInfo, Guarantee,
-    PartitionPosition, Progress, RecordBatch, Sink, SourceInput, SourceSpec, Timestamp,
+    PartitionPosition, Progress, RecordBatch, Sink, SourceError, SourceInput, SourceSpec, Timestamp,
 };
 
 /// One Kafka: where messages go, what reads for subscriptions, and what is asked of the cluster.
@@ -71,11 +71,10 @@ impl KafkaBinder {
         let config = configure(self.shared.options.consumer(), &spec);
         let guarantee = spec.guarantee;
         let plan = Plan::new(spec, &config, self.shared.options.request_timeout());
-        let consumer = Consumer::new(&config, Inbox::default(), &self.shared.state).map_err(|error| {
-            BinderError::Failed {
-                doing: format!("making a consumer for \"{}\"", plan.subscription),
-                reason: error.to_string(),
-            }
+        let consumer = Consumer::new(&config, Inbox::default(), &self.shared.state);
+        let consumer = consumer.map_err(|error| {
+            let doing = format!("making a consumer for \"{}\"", plan.subscription);
+            not_made(doing, &error.to_string())
         })?;
         let consumer = Arc::new(consumer);
         self.shared.register(&consumer);
@@ -108,12 +107,12 @@ impl KafkaBinder {
         })?;
         let shared = &self.shared;
         let id = transactional_id(group, &plan.subscription, shared.options.instance());
-        let failed = |error: KafkaError| BinderError::Failed {
-            doing: format!(
+        let failed = |error: KafkaError| {
+            let doing = format!(
                 "making the transactional producer \"{id}\" for \"{}\"",
                 plan.subscription
-            ),
-            reason: error.to_string(),
+            );
+            not_made(doing, &error.to_string())
         };
         let sink = Transacting::open(
             &shared.options,
@@ -127,6 +126,18 @@ impl KafkaBinder {
         let transactor = sink.and_then(|sink| Transactor::start(sink, tell));
         transactor.map(Some).map_err(failed)
     }
+}
+
+/// Why a client was not made. No broker was asked: its properties do not go together, and will not later either, unless
+/// the system gives no more threads.
+fn not_made(doing: String, reason: &str) -> BinderError {
+    if reason.contains("thread") {
+        let reason = reason.to_owned();
+        return BinderError::Failed { doing, reason };
+    }
+    BinderError::Source(SourceError::Refused {
+        reason: format!("{doing}: {reason}; correct the properties of the binder: [binder.…] kafka.\"…\""),
+    })
 }
 
 impl Binder for KafkaBinder {

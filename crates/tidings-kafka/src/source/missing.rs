@@ -28,6 +28,8 @@ pub(super) struct Missing {
     /// Under which the broker's health knows of it.
     name: u64,
     topics: BTreeSet<Arc<str>>,
+    /// Partitions that were chosen and do not exist.
+    absent: Vec<u32>,
     /// Topics that were missing, until they are read again.
     remade: BTreeSet<Arc<str>>,
     /// Topics that seem to be gone, and why.
@@ -44,6 +46,7 @@ impl Missing {
         Self {
             name,
             topics: BTreeSet::new(),
+            absent: Vec::new(),
             remade: BTreeSet::new(),
             suspects: BTreeMap::new(),
             looks_at: None,
@@ -108,6 +111,26 @@ impl KafkaSource {
         if self.missing.topics.len() != before {
             self.show_missing();
         }
+    }
+
+    /// Partitions that were chosen and are in no topic are waited for: a line of the log says it, and health as long as
+    /// they are not there. Only a source without a group has chosen partitions, and that looks for no topics.
+    pub(super) fn tell_of_absent(&mut self, places: &[(String, u32)]) {
+        let absent = self.plan.absent(places);
+        if absent == self.missing.absent {
+            return;
+        }
+        let subscription = &self.plan.subscription;
+        let told = (!absent.is_empty()).then(|| {
+            format!(
+                "{subscription}: its topics have no partitions {absent:?}, which are waited for: correct `partitions` of the subscription, or give the topics more"
+            )
+        });
+        if let Some(told) = &told {
+            tracing::warn!(%subscription, "{told}");
+        }
+        self.shared.set_trouble(self.missing.name, told);
+        self.missing.absent = absent;
     }
 
     /// Nobody is told of a missing topic any more.

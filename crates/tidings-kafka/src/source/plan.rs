@@ -50,8 +50,6 @@ pub(crate) struct Plan {
     pub(crate) settles_at: Option<Instant>,
     /// The partitions that a reader without a group has chosen; none for all.
     chosen: Option<Arc<[u32]>>,
-    /// It was said that some of them are not there.
-    told_of_absent: bool,
     /// When a reader without a group looks for more partitions.
     pub(crate) grows_at: Option<Instant>,
 }
@@ -71,7 +69,6 @@ impl Plan {
             inputs: inputs.map(|input| Input::new(input, spec.start)).collect(),
             start: spec.start,
             chosen: spec.partitions,
-            told_of_absent: false,
             max_batch_bytes: spec.max_batch_bytes.max(1),
             commit_interval: spec.commit_interval,
             commit_every: spec.commit_every,
@@ -104,23 +101,11 @@ impl Plan {
         tidings_core::is_chosen(self.chosen.as_deref(), partition)
     }
 
-    /// Says once that partitions were chosen that are in no topic. They are waited for.
-    pub(crate) fn warn_of_absent(&mut self, places: &[(String, u32)]) {
-        let is_there = |number: &u32| places.iter().any(|(_, partition)| partition == number);
-        let absent: Vec<_> = self
-            .chosen
-            .iter()
-            .flat_map(|chosen| &**chosen)
-            .filter(|number| !is_there(number))
-            .collect();
-        if absent.is_empty() || std::mem::replace(&mut self.told_of_absent, true) {
-            return;
-        }
-        tracing::warn!(
-            subscription = %self.subscription,
-            partitions = ?absent,
-            "these partitions are not there, and are waited for: see `partitions` of the subscription"
-        );
+    /// Partitions that were chosen and are in no topic. They are waited for.
+    pub(crate) fn absent(&self, places: &[(String, u32)]) -> Vec<u32> {
+        let is_there = |number: u32| places.iter().any(|(_, partition)| *partition == number);
+        let chosen = self.chosen.iter().flat_map(|chosen| &**chosen).copied();
+        chosen.filter(|number| !is_there(*number)).collect()
     }
 
     pub(crate) fn reads_nothing(&self) -> bool {

@@ -147,7 +147,7 @@ impl KafkaSource {
     }
 
     fn on_grown(&mut self, mut places: Vec<(String, u32)>) {
-        self.plan.warn_of_absent(&places);
+        self.tell_of_absent(&places);
         places.retain(|(topic, partition)| {
             self.lanes.at(topic, *partition).is_none()
                 && self.plan.reads(topic)

@@ -3,7 +3,9 @@
 use crate::members::{Member, begin, clean, numbers, spec, stored};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
-use tidings_core::{LaneRole, Progress, Source, SourceError, SourceEvent, SourceInput, SourceSpec, Start};
+use tidings_core::{
+    Binder, BinderError, LaneRole, Progress, Source, SourceError, SourceEvent, SourceInput, SourceSpec, Start,
+};
 
 /// Each way of sharing partitions.
 const PROTOCOLS: &[&[(&str, &str)]] = &[
@@ -431,5 +433,31 @@ async fn a_member_whose_lanes_are_full_answers_its_group_all_the_same() {
     assert_eq!(given, numbers(0..2_000));
     first.close().await;
     second.close().await;
+    clean(&kafka).await;
+}
+
+/// Each property is known and has a value that it may have: only librdkafka knows that they do not go together.
+#[tokio::test]
+async fn properties_that_contradict_each_other_end_the_start() {
+    let kafka = begin!("properties_that_contradict_each_other_end_the_start");
+    let topic = kafka.topic("orders", 1).await;
+    for (name, value) in [
+        ("heartbeat.interval.ms", "1000"),
+        ("partition.assignment.strategy", "range"),
+    ] {
+        let binder = kafka.binder(&[("group.protocol", "consumer"), (name, value)]);
+        let group = kafka.name("billing");
+        let refused = binder.subscribe(spec(Some(&group), &[&topic])).await;
+        let error = refused.expect_err("it cannot be made");
+        assert!(
+            matches!(&error, BinderError::Source(SourceError::Refused { .. })),
+            "{error:?}"
+        );
+        let said = error.to_string();
+        assert!(
+            said.contains(name) && said.contains("group.protocol") && said.contains("[binder.…]"),
+            "{said}"
+        );
+    }
     clean(&kafka).await;
 }

@@ -4,7 +4,7 @@ use crate::members::{Member, begin, clean, numbers, spec, texts};
 use rdkafka::producer::{BaseRecord, Producer};
 use std::collections::BTreeMap;
 use std::time::Duration;
-use tidings_core::{Binder, Progress, Source, SourceEvent, SourceInput, Start, Timestamp};
+use tidings_core::{Binder, BinderHealth, Progress, Source, SourceEvent, SourceInput, Start, Timestamp};
 
 #[tokio::test]
 async fn a_member_reads_everything_in_order_and_is_idle_then() {
@@ -436,6 +436,27 @@ async fn a_position_in_the_middle_of_an_open_transaction_is_no_loss_of_records()
     kafka.publish(&topic, 0, "new").await;
     producer.commit_transaction(patience).unwrap();
     assert_eq!(member.take(1).await, ["new"]);
+    member.close().await;
+    clean(&kafka).await;
+}
+
+#[tokio::test]
+async fn a_chosen_partition_that_is_not_there_is_named_by_health_until_it_is() {
+    let kafka = begin!("a_chosen_partition_that_is_not_there_is_named_by_health_until_it_is");
+    let topic = kafka.topic("orders", 2).await;
+    let binder = kafka.binder(&[]);
+    let mut wanted = spec(None, &[&topic]);
+    wanted.partitions = Some([0, 3].into());
+    let mut member = Member::join(&binder, wanted).await;
+    member.assigned(1).await;
+    match binder.health() {
+        BinderHealth::Down(said) => assert!(said.contains("no partitions [3]"), "{said}"),
+        BinderHealth::Up => panic!("nobody says that partition 3 is not there"),
+    }
+    kafka.grow(&topic, 4).await;
+    kafka.publish(&topic, 3, "there").await;
+    assert_eq!(member.take(1).await, ["there"]);
+    assert_eq!(binder.health(), BinderHealth::Up);
     member.close().await;
     clean(&kafka).await;
 }
