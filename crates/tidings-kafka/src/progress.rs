@@ -22,6 +22,8 @@ pub(crate) const MAX_METADATA_BYTES: usize = 4096;
 
 const MARK: &str = "tidings1:";
 const MAX_BEGINNING_BYTES: usize = 15;
+/// Of a number of 64 bits, seven a byte.
+const MAX_NUMBER_BYTES: usize = 10;
 
 /// Where a group began with a topic.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -57,10 +59,19 @@ pub(crate) fn encode_with(progress: &Progress, began_with: Beginning) -> String 
     encode_within(MAX_METADATA_BYTES, progress, began_with)
 }
 
-/// The same for a transaction, whose correctness depends on the ranges: they come first, and as many of them as a
-/// transaction may have fit whatever their numbers.
-pub(crate) fn encode_whole(progress: &Progress, began_with: Beginning) -> String {
-    encode_first(First::Ranges, MAX_METADATA_BYTES, progress, began_with)
+/// The same for a transaction, whose correctness depends on the ranges: they come first, and [`whole_ranges`] of them fit
+/// whatever their numbers.
+pub(crate) fn encode_whole(max_bytes: usize, progress: &Progress, began_with: Beginning) -> String {
+    encode_first(First::Ranges, max_bytes, progress, began_with)
+}
+
+/// How many ranges fit into so many bytes of text, whatever their numbers.
+pub(crate) fn whole_ranges(max_bytes: usize) -> usize {
+    if max_bytes < LEAST_METADATA_BYTES {
+        return 0;
+    }
+    let room = (max_bytes - MARK.len()) / 4 * 3 - MAX_BEGINNING_BYTES;
+    (room - MAX_NUMBER_BYTES) / (2 * MAX_NUMBER_BYTES)
 }
 
 /// What has the first right to the room.
@@ -353,12 +364,25 @@ mod tests {
         };
         let ranges: Vec<_> = (0..64).map(|n| wide * (2 * n + 1)..wide * (2 * n + 2)).collect();
         let attempts: Vec<_> = (0..5_000).map(|n| (n * 1_000, u32::MAX)).collect();
-        let text = encode_whole(&progress(0, ranges.clone(), attempts.clone()), beginning);
-        assert!(text.len() <= MAX_METADATA_BYTES, "{}", text.len());
-        let read = decode(0, text.as_bytes());
-        assert_eq!(read.finished, ranges);
-        assert!(!read.attempts.is_empty() && attempts.starts_with(&read.attempts));
-        assert_eq!(began_with(text.as_bytes()), beginning);
+        for max_bytes in [0, 63, 64, 65, 128, 200, 1_000, MAX_METADATA_BYTES] {
+            let ranges = &ranges[..whole_ranges(max_bytes).min(64)];
+            let whole = progress(0, ranges.to_vec(), attempts.clone());
+            let text = encode_whole(max_bytes, &whole, beginning);
+            assert!(text.len() <= max_bytes, "{}", text.len());
+            let read = decode(0, text.as_bytes());
+            assert_eq!(read.finished, ranges, "{max_bytes}");
+            assert!(attempts.starts_with(&read.attempts));
+            assert_eq!(
+                read.attempts.is_empty(),
+                max_bytes < LEAST_METADATA_BYTES,
+                "{max_bytes}"
+            );
+            assert_eq!(
+                began_with(text.as_bytes()) == beginning,
+                max_bytes >= LEAST_METADATA_BYTES
+            );
+        }
+        assert!(whole_ranges(MAX_METADATA_BYTES) >= 64);
     }
 
     proptest! {

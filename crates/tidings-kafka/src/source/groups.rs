@@ -12,6 +12,7 @@ use crate::background::background;
 use crate::native::{List, Protocol};
 use crate::progress;
 use crate::trouble::Fault;
+use rdkafka::error::RDKafkaErrorCode as Code;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tidings_core::{Epoch, LaneId, LaneRole, SourceError, SourceEvent};
@@ -175,10 +176,11 @@ impl KafkaSource {
     /// the progress; but a transaction that is given up must find where it began.
     fn on_found(&mut self, positions: Positions) {
         let mut beginnings = List::new();
-        if self.spans.is_some() {
+        if let Some(spans) = &self.spans {
             for position in positions.iter().filter(|one| !one.stored && one.begins_late()) {
                 let at = i64::try_from(position.progress.watermark).unwrap_or(i64::MAX);
-                let metadata = progress::encode_with(&position.progress, position.began_with);
+                let metadata =
+                    progress::encode_within(spans.text_bytes, &position.progress, position.began_with);
                 let wanted = &position.wanted;
                 beginnings.add_with(&wanted.topic, wanted.partition, at, &metadata);
             }
@@ -210,6 +212,13 @@ impl KafkaSource {
             }
             Some(fault) => {
                 opening.again = Some(Instant::now() + opening.wait);
+                if let Some(spans) = self
+                    .spans
+                    .as_mut()
+                    .filter(|_| fault.code == Code::OffsetMetadataTooLarge)
+                {
+                    spans.less_text();
+                }
                 self.on_fault(&fault);
             }
         }

@@ -20,7 +20,7 @@ use std::time::Duration;
 use tidings_core::{Epoch, LaneId, SourceError, SourceEvent, Transaction};
 use tokio::time::{Instant, timeout, timeout_at};
 
-/// So many ranges of finished offsets fit beside an offset, whatever their numbers: each takes 20 bytes at the most.
+/// No more ranges of finished offsets than these are stored beside an offset.
 pub(super) const RANGES: usize = 64;
 /// A commit that takes longer is told, and asked for again.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -38,6 +38,8 @@ pub(super) struct Spans {
     obstacle: Option<Fault>,
     /// Lanes that go on at what is committed.
     reopening: Option<Reopening>,
+    /// How much text the broker takes beside an offset.
+    pub(super) text_bytes: usize,
 }
 
 /// What the producer's thread does.
@@ -87,6 +89,7 @@ impl Spans {
             outcome: None,
             obstacle: None,
             reopening: None,
+            text_bytes: progress::MAX_METADATA_BYTES,
         }
     }
 
@@ -104,8 +107,17 @@ impl Spans {
         Transaction {
             sink: sink.sink(),
             timeout: sink.time_limit(),
-            ranges: RANGES,
+            ranges: RANGES.min(progress::whole_ranges(self.text_bytes)),
         }
+    }
+
+    /// Its `offset.metadata.max.bytes` is below the default: the next transaction holds fewer ranges.
+    pub(super) fn less_text(&mut self) {
+        self.text_bytes /= 2;
+        tracing::debug!(
+            bytes = self.text_bytes,
+            "the broker takes less text beside an offset"
+        );
     }
 
     /// Lets messages in: lanes are about to be assigned.
@@ -180,7 +192,7 @@ impl KafkaSource {
                 topic: found.topic.clone(),
                 partition: found.partition,
                 offset: reported.progress.watermark,
-                metadata: progress::encode_whole(&reported.progress, found.began_with),
+                metadata: progress::encode_whole(spans.text_bytes, &reported.progress, found.began_with),
             });
             of.push(Committed {
                 lane,
@@ -222,7 +234,12 @@ impl KafkaSource {
                 spans.outcome = Some(Ok(()));
                 self.note_committed(&of);
             }
-            (Outcome::GivenUp(reason), Work::Commit { .. }) => spans.outcome = Some(Err(reason)),
+            (Outcome::GivenUp(given_up), Work::Commit { .. }) => {
+                if given_up.is_of_text {
+                    spans.less_text();
+                }
+                spans.outcome = Some(Err(given_up.reason));
+            }
             (Outcome::Settled, Work::Settle { .. }) => {
                 self.watch.all_well();
                 self.look_again();

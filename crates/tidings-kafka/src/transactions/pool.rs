@@ -2,7 +2,7 @@
 
 use super::id::random;
 use super::transactor::Transactor;
-use super::worker::Outcome;
+use super::worker::{GivenUp, Outcome};
 use crate::client::{ClientState, Topics};
 use crate::lock::lock;
 use crate::options::ClientOptions;
@@ -148,7 +148,7 @@ impl Pooled {
         while let Some((told, outcome)) = self.outcomes.recv().await {
             match outcome {
                 Outcome::Committed if told == ticket => return Ok(()),
-                Outcome::GivenUp(reason) if told == ticket => {
+                Outcome::GivenUp(GivenUp { reason, .. }) if told == ticket => {
                     return Err(unavailable(format!(
                         "the transaction failed, and unless its answer was lost nothing of it is seen: {reason}"
                     )));

@@ -3,6 +3,7 @@
 use crate::native::{GroupMetadata, List};
 use crate::sink::{Failed, Producer, Transacting};
 use crate::trouble::Fault;
+use rdkafka::error::RDKafkaErrorCode;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -48,13 +49,39 @@ pub(super) enum Command {
     Settle { ticket: u64 },
 }
 
+/// Why a transaction is given up.
+#[derive(Debug)]
+pub(crate) struct GivenUp {
+    pub(crate) reason: String,
+    /// The broker takes less text beside an offset than it was given.
+    pub(crate) is_of_text: bool,
+}
+
+impl From<&str> for GivenUp {
+    fn from(reason: &str) -> Self {
+        Self {
+            reason: reason.to_owned(),
+            is_of_text: false,
+        }
+    }
+}
+
+impl From<Failed> for GivenUp {
+    fn from(failed: Failed) -> Self {
+        Self {
+            is_of_text: failed.fault.code == RDKafkaErrorCode::OffsetMetadataTooLarge,
+            reason: failed.to_string(),
+        }
+    }
+}
+
 /// What came of it.
 #[derive(Debug)]
 pub(crate) enum Outcome {
     /// It is committed.
     Committed,
-    /// It is given up, or the broker decides: the reason. Not ready yet.
-    GivenUp(String),
+    /// It is given up, or the broker decides. Not ready yet.
+    GivenUp(GivenUp),
     /// Nothing is open, and a transaction may be begun.
     Settled,
     /// Not yet: what is in the way.
@@ -82,7 +109,7 @@ impl Worker {
                 Command::Commit { ticket, offsets } => {
                     let outcome = match self.commit(ticket, offsets) {
                         Ok(()) => Outcome::Committed,
-                        Err(reason) => Outcome::GivenUp(reason),
+                        Err(given_up) => Outcome::GivenUp(given_up),
                     };
                     (self.tell)(ticket, outcome);
                 }
@@ -105,30 +132,27 @@ impl Worker {
 
     /// Commits what was published, with the offsets: together, or nothing of either. After an error it is given up, or
     /// it is the broker's to say what became of it; settling finds that out.
-    fn commit(&mut self, ticket: u64, offsets: Option<Offsets>) -> Result<(), String> {
+    fn commit(&mut self, ticket: u64, offsets: Option<Offsets>) -> Result<(), GivenUp> {
         if !self.ready {
-            return Err("its producer is not ready".to_owned());
+            return Err("its producer is not ready".into());
         }
-        let words = |failed: Failed| failed.to_string();
         const GONE: &str = "a message of it was refused, or its partitions were taken away";
-        if !self.sink.end().map_err(words)? {
-            return Err(GONE.to_owned());
+        if !self.sink.end()? {
+            return Err(GONE.into());
         }
         // What waits for room is part of it.
         while !self.sink.handed_over().ok_or(GONE)? {
             if self.is_stopped() || self.sink.producer().fatal().is_some() {
-                return Err("its producer cannot go on".to_owned());
+                return Err("its producer cannot go on".into());
             }
             std::thread::sleep(NAP);
         }
         let producer = self.sink.producer();
         if let Some(offsets) = offsets {
             let list = list(&offsets.of);
-            self.until_answered(ticket, || producer.send_offsets(&list, &offsets.member, SLICE))
-                .map_err(words)?;
+            self.until_answered(ticket, || producer.send_offsets(&list, &offsets.member, SLICE))?;
         }
-        self.until_answered(ticket, || producer.commit(SLICE))
-            .map_err(words)?;
+        self.until_answered(ticket, || producer.commit(SLICE))?;
         self.sink.ended();
         Ok(())
     }
@@ -191,7 +215,7 @@ impl Worker {
             match self.sink.renew() {
                 Ok(producer) => return Some(producer),
                 Err(error) => {
-                    let code = rdkafka::error::RDKafkaErrorCode::Fail;
+                    let code = RDKafkaErrorCode::Fail;
                     self.report(ticket, &Fault::new(code, error.to_string()));
                     self.pause(wait);
                     wait = (wait * 2).min(LONGEST_WAIT);

@@ -1,10 +1,13 @@
 //! What the engine may rely on, tried with members used without it.
 
 use crate::ledger::Ledger;
-use crate::support::{Member, PATIENCE, binder, blocking, fill, own, shared, spec, stored, to, topic};
+use crate::support::{
+    Member, PATIENCE, binder, blocking, fill, own, own_of, shared, spec, stored, to, topic,
+};
+use brokers::Options;
 use std::sync::Arc;
 use std::time::Duration;
-use tidings_core::{Binder, Source, SourceError, SourceEvent, Start};
+use tidings_core::{Binder, Progress, Source, SourceError, SourceEvent, Start};
 use tidings_kafka::KafkaBinder;
 use tokio::time::{Instant, timeout};
 
@@ -342,4 +345,45 @@ async fn the_broker_refuses_the_commit_of_a_member_whose_place_another_has_taken
     assert_eq!(committed(servers, &priced, 1).await, [2]);
     leave(after, member).await;
     leave(before, zombie).await;
+}
+
+/// A key-ordered subscription depends on what is beside its offsets; with a broker that takes little, less stands there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broker_that_takes_little_text_beside_an_offset_gets_less_until_it_commits() {
+    let test = "a_broker_that_takes_little_text_beside_an_offset_gets_less_until_it_commits";
+    let options = Options::plain().property("offset.metadata.max.bytes", "100");
+    let Some(own) = own_of(test, options).await else {
+        return;
+    };
+    let kafka = own.binder(&[]);
+    let (group, orders) = (brokers::unique("pricing"), topic(&kafka, "orders", 1).await);
+    fill(&kafka, &orders, 0..200).await;
+    let mut member = Member::join(&kafka, spec(&group, &orders)).await;
+    let mut asked = Vec::new();
+    let ranges: Vec<_> = loop {
+        assert_eq!(member.take(200).await, (0..200).collect::<Vec<_>>());
+        let most = member.source.transaction().unwrap().ranges;
+        asked.push(most);
+        // Every other one is finished.
+        let ranges: Vec<_> = (0..most as u64).map(|n| 2 * n + 1..2 * n + 2).collect();
+        let (lane, assignment) = member.own.first_key_value().unwrap();
+        let progress = Progress {
+            finished: ranges.clone(),
+            attempts: vec![(0, 1)],
+            ..Progress::default()
+        };
+        member.source.progress(*lane, assignment.epoch, progress);
+        match member.commit().await {
+            Ok(()) => break ranges,
+            Err(error) => assert!(matches!(error, SourceError::Aborted { .. }), "{error}"),
+        }
+        member.own.clear();
+        member.assigned().await;
+    };
+    // The texts of 64 and of 36 ranges are too long.
+    assert!(asked.len() >= 3 && asked.is_sorted_by(|a, b| a >= b), "{asked:?}");
+    assert!(!ranges.is_empty(), "{asked:?}");
+    let rows = kafka.positions(&orders, Some(&group)).await.unwrap();
+    assert_eq!(rows[0].progress.as_ref().unwrap().finished, ranges);
+    leave(kafka, member).await;
 }

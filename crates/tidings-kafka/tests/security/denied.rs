@@ -3,7 +3,11 @@
 use crate::support::{PATIENCE, allowed, kafka, login, logs, options, reads, spec};
 use brokers::{Kafka, Listener, Security, unique};
 use std::sync::Arc;
-use tidings_core::{Binder, BinderError, BinderHealth, Message, Outgoing, PublishError, Source, SourceError};
+use std::time::Duration;
+use tidings_core::{
+    Binder, BinderError, BinderHealth, Guarantee, Message, Outgoing, Progress, PublishError, RecordBatch,
+    Source, SourceError, SourceEvent,
+};
 use tidings_kafka::KafkaBinder;
 use tokio::time::timeout;
 
@@ -145,4 +149,93 @@ async fn a_user_without_any_right_is_refused_at_once_and_not_by_a_timeout() {
         begin.elapsed()
     );
     bob.close().await.unwrap();
+}
+
+/// Rights on the group are not enough: transactions have an id, which begins with the group's name.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_goes_on_after_an_output_that_is_denied_was_given_up() {
+    let Some(kafka) = kafka("a_transaction_goes_on_after_an_output_that_is_denied_was_given_up") else {
+        return;
+    };
+    let alice = open(kafka, Security::ALICE);
+    let (topic, priced, group) = (allowed("orders"), allowed("priced"), allowed("pricing"));
+    let theirs: Arc<str> = unique("billing").into();
+    for topic in [&topic, &priced] {
+        alice.prepare(spec(topic)).await.unwrap();
+    }
+    let to = |topic: &Arc<str>| Outgoing::new(topic.clone(), Message::new("1"));
+    alice.sink().publish(to(&topic)).await.unwrap();
+    let mut wanted = reads(&topic, &group);
+    wanted.guarantee = Guarantee::ExactlyOnce;
+    let mut source = alice.subscribe(wanted).await.unwrap();
+    for destination in [&theirs, &priced] {
+        let batch = next_batch(&mut source).await;
+        assert_eq!(batch.records().len(), 1, "what was given up comes again");
+        let published = source.transaction().unwrap().sink.publish(to(destination));
+        let published = timeout(PATIENCE, published).await.expect("in time");
+        if *destination == theirs {
+            let refused = published.expect_err("it is denied");
+            assert!(matches!(refused, PublishError::Unauthorized { .. }), "{refused}");
+            let said = refused.to_string();
+            assert!(
+                said.contains("Write to publish") && said.contains(&*theirs),
+                "{said}"
+            );
+            source.abort();
+            continue;
+        }
+        published.expect("this one is allowed");
+        let progress = Progress {
+            watermark: batch.next(),
+            ..Progress::default()
+        };
+        source.progress(batch.lane(), batch.epoch(), progress);
+        let until = tokio::time::Instant::now() + PATIENCE;
+        while let Err(error) = source.commit().await {
+            assert!(
+                error.is_transient() && tokio::time::Instant::now() < until,
+                "{error}"
+            );
+        }
+    }
+    let rows = alice.positions(&topic, Some(&group)).await.unwrap();
+    let stored = rows[0].progress.as_ref().map(|progress| progress.watermark);
+    assert_eq!(stored, Some(1));
+    source.close().await.unwrap();
+    alice.close().await.unwrap();
+}
+
+async fn next_batch(source: &mut impl Source) -> RecordBatch {
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    loop {
+        let event = tokio::time::timeout_at(deadline, source.next()).await;
+        match event.expect("it comes in time") {
+            Ok(SourceEvent::Batch(batch)) if !batch.records().is_empty() => return batch,
+            Err(error) => assert!(error.is_transient(), "{error}"),
+            Ok(_) => {}
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transactional_id_that_is_denied_is_told_with_the_right_that_is_missing() {
+    let Some(kafka) = kafka("a_transactional_id_that_is_denied_is_told_with_the_right_that_is_missing")
+    else {
+        return;
+    };
+    let security = kafka.security().unwrap();
+    let properties = login(
+        security,
+        "SCRAM-SHA-512",
+        Security::ALICE.name,
+        Security::ALICE.password,
+    );
+    let options = options(kafka, Listener::SaslSsl, properties);
+    let alice = KafkaBinder::open(options.with_request_timeout(Duration::from_secs(5))).unwrap();
+    // Transactions outside of a subscription have ids of their own.
+    let begun = timeout(PATIENCE, alice.sink().begin()).await.expect("in time");
+    let said = begun.expect_err("it is denied").to_string();
+    assert!(said.contains("Write on the transactional id"), "{said}");
+    assert_eq!(alice.health(), BinderHealth::Up, "what needs none goes on");
+    alice.close().await.unwrap();
 }
