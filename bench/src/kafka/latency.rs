@@ -3,13 +3,15 @@
 use std::thread;
 use std::time::Duration;
 
+use rdkafka::Message as _;
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use tidings::{Json, on};
 use tidings_core::Message;
 
 use super::job::{Job, Outcome};
-use super::ours;
 use super::produce::Counting;
-use super::read::{Reader, Stores, gauge};
+use super::read::{broken, gauge};
+use super::{knobs, ours};
 use crate::arms::latency::{self, Latencies};
 use crate::arms::topic;
 use crate::error::BenchError;
@@ -32,33 +34,36 @@ fn first() -> bytes::Bytes {
     format!(r#"{{"id":{FIRST},"quantity":0}}"#).into()
 }
 
-/// A thread that sends, and the batch loop on this one.
+/// A thread that sends, and a poll loop on this one. librdkafka's batch call is no rival here: it waits for a full batch
+/// until its time is over.
 pub(super) fn by_hand(job: &Job) -> Result<Outcome, BenchError> {
-    let reader = Reader::new(job, Stores::AtOnce)?;
+    let consumer: BaseConsumer = knobs::consumer(job).create().map_err(broken)?;
+    consumer.subscribe(&[&job.topic]).map_err(broken)?;
     let producer = Counting::new(job)?;
     let (gauge, mut sending, mut schedule) = (gauge(job), None, None);
     producer.send(&job.topic, &order::fixed_key(0), &first(), None)?;
     let mut producer = Some(producer);
     while !gauge.is_done() {
-        let mut begin = false;
-        reader.batch(|message| {
-            let small: Small =
-                serde_json::from_slice(message.payload()).map_err(BenchError::part("decoding"))?;
-            match (small.id, schedule) {
-                (FIRST, _) => begin = true,
-                (number, Some(latencies)) => {
-                    Latencies::handled(latencies, number);
-                    gauge.hit(number);
-                }
-                _ => {}
+        let Some(polled) = consumer.poll(Duration::from_millis(100)) else {
+            continue;
+        };
+        let message = polled.map_err(broken)?;
+        let payload = message.payload().unwrap_or_default();
+        let small: Small = serde_json::from_slice(payload).map_err(BenchError::part("decoding"))?;
+        consumer.store_offset_from_message(&message).map_err(broken)?;
+        match (small.id, schedule) {
+            (FIRST, _) => {
+                let Some(producer) = producer.take() else { continue };
+                let latencies = Latencies::leaked(job.per_second, job.warm)?;
+                schedule = Some(latencies);
+                let job = job.clone();
+                sending = Some(thread::spawn(move || send_by_hand(&job, &producer, latencies)));
             }
-            Ok(())
-        })?;
-        if let Some(producer) = producer.take_if(|_| begin) {
-            let latencies = Latencies::leaked(job.per_second, job.warm)?;
-            schedule = Some(latencies);
-            let job = job.clone();
-            sending = Some(thread::spawn(move || send_by_hand(&job, &producer, latencies)));
+            (number, Some(latencies)) => {
+                Latencies::handled(latencies, number);
+                gauge.hit(number);
+            }
+            _ => {}
         }
     }
     if let Some(sending) = sending {

@@ -207,6 +207,6 @@ pub(super) async fn stream_consumer(job: &Job) -> Result<Outcome, BenchError> {
     Outcome::of(&gauge.reading()?)
 }
 
-fn broken(error: rdkafka::error::KafkaError) -> BenchError {
+pub(super) fn broken(error: rdkafka::error::KafkaError) -> BenchError {
     BenchError::part("a consumer by hand")(error)
 }

@@ -10,7 +10,7 @@ use crate::verdict::{Target, Unit};
 
 const SECONDS: u64 = 5;
 
-/// Both rates, beside a producer and the batch loop by hand.
+/// Both rates, beside a producer and a poll loop by hand.
 pub(in crate::rows) fn run(setting: &Setting<'_>) -> Result<Vec<Line>, BenchError> {
     let mut lines = Vec::new();
     for per_second in [1_000, 20_000] {
@@ -48,7 +48,7 @@ fn at(setting: &Setting<'_>, per_second: u32) -> Result<[Line; 2], BenchError> {
     let line = |name: &str, added: Vec<f64>, limit, by_hand: Vec<f64>| {
         Line::new(
             format!("{per_second}/s, added to {name} of the way through the broker"),
-            "a producer and the batch call by hand",
+            "a producer and a poll loop by hand",
             (Unit::Microseconds, Spread::of(added)),
             Target::AtMost(limit),
         )
