@@ -41,6 +41,8 @@ pub(crate) struct Plan {
     inputs: Vec<Input>,
     start: Start,
     pub(crate) max_batch_bytes: usize,
+    /// What librdkafka keeps in its queue.
+    pub(crate) queue_bytes: usize,
     pub(crate) commit_interval: Duration,
     pub(crate) commit_every: u64,
     pub(crate) revoke_timeout: Duration,
@@ -61,6 +63,9 @@ impl Plan {
             .get("max.poll.interval.ms")
             .and_then(|value| value.parse().ok());
         let patience = Duration::from_millis(patience.unwrap_or(300_000));
+        let queue_kib: Option<usize> = config
+            .get("queued.max.messages.kbytes")
+            .and_then(|value| value.parse().ok());
         let alone = spec.group.is_none();
         let inputs = spec.inputs.into_iter();
         Self {
@@ -70,6 +75,7 @@ impl Plan {
             start: spec.start,
             chosen: spec.partitions,
             max_batch_bytes: spec.max_batch_bytes.max(1),
+            queue_bytes: queue_kib.unwrap_or(65_536).saturating_mul(1_024),
             commit_interval: spec.commit_interval,
             commit_every: spec.commit_every,
             revoke_timeout: spec.revoke_timeout.min(patience / 2),

@@ -14,18 +14,20 @@ use super::lane::{Lane, Standing};
 use crate::native::{CHUNK, Consumer, List, Protocol};
 use tidings_core::LaneId;
 
-/// A lane that is paused keeps so many batches of the largest size at least, and so many at the most.
+/// A lane that is paused keeps so many batches of the largest size at least, and at the most so many times what
+/// librdkafka's queue holds (`queued.max.messages.kbytes`).
 const KEPT_BATCHES: usize = 2;
-const MOST_BATCHES: usize = 64;
+const MOST_QUEUES: usize = 2;
 /// As long as this it can go on with what it keeps; it is read on when half of that is left, which is longer than
 /// `fetch.wait.max.ms`, also where that is left at librdkafka's 500.
 const KEPT_SECONDS: f64 = 1.2;
 /// So many batches of any size it keeps.
 const KEPT_SMALL_BATCHES: usize = 512;
 /// All lanes together keep so many when all are paused: with many lanes each keeps its part of them only.
-const SHARED_BATCHES: usize = 128;
+const SHARED_QUEUES: usize = 4;
 const SHARED_SMALL_BATCHES: usize = 8_192;
-/// Beyond so many in all lanes together, nobody waits for librdkafka's queue to be empty.
+/// Beyond so many in all lanes together, of the largest size or of any, or beyond what the queue holds, nobody waits for
+/// librdkafka's queue to be empty.
 const IN_A_HURRY_BATCHES: usize = 32;
 const IN_A_HURRY_SMALL_BATCHES: usize = 2_048;
 
@@ -39,12 +41,12 @@ struct Kept {
 }
 
 impl Kept {
-    /// What each lane of so many may keep, with batches of so many bytes at the most.
-    fn of(max_batch_bytes: usize, lanes: usize) -> Self {
+    /// What each lane of so many may keep, with batches and a queue of so many bytes at the most.
+    fn of(max_batch_bytes: usize, queue_bytes: usize, lanes: usize) -> Self {
         let lanes = lanes.max(1);
-        let shared = max_batch_bytes.saturating_mul(SHARED_BATCHES) / lanes;
+        let shared = queue_bytes.saturating_mul(SHARED_QUEUES) / lanes;
         Self {
-            bytes: shared.min(max_batch_bytes.saturating_mul(MOST_BATCHES)).max(1),
+            bytes: shared.min(queue_bytes.saturating_mul(MOST_QUEUES)).max(1),
             batches: (SHARED_SMALL_BATCHES / lanes).clamp(1, KEPT_SMALL_BATCHES),
             least: max_batch_bytes.saturating_mul(KEPT_BATCHES),
         }
@@ -76,7 +78,8 @@ impl Kept {
 
 impl KafkaSource {
     fn share(&self) -> Kept {
-        Kept::of(self.plan.max_batch_bytes, self.lanes.iter().count())
+        let plan = &self.plan;
+        Kept::of(plan.max_batch_bytes, plan.queue_bytes, self.lanes.iter().count())
     }
 
     /// Holds lanes that are paused and have more ready than is worth keeping, `taken` being how many messages came just
@@ -88,6 +91,7 @@ impl KafkaSource {
             batches += lane.ready_len();
         }
         let many = self.plan.max_batch_bytes.saturating_mul(IN_A_HURRY_BATCHES);
+        let many = many.min(self.plan.queue_bytes);
         if taken == CHUNK && bytes < many && batches < IN_A_HURRY_SMALL_BATCHES {
             return;
         }
@@ -233,26 +237,27 @@ mod tests {
     #[test]
     fn lanes_keep_no_more_than_a_bound_together_and_few_keep_as_much_as_is_worth_it() {
         const BATCH: usize = 512 << 10;
+        const QUEUE: usize = 16 << 20;
         let most = Kept {
-            bytes: 64 * BATCH,
+            bytes: 2 * QUEUE,
             batches: 512,
             least: 2 * BATCH,
         };
-        assert_eq!(Kept::of(BATCH, 0), most);
-        assert_eq!(Kept::of(BATCH, 2), most);
+        assert_eq!(Kept::of(BATCH, QUEUE, 0), most);
+        assert_eq!(Kept::of(BATCH, QUEUE, 2), most);
         // A lane that is slow keeps little, one that is fast for longer than a fetch may take.
         assert_eq!(most.bytes_of(0), 2 * BATCH);
         assert_eq!(most.bytes_of(10 * BATCH), 12 * BATCH);
-        assert_eq!(most.bytes_of(usize::MAX), 64 * BATCH);
+        assert_eq!(most.bytes_of(usize::MAX), 2 * QUEUE);
         for lanes in 1..3_000 {
-            let kept = Kept::of(BATCH, lanes);
+            let kept = Kept::of(BATCH, QUEUE, lanes);
             assert!(
-                kept.bytes_of(usize::MAX) * lanes <= SHARED_BATCHES * BATCH,
+                kept.bytes_of(usize::MAX) * lanes <= SHARED_QUEUES * QUEUE,
                 "{lanes}: {kept:?}"
             );
             assert!(kept.batches * lanes <= SHARED_SMALL_BATCHES, "{lanes}: {kept:?}");
         }
-        let least = Kept::of(1, 100_000);
+        let least = Kept::of(1, 1, 100_000);
         assert_eq!((least.bytes_of(1 << 20), least.batches), (1, 1));
     }
 }

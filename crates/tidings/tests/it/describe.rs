@@ -93,6 +93,32 @@ fn a_first_wait_that_configuration_makes_longer_raises_the_longest() {
     );
 }
 
+/// Nothing is handled while a transaction is committed: unless a subscription says it, time decides how long it is.
+#[test]
+fn a_transaction_holds_more_messages_than_a_commit_of_progress_unless_the_subscription_says_it() {
+    let written = "[subscription.written]\ncommit_every = 7";
+    let app = App::new("shop")
+        .add(on("orders", look).group("plain"))
+        .add(on("orders", look).group("once").exactly_once())
+        .add(on("orders", look).group("written").exactly_once())
+        .add(
+            on("orders", look)
+                .group("coded")
+                .exactly_once()
+                .commit(secs(1), 10_000),
+        );
+    let description = described(app, Config::from_toml(written, "t.toml").unwrap());
+    for (name, every) in [
+        ("plain", "10000"),
+        ("once", "100000"),
+        ("written", "7"),
+        ("coded", "10000"),
+    ] {
+        let shown = description.subscription(name).unwrap().value("commit_every");
+        assert_eq!(shown.unwrap().value, every, "{name}");
+    }
+}
+
 #[test]
 fn a_subscription_without_a_group_starts_at_the_end_and_waits_in_memory() {
     let description = described(App::new("shop").add(on("orders", look)), Config::default());
