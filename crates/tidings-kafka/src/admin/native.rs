@@ -182,14 +182,17 @@ impl Asking<'_> {
 
     /// The offsets that are asked for: [`FIRST`], [`END`] or a time in each. One question for each broker.
     ///
-    /// Asked again with fresh knowledge where leaders have changed. librdkafka 2.12 does not look for them after
-    /// `FENCED_LEADER_EPOCH` here: it would ask with the epoch it knows until its metadata are refreshed, which is every
-    /// five minutes.
+    /// Asked again with fresh knowledge where leaders have changed. librdkafka 2.12 does not look for them here, neither
+    /// after `FENCED_LEADER_EPOCH` nor where nobody led a partition when it looked last: it would go on with what it
+    /// knows until its metadata are refreshed, which is every five minutes.
     pub(super) fn offsets(self, wanted: &[At], messages: Messages) -> Result<Vec<At>, Fault> {
         let deadline = Instant::now() + self.timeout;
         loop {
             match self.offsets_once(wanted, messages) {
-                Err(fault) if fault.is_of_leader() && Instant::now() + LEADER_WAIT < deadline => {
+                Err(fault)
+                    if (fault.is_of_leader() || fault.code == Code::NoEnt)
+                        && Instant::now() + LEADER_WAIT < deadline =>
+                {
                     std::thread::sleep(LEADER_WAIT);
                     let topics: BTreeSet<&str> = wanted.iter().map(|at| &*at.topic).collect();
                     for topic in topics {

@@ -54,4 +54,9 @@ async fn offsets_are_found_after_leaders_have_changed_although_nothing_was_publi
         cluster.partition_leader("orders", 0, Some(leader)).unwrap();
         assert_eq!(ask().await, 0, "led by {leader}");
     }
+    // In that moment nobody led it, and that is what the client knows.
+    cluster.partition_leader("orders", 0, None).unwrap();
+    kafka.partitions(&"orders".into()).await.unwrap();
+    cluster.partition_leader("orders", 0, Some(2)).unwrap();
+    assert_eq!(ask().await, 0, "it is led again");
 }

@@ -48,7 +48,12 @@ enum Work {
     /// Nothing: a transaction may be open.
     None,
     /// It commits.
-    Commit { ticket: u64, of: Vec<Committed> },
+    Commit {
+        ticket: u64,
+        of: Vec<Committed>,
+        /// When it is told that there is no answer.
+        tell_at: Instant,
+    },
     /// It makes sure that nothing is open.
     Settle { ticket: u64 },
 }
@@ -139,19 +144,19 @@ impl Spans {
 impl KafkaSource {
     /// Commits everything published and reported, see [`tidings_core::Source::transaction`].
     pub(super) async fn commit_span(&mut self) -> Result<(), SourceError> {
-        let until = Instant::now() + PATIENCE;
         loop {
             self.follow();
             let Some(spans) = &mut self.spans else {
                 return Ok(());
             };
-            match (spans.outcome.take(), &spans.work) {
+            let is_reopening = spans.is_reopening();
+            let until = match (spans.outcome.take(), &mut spans.work) {
                 (Some(Ok(())), _) => return Ok(()),
                 (Some(Err(reason)), _) => {
                     self.give_up(Told::Already);
                     return Err(SourceError::Aborted { reason });
                 }
-                (None, Work::Settle { .. }) if spans.is_reopening() => {
+                (None, Work::Settle { .. }) if is_reopening => {
                     return Err(SourceError::Aborted {
                         reason: "it was given up since; its lanes will be assigned again".to_owned(),
                     });
@@ -164,15 +169,18 @@ impl KafkaSource {
                     }
                     continue;
                 }
-                (None, Work::Commit { .. }) => {}
-            }
+                (None, Work::Commit { tell_at, .. }) => tell_at,
+            };
             if let Some(fault) = spans.obstacle.take() {
                 return Err(fault.unavailable());
             }
-            if Instant::now() >= until {
+            // Whoever asks may give each question little time: it counts from the begin of the commit.
+            if Instant::now() >= *until {
+                *until = Instant::now() + PATIENCE;
                 let reason = format!("the broker has not answered for {PATIENCE:?}");
                 return Err(SourceError::Unavailable { reason });
             }
+            let until = *until;
             // That the time is over is found when it is looked at again.
             drop(timeout_at(until, self.consumer.inbox().rung()).await);
         }
@@ -214,7 +222,8 @@ impl KafkaSource {
             }
         };
         let ticket = spans.transactor.commit(offsets);
-        spans.work = Work::Commit { ticket, of };
+        let tell_at = Instant::now() + PATIENCE;
+        spans.work = Work::Commit { ticket, of, tell_at };
         Ok(true)
     }
 

@@ -1,5 +1,6 @@
 //! The thread that commits and gives up: [`Worker`].
 
+use crate::background::background;
 use crate::native::{GroupMetadata, List};
 use crate::sink::{Failed, Producer, Transacting};
 use crate::trouble::Fault;
@@ -7,11 +8,13 @@ use rdkafka::error::RDKafkaErrorCode;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::Receiver;
+use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 /// One call into librdkafka waits for so long, so that the end of the member is seen in between.
 const SLICE: Duration = Duration::from_millis(500);
+/// A call that is not answered after this, many times what it was given, never is.
+const LOST: Duration = Duration::from_secs(5);
 /// Giving up by asking the broker may take so long; then the producer is made anew, which does it too.
 const ABORT_TIMEOUT: Duration = Duration::from_secs(5);
 /// What a member that ends has left open is given up within this time, or by the broker.
@@ -149,12 +152,46 @@ impl Worker {
         }
         let producer = self.sink.producer();
         if let Some(offsets) = offsets {
-            let list = list(&offsets.of);
-            self.until_answered(ticket, || producer.send_offsets(&list, &offsets.member, SLICE))?;
+            self.send_offsets(ticket, offsets)?;
         }
         self.until_answered(ticket, || producer.commit(SLICE))?;
         self.sink.ended();
         Ok(())
+    }
+
+    /// Sends the offsets, again as long as that goes on.
+    ///
+    /// librdkafka 2.12 may never answer, whatever time it is given: when a broker dies in this moment it waits for the
+    /// group's coordinator until the connection to any broker changes, and looks at the clock only then. So it is asked
+    /// on a thread of its own, which is left behind with its producer if need be. Nothing is committed yet then, and the
+    /// producer that comes next gives up what this one has open.
+    fn send_offsets(&mut self, ticket: u64, mut offsets: Offsets) -> Result<(), GivenUp> {
+        let began = Instant::now();
+        loop {
+            let producer = self.sink.producer();
+            let (tell, answer) = channel();
+            background("tidings-kafka-offsets", move || {
+                let sent = producer.send_offsets(&list(&offsets.of), &offsets.member, SLICE);
+                // Whoever asked may have stopped waiting.
+                let _ = tell.send((offsets, sent));
+            });
+            let Ok((given_back, sent)) = answer.recv_timeout(LOST) else {
+                tracing::warn!(after = ?LOST, "offsets were not answered by the client; its producer is made anew");
+                self.ready = false;
+                self.renew(ticket);
+                return Err("the client does not answer; its producer is made anew".into());
+            };
+            offsets = given_back;
+            match sent {
+                Err(failed) if failed.goes_on && !self.is_stopped() => {
+                    if began.elapsed() > AGAIN {
+                        self.report(ticket, &failed.fault);
+                    }
+                    std::thread::sleep(NAP * 10);
+                }
+                answered => return answered.map_err(GivenUp::from),
+            }
+        }
     }
 
     /// Makes sure that nothing is open and the producer is ready. False if the member ends first.

@@ -4,7 +4,7 @@
 //! slower takes longer, and that is all.
 
 use crate::child::{Child, Session};
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, state};
 use crate::service::{PARTITIONS, Places, has_extra, is_poison, key_of};
 use crate::support::{PATIENCE, binder, blocking, own_of, shared, sink, topic};
 use brokers::Options;
@@ -69,9 +69,16 @@ pub(crate) async fn publish(
     unsure
 }
 
+fn where_all_is(servers: &str, places: &Places) -> String {
+    let topics = [(&places.orders, PARTITIONS), (&places.priced, PARTITIONS)];
+    state(servers, &topics, &places.group)
+}
+
 /// How far the service is.
 struct Watch {
     ledger: Ledger,
+    servers: String,
+    places: Places,
     priced: Arc<str>,
     all: usize,
 }
@@ -80,6 +87,8 @@ impl Watch {
     fn new(servers: &str, places: &Places, count: u64) -> Self {
         Self {
             ledger: Ledger::open(servers, &[(&places.priced, PARTITIONS)]),
+            servers: servers.to_owned(),
+            places: places.clone(),
             priced: places.priced.clone(),
             all: (0..count).filter(|number| !is_poison(*number)).count(),
         }
@@ -98,8 +107,9 @@ impl Watch {
         let there = self.ledger.of(&priced).len();
         assert!(
             goes_on,
-            "nothing came for {PATIENCE:?}: {there} of {} are there",
-            self.all
+            "nothing came for {PATIENCE:?}: {there} of {} are there\n{}",
+            self.all,
+            where_all_is(&self.servers, &self.places)
         );
         there < self.all
     }
@@ -127,6 +137,7 @@ async fn under_faults(
 }
 
 /// Each input came out once.
+#[allow(clippy::print_stdout, reason = "why a campaign failed")]
 async fn judge(
     test: &'static str,
     servers: &str,
@@ -153,6 +164,9 @@ async fn judge(
                 && ledger.has_all(&places.extras, extras())
                 && ledger.has_all(&letters, poison())
         });
+        if !ledger.has_all(&places.priced, priced()) {
+            println!("{}", where_all_is(&servers, &places));
+        }
         // They go when it is judged: a failure shows what they said.
         children.iter_mut().for_each(Child::end);
         // What would come late.

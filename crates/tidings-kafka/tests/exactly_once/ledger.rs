@@ -10,6 +10,40 @@ use std::time::{Duration, Instant};
 /// How often each number came.
 pub(crate) type Counts = BTreeMap<u64, u32>;
 
+/// Where partitions end, for readers of everything and of what is committed, and where the group is: for a campaign that
+/// failed.
+pub(crate) fn state(servers: &str, topics: &[(&Arc<str>, u32)], group: &str) -> String {
+    const WAIT: Duration = Duration::from_secs(10);
+    let consumer = |isolation: &str| -> BaseConsumer {
+        ClientConfig::new()
+            .set("bootstrap.servers", servers)
+            .set("group.id", group)
+            .set("isolation.level", isolation)
+            .create()
+            .unwrap()
+    };
+    let (all, committed) = (consumer("read_uncommitted"), consumer("read_committed"));
+    let mut text = String::new();
+    for (topic, partitions) in topics {
+        for partition in 0..i32::try_from(*partitions).unwrap() {
+            let end = |consumer: &BaseConsumer| match consumer.fetch_watermarks(topic, partition, WAIT) {
+                Ok((_, end)) => end.to_string(),
+                Err(error) => error.to_string(),
+            };
+            let mut list = TopicPartitionList::new();
+            list.add_partition(topic, partition);
+            let stored = all.committed_offsets(list, WAIT);
+            let stored = stored.map(|list| list.elements()[0].offset());
+            text.push_str(&format!(
+                "{topic}/{partition}: ends at {}, committed up to {}, the group is at {stored:?}\n",
+                end(&all),
+                end(&committed),
+            ));
+        }
+    }
+    text
+}
+
 /// Reads topics from their beginning, only what is committed. Not a client of ours: it must not share our mistakes.
 pub(crate) struct Ledger {
     consumer: BaseConsumer,
