@@ -198,9 +198,17 @@ async fn a_transaction_goes_on_after_an_output_that_is_denied_was_given_up() {
             );
         }
     }
-    let rows = alice.positions(&topic, Some(&group)).await.unwrap();
-    let stored = rows[0].progress.as_ref().map(|progress| progress.watermark);
-    assert_eq!(stored, Some(1));
+    // Positions are seen a moment after their transaction is.
+    let until = tokio::time::Instant::now() + PATIENCE;
+    loop {
+        let rows = alice.positions(&topic, Some(&group)).await.unwrap();
+        let stored = rows[0].progress.as_ref().map(|progress| progress.watermark);
+        if stored == Some(1) {
+            break;
+        }
+        assert!(tokio::time::Instant::now() < until, "{stored:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
     source.close().await.unwrap();
     alice.close().await.unwrap();
 }
