@@ -190,6 +190,14 @@ impl Broker {
         }
     }
 
+    /// Has a destination with the numbers from 0 on in each partition.
+    pub(crate) async fn has_counted(&self, name: &str, partitions: u32, numbers: u64) {
+        self.has(name, partitions).await;
+        for partition in 0..partitions {
+            self.count_up(name, partition, numbers).await;
+        }
+    }
+
     /// Publishes one number to the first partition of `orders`.
     pub(crate) async fn count_one(&self, number: u64) {
         let kept = self.publish("orders", 0, &number.to_string()).await;

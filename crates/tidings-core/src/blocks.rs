@@ -68,7 +68,7 @@ impl ReceiptBlock {
     pub fn receipt(self: &Arc<Self>, place: usize, destination: Arc<str>) -> Receipt {
         Receipt::place(Place {
             block: self.clone(),
-            destination,
+            destination: Some(destination),
             place,
             listed: false,
         })
@@ -184,7 +184,8 @@ impl fmt::Debug for ReceiptBlock {
 /// One receipt of a block.
 pub(crate) struct Place {
     block: Arc<ReceiptBlock>,
-    destination: Arc<str>,
+    /// Taken by the answer.
+    destination: Option<Arc<str>>,
     place: usize,
     /// Whether a task of it is on the list.
     listed: bool,
@@ -213,7 +214,7 @@ impl Place {
         self.answer().map_or(Poll::Pending, Poll::Ready)
     }
 
-    fn answer(&self) -> Option<Result<Position, PublishError>> {
+    fn answer(&mut self) -> Option<Result<Position, PublishError>> {
         let (offsets, partitions) = (&self.block.offsets, &self.block.partitions);
         let (Some(answer), Some(of)) = (offsets.get(self.place), partitions.get(self.place)) else {
             return Some(Err(PublishError::Closed));
@@ -223,7 +224,8 @@ impl Place {
             REFUSED => Some(Err(self.refusal())),
             offset => {
                 let partition = of.load(Ordering::Relaxed);
-                Some(Ok(Position::new(self.destination.clone(), partition, offset)))
+                let destination = self.destination.take().unwrap_or_default();
+                Some(Ok(Position::new(destination, partition, offset)))
             }
         }
     }

@@ -179,6 +179,15 @@ pub struct Sequence {
     pub control: Arc<SequenceControl>,
     /// The mark of the first delivery, which moves along with it.
     pub mark: Option<Mark>,
+    /// Where what records return goes; without one such a record ends the stretch.
+    pub outlet: Option<Arc<dyn Outlet>>,
+}
+
+/// Takes what records of a [`Sequence`] return, so that the stretch can go on.
+pub trait Outlet: Send + Sync {
+    /// Publishes what the record returned that the delivery stands at, before the next one is handled. True if the
+    /// stretch should end before that.
+    fn take(&self, delivery: &Delivery, outputs: Outputs) -> bool;
 }
 
 impl fmt::Debug for Sequence {
@@ -222,11 +231,11 @@ pub type Filter = Arc<dyn Fn(&Delivery) -> bool + Send + Sync>;
 /// How a stretch ended.
 #[derive(Debug)]
 pub enum SequenceEnd {
-    /// Every record before that index is handled and had nothing to publish. The index is that of the stretch's end,
-    /// or of the next record if the engine asked to stop.
+    /// Every record before that index is handled, and the [`Outlet`] has what it returned. The index is that of the
+    /// stretch's end, or of the next record if the engine or the outlet asked to stop.
     Finished(usize),
-    /// The record at that index failed or has something to publish: the engine goes on with it, and starts another
-    /// stretch after it.
+    /// The record at that index failed, or returned something without an outlet: the engine goes on with it, and starts
+    /// another stretch after it.
     Stopped(usize, HandlerResult),
 }
 
@@ -302,6 +311,7 @@ where
                 end,
                 control,
                 mark,
+                outlet,
             } = sequence;
             let cell = mark.as_ref().and_then(Mark::cell);
             let mut pace = Pace::begin();
@@ -318,7 +328,19 @@ where
                     // Apart from what is empty otherwise, because there is nothing to drop.
                     Ok(Outputs::None) => {}
                     Ok(outputs) if outputs.is_empty() => {}
-                    result => return SequenceEnd::Stopped(index, result),
+                    result => match (result, &outlet) {
+                        (Ok(outputs), Some(outlet)) => {
+                            // Its handler has returned: a process that dies from here on does not die of it.
+                            if let Some(cell) = cell {
+                                cell.clear();
+                            }
+                            if outlet.take(&delivery, outputs) {
+                                control.progress.store(index + 1, Ordering::Relaxed);
+                                return SequenceEnd::Finished(index + 1);
+                            }
+                        }
+                        (result, _) => return SequenceEnd::Stopped(index, result),
+                    },
                 }
             }
             control.progress.store(end, Ordering::Relaxed);

@@ -62,8 +62,8 @@ pub use extract::{
 pub use failure::{Failure, FailureKind, ResultExt};
 pub use gate::{Gate, GateMember, Passage};
 pub use handler::{
-    BatchHandler, ErasedHandler, Filter, Handler, HandlerKind, HandlerResult, Sequence, SequenceControl,
-    SequenceEnd,
+    BatchHandler, ErasedHandler, Filter, Handler, HandlerKind, HandlerResult, Outlet, Sequence,
+    SequenceControl, SequenceEnd,
 };
 pub use layer::{BinderLayer, Layered};
 pub use marks::{

@@ -45,6 +45,12 @@ pub trait Sink: Send + Sync + fmt::Debug {
     /// as they are: the caller is the engine, or has removed them.
     fn publish(&self, outgoing: Outgoing) -> Receipt;
 
+    /// As [`publish`](Self::publish), for a caller that keeps the message in case it has to be published again: a sink
+    /// that copies what it takes needs no clone.
+    fn publish_kept(&self, outgoing: &Outgoing) -> Receipt {
+        self.publish(outgoing.clone())
+    }
+
     /// Starts to publish several messages, in order.
     fn publish_all(&self, outgoing: Vec<Outgoing>) -> Vec<Receipt> {
         outgoing.into_iter().map(|one| self.publish(one)).collect()

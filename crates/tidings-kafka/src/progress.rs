@@ -18,12 +18,34 @@ use std::ops::Range;
 use tidings_core::Progress;
 
 /// What a broker takes by default: offset.metadata.max.bytes.
-pub(crate) const MAX_METADATA_BYTES: usize = 4096;
+const MAX_METADATA_BYTES: usize = 4096;
 
 const MARK: &str = "tidings1:";
 const MAX_BEGINNING_BYTES: usize = 15;
 /// Of a number of 64 bits, seven a byte.
 const MAX_NUMBER_BYTES: usize = 10;
+
+/// How many bytes of text a broker takes beside an offset, as far as is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Room(usize);
+
+impl Default for Room {
+    fn default() -> Self {
+        Self(MAX_METADATA_BYTES)
+    }
+}
+
+impl Room {
+    pub(crate) fn bytes(self) -> usize {
+        self.0
+    }
+
+    /// The broker has refused so much: its `offset.metadata.max.bytes` is below the default.
+    pub(crate) fn shrink(&mut self) {
+        self.0 /= 2;
+        tracing::debug!(bytes = self.0, "the broker takes less text beside an offset");
+    }
+}
 
 /// Where a group began with a topic.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -46,17 +68,12 @@ const LEAST_METADATA_BYTES: usize = 64;
 
 /// The metadata for a commit at the progress's watermark; empty if there is nothing above it.
 pub(crate) fn encode(progress: &Progress) -> String {
-    encode_with(progress, Beginning::default())
+    encode_within(MAX_METADATA_BYTES, progress, Beginning::default())
 }
 
 /// The same in so many bytes, with what the group began with.
 pub(crate) fn encode_within(max_bytes: usize, progress: &Progress, began_with: Beginning) -> String {
     encode_first(First::Attempts, max_bytes, progress, began_with)
-}
-
-/// The same in as many as brokers take unless they are told otherwise.
-pub(crate) fn encode_with(progress: &Progress, began_with: Beginning) -> String {
-    encode_within(MAX_METADATA_BYTES, progress, began_with)
 }
 
 /// The same for a transaction, whose correctness depends on the ranges: they come first, and [`whole_ranges`] of them fit
@@ -67,11 +84,14 @@ pub(crate) fn encode_whole(max_bytes: usize, progress: &Progress, began_with: Be
 
 /// How many ranges fit into so many bytes of text, whatever their numbers.
 pub(crate) fn whole_ranges(max_bytes: usize) -> usize {
-    if max_bytes < LEAST_METADATA_BYTES {
-        return 0;
-    }
-    let room = (max_bytes - MARK.len()) / 4 * 3 - MAX_BEGINNING_BYTES;
+    let room = room_for_numbers(max_bytes).unwrap_or(MAX_NUMBER_BYTES);
     (room - MAX_NUMBER_BYTES) / (2 * MAX_NUMBER_BYTES)
+}
+
+/// How many bytes watermark, attempts and ranges may take in so many bytes of text; none if nothing is written.
+fn room_for_numbers(max_bytes: usize) -> Option<usize> {
+    // Four characters carry three bytes.
+    (max_bytes >= LEAST_METADATA_BYTES).then(|| (max_bytes - MARK.len()) / 4 * 3 - MAX_BEGINNING_BYTES)
 }
 
 /// What has the first right to the room.
@@ -85,11 +105,9 @@ enum First {
 fn encode_first(first: First, max_bytes: usize, progress: &Progress, began_with: Beginning) -> String {
     let nothing =
         progress.finished.is_empty() && progress.attempts.is_empty() && began_with == Beginning::default();
-    if nothing || max_bytes < LEAST_METADATA_BYTES {
+    let Some(room) = room_for_numbers(max_bytes).filter(|_| !nothing) else {
         return String::new();
-    }
-    // Four characters carry three bytes.
-    let room = (max_bytes - MARK.len()) / 4 * 3 - MAX_BEGINNING_BYTES;
+    };
     let mut numbers = Vec::with_capacity(256);
     put(&mut numbers, progress.watermark);
     let room = room - numbers.len();
@@ -291,7 +309,7 @@ mod tests {
                 (Some(300), Some(7)),
             ] {
                 let beginning = Beginning { partitions, topic };
-                let text = encode_with(&progress, beginning);
+                let text = encode_within(MAX_METADATA_BYTES, &progress, beginning);
                 assert_eq!(began_with(text.as_bytes()), beginning);
                 assert_eq!(decode(7, text.as_bytes()), progress);
             }

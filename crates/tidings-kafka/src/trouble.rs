@@ -65,6 +65,11 @@ impl Fault {
         )
     }
 
+    /// Whether a broker takes less text beside an offset than it was given.
+    pub(crate) fn is_of_text(&self) -> bool {
+        self.code == Code::OffsetMetadataTooLarge
+    }
+
     /// Whether a group's coordinator is on its way: it moves, or has just been made.
     pub(crate) fn is_of_coordinator(&self) -> bool {
         matches!(

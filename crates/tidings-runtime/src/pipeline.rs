@@ -47,6 +47,37 @@ pub(crate) struct Ended {
     pub(crate) result: Result<(), PublishError>,
 }
 
+/// What a message's handler returned, handed to the broker or kept back.
+pub(crate) enum Sent {
+    /// Most return no more.
+    One(SentOne),
+    Many(Vec<SentOne>),
+}
+
+/// Without a receipt it was kept back.
+type SentOne = (Arc<dyn Sink>, Outgoing, Option<Receipt>);
+
+impl Sent {
+    /// Hands it to the broker, unless it is to be kept back.
+    pub(crate) fn new(prepared: Prepared, held: bool) -> Self {
+        let send = |(sink, outgoing): (Arc<dyn Sink>, Outgoing)| {
+            let receipt = (!held).then(|| sink.publish_kept(&outgoing));
+            (sink, outgoing, receipt)
+        };
+        match prepared {
+            Prepared::One(one) => Self::One(send(one)),
+            Prepared::Many(all) => Self::Many(all.into_iter().map(send).collect()),
+        }
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Self::One((_, outgoing, _)) => outgoing.message.size(),
+            Self::Many(all) => all.iter().map(|(_, outgoing, _)| outgoing.message.size()).sum(),
+        }
+    }
+}
+
 /// How much is on its way.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Load {
@@ -80,13 +111,17 @@ impl Pipeline {
         self.entries.front().map(|entry| &entry.owner)
     }
 
-    /// Publishes what a handler returned, behind everything that was published before. There is at least one. `now` may be a
-    /// moment ago.
-    pub(crate) fn push(&mut self, owner: Owner, outputs: Prepared, effects: &Effects, now: Instant) {
-        let deadline = now + effects.timeout;
+    /// Whether nothing more may be published for now, because the head is tried again.
+    pub(crate) fn holds(&self) -> bool {
+        self.insisting.is_some()
+    }
+
+    /// Follows what a handler returned, which was published behind everything before, or kept back if this
+    /// [holds](Self::holds). There is at least one.
+    pub(crate) fn push(&mut self, owner: Owner, outputs: Sent, deadline: Instant) {
         match outputs {
-            Prepared::One(one) => self.push_one(owner, one, true, deadline),
-            Prepared::Many(all) => {
+            Sent::One(one) => self.push_one(owner, one, true, deadline),
+            Sent::Many(all) => {
                 let count = all.len();
                 debug_assert!(count > 0, "nobody would ever answer for nothing");
                 for (place, one) in all.into_iter().enumerate() {
@@ -96,19 +131,9 @@ impl Pipeline {
         }
     }
 
-    fn push_one(
-        &mut self,
-        owner: Owner,
-        (sink, outgoing): (Arc<dyn Sink>, Outgoing),
-        last: bool,
-        deadline: Instant,
-    ) {
+    fn push_one(&mut self, owner: Owner, (sink, outgoing, receipt): SentOne, last: bool, deadline: Instant) {
         self.load.messages += usize::from(last);
         self.load.bytes += outgoing.message.size();
-        let receipt = match self.insisting {
-            None => Some(sink.publish(outgoing.clone())),
-            Some(_) => None,
-        };
         self.entries.push_back(Entry {
             owner,
             last,
@@ -216,7 +241,7 @@ impl Pipeline {
             return;
         }
         for entry in self.entries.iter_mut().filter(|entry| entry.receipt.is_none()) {
-            entry.receipt = Some(entry.sink.publish(entry.outgoing.clone()));
+            entry.receipt = Some(entry.sink.publish_kept(&entry.outgoing));
             entry.deadline = Instant::now() + effects.timeout;
         }
     }

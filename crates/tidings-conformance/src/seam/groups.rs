@@ -72,10 +72,7 @@ pub(crate) async fn members_share_the_partitions(stage: Stage) -> Verdict {
 pub(crate) async fn only_what_must_move_is_taken_and_comes_with_its_progress(stage: Stage) -> Verdict {
     stage.needs(&[Feature::Partitions, Feature::StoredPositions])?;
     let broker = stage.open().await;
-    broker.has("orders", 4).await;
-    for partition in 0..4 {
-        broker.count_up("orders", partition, 10).await;
-    }
+    broker.has_counted("orders", 4, 10).await;
     let mut first = broker.join("billing", "orders").await;
     let all = first.assigned(4).await;
     assert_eq!(first.drain().await.len(), 40);

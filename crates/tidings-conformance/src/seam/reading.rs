@@ -65,10 +65,7 @@ pub(crate) async fn a_group_that_began_at_the_latest_misses_nothing_after_a_rest
 pub(crate) async fn a_reader_without_a_group_sees_all_partitions_and_stores_nothing(stage: Stage) -> Verdict {
     stage.needs(&[Feature::Partitions, Feature::Replay])?;
     let broker = stage.open().await;
-    broker.has("orders", 3).await;
-    for partition in 0..3 {
-        broker.count_up("orders", partition, 5).await;
-    }
+    broker.has_counted("orders", 3, 5).await;
     for _ in 0..2 {
         let mut one = broker.member(spec(None, "orders")).await;
         let mut other = broker.member(spec(None, "orders")).await;
@@ -88,10 +85,7 @@ pub(crate) async fn a_reader_without_a_group_sees_all_partitions_and_stores_noth
 pub(crate) async fn a_reader_without_a_group_may_choose_its_partitions(stage: Stage) -> Verdict {
     stage.needs(&[Feature::Partitions, Feature::Replay])?;
     let broker = stage.open().await;
-    broker.has("orders", 4).await;
-    for partition in 0..4 {
-        broker.count_up("orders", partition, 5).await;
-    }
+    broker.has_counted("orders", 4, 5).await;
     let chosen = SourceSpec {
         partitions: Some([1, 3].into()),
         ..spec(None, "orders")

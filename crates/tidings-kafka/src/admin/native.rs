@@ -14,10 +14,8 @@ use std::time::{Duration, Instant};
 
 /// How much longer than the question's own time the answer is waited for: librdkafka gives one in any case.
 const SLACK: Duration = Duration::from_secs(2);
-/// How long after a coordinator was not ready it is asked again.
-const COORDINATOR_WAIT: Duration = Duration::from_millis(100);
-/// How long after a leader was not known it is looked for again.
-const LEADER_WAIT: Duration = Duration::from_millis(100);
+/// How long after a coordinator was not ready, or a leader not known, it is asked again.
+const AGAIN_WAIT: Duration = Duration::from_millis(100);
 
 /// A partition, an offset or a question for one, and the text beside a stored offset.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,11 +78,20 @@ impl Asking<'_> {
     /// Asks a group's coordinator, again as long as it has just become that: on a fresh Kafka it is made with the first
     /// question, and librdkafka hands its refusals on.
     pub(super) fn of_group<T>(self, question: impl Fn(Self) -> Result<T, Fault>) -> Result<T, Fault> {
+        self.while_it_passes(Fault::is_of_coordinator, || question(self))
+    }
+
+    /// Asks again, after a moment, as long as what is in the way passes by itself and there is time.
+    fn while_it_passes<T>(
+        self,
+        passes: impl Fn(&Fault) -> bool,
+        mut question: impl FnMut() -> Result<T, Fault>,
+    ) -> Result<T, Fault> {
         let deadline = Instant::now() + self.timeout;
         loop {
-            match question(self) {
-                Err(fault) if fault.is_of_coordinator() && Instant::now() + COORDINATOR_WAIT < deadline => {
-                    std::thread::sleep(COORDINATOR_WAIT);
+            match question() {
+                Err(fault) if passes(&fault) && Instant::now() + AGAIN_WAIT < deadline => {
+                    std::thread::sleep(AGAIN_WAIT);
                 }
                 answer => return answer,
             }
@@ -186,22 +193,17 @@ impl Asking<'_> {
     /// after `FENCED_LEADER_EPOCH` nor where nobody led a partition when it looked last: it would go on with what it
     /// knows until its metadata are refreshed, which is every five minutes.
     pub(super) fn offsets(self, wanted: &[At], messages: Messages) -> Result<Vec<At>, Fault> {
-        let deadline = Instant::now() + self.timeout;
-        loop {
-            match self.offsets_once(wanted, messages) {
-                Err(fault)
-                    if (fault.is_of_leader() || fault.code == Code::NoEnt)
-                        && Instant::now() + LEADER_WAIT < deadline =>
-                {
-                    std::thread::sleep(LEADER_WAIT);
-                    let topics: BTreeSet<&str> = wanted.iter().map(|at| &*at.topic).collect();
-                    for topic in topics {
-                        self.producer.partitions(topic, self.timeout)?;
-                    }
+        let changed = |fault: &Fault| fault.is_of_leader() || fault.code == Code::NoEnt;
+        let mut again = false;
+        self.while_it_passes(changed, || {
+            if std::mem::replace(&mut again, true) {
+                let topics: BTreeSet<&str> = wanted.iter().map(|at| &*at.topic).collect();
+                for topic in topics {
+                    self.producer.partitions(topic, self.timeout)?;
                 }
-                answer => return answer,
             }
-        }
+            self.offsets_once(wanted, messages)
+        })
     }
 
     fn offsets_once(self, wanted: &[At], messages: Messages) -> Result<Vec<At>, Fault> {

@@ -68,6 +68,10 @@ impl KafkaSink {
 
 impl Sink for KafkaSink {
     fn publish(&self, outgoing: Outgoing) -> Receipt {
+        self.shared.publish(&outgoing)
+    }
+
+    fn publish_kept(&self, outgoing: &Outgoing) -> Receipt {
         self.shared.publish(outgoing)
     }
 

@@ -92,7 +92,7 @@ impl Shared {
         self.publishing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn publish(&self, outgoing: Outgoing) -> Receipt {
+    pub(super) fn publish(&self, outgoing: &Outgoing) -> Receipt {
         self.publish_in(None, outgoing)
     }
 
@@ -101,7 +101,7 @@ impl Shared {
     }
 
     /// Publishes in a turn of transactions, or without any.
-    pub(super) fn publish_in(&self, turn: Option<u64>, outgoing: Outgoing) -> Receipt {
+    pub(super) fn publish_in(&self, turn: Option<u64>, outgoing: &Outgoing) -> Receipt {
         self.publish_one(&mut self.publishing(), turn, outgoing)
     }
 
@@ -111,12 +111,12 @@ impl Shared {
         while outgoing.peek().is_some() {
             let mut publishing = self.publishing();
             let some = outgoing.by_ref().take(TURN);
-            receipts.extend(some.map(|one| self.publish_one(&mut publishing, turn, one)));
+            receipts.extend(some.map(|one| self.publish_one(&mut publishing, turn, &one)));
         }
         receipts
     }
 
-    fn publish_one(&self, publishing: &mut Publishing, turn: Option<u64>, outgoing: Outgoing) -> Receipt {
+    fn publish_one(&self, publishing: &mut Publishing, turn: Option<u64>, outgoing: &Outgoing) -> Receipt {
         if let Err(refused) = enter(publishing, turn, &outgoing.destination) {
             return Receipt::failed(refused);
         }
@@ -134,55 +134,56 @@ impl Shared {
     }
 
     /// The receipt of a message that was taken, or why it was not.
-    fn try_publish(&self, publishing: &mut Publishing, outgoing: Outgoing) -> Result<Receipt, PublishError> {
+    fn try_publish(&self, publishing: &mut Publishing, outgoing: &Outgoing) -> Result<Receipt, PublishError> {
         let Outgoing {
             destination,
             partition,
             message,
             due,
         } = outgoing;
-        self.check(due)?;
+        self.check(*due)?;
         let waits = !publishing.waiting.is_empty();
         let transactional = publishing.gate != Gate::Free;
         let number = publishing.number(&self.table);
-        let Some(target) = publishing.target(&destination, &self.topics) else {
+        let Some(target) = publishing.target(destination, &self.topics) else {
+            let destination = destination.clone();
             return Err(PublishError::UnknownDestination { destination });
         };
         let limit = target.facts.max_message_bytes();
-        self.settings.check_size(&message, &destination, limit)?;
+        self.settings.check_size(message, destination, limit)?;
         // Who comes later stays behind those that wait.
         let sent = if waits {
             Err(Code::QueueFull)
         } else {
-            let to = target.partition(partition, message.key().is_some());
-            target.topic.send(&message, to, number)
+            let to = target.partition(*partition, message.key().is_some());
+            target.topic.send(message, to, number)
         };
         match sent {
             Ok(()) => {}
             Err(Code::Fatal | Code::State) if transactional => {
-                return Err(no_transaction(destination));
+                return Err(no_transaction(destination.clone()));
             }
             // After a fatal error a new producer takes the messages that wait.
             Err(Code::QueueFull | Code::Fatal) => self.wait_for_room(
                 publishing,
                 Waiting {
                     destination: destination.clone(),
-                    partition,
-                    message,
+                    partition: *partition,
+                    message: message.clone(),
                     number,
                 },
             )?,
             Err(Code::UnknownPartition) if target.facts.partitions().is_none() => {
-                self.wonder(publishing, &destination, partition, number);
+                self.wonder(publishing, destination, *partition, number);
             }
             Err(code) => {
                 let facts = target.facts.clone();
                 let partition = partition.and_then(|partition| i32::try_from(partition).ok());
-                let of = self.circumstances(&destination, &facts, partition.unwrap_or(-1), message.size());
+                let of = self.circumstances(destination, &facts, partition.unwrap_or(-1), message.size());
                 return Err(refusal(code, &of));
             }
         }
-        Ok(publishing.receipt(destination))
+        Ok(publishing.receipt(destination.clone()))
     }
 
     fn check(&self, due: Option<Timestamp>) -> Result<(), PublishError> {

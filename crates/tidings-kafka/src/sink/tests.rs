@@ -11,10 +11,9 @@ fn message(topic: &str, number: u32) -> Outgoing {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[allow(clippy::print_stderr, reason = "a test that is skipped says so")]
 async fn after_a_fatal_error_everything_under_way_is_answered_and_another_producer_goes_on_in_order() {
-    let Ok(servers) = std::env::var("TIDINGS_TEST_KAFKA") else {
-        eprintln!("SKIPPED: set TIDINGS_TEST_KAFKA=host:port to run this test against a real Kafka");
+    let test = "after_a_fatal_error_everything_under_way_is_answered_and_another_producer_goes_on_in_order";
+    let Some(servers) = brokers::kafka_or_skip(test) else {
         return;
     };
     let options = ClientOptions::from_url(&format!("kafka://{servers}")).unwrap();

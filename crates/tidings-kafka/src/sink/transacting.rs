@@ -164,6 +164,10 @@ impl fmt::Debug for Transacting {
 
 impl Sink for TransactionalSink {
     fn publish(&self, outgoing: Outgoing) -> Receipt {
+        self.shared.publish_in(Some(self.turn), &outgoing)
+    }
+
+    fn publish_kept(&self, outgoing: &Outgoing) -> Receipt {
         self.shared.publish_in(Some(self.turn), outgoing)
     }
 

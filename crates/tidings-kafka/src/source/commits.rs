@@ -1,10 +1,9 @@
 //! When progress is stored, and what became of it: [`Commits`].
 
 use crate::native::{Consumer, List};
-use crate::progress;
+use crate::progress::{self, Room};
 use crate::source::lane::Lanes;
 use crate::trouble::Fault;
-use rdkafka::error::RDKafkaErrorCode as Code;
 use std::time::Duration;
 use tidings_core::{Epoch, LaneId};
 use tokio::time::Instant;
@@ -34,7 +33,7 @@ pub(crate) struct Commits {
     /// How many commits in a row met a group that was settling.
     rebalances: u32,
     /// How much text the broker takes beside an offset.
-    max_metadata_bytes: usize,
+    room: Room,
 }
 
 #[derive(Debug)]
@@ -63,7 +62,7 @@ impl Commits {
             wait: FIRST_WAIT,
             failure: None,
             rebalances: 0,
-            max_metadata_bytes: progress::MAX_METADATA_BYTES,
+            room: Room::default(),
         }
     }
 
@@ -122,8 +121,7 @@ impl Commits {
                 continue;
             };
             let watermark = i64::try_from(reported.progress.watermark).unwrap_or(i64::MAX);
-            let metadata =
-                progress::encode_within(self.max_metadata_bytes, &reported.progress, lane.began_with);
+            let metadata = progress::encode_within(self.room.bytes(), &reported.progress, lane.began_with);
             list.add_with(&lane.topic, lane.partition, watermark, &metadata);
             snapshot.push((id, lane.epoch, reported.version));
         }
@@ -171,13 +169,9 @@ impl Commits {
     }
 
     fn fail(&mut self, fault: Fault) {
-        if fault.code == Code::OffsetMetadataTooLarge && self.max_metadata_bytes > 0 {
-            // Its offset.metadata.max.bytes is below the default. The position counts, the text saves work at a restart.
-            self.max_metadata_bytes /= 2;
-            tracing::debug!(
-                bytes = self.max_metadata_bytes,
-                "the broker takes less text beside an offset"
-            );
+        if fault.is_of_text() && self.room.bytes() > 0 {
+            // The position counts, the text saves work at a restart.
+            self.room.shrink();
             self.hurry();
             return;
         }
@@ -202,13 +196,14 @@ impl Commits {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rdkafka::error::RDKafkaErrorCode as Code;
 
     #[tokio::test(start_paused = true)]
     async fn a_broker_that_takes_less_text_is_asked_again_at_once_until_the_position_stands_alone() {
         let mut commits = Commits::new(Duration::from_secs(60), 1_000);
         let refused = || Fault::new(Code::OffsetMetadataTooLarge, String::new());
         let mut rounds = 0;
-        while commits.max_metadata_bytes > 0 {
+        while commits.room.bytes() > 0 {
             commits.fail(refused());
             assert!(commits.is_due() && commits.not_before().is_none());
             assert_eq!(commits.take_failure(), None, "whoever waits goes on waiting");

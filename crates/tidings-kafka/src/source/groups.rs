@@ -12,7 +12,6 @@ use crate::background::background;
 use crate::native::{List, Protocol};
 use crate::progress;
 use crate::trouble::Fault;
-use rdkafka::error::RDKafkaErrorCode as Code;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tidings_core::{Epoch, LaneId, LaneRole, SourceError, SourceEvent};
@@ -180,7 +179,7 @@ impl KafkaSource {
             for position in positions.iter().filter(|one| !one.stored && one.begins_late()) {
                 let at = i64::try_from(position.progress.watermark).unwrap_or(i64::MAX);
                 let metadata =
-                    progress::encode_within(spans.text_bytes, &position.progress, position.began_with);
+                    progress::encode_within(spans.room.bytes(), &position.progress, position.began_with);
                 let wanted = &position.wanted;
                 beginnings.add_with(&wanted.topic, wanted.partition, at, &metadata);
             }
@@ -212,12 +211,8 @@ impl KafkaSource {
             }
             Some(fault) => {
                 opening.again = Some(Instant::now() + opening.wait);
-                if let Some(spans) = self
-                    .spans
-                    .as_mut()
-                    .filter(|_| fault.code == Code::OffsetMetadataTooLarge)
-                {
-                    spans.less_text();
+                if let Some(spans) = self.spans.as_mut().filter(|_| fault.is_of_text()) {
+                    spans.room.shrink();
                 }
                 self.on_fault(&fault);
             }

@@ -1,8 +1,8 @@
 //! One partition that a source reads: [`Lane`], and all of them: [`Lanes`].
 
 use crate::progress::Beginning;
-use crate::source::pace::Pace;
 use crate::source::positions::{Position, Wanted};
+use crate::source::speed::Speed;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use tidings_core::{Assignment, Epoch, LaneId, LaneRole, Progress, RecordBatch, Start};
@@ -21,7 +21,7 @@ pub(crate) struct Lane {
     ready: VecDeque<RecordBatch>,
     ready_bytes: usize,
     /// How fast the engine takes them.
-    pace: Pace,
+    speed: Speed,
     /// The engine wants no batches.
     pub(crate) paused: bool,
     /// librdkafka does not read it.
@@ -75,7 +75,7 @@ impl Lane {
             next: position.progress.watermark,
             ready: VecDeque::new(),
             ready_bytes: 0,
-            pace: Pace::default(),
+            speed: Speed::default(),
             paused: false,
             held: false,
             at_end: false,
@@ -128,13 +128,13 @@ impl Lane {
     fn pop(&mut self) -> Option<RecordBatch> {
         let batch = self.ready.pop_front()?;
         self.ready_bytes -= batch.memory_bytes();
-        self.pace.taken(batch.memory_bytes());
+        self.speed.taken(batch.memory_bytes());
         Some(batch)
     }
 
     /// How many bytes of it are taken a second.
     pub(super) fn taken_a_second(&self) -> usize {
-        self.pace.a_second()
+        self.speed.a_second()
     }
 
     pub(crate) fn ready_bytes(&self) -> usize {

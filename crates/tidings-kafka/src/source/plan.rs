@@ -59,13 +59,9 @@ pub(crate) struct Plan {
 impl Plan {
     pub(crate) fn new(spec: SourceSpec, config: &ClientConfig, request_timeout: Duration) -> Self {
         // The group takes a member for dead that keeps a partition for longer; it needs a moment to give it back.
-        let patience = config
-            .get("max.poll.interval.ms")
-            .and_then(|value| value.parse().ok());
-        let patience = Duration::from_millis(patience.unwrap_or(300_000));
-        let queue_kib: Option<usize> = config
-            .get("queued.max.messages.kbytes")
-            .and_then(|value| value.parse().ok());
+        let number = |name: &str| config.get(name).and_then(|value| value.parse::<u64>().ok());
+        let patience = Duration::from_millis(number("max.poll.interval.ms").unwrap_or(300_000));
+        let queue_kib = number("queued.max.messages.kbytes").unwrap_or(65_536);
         let alone = spec.group.is_none();
         let inputs = spec.inputs.into_iter();
         Self {
@@ -75,7 +71,7 @@ impl Plan {
             start: spec.start,
             chosen: spec.partitions,
             max_batch_bytes: spec.max_batch_bytes.max(1),
-            queue_bytes: queue_kib.unwrap_or(65_536).saturating_mul(1_024),
+            queue_bytes: usize::try_from(queue_kib.saturating_mul(1_024)).unwrap_or(usize::MAX),
             commit_interval: spec.commit_interval,
             commit_every: spec.commit_every,
             revoke_timeout: spec.revoke_timeout.min(patience / 2),

@@ -10,7 +10,7 @@ use super::lane::{Lane, Reported, Standing};
 use super::positions::{Positions, Wanted, look};
 use super::watch::warn_of_deleted;
 use crate::background::background;
-use crate::progress;
+use crate::progress::{self, Room};
 use crate::sink::Producer;
 use crate::transactions::{Offset, Offsets, Outcome, Transactor};
 use crate::trouble::Fault;
@@ -39,7 +39,7 @@ pub(super) struct Spans {
     /// Lanes that go on at what is committed.
     reopening: Option<Reopening>,
     /// How much text the broker takes beside an offset.
-    pub(super) text_bytes: usize,
+    pub(super) room: Room,
 }
 
 /// What the producer's thread does.
@@ -94,7 +94,7 @@ impl Spans {
             outcome: None,
             obstacle: None,
             reopening: None,
-            text_bytes: progress::MAX_METADATA_BYTES,
+            room: Room::default(),
         }
     }
 
@@ -112,17 +112,8 @@ impl Spans {
         Transaction {
             sink: sink.sink(),
             timeout: sink.time_limit(),
-            ranges: RANGES.min(progress::whole_ranges(self.text_bytes)),
+            ranges: RANGES.min(progress::whole_ranges(self.room.bytes())),
         }
-    }
-
-    /// Its `offset.metadata.max.bytes` is below the default: the next transaction holds fewer ranges.
-    pub(super) fn less_text(&mut self) {
-        self.text_bytes /= 2;
-        tracing::debug!(
-            bytes = self.text_bytes,
-            "the broker takes less text beside an offset"
-        );
     }
 
     /// Lets messages in: lanes are about to be assigned.
@@ -200,7 +191,7 @@ impl KafkaSource {
                 topic: found.topic.clone(),
                 partition: found.partition,
                 offset: reported.progress.watermark,
-                metadata: progress::encode_whole(spans.text_bytes, &reported.progress, found.began_with),
+                metadata: progress::encode_whole(spans.room.bytes(), &reported.progress, found.began_with),
             });
             of.push(Committed {
                 lane,
@@ -245,7 +236,8 @@ impl KafkaSource {
             }
             (Outcome::GivenUp(given_up), Work::Commit { .. }) => {
                 if given_up.is_of_text {
-                    spans.less_text();
+                    // The next transaction holds fewer ranges.
+                    spans.room.shrink();
                 }
                 spans.outcome = Some(Err(given_up.reason));
             }

@@ -5,9 +5,9 @@
 //! queue is empty: what has come is kept, as far as there is room. Such a lane is read on when little of that is left,
 //! not as soon as the engine wants more, and not as late as when nothing is left: librdkafka asks a broker one question
 //! at a time, and one about other partitions, of which a retry partition is always one, may be under way for
-//! `fetch.wait.max.ms`. So a lane keeps what it is taken of in longer than that. And librdkafka is never told twice, because that loses messages
-//! (confluentinc/librdkafka issues 1802 and 3471): a lane knows whether it is held, and goes on with a seek to the
-//! offset that is next.
+//! `fetch.wait.max.ms`. So a lane keeps what it is taken of in longer than that. And librdkafka is never told twice,
+//! because that loses messages (confluentinc/librdkafka issues 1802 and 3471): a lane knows whether it is held, and goes
+//! on with a seek to the offset that is next.
 
 use super::KafkaSource;
 use super::lane::{Lane, Standing};

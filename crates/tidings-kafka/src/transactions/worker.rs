@@ -72,7 +72,7 @@ impl From<&str> for GivenUp {
 impl From<Failed> for GivenUp {
     fn from(failed: Failed) -> Self {
         Self {
-            is_of_text: failed.fault.code == RDKafkaErrorCode::OffsetMetadataTooLarge,
+            is_of_text: failed.fault.is_of_text(),
             reason: failed.to_string(),
         }
     }
@@ -159,39 +159,18 @@ impl Worker {
         Ok(())
     }
 
-    /// Sends the offsets, again as long as that goes on.
-    ///
-    /// librdkafka 2.12 may never answer, whatever time it is given: when a broker dies in this moment it waits for the
-    /// group's coordinator until the connection to any broker changes, and looks at the clock only then. So it is asked
-    /// on a thread of its own, which is left behind with its producer if need be. Nothing is committed yet then, and the
-    /// producer that comes next gives up what this one has open.
-    fn send_offsets(&mut self, ticket: u64, mut offsets: Offsets) -> Result<(), GivenUp> {
-        let began = Instant::now();
-        loop {
-            let producer = self.sink.producer();
-            let (tell, answer) = channel();
-            background("tidings-kafka-offsets", move || {
-                let sent = producer.send_offsets(&list(&offsets.of), &offsets.member, SLICE);
-                // Whoever asked may have stopped waiting.
-                let _ = tell.send((offsets, sent));
-            });
-            let Ok((given_back, sent)) = answer.recv_timeout(LOST) else {
-                tracing::warn!(after = ?LOST, "offsets were not answered by the client; its producer is made anew");
-                self.ready = false;
-                self.renew(ticket);
-                return Err("the client does not answer; its producer is made anew".into());
-            };
-            offsets = given_back;
-            match sent {
-                Err(failed) if failed.goes_on && !self.is_stopped() => {
-                    if began.elapsed() > AGAIN {
-                        self.report(ticket, &failed.fault);
-                    }
-                    std::thread::sleep(NAP * 10);
-                }
-                answered => return answered.map_err(GivenUp::from),
-            }
+    /// Sends the offsets. A call that is lost leaves its producer behind: nothing is committed yet, and the producer that
+    /// comes next gives up what this one has open.
+    fn send_offsets(&mut self, ticket: u64, offsets: Offsets) -> Result<(), GivenUp> {
+        let producer = self.sink.producer();
+        let mut offsets = Some(offsets);
+        let sent = self.until_answered(ticket, || send_in_time(&producer, &mut offsets));
+        if offsets.is_none() {
+            tracing::warn!(after = ?LOST, "offsets were not answered by the client; its producer is made anew");
+            self.ready = false;
+            self.renew(ticket);
         }
+        Ok(sent?)
     }
 
     /// Makes sure that nothing is open and the producer is ready. False if the member ends first.
@@ -263,7 +242,11 @@ impl Worker {
     }
 
     /// Calls until there is an answer: what goes on is called again, however long the broker is away.
-    fn until_answered(&mut self, ticket: u64, call: impl Fn() -> Result<(), Failed>) -> Result<(), Failed> {
+    fn until_answered(
+        &mut self,
+        ticket: u64,
+        mut call: impl FnMut() -> Result<(), Failed>,
+    ) -> Result<(), Failed> {
         let began = Instant::now();
         loop {
             match call() {
@@ -318,6 +301,32 @@ impl fmt::Debug for Worker {
             .field("ready", &self.ready)
             .finish_non_exhaustive()
     }
+}
+
+/// Sends the offsets, and gives them back unless the call is lost.
+///
+/// librdkafka 2.12 may never answer, whatever time it is given: when a broker dies in this moment it waits for the group's
+/// coordinator until the connection to any broker changes, and looks at the clock only then. So it is asked on a thread
+/// of its own, which is left behind if need be.
+fn send_in_time(producer: &Arc<Producer>, offsets: &mut Option<Offsets>) -> Result<(), Failed> {
+    let (tell, answer) = channel();
+    if let Some(offsets) = offsets.take() {
+        let producer = producer.clone();
+        background("tidings-kafka-offsets", move || {
+            let sent = producer.send_offsets(&list(&offsets.of), &offsets.member, SLICE);
+            // Whoever asked may have stopped waiting.
+            let _ = tell.send((offsets, sent));
+        });
+    }
+    let (given_back, sent) = answer.recv_timeout(LOST).map_err(|_| Failed {
+        fault: Fault::new(
+            RDKafkaErrorCode::OperationTimedOut,
+            "the client does not answer; its producer is made anew".to_owned(),
+        ),
+        goes_on: false,
+    })?;
+    *offsets = Some(given_back);
+    sent
 }
 
 fn list(offsets: &[Offset]) -> List {

@@ -1,10 +1,10 @@
-//! The conformance suite on a real Kafka, whose address is in `TIDINGS_TEST_KAFKA`. Without it every case says that it
-//! was skipped.
+//! The conformance suite on a real Kafka.
 #![allow(clippy::unwrap_used, reason = "what only tests use")]
 
 mod apart;
 
 use apart::Apart;
+use brokers::BrokersError;
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
@@ -17,7 +17,7 @@ use tidings_kafka::{ClientOptions, KafkaBinder};
 
 /// Names of its own on a Kafka that all cases share. Its topics go with it.
 struct Place {
-    servers: String,
+    servers: Result<&'static str, &'static BrokersError>,
     prefix: Arc<str>,
     topics: Arc<Mutex<BTreeSet<String>>>,
 }
@@ -29,7 +29,7 @@ impl Place {
         // The suite seeds random numbers, so those alone would be the same in every run.
         let time = std::time::UNIX_EPOCH.elapsed().unwrap().as_millis();
         Self {
-            servers: std::env::var("TIDINGS_TEST_KAFKA").unwrap_or_default(),
+            servers: brokers::kafka(),
             prefix: format!("c{:x}-{time:x}-{number}.", std::process::id()).into(),
             topics: Arc::default(),
         }
@@ -54,13 +54,13 @@ impl Harness for Place {
     }
 
     fn missing(&self) -> Option<&'static str> {
-        self.servers
-            .is_empty()
-            .then_some("is not there: TIDINGS_TEST_KAFKA names none")
+        let Err(error) = self.servers else { return None };
+        assert!(error.is_missing_program(), "{error}");
+        Some("cannot be started: `cargo xtask brokers up kafka` says what is missing")
     }
 
     fn open(&self, _: Opening) -> BoxFuture<'_, Result<Arc<dyn DynBinder>, BinderError>> {
-        let options = ClientOptions::from_url(&format!("kafka://{}", self.servers)).unwrap();
+        let options = ClientOptions::from_url(&format!("kafka://{}", self.servers.unwrap())).unwrap();
         let options = options
             .with_properties([("heartbeat.interval.ms", "200"), ("linger.ms", "0")])
             .unwrap();
@@ -84,7 +84,7 @@ impl Drop for Place {
         if topics.is_empty() {
             return;
         }
-        let servers = self.servers.clone();
+        let servers = self.servers.unwrap();
         let work = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()

@@ -79,7 +79,6 @@ struct Watch {
     ledger: Ledger,
     servers: String,
     places: Places,
-    priced: Arc<str>,
     all: usize,
 }
 
@@ -89,22 +88,21 @@ impl Watch {
             ledger: Ledger::open(servers, &[(&places.priced, PARTITIONS)]),
             servers: servers.to_owned(),
             places: places.clone(),
-            priced: places.priced.clone(),
             all: (0..count).filter(|number| !is_poison(*number)).count(),
         }
     }
 
     /// Waits until there are so many outputs more. False when the end is near: a fault would meet nobody at work.
     fn goes_on(&mut self, more: usize) -> bool {
-        let priced = self.priced.clone();
-        let wanted = self.ledger.of(&priced).len() + more;
+        let priced = &self.places.priced;
+        let wanted = self.ledger.of(priced).len() + more;
         if wanted >= self.all {
             return false;
         }
         let goes_on = self
             .ledger
-            .read_until(PATIENCE, |ledger| ledger.of(&priced).len() >= wanted);
-        let there = self.ledger.of(&priced).len();
+            .read_until(PATIENCE, |ledger| ledger.of(priced).len() >= wanted);
+        let there = self.ledger.of(priced).len();
         assert!(
             goes_on,
             "nothing came for {PATIENCE:?}: {there} of {} are there\n{}",

@@ -2,7 +2,7 @@
 
 use crate::ledger::Ledger;
 use crate::support::{
-    Member, PATIENCE, binder, blocking, fill, own, own_of, shared, spec, stored, to, topic,
+    Member, PATIENCE, binder, blocking, fill, own, own_of, shared, spec, stored, stored_progress, to, topic,
 };
 use brokers::Options;
 use std::sync::Arc;
@@ -24,11 +24,24 @@ async fn committed(servers: &str, topic: &Arc<str>, wanted: usize) -> Vec<u64> {
     .await
 }
 
-/// Positions are seen a moment after their transaction is.
 async fn is_stored(binder: &KafkaBinder, topic: &Arc<str>, group: &str, wanted: u64) {
+    until_stored(binder, topic, group, |progress| progress.watermark == wanted).await;
+}
+
+/// Positions are seen a moment after their transaction is.
+async fn until_stored(
+    binder: &KafkaBinder,
+    topic: &Arc<str>,
+    group: &str,
+    holds: impl Fn(&Progress) -> bool,
+) {
     let until = Instant::now() + PATIENCE;
-    while stored(binder, topic, group).await != Some(wanted) {
-        assert!(Instant::now() < until, "{:?}", stored(binder, topic, group).await);
+    loop {
+        let progress = stored_progress(binder, topic, group).await;
+        if progress.as_ref().is_some_and(&holds) {
+            return;
+        }
+        assert!(Instant::now() < until, "{progress:?}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
@@ -384,18 +397,6 @@ async fn a_broker_that_takes_little_text_beside_an_offset_gets_less_until_it_com
     // The texts of 64 and of 36 ranges are too long.
     assert!(asked.len() >= 3 && asked.is_sorted_by(|a, b| a >= b), "{asked:?}");
     assert!(!ranges.is_empty(), "{asked:?}");
-    let until = Instant::now() + PATIENCE;
-    loop {
-        let rows = kafka.positions(&orders, Some(&group)).await.unwrap();
-        let stored = rows[0]
-            .progress
-            .as_ref()
-            .map(|progress| progress.finished.clone());
-        if stored.as_ref() == Some(&ranges) {
-            break;
-        }
-        assert!(Instant::now() < until, "{stored:?} in place of {ranges:?}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    until_stored(&kafka, &orders, &group, |progress| progress.finished == ranges).await;
     leave(kafka, member).await;
 }

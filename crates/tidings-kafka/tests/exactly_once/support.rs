@@ -243,8 +243,15 @@ pub(crate) fn number_of(payload: &[u8]) -> u64 {
 
 /// How far a group is in partition 0.
 pub(crate) async fn stored(binder: &KafkaBinder, topic: &Arc<str>, group: &str) -> Option<u64> {
+    stored_progress(binder, topic, group)
+        .await
+        .map(|progress| progress.watermark)
+}
+
+/// The same, with what is stored beside it.
+pub(crate) async fn stored_progress(binder: &KafkaBinder, topic: &Arc<str>, group: &str) -> Option<Progress> {
     let rows = binder.positions(topic, Some(group)).await.unwrap();
-    Some(rows.first()?.progress.as_ref()?.watermark)
+    rows.into_iter().next()?.progress
 }
 
 pub(crate) fn sink(binder: &KafkaBinder) -> Arc<dyn Sink> {

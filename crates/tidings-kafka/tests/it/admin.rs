@@ -1,6 +1,7 @@
 //! Topics, offsets and groups of a real Kafka.
 
-use crate::support::{open, options, servers, spec, to, topic, unique};
+use crate::support::{open, options, spec, to, topic, unique};
+use brokers::kafka_or_skip;
 use std::time::Duration;
 use tidings_core::{
     BinderError, BinderHealth, Cleanup, Create, Message, Outgoing, Progress, Sink, Timestamp,
@@ -16,8 +17,10 @@ fn progress(watermark: u64) -> Progress {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_topic_is_made_once_and_never_changed() {
-    let Some(servers) = servers() else { return };
-    let kafka = open(&servers);
+    let Some(servers) = kafka_or_skip("a_topic_is_made_once_and_never_changed") else {
+        return;
+    };
+    let kafka = open(servers);
     let name = unique("topic");
     let mut never = spec(&name, 2);
     never.create = Create::Never;
@@ -50,8 +53,10 @@ async fn a_topic_is_made_once_and_never_changed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_topic_that_many_make_at_once_is_made_once() {
-    let Some(servers) = servers() else { return };
-    let kafka = open(&servers);
+    let Some(servers) = kafka_or_skip("a_topic_that_many_make_at_once_is_made_once") else {
+        return;
+    };
+    let kafka = open(servers);
     let name = unique("topic");
     let all = (0..8).map(|_| {
         let (kafka, name) = (kafka.clone(), name.clone());
@@ -65,8 +70,12 @@ async fn a_topic_that_many_make_at_once_is_made_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_topic_that_is_not_as_asked_for_is_refused_with_both_sides_where_that_is_checked() {
-    let Some(servers) = servers() else { return };
-    let strict = KafkaAdmin::open(options(&servers).with_existing(Existing::Validate)).expect("clients");
+    let Some(servers) =
+        kafka_or_skip("a_topic_that_is_not_as_asked_for_is_refused_with_both_sides_where_that_is_checked")
+    else {
+        return;
+    };
+    let strict = KafkaAdmin::open(options(servers).with_existing(Existing::Validate)).expect("clients");
     let mut wanted = spec(&unique("topic"), 2);
     wanted.retention_time = Some(Duration::from_secs(3_600));
     wanted.cleanup = Some(Cleanup::Compact {
@@ -92,7 +101,7 @@ async fn a_topic_that_is_not_as_asked_for_is_refused_with_both_sides_where_that_
     ] {
         assert!(error.contains(words), "{error}");
     }
-    let lenient = open(&servers);
+    let lenient = open(servers);
     assert_eq!(
         lenient.prepare(other).await.expect("taken as it is").partitions,
         2
@@ -103,8 +112,10 @@ async fn a_topic_that_is_not_as_asked_for_is_refused_with_both_sides_where_that_
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_broker_refuses_to_make_is_an_error_in_its_words() {
-    let Some(servers) = servers() else { return };
-    let greedy = KafkaAdmin::open(options(&servers).with_replication(99)).expect("clients");
+    let Some(servers) = kafka_or_skip("what_the_broker_refuses_to_make_is_an_error_in_its_words") else {
+        return;
+    };
+    let greedy = KafkaAdmin::open(options(servers).with_replication(99)).expect("clients");
     let error = greedy
         .prepare(spec(&unique("topic"), 1))
         .await
@@ -114,7 +125,7 @@ async fn what_the_broker_refuses_to_make_is_an_error_in_its_words() {
         "{error}"
     );
     let wrong =
-        KafkaAdmin::open(options(&servers).with_topic_setting("max.message.bites", "1")).expect("clients");
+        KafkaAdmin::open(options(servers).with_topic_setting("max.message.bites", "1")).expect("clients");
     let error = wrong
         .prepare(spec(&unique("topic"), 1))
         .await
@@ -126,8 +137,12 @@ async fn what_the_broker_refuses_to_make_is_an_error_in_its_words() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn positions_show_both_ends_and_what_a_group_has_stored_with_what_is_finished_above() {
-    let Some(servers) = servers() else { return };
-    let kafka = open(&servers);
+    let Some(servers) =
+        kafka_or_skip("positions_show_both_ends_and_what_a_group_has_stored_with_what_is_finished_above")
+    else {
+        return;
+    };
+    let kafka = open(servers);
     let orders = topic(&kafka, "orders", 3).await;
     for number in 0..20u32 {
         kafka
@@ -168,8 +183,10 @@ async fn positions_show_both_ends_and_what_a_group_has_stored_with_what_is_finis
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_groups_positions_are_listed_and_deleted() {
-    let Some(servers) = servers() else { return };
-    let kafka = open(&servers);
+    let Some(servers) = kafka_or_skip("a_groups_positions_are_listed_and_deleted") else {
+        return;
+    };
+    let kafka = open(servers);
     let (orders, audits) = (topic(&kafka, "orders", 2).await, topic(&kafka, "audits", 1).await);
     kafka
         .sink()
@@ -230,8 +247,10 @@ async fn a_groups_positions_are_listed_and_deleted() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_offset_is_found_by_time() {
-    let Some(servers) = servers() else { return };
-    let kafka = open(&servers);
+    let Some(servers) = kafka_or_skip("an_offset_is_found_by_time") else {
+        return;
+    };
+    let kafka = open(servers);
     let orders = topic(&kafka, "orders", 1).await;
     let start = 1_700_000_000_000i64;
     for number in 0..10i64 {
@@ -257,8 +276,11 @@ async fn an_offset_is_found_by_time() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn reading_goes_on_where_it_ended_and_a_large_message_comes_alone() {
-    let Some(servers) = servers() else { return };
-    let kafka = open(&servers);
+    let Some(servers) = kafka_or_skip("reading_goes_on_where_it_ended_and_a_large_message_comes_alone")
+    else {
+        return;
+    };
+    let kafka = open(servers);
     let orders = topic(&kafka, "orders", 2).await;
     for number in 0..10usize {
         let size = if number == 5 { 5_000 } else { 100 };

@@ -14,6 +14,23 @@ const PROTOCOLS: &[&[(&str, &str)]] = &[
     &[("group.protocol", "consumer")],
 ];
 
+/// Lets members handle what comes, each for that long in turn, until it is as it should be or the rounds are over.
+async fn work_until(
+    members: &mut [Member],
+    handled: &mut Vec<(String, u32, u64)>,
+    (rounds, wait): (usize, Duration),
+    is_good: impl Fn(&[Member], usize) -> bool,
+) {
+    for _ in 0..rounds {
+        for member in members.iter_mut() {
+            handled.extend(member.work(wait).await);
+        }
+        if is_good(members, handled.len()) {
+            return;
+        }
+    }
+}
+
 #[tokio::test]
 async fn members_share_the_partitions_and_hand_over_without_loss_or_repetition() {
     let kafka = begin!("members_share_the_partitions_and_hand_over_without_loss_or_repetition");
@@ -30,14 +47,8 @@ async fn members_share_the_partitions_and_hand_over_without_loss_or_repetition()
         handled.extend(members[0].work(Duration::from_millis(300)).await);
         members.push(Member::join(&binder, spec(Some(&group), &[&topic])).await);
         let shared = |members: &[Member]| members.iter().all(|member| member.own.len() == 2);
-        for _ in 0..100 {
-            for member in &mut members {
-                handled.extend(member.work(Duration::from_millis(100)).await);
-            }
-            if shared(&members) {
-                break;
-            }
-        }
+        let patience = (100, Duration::from_millis(100));
+        work_until(&mut members, &mut handled, patience, |members, _| shared(members)).await;
         assert!(shared(&members), "{protocol:?}");
         for partition in 0..4 {
             kafka.count(&topic, partition, 20..40).await;
@@ -69,6 +80,66 @@ async fn members_share_the_partitions_and_hand_over_without_loss_or_repetition()
                 Some(60),
                 "{protocol:?}"
             );
+        }
+    }
+    clean(&kafka).await;
+}
+
+#[tokio::test]
+async fn what_members_read_changes_without_loss_or_repetition() {
+    let kafka = begin!("what_members_read_changes_without_loss_or_repetition");
+    for (number, protocol) in PROTOCOLS.iter().enumerate() {
+        let eu = kafka.topic(&format!("eu-{number}"), 4).await;
+        let us = kafka.topic(&format!("us-{number}"), 4).await;
+        let group = kafka.name(&format!("billing-{number}"));
+        let binder = kafka.binder(protocol);
+        let mut members = Vec::new();
+        for _ in 0..2 {
+            members.push(Member::join(&binder, spec(Some(&group), &[&eu])).await);
+        }
+        for partition in 0..4 {
+            kafka.count(&eu, partition, 0..20).await;
+            kafka.count(&us, partition, 0..20).await;
+        }
+        let mut handled = Vec::new();
+        for round in 0..300 {
+            // One learns of it first, the other some rounds later.
+            for (index, member) in members.iter_mut().enumerate() {
+                if round == 5 + 10 * index {
+                    let both = spec(None, &[&eu, &us]).inputs;
+                    member.source.change_inputs(&both).unwrap();
+                }
+                handled.extend(member.work(Duration::from_millis(50)).await);
+            }
+            let shared = members.iter().all(|member| member.own.len() == 4);
+            if round > 15 && shared && handled.len() >= 160 {
+                break;
+            }
+        }
+        let distinct: BTreeSet<_> = handled.iter().cloned().collect();
+        assert_eq!((distinct.len(), handled.len()), (160, 160), "{protocol:?}");
+        for member in &mut members {
+            member.source.change_inputs(&spec(None, &[&us]).inputs).unwrap();
+        }
+        let let_go = |members: &[Member]| {
+            let own = members.iter().map(|member| member.own.values());
+            let of_us = |one: &tidings_core::Assignment| *one.destination == *us;
+            own.clone().all(|mut own| own.len() == 2 && own.all(of_us))
+        };
+        let patience = (300, Duration::from_millis(50));
+        work_until(&mut members, &mut handled, patience, |members, _| let_go(members)).await;
+        assert!(let_go(&members), "{protocol:?}");
+        for partition in 0..4 {
+            kafka.publish(&eu, partition, "not read any more").await;
+            kafka.publish(&us, partition, "read").await;
+        }
+        work_until(&mut members, &mut handled, patience, |_, handled| handled >= 164).await;
+        let late = handled.split_off(160);
+        let late: BTreeSet<_> = late.into_iter().collect();
+        let expected = (0..4).map(|partition| (us.clone(), partition, 20));
+        assert_eq!(late, expected.collect(), "{protocol:?}");
+        for member in members {
+            member.close().await;
         }
     }
     clean(&kafka).await;

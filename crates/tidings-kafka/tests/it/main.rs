@@ -1,5 +1,4 @@
-//! The driver on a real Kafka, whose address is in `TIDINGS_TEST_KAFKA`: `127.0.0.1:9092`. Without it every test says
-//! that it was skipped.
+//! The driver on a real Kafka.
 #![allow(clippy::unwrap_used, reason = "what only tests use")]
 
 mod admin;

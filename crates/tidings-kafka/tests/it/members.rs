@@ -17,7 +17,7 @@ use tidings_kafka::{ClientOptions, KafkaBinder, KafkaSource};
 use tokio::time::{Instant, timeout_at};
 
 /// Nothing takes longer that comes at all, also on a machine that has little time for it.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
+const PATIENCE: Duration = Duration::from_secs(90);
 
 /// A Kafka for tests, with names that no other test has.
 pub(crate) struct Kafka {
@@ -28,23 +28,19 @@ pub(crate) struct Kafka {
     topics: std::sync::Mutex<Vec<String>>,
 }
 
-/// The Kafka that the environment names; none after having said so.
-#[allow(clippy::print_stdout, reason = "a test that is skipped says so")]
+/// The Kafka that all tests share; none after having said what is missing.
 pub(crate) fn kafka(test: &str) -> Option<Kafka> {
-    let Ok(servers) = std::env::var("TIDINGS_TEST_KAFKA") else {
-        println!("SKIPPED {test}: TIDINGS_TEST_KAFKA names no Kafka");
-        return None;
-    };
+    let servers = brokers::kafka_or_skip(test)?;
     static TESTS: AtomicU32 = AtomicU32::new(0);
     let mut config = ClientConfig::new();
-    config.set("bootstrap.servers", &servers);
+    config.set("bootstrap.servers", servers);
     let random = fastrand::Rng::new().u32(..);
     Some(Kafka {
         prefix: format!("it-{random:08x}-{}", TESTS.fetch_add(1, Ordering::Relaxed)),
         admin: config.create().unwrap(),
         producer: config.set("linger.ms", "0").create().unwrap(),
         topics: std::sync::Mutex::default(),
-        servers,
+        servers: servers.into(),
     })
 }
 

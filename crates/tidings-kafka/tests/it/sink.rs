@@ -1,14 +1,17 @@
 //! Publishing to a real Kafka.
 
-use crate::support::{open, options, payloads, servers, spec, to, topic, unique};
+use crate::support::{open, options, payloads, spec, to, topic, unique};
+use brokers::kafka_or_skip;
 use std::time::{Duration, Instant};
 use tidings_core::{BinderHealth, Message, Outgoing, PublishError, Sink, Timestamp, partition_for_key};
 use tidings_kafka::{KafkaAdmin, WhenFull};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_receipt_resolves_to_where_the_message_is() {
-    let Some(servers) = servers() else { return };
-    let kafka = open(&servers);
+    let Some(servers) = kafka_or_skip("a_receipt_resolves_to_where_the_message_is") else {
+        return;
+    };
+    let kafka = open(servers);
     let orders = topic(&kafka, "orders", 3).await;
     for number in 0..10u64 {
         let position = kafka
@@ -29,8 +32,12 @@ async fn a_receipt_resolves_to_where_the_message_is() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_partition_keeps_the_order_of_the_calls_and_every_message_is_there_once() {
-    let Some(servers) = servers() else { return };
-    let kafka = open(&servers);
+    let Some(servers) =
+        kafka_or_skip("a_partition_keeps_the_order_of_the_calls_and_every_message_is_there_once")
+    else {
+        return;
+    };
+    let kafka = open(servers);
     let orders = topic(&kafka, "orders", 3).await;
     let sink = kafka.sink();
     let messages = (0..30_000u32).map(|number| to(&orders, number % 3, number.to_string()));
@@ -56,8 +63,10 @@ async fn a_partition_keeps_the_order_of_the_calls_and_every_message_is_there_onc
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_has_the_partition_of_kafkas_java_client() {
-    let Some(servers) = servers() else { return };
-    let kafka = open(&servers);
+    let Some(servers) = kafka_or_skip("a_key_has_the_partition_of_kafkas_java_client") else {
+        return;
+    };
+    let kafka = open(servers);
     let orders = topic(&kafka, "orders", 7).await;
     // What org.apache.kafka.common.utils.Utils.murmur2 gives, of Kafka's own tests.
     let pinned: [(&str, i32); 6] = [
@@ -98,8 +107,10 @@ async fn a_key_has_the_partition_of_kafkas_java_client() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn messages_without_a_key_are_spread_over_the_partitions() {
-    let Some(servers) = servers() else { return };
-    let kafka = open(&servers);
+    let Some(servers) = kafka_or_skip("messages_without_a_key_are_spread_over_the_partitions") else {
+        return;
+    };
+    let kafka = open(servers);
     let orders = topic(&kafka, "orders", 3).await;
     let messages = (0..1_000).map(|_| Outgoing::new(orders.clone(), Message::new("x")));
     for receipt in kafka.sink().publish_all(messages.collect()) {
@@ -114,8 +125,10 @@ async fn messages_without_a_key_are_spread_over_the_partitions() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_message_carries_arrives_as_it_was() {
-    let Some(servers) = servers() else { return };
-    let kafka = open(&servers);
+    let Some(servers) = kafka_or_skip("what_a_message_carries_arrives_as_it_was") else {
+        return;
+    };
+    let kafka = open(servers);
     let orders = topic(&kafka, "orders", 1).await;
     let every_byte: Vec<u8> = (0..=255).collect();
     let mut full = Message::new(every_byte.clone())
@@ -153,8 +166,11 @@ async fn what_a_message_carries_arrives_as_it_was() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn too_large_a_message_is_refused_before_it_is_sent_with_size_and_limit() {
-    let Some(servers) = servers() else { return };
-    let kafka = open(&servers);
+    let Some(servers) = kafka_or_skip("too_large_a_message_is_refused_before_it_is_sent_with_size_and_limit")
+    else {
+        return;
+    };
+    let kafka = open(servers);
     let orders = topic(&kafka, "orders", 1).await;
     let large = Message::new(vec![0u8; 1_000_001]);
     let refused = kafka.sink().publish(Outgoing::new(orders.clone(), large)).await;
@@ -174,7 +190,7 @@ async fn too_large_a_message_is_refused_before_it_is_sent_with_size_and_limit() 
     fits.expect("just as large as the limit");
     let narrow = unique("narrow");
     let own =
-        KafkaAdmin::open(options(&servers).with_topic_setting("max.message.bytes", "5000")).expect("clients");
+        KafkaAdmin::open(options(servers).with_topic_setting("max.message.bytes", "5000")).expect("clients");
     own.prepare(spec(&narrow, 1)).await.expect("it is made");
     let refused = own.sink().publish(to(&narrow, 0, "x".repeat(6_000))).await;
     assert!(
@@ -194,10 +210,14 @@ async fn too_large_a_message_is_refused_before_it_is_sent_with_size_and_limit() 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_batch_that_is_too_large_for_a_topic_is_not_the_fault_of_its_messages() {
-    let Some(servers) = servers() else { return };
+    let Some(servers) =
+        kafka_or_skip("a_batch_that_is_too_large_for_a_topic_is_not_the_fault_of_its_messages")
+    else {
+        return;
+    };
     let narrow = unique("narrow");
     let wide =
-        KafkaAdmin::open(options(&servers).with_topic_setting("max.message.bytes", "5000")).expect("clients");
+        KafkaAdmin::open(options(servers).with_topic_setting("max.message.bytes", "5000")).expect("clients");
     wide.prepare(spec(&narrow, 1)).await.expect("it is made");
     let all = || (0..100).map(|_| to(&narrow, 0, "x".repeat(1_000))).collect();
     let mut refused = 0;
@@ -212,7 +232,7 @@ async fn a_batch_that_is_too_large_for_a_topic_is_not_the_fault_of_its_messages(
     }
     assert!(refused > 0, "the batches were larger than the topic takes");
     wide.close().await.expect("closed");
-    let small = options(&servers)
+    let small = options(servers)
         .with_properties([("producer.batch.size", "4000")])
         .expect("a property");
     let small = KafkaAdmin::open(small).expect("clients");
@@ -224,8 +244,11 @@ async fn a_batch_that_is_too_large_for_a_topic_is_not_the_fault_of_its_messages(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_topic_or_a_partition_that_is_missing_is_an_error_and_is_not_made() {
-    let Some(servers) = servers() else { return };
-    let fast = options(&servers)
+    let Some(servers) = kafka_or_skip("a_topic_or_a_partition_that_is_missing_is_an_error_and_is_not_made")
+    else {
+        return;
+    };
+    let fast = options(servers)
         .with_properties([("topic.metadata.propagation.max.ms", "500")])
         .expect("a property");
     let kafka = KafkaAdmin::open(fast).expect("clients");
@@ -244,7 +267,7 @@ async fn a_topic_or_a_partition_that_is_missing_is_an_error_and_is_not_made() {
         .await
         .expect("it is kept");
     let known = kafka.sink().publish(to(&orders, 9, "x")).await;
-    let other = KafkaAdmin::open(options(&servers)).expect("clients");
+    let other = KafkaAdmin::open(options(servers)).expect("clients");
     other
         .sink()
         .publish(to(&orders, 0, "x"))
@@ -272,8 +295,10 @@ async fn a_topic_or_a_partition_that_is_missing_is_an_error_and_is_not_made() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_for_later_is_refused_with_the_cure() {
-    let Some(servers) = servers() else { return };
-    let kafka = open(&servers);
+    let Some(servers) = kafka_or_skip("a_message_for_later_is_refused_with_the_cure") else {
+        return;
+    };
+    let kafka = open(servers);
     let orders = topic(&kafka, "orders", 1).await;
     let mut later = to(&orders, 0, "x");
     later.due = Some(Timestamp::now().plus(Duration::from_secs(60)));
@@ -290,8 +315,10 @@ async fn a_message_for_later_is_refused_with_the_cure() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn more_messages_than_the_buffer_holds_wait_for_room_in_order() {
-    let Some(servers) = servers() else { return };
-    let small = options(&servers)
+    let Some(servers) = kafka_or_skip("more_messages_than_the_buffer_holds_wait_for_room_in_order") else {
+        return;
+    };
+    let small = options(servers)
         // Room comes again and again while messages are published: who finds it must not be one that came later.
         .with_properties([("queue.buffering.max.messages", "2"), ("linger.ms", "0")])
         .expect("properties");
@@ -317,8 +344,10 @@ async fn more_messages_than_the_buffer_holds_wait_for_room_in_order() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn with_a_full_buffer_publishing_is_refused_where_that_is_chosen() {
-    let Some(servers) = servers() else { return };
-    let small = options(&servers)
+    let Some(servers) = kafka_or_skip("with_a_full_buffer_publishing_is_refused_where_that_is_chosen") else {
+        return;
+    };
+    let small = options(servers)
         .with_properties([("queue.buffering.max.messages", "100"), ("linger.ms", "1000")])
         .expect("properties")
         .with_when_full(WhenFull::Refuse);
@@ -381,8 +410,11 @@ async fn a_broker_that_is_away_is_an_error_with_the_cause_and_what_was_not_sent_
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broker_that_comes_later_is_found_and_what_waited_for_it_is_sent() {
-    let Some(servers) = servers() else { return };
-    let other = open(&servers);
+    let Some(servers) = kafka_or_skip("a_broker_that_comes_later_is_found_and_what_waited_for_it_is_sent")
+    else {
+        return;
+    };
+    let other = open(servers);
     let orders = topic(&other, "orders", 1).await;
     let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
     let address = port.expect("a port");
@@ -395,10 +427,9 @@ async fn a_broker_that_comes_later_is_found_and_what_waited_for_it_is_sent() {
     let door = tokio::net::TcpListener::bind(address)
         .await
         .expect("the port is free again");
-    let behind = servers.clone();
+    let behind = servers;
     let door = tokio::spawn(async move {
         while let Ok((mut from, _)) = door.accept().await {
-            let behind = behind.clone();
             tokio::spawn(async move {
                 if let Ok(mut to) = tokio::net::TcpStream::connect(&behind).await {
                     let _ = tokio::io::copy_bidirectional(&mut from, &mut to).await;

@@ -4,16 +4,6 @@ use std::sync::Arc;
 use tidings_core::{Create, DestinationSpec, Message, Outgoing};
 use tidings_kafka::{ClientOptions, KafkaAdmin};
 
-/// The address of the Kafka of the tests. Without one a test is skipped, loudly.
-#[allow(clippy::print_stderr, reason = "a test that is skipped says so")]
-pub(crate) fn servers() -> Option<String> {
-    let servers = std::env::var("TIDINGS_TEST_KAFKA").ok();
-    if servers.is_none() {
-        eprintln!("SKIPPED: set TIDINGS_TEST_KAFKA=host:port to run this test against a real Kafka");
-    }
-    servers
-}
-
 pub(crate) fn options(servers: &str) -> ClientOptions {
     ClientOptions::from_url(&format!("kafka://{servers}")).expect("an address")
 }

@@ -1,20 +1,24 @@
 //! Whoever is in and may not do something is told what, and which right is missing.
 
-use crate::support::{PATIENCE, allowed, kafka, login, logs, options, reads, spec};
-use brokers::{Kafka, Listener, Security, unique};
+use crate::support::{PATIENCE, allowed, kafka, login, logs, next_batch, options, reads, spec};
+use brokers::{Kafka, Listener, Security, Tool, unique};
 use std::sync::Arc;
 use std::time::Duration;
 use tidings_core::{
-    Binder, BinderError, BinderHealth, Guarantee, Message, Outgoing, Progress, PublishError, RecordBatch,
-    Source, SourceError, SourceEvent,
+    Binder, BinderError, BinderHealth, Guarantee, Message, Outgoing, Progress, PublishError, Source,
+    SourceError,
 };
-use tidings_kafka::KafkaBinder;
+use tidings_kafka::{ClientOptions, KafkaBinder};
 use tokio::time::timeout;
 
 fn open(kafka: &Kafka, user: brokers::Login) -> KafkaBinder {
+    KafkaBinder::open(options_of(kafka, user)).unwrap()
+}
+
+fn options_of(kafka: &Kafka, user: brokers::Login) -> ClientOptions {
     let security = kafka.security().unwrap();
     let properties = login(security, "SCRAM-SHA-512", user.name, user.password);
-    KafkaBinder::open(options(kafka, Listener::SaslSsl, properties)).unwrap()
+    options(kafka, Listener::SaslSsl, properties)
 }
 
 async fn failed<T: std::fmt::Debug>(asked: impl Future<Output = Result<T, BinderError>>) -> String {
@@ -151,6 +155,36 @@ async fn a_user_without_any_right_is_refused_at_once_and_not_by_a_timeout() {
     bob.close().await.unwrap();
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pattern_can_only_match_what_this_user_may_see() {
+    let Some(kafka) = kafka("a_pattern_can_only_match_what_this_user_may_see") else {
+        return;
+    };
+    let (ours, theirs): (Arc<str>, Arc<str>) = (allowed("orders"), unique("billing").into());
+    let topics = kafka.tool(Tool::Topics);
+    topics.args(["--create", "--topic", &theirs]).run().unwrap();
+    let alice = open(kafka, Security::ALICE);
+    alice.prepare(spec(&ours)).await.unwrap();
+    let found = timeout(PATIENCE, alice.destinations())
+        .await
+        .expect("in time")
+        .unwrap();
+    let lists = |name: &Arc<str>| found.iter().any(|info| info.name == *name);
+    assert!(lists(&ours) && !lists(&theirs), "{found:?}");
+    // What it names in spite of that is refused with the right that is missing, and nothing it reads suffers.
+    let mut source = alice.subscribe(reads(&ours, &allowed("group"))).await.unwrap();
+    let both = [&ours, &theirs].map(|topic| reads(topic, topic).inputs).concat();
+    alice
+        .sink()
+        .publish(Outgoing::new(ours.clone(), Message::new("1")))
+        .await
+        .unwrap();
+    source.change_inputs(&both).unwrap();
+    let batch = next_batch(&mut source).await;
+    assert_eq!(batch.records().len(), 1);
+    alice.close().await.unwrap();
+}
+
 /// Rights on the group are not enough: transactions have an id, which begins with the group's name.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_transaction_goes_on_after_an_output_that_is_denied_was_given_up() {
@@ -213,32 +247,13 @@ async fn a_transaction_goes_on_after_an_output_that_is_denied_was_given_up() {
     alice.close().await.unwrap();
 }
 
-async fn next_batch(source: &mut impl Source) -> RecordBatch {
-    let deadline = tokio::time::Instant::now() + PATIENCE;
-    loop {
-        let event = tokio::time::timeout_at(deadline, source.next()).await;
-        match event.expect("it comes in time") {
-            Ok(SourceEvent::Batch(batch)) if !batch.records().is_empty() => return batch,
-            Err(error) => assert!(error.is_transient(), "{error}"),
-            Ok(_) => {}
-        }
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_transactional_id_that_is_denied_is_told_with_the_right_that_is_missing() {
     let Some(kafka) = kafka("a_transactional_id_that_is_denied_is_told_with_the_right_that_is_missing")
     else {
         return;
     };
-    let security = kafka.security().unwrap();
-    let properties = login(
-        security,
-        "SCRAM-SHA-512",
-        Security::ALICE.name,
-        Security::ALICE.password,
-    );
-    let options = options(kafka, Listener::SaslSsl, properties);
+    let options = options_of(kafka, Security::ALICE);
     let alice = KafkaBinder::open(options.with_request_timeout(Duration::from_secs(5))).unwrap();
     // Transactions outside of a subscription have ids of their own.
     let begun = timeout(PATIENCE, alice.sink().begin()).await.expect("in time");

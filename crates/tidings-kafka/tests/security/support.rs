@@ -5,8 +5,8 @@ use std::io::Write;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 use tidings_core::{
-    Binder, Create, DestinationSpec, Message, Outgoing, Progress, Source, SourceEvent, SourceInput,
-    SourceSpec, Start,
+    Binder, Create, DestinationSpec, Message, Outgoing, Progress, RecordBatch, Source, SourceEvent,
+    SourceInput, SourceSpec, Start,
 };
 use tidings_kafka::{ClientOptions, KafkaBinder, Token, TokenError, TokenSource};
 use tokio::time::timeout;
@@ -139,28 +139,31 @@ pub(crate) fn reads(topic: &Arc<str>, group: &Arc<str>) -> SourceSpec {
 
 /// The payload of the first message that a source gives; it is committed.
 pub(crate) async fn first<S: Source>(source: &mut S) -> String {
+    let batch = next_batch(source).await;
+    let payload = batch.payload(&batch.records()[0]).unwrap_or_default();
+    let payload = String::from_utf8_lossy(payload).into_owned();
+    let progress = Progress {
+        watermark: batch.next(),
+        ..Progress::default()
+    };
+    source.progress(batch.lane(), batch.epoch(), progress);
+    timeout(PATIENCE, source.commit())
+        .await
+        .expect("in time")
+        .expect("it is stored");
+    payload
+}
+
+/// The next messages that a source gives.
+pub(crate) async fn next_batch(source: &mut impl Source) -> RecordBatch {
     let deadline = tokio::time::Instant::now() + PATIENCE;
     loop {
-        let event = tokio::time::timeout_at(deadline, source.next())
-            .await
-            .expect("it comes in time");
-        let Ok(SourceEvent::Batch(batch)) = event else {
-            continue;
-        };
-        let Some(record) = batch.records().iter().next() else {
-            continue;
-        };
-        let payload = String::from_utf8_lossy(batch.payload(record).unwrap_or_default()).into_owned();
-        let progress = Progress {
-            watermark: batch.next(),
-            ..Progress::default()
-        };
-        source.progress(batch.lane(), batch.epoch(), progress);
-        timeout(PATIENCE, source.commit())
-            .await
-            .expect("in time")
-            .expect("it is stored");
-        return payload;
+        let event = tokio::time::timeout_at(deadline, source.next()).await;
+        match event.expect("it comes in time") {
+            Ok(SourceEvent::Batch(batch)) if !batch.is_empty() => return batch,
+            Err(error) => assert!(error.is_transient(), "{error}"),
+            Ok(_) => {}
+        }
     }
 }
 

@@ -151,7 +151,7 @@ impl Dispatcher {
                 tasks.get(*task).is_some_and(|task| task.lane == index)
             }
             super::run::Work::Outputs { lane, .. } => *lane == index,
-            super::run::Work::Turn { turn, .. } => turn.lane == index,
+            super::run::Work::Turn { turn, .. } => turn.lane() == index,
             super::run::Work::Batch { call, .. } | super::run::Work::BatchOutputs { call, .. } => {
                 call.lane == index
             }

@@ -20,6 +20,7 @@ mod finish;
 mod gather;
 mod intake;
 mod leave;
+mod outlet;
 mod outputs;
 mod run;
 mod scan;
@@ -41,6 +42,7 @@ use crate::status::{LaneStatus, StatusBoard};
 use crate::tasks::{Stage, TaskId, Tasks};
 use crate::timers::{Timer, Timers};
 use alone::Solitude;
+use outlet::{StretchOutlet, Taken};
 use run::Work;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -137,6 +139,10 @@ pub(crate) struct Dispatcher {
     commands: VecDeque<SourceCommand>,
     /// Of the last stretch that was handled in turn, for the next one.
     spare_control: Option<Arc<SequenceControl>>,
+    /// Where records of stretches publish what they return.
+    outlet: Arc<StretchOutlet>,
+    /// What came of that, between a poll and the next; empty otherwise.
+    taken: Vec<Taken>,
     /// What the records of a lane of which nothing is known need.
     usual: Usual,
     /// With so many timers it is time to look for those that have become pointless.
@@ -196,6 +202,8 @@ impl Dispatcher {
             source_idle: false,
             commands: VecDeque::new(),
             spare_control: None,
+            outlet: Arc::new(StretchOutlet::new(spec.output.as_deref(), spec.context.clone())),
+            taken: Vec::new(),
             usual: Usual::of(&spec, tracked),
             timers_limit: TIMERS,
             pace: Pace::begin(),

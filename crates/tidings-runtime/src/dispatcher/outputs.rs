@@ -3,10 +3,10 @@
 
 use super::run::Work;
 use super::{Dispatcher, STRETCH};
-use crate::effects::{OutputId, Prepared, prepare};
+use crate::effects::{OutputId, prepare};
 use crate::ledger::Ticket;
 use crate::panics::text_of;
-use crate::pipeline::{Ended, Load, Owner};
+use crate::pipeline::{Ended, Load, Owner, Pipeline, Sent};
 use crate::span::Cause;
 use crate::tasks::{Stage, Task, TaskId};
 use crate::verdict::Verdict;
@@ -31,7 +31,8 @@ impl Dispatcher {
             Err(error) => return self.on_published(id, Some(slot), Err(error)),
         };
         self.slots.give_back(slot);
-        self.send(index, Owner::Task(id), prepared);
+        let sent = Sent::new(prepared, self.holds_outputs(index));
+        self.track(index, Owner::Task(id), sent);
         self.tasks.set_stage(id, Stage::Publishing);
         self.give_key_back(id);
         self.poll_new_outputs(index);
@@ -42,29 +43,44 @@ impl Dispatcher {
         &mut self,
         index: usize,
         slot: usize,
-        (delivery, ticket): (Delivery, Ticket),
+        message: (Delivery, Ticket),
         outputs: Outputs,
     ) {
         let channel = self.spec.output.as_deref();
-        let ids = OutputId::new(&delivery, &self.spec.context);
-        match prepare(self.publisher(), channel, outputs, Some(&delivery), &ids) {
-            Ok(prepared) => {
-                self.slots.give_back(slot);
-                self.send(index, Owner::Handled(delivery, ticket), prepared);
+        let ids = OutputId::new(&message.0, &self.spec.context);
+        let prepared = prepare(self.publisher(), channel, outputs, Some(&message.0), &ids);
+        self.slots.give_back(slot);
+        let held = self.holds_outputs(index);
+        self.follow(index, message, prepared.map(|prepared| Sent::new(prepared, held)));
+    }
+
+    /// What a message of a lane returned that was handled in turn is on its way, or cannot be.
+    pub(super) fn follow(
+        &mut self,
+        index: usize,
+        (delivery, ticket): (Delivery, Ticket),
+        sent: Result<Sent, PublishError>,
+    ) {
+        match sent {
+            Ok(sent) => {
+                self.track(index, Owner::Handled(delivery, ticket), sent);
                 self.poll_new_outputs(index);
             }
             Err(error) => {
                 let id = self.add_task(Task::new(delivery, index, ticket, None));
-                self.on_published(id, Some(slot), Err(error));
+                self.on_published(id, None, Err(error));
             }
         }
     }
 
-    fn send(&mut self, index: usize, owner: Owner, prepared: Prepared) {
-        let now = self.now;
-        self.change_outputs(index, |pipeline, effects| {
-            pipeline.push(owner, prepared, effects, now)
-        });
+    /// Whether outputs of a lane are kept back for now.
+    pub(super) fn holds_outputs(&self, index: usize) -> bool {
+        self.lane(index).is_some_and(|lane| lane.outputs.holds())
+    }
+
+    fn track(&mut self, index: usize, owner: Owner, sent: Sent) {
+        let deadline = self.now + self.effects.timeout;
+        self.change_outputs(index, |pipeline| pipeline.push(owner, sent, deadline));
     }
 
     fn give_key_back(&mut self, id: TaskId) {
@@ -132,7 +148,7 @@ impl Dispatcher {
             return 0;
         };
         lane.outputs.polled = false;
-        self.change_outputs(index, |pipeline, _| {
+        self.change_outputs(index, |pipeline| {
             let load = pipeline.load();
             pipeline.clear();
             load.messages
@@ -140,14 +156,10 @@ impl Dispatcher {
         .unwrap_or_default()
     }
 
-    fn change_outputs<T>(
-        &mut self,
-        index: usize,
-        change: impl FnOnce(&mut crate::pipeline::Pipeline, &crate::effects::Effects) -> T,
-    ) -> Option<T> {
+    fn change_outputs<T>(&mut self, index: usize, change: impl FnOnce(&mut Pipeline) -> T) -> Option<T> {
         let lane = self.lanes.get_mut(index)?.as_mut()?;
         let before = lane.outputs.load();
-        let changed = change(&mut lane.outputs, &self.effects);
+        let changed = change(&mut lane.outputs);
         let after = lane.outputs.load();
         self.count_outputs(before, after);
         Some(changed)

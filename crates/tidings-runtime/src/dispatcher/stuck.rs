@@ -82,7 +82,7 @@ impl Dispatcher {
     /// Lane and offset of the message that a slot works on; of a batch, its first.
     fn message_in(&mut self, slot: usize) -> Option<(usize, u64)> {
         let task = match self.slots.work_mut(slot)? {
-            Work::Turn { turn, .. } => return Some((turn.lane, turn.current_offset())),
+            Work::Turn { turn, .. } => return Some((turn.lane(), turn.current_offset())),
             Work::Outputs { lane, .. } => {
                 let lane = *lane;
                 match self.lane(lane)?.outputs.head()? {

@@ -3,6 +3,7 @@
 //! This is possible where only one message of a lane is handled at a time anyway and nothing is known of the messages
 //! that would have to be looked at before: no key in flight, no filter, no earlier attempts.
 
+use super::outlet::Taken;
 use super::run::Work;
 use super::{Dispatcher, Usual};
 use crate::lane::Stretch;
@@ -19,17 +20,41 @@ use tokio::time::Instant;
 
 /// A stretch that is being handled.
 pub(super) struct Turn {
-    pub(super) lane: usize,
-    /// Its first record, and that one's ticket.
-    start: usize,
-    first: Ticket,
-    /// All records before this are finished in the ledger.
-    done: usize,
+    records: Records,
     end: usize,
     /// The record that the running time is measured of.
     measured: usize,
-    delivery: Delivery,
     control: Arc<SequenceControl>,
+}
+
+/// Where the records of a stretch are, and how many of them need no more.
+#[derive(Clone)]
+struct Records {
+    lane: usize,
+    /// The first one, and its ticket.
+    start: usize,
+    first: Ticket,
+    /// All before this are finished in the ledger, or what they returned is on its way.
+    done: usize,
+    delivery: Delivery,
+}
+
+impl Records {
+    fn ticket(&self, index: usize) -> Ticket {
+        self.first.plus(index - self.start)
+    }
+
+    /// The positions before that record that are to be closed now, if there are any.
+    fn pass(&mut self, reached: usize) -> Option<(Ticket, usize)> {
+        let done = std::mem::replace(&mut self.done, reached);
+        (reached > done).then(|| (self.ticket(done), reached - done))
+    }
+
+    fn delivery(&self, index: usize) -> Delivery {
+        let mut delivery = self.delivery.clone();
+        delivery.move_to(index);
+        delivery
+    }
 }
 
 impl Turn {
@@ -40,13 +65,12 @@ impl Turn {
 
     /// Its offset in the lane.
     pub(super) fn current_offset(&self) -> u64 {
-        let mut delivery = self.delivery.clone();
-        delivery.move_to(self.progress().min(self.end.saturating_sub(1)));
-        delivery.lane_offset()
+        let index = self.progress().min(self.end.saturating_sub(1));
+        self.records.delivery(index).lane_offset()
     }
 
-    fn ticket(&self, index: usize) -> Ticket {
-        self.first.plus(index - self.start)
+    pub(super) fn lane(&self) -> usize {
+        self.records.lane
     }
 }
 
@@ -86,13 +110,15 @@ impl Dispatcher {
         let mut delivery = stretch.delivery.clone();
         delivery.move_to(start);
         let turn = Turn {
-            lane: index,
-            start,
-            first: stretch.ticket(start),
-            done: start,
+            records: Records {
+                lane: index,
+                start,
+                first: stretch.ticket(start),
+                done: start,
+                delivery: delivery.clone(),
+            },
             end: start + count,
             measured: usize::MAX,
-            delivery: delivery.clone(),
             control: self.spare_control.take().unwrap_or_default(),
         };
         turn.control.begin(start);
@@ -108,7 +134,9 @@ impl Dispatcher {
             end: turn.end,
             control: turn.control.clone(),
             mark: message.tag.and_then(|_| self.slots.mark(slot)),
+            outlet: Some(self.outlet.clone()),
         };
+        self.open_outlet(index);
         let end = match call_caught(|| self.spec.handler.sequence(sequence)) {
             Err(failure) => Err(failure),
             Ok(mut future) => match self.slots.poll(slot, |context| poll_caught(&mut future, context)) {
@@ -120,7 +148,7 @@ impl Dispatcher {
             },
         };
         stretch.cursor = self.end_turn(slot, turn, end);
-        // It was stopped by a record that has something to publish: others may follow in this round.
+        // It ended before its end: others may follow in this round.
         *left += (start + count).saturating_sub(stretch.cursor);
         true
     }
@@ -131,7 +159,7 @@ impl Dispatcher {
             turn.measured = current;
             self.restart_timeout(slot);
         }
-        if let Some(lane) = self.lane_mut(turn.lane) {
+        if let Some(lane) = self.lane_mut(turn.lane()) {
             lane.sequence = Some(slot);
             // What became due meanwhile, or a pause, must not wait for the whole stretch.
             if !self.runnable.is_empty() || self.paused {
@@ -139,6 +167,39 @@ impl Dispatcher {
             }
         }
         self.slots.put(slot, Work::Turn { turn, future });
+        self.follow_taken_in(slot);
+    }
+
+    /// What a pending stretch has returned so far is followed now, and not at its end.
+    fn follow_taken_in(&mut self, slot: usize) {
+        self.outlet.close(&mut self.taken);
+        let Some(last) = self.taken.last().map(|taken| taken.index) else {
+            return;
+        };
+        let Some(Work::Turn { turn, .. }) = self.slots.work_mut(slot) else {
+            return;
+        };
+        let mut records = turn.records.clone();
+        turn.records.done = last + 1;
+        self.follow_taken(&mut records);
+    }
+
+    /// Follows what records of a stretch returned, in order, and closes the positions of those between them.
+    fn follow_taken(&mut self, records: &mut Records) {
+        let mut all = std::mem::take(&mut self.taken);
+        for Taken { index, sent } in all.drain(..) {
+            self.settle(records, index);
+            records.done = index + 1;
+            let message = (records.delivery(index), records.ticket(index));
+            self.follow(records.lane, message, sent);
+        }
+        self.taken = all;
+    }
+
+    /// What the lane's records return while its stretch is polled is published by this subscription's publisher.
+    fn open_outlet(&mut self, index: usize) {
+        let held = self.holds_outputs(index);
+        self.outlet.open(self.publisher().clone(), held);
     }
 
     /// Polls a stretch whose slot was woken.
@@ -148,6 +209,7 @@ impl Dispatcher {
         turn: Box<Turn>,
         mut future: BoxFuture<'static, SequenceEnd>,
     ) {
+        self.open_outlet(turn.lane());
         match self.slots.poll(slot, |context| poll_caught(&mut future, context)) {
             Poll::Pending => self.leave_pending(slot, turn, future),
             Poll::Ready(end) => {
@@ -159,7 +221,7 @@ impl Dispatcher {
 
     /// A stretch that was pending came to an end, or was stopped.
     pub(super) fn end_pending_turn(&mut self, slot: usize, turn: Turn, end: Result<SequenceEnd, Failure>) {
-        let index = turn.lane;
+        let index = turn.lane();
         if let Some(lane) = self.lane_mut(index) {
             lane.sequence = None;
         }
@@ -186,8 +248,14 @@ impl Dispatcher {
             // It panicked after its last record.
             Err(_) => (turn.end, None),
         };
-        self.settle(&mut turn, reached);
-        self.budget.earn(reached - turn.start);
+        self.outlet.close(&mut self.taken);
+        if !self.taken.is_empty() {
+            // What goes wrong from here on is not the handler's doing.
+            self.slots.end(slot);
+            self.follow_taken(&mut turn.records);
+        }
+        self.settle(&mut turn.records, reached);
+        self.budget.earn(reached - turn.records.start);
         self.slots.set_deadline(slot, None);
         let next = match result {
             None => {
@@ -210,35 +278,32 @@ impl Dispatcher {
 
     /// A record that failed becomes a task. One that has something to publish does not.
     fn go_on_alone(&mut self, slot: usize, turn: &Turn, index: usize, result: HandlerResult) {
+        let records = &turn.records;
         if let Ok(outputs) = result {
-            let mut delivery = turn.delivery.clone();
-            delivery.move_to(index);
-            return self.publish_of_turn(turn.lane, slot, (delivery, turn.ticket(index)), outputs);
+            let message = (records.delivery(index), records.ticket(index));
+            return self.publish_of_turn(records.lane, slot, message, outputs);
         }
-        let task = self.task_of_turn(turn, index);
+        let task = self.task_of_turn(records, index);
         self.on_handled(task, slot, result);
     }
 
-    fn task_of_turn(&mut self, turn: &Turn, index: usize) -> TaskId {
-        let mut delivery = turn.delivery.clone();
-        delivery.move_to(index);
-        let pair = self.lane(turn.lane).map_or(turn.lane, |lane| lane.pair);
+    fn task_of_turn(&mut self, records: &Records, index: usize) -> TaskId {
+        let delivery = records.delivery(index);
+        let pair = self.lane(records.lane).map_or(records.lane, |lane| lane.pair);
         let key = self.key_to_hold(pair, &delivery);
-        let id = self.add_task(Task::new(delivery, turn.lane, turn.ticket(index), key));
+        let id = self.add_task(Task::new(delivery, records.lane, records.ticket(index), key));
         self.tasks.set_stage(id, Stage::Running);
         self.hold_key(id, pair);
         id
     }
 
     /// Closes the positions of records that were handled.
-    fn settle(&mut self, turn: &mut Turn, reached: usize) {
-        self.board.counters.handled.add((reached - turn.done) as u64);
-        let done = std::mem::replace(&mut turn.done, reached);
-        let first = turn.ticket(done);
-        if let Some(lane) = self.lane_mut(turn.lane)
-            && reached > done
-        {
-            lane.finish_range(first, reached - done);
+    fn settle(&mut self, records: &mut Records, reached: usize) {
+        if let Some((first, count)) = records.pass(reached) {
+            self.board.counters.handled.add(count as u64);
+            if let Some(lane) = self.lane_mut(records.lane) {
+                lane.finish_range(first, count);
+            }
         }
     }
 
@@ -250,10 +315,9 @@ impl Dispatcher {
                 continue;
             };
             let reached = turn.control.progress();
-            let done = std::mem::replace(&mut turn.done, reached);
-            if reached > done {
-                self.board.counters.handled.add((reached - done) as u64);
-                lane.finish_range(turn.ticket(done), reached - done);
+            if let Some((first, count)) = turn.records.pass(reached) {
+                self.board.counters.handled.add(count as u64);
+                lane.finish_range(first, count);
             }
         }
     }

@@ -9,6 +9,7 @@ mod behaviour;
 mod broker;
 mod once;
 mod outputs;
+mod returned;
 mod seeking;
 mod simulation;
 mod world;

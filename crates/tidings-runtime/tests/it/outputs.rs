@@ -9,13 +9,13 @@ use tidings_core::*;
 use tidings_runtime::*;
 use tokio::time::{Instant, sleep, sleep_until};
 
-const fn ms(millis: u64) -> Duration {
+pub(crate) const fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
 /// What a broker says to one publish.
 #[derive(Debug, Clone, Copy)]
-enum Answer {
+pub(crate) enum Answer {
     Kept,
     Away,
     TooLarge,
@@ -26,7 +26,7 @@ enum Answer {
 
 /// A broker that takes outputs and answers after a while, as the test says.
 #[derive(Debug, Clone, Default)]
-struct Far {
+pub(crate) struct Far {
     /// Numbers in the order of the calls, with whether they were kept.
     seen: Arc<Mutex<Vec<(u64, bool)>>>,
     /// The first answers for a number.
@@ -35,7 +35,7 @@ struct Far {
 }
 
 impl Far {
-    fn answering(takes: Duration, answers: &[(u64, &[Answer])]) -> Self {
+    pub(crate) fn answering(takes: Duration, answers: &[(u64, &[Answer])]) -> Self {
         let far = Self {
             takes,
             ..Self::default()
@@ -48,12 +48,12 @@ impl Far {
     }
 
     /// Numbers in the order in which they were kept.
-    fn kept(&self) -> Vec<u64> {
+    pub(crate) fn kept(&self) -> Vec<u64> {
         let seen = self.seen.lock().unwrap();
         seen.iter().filter(|(_, kept)| *kept).map(|(id, _)| *id).collect()
     }
 
-    fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.seen.lock().unwrap().len()
     }
 }
@@ -109,7 +109,12 @@ fn copying(
         let key = key.map(|Key(key)| key);
         Ok::<_, Failure>(Output::message(Message::new(payload).with_optional_key(key)))
     };
-    let mut spec = spec(broker, change(on("orders", handler).to("outputs")), 1);
+    handling(broker, far, change(on("orders", handler)))
+}
+
+/// Runs a handler whose outputs go there.
+pub(crate) fn handling(broker: &Broker, far: &Far, subscription: Subscription<()>) -> SubscriptionHandle {
+    let mut spec = spec(broker, subscription.to("outputs"), 1);
     let mut routes = Routes::default();
     let (sink, destination) = (Arc::new(far.clone()), "outputs".into());
     routes.insert("outputs", Route { sink, destination });
@@ -124,7 +129,7 @@ fn copying(
     start(spec)
 }
 
-fn broker_with(count: u64, key: impl Fn(u64) -> Option<&'static str>) -> Broker {
+pub(crate) fn broker_with(count: u64, key: impl Fn(u64) -> Option<&'static str>) -> Broker {
     let broker = Broker::new(1);
     for id in 0..count {
         broker.put("orders", 0, message(id, key(id)));
@@ -132,11 +137,11 @@ fn broker_with(count: u64, key: impl Fn(u64) -> Option<&'static str>) -> Broker 
     broker
 }
 
-fn in_turn(subscription: Subscription<()>) -> Subscription<()> {
+pub(crate) fn in_turn(subscription: Subscription<()>) -> Subscription<()> {
     subscription.ordering(Ordering::Partition)
 }
 
-fn watermark(broker: &Broker) -> u64 {
+pub(crate) fn watermark(broker: &Broker) -> u64 {
     broker.stored("orders", 0).watermark
 }
 

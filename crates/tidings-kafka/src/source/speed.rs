@@ -1,4 +1,4 @@
-//! How fast a lane is taken: [`Pace`].
+//! How fast a lane is taken: [`Speed`].
 
 use std::time::Duration;
 use tokio::time::Instant;
@@ -12,14 +12,14 @@ const STOOD_STILL: Duration = Duration::from_secs(1);
 
 /// Bytes that the engine takes of a lane a second.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Pace {
+pub(super) struct Speed {
     /// Begin of the window, and the last time anything was taken.
     window: Option<(Instant, Instant)>,
     bytes: usize,
     before: usize,
 }
 
-impl Pace {
+impl Speed {
     /// So much was taken.
     pub(super) fn taken(&mut self, bytes: usize) {
         let now = Instant::now();
@@ -61,20 +61,20 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_is_taken_in_a_second_is_known_soon_and_forgotten_by_a_lane_that_stood_still() {
-        let mut pace = Pace::default();
-        assert_eq!(pace.a_second(), 0);
+        let mut speed = Speed::default();
+        assert_eq!(speed.a_second(), 0);
         for _ in 0..100 {
-            pace.taken(1_000);
+            speed.taken(1_000);
             advance(Duration::from_millis(10)).await;
-            assert!(pace.a_second() <= 110_000, "{}", pace.a_second());
+            assert!(speed.a_second() <= 110_000, "{}", speed.a_second());
         }
-        assert!(pace.a_second() >= 95_000, "{}", pace.a_second());
+        assert!(speed.a_second() >= 95_000, "{}", speed.a_second());
         advance(STOOD_STILL).await;
-        assert_eq!(pace.a_second(), 0);
+        assert_eq!(speed.a_second(), 0);
         // It does not count as slow for having stood still.
-        pace.taken(1_000);
+        speed.taken(1_000);
         advance(Duration::from_millis(10)).await;
-        pace.taken(1_000);
-        assert!(pace.a_second() >= 2 * 1_000 * 20, "{}", pace.a_second());
+        speed.taken(1_000);
+        assert!(speed.a_second() >= 2 * 1_000 * 20, "{}", speed.a_second());
     }
 }
