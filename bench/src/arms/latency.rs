@@ -50,6 +50,14 @@ impl Latencies {
         self.start + Duration::from_nanos(nanoseconds.saturating_mul(number))
     }
 
+    /// Sleeps until the message is due, or a little longer: what shares a core with those whom it sends to must not spin.
+    pub(crate) fn sleep_until(&self, number: u64) {
+        let left = self.due(number).saturating_duration_since(Instant::now());
+        if !left.is_zero() {
+            std::thread::sleep(left);
+        }
+    }
+
     /// Waits until the message is due.
     pub(crate) fn wait_for(&self, number: u64) {
         let due = self.due(number);

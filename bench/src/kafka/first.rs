@@ -40,6 +40,8 @@ pub(crate) fn first(
         keys: 0,
         slots: 0,
         per_second: 0,
+        linger_ms: 5,
+        open: 0,
     };
     let wait = if doing.starts_with("slow") {
         SLOW

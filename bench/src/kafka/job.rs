@@ -42,6 +42,8 @@ pub(crate) enum Arm {
     TransformLoop,
     /// The same, with headers of the size of those that a handler's outputs carry.
     TransformLoopHeaders,
+    /// The same, with outputs that are kept until they are delivered, ids derived from inputs and offsets one by one.
+    TransformLoopCareful,
     /// The same as a handler that returns its output.
     TransformApp,
     /// The same, exactly once.
@@ -108,6 +110,10 @@ pub(crate) struct Job {
     pub(crate) slots: usize,
     /// Messages a second of an open load.
     pub(crate) per_second: u32,
+    /// `linger.ms` of the producer.
+    pub(crate) linger_ms: u32,
+    /// Deliveries that a producing arm has open at the same time.
+    pub(crate) open: usize,
 }
 
 /// What an arm says at its end; the fields that it does not measure are zero.
@@ -152,6 +158,11 @@ impl Outcome {
 }
 
 impl Job {
+    /// The same work of another arm.
+    pub(crate) fn with(&self, arm: Arm) -> Self {
+        Self { arm, ..self.clone() }
+    }
+
     /// Plays it in a process of its own.
     pub(crate) fn run(&self) -> Result<Outcome, BenchError> {
         let program = std::env::current_exe().map_err(BenchError::system("finding this program"))?;

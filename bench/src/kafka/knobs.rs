@@ -10,7 +10,7 @@ use super::job::Job;
 use crate::error::BenchError;
 
 /// In words, for the table.
-pub(crate) const CONDITIONS: &str = "Apache Kafka 4.1, one broker; acks=all, idempotent, linger 5 ms, 1 MB a batch, 32 MB of buffer, no compression except where lz4 is said; \
+pub(crate) const CONDITIONS: &str = "Apache Kafka 4.1, one broker; acks=all, idempotent, linger 5 ms except where another is said, 50,000 deliveries open except where fewer are said, 1 MB a batch, 32 MB of buffer, no compression except where lz4 is said; \
     fetch 1 MB a partition, 16 MB of queue, CRC checked, fetch.queue.backoff.ms=10; broker and client on a core each";
 
 /// A consumer by hand. Its offsets are stored in the background every 5 s.
@@ -41,7 +41,6 @@ pub(super) fn producer(job: &Job) -> ClientConfig {
     for (name, value) in [
         ("acks", "all"),
         ("enable.idempotence", "true"),
-        ("linger.ms", "5"),
         ("batch.size", "1000000"),
         ("batch.num.messages", "100000"),
         ("queue.buffering.max.messages", "100000"),
@@ -51,6 +50,7 @@ pub(super) fn producer(job: &Job) -> ClientConfig {
     ] {
         config.set(name, value);
     }
+    config.set("linger.ms", job.linger_ms.to_string());
     config.set("compression.type", job.packing.codec());
     config.set("bootstrap.servers", &job.servers);
     config
@@ -60,8 +60,12 @@ pub(super) fn producer(job: &Job) -> ClientConfig {
 pub(super) fn binder(job: &Job) -> Result<Arc<KafkaBinder>, BenchError> {
     let options = ClientOptions::from_url(&format!("kafka://{}", job.servers));
     let options = options.map_err(BenchError::part("the broker's address"))?;
-    let options = options.with_properties([("compression.type", job.packing.codec())]);
-    let options = options.map_err(BenchError::part("the setting of compression"))?;
+    let linger = job.linger_ms.to_string();
+    let options = options.with_properties([
+        ("compression.type", job.packing.codec()),
+        ("linger.ms", linger.as_str()),
+    ]);
+    let options = options.map_err(BenchError::part("the settings of the producer"))?;
     let binder = KafkaBinder::open(options).map_err(BenchError::part("opening the driver"))?;
     Ok(Arc::new(binder))
 }

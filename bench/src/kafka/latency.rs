@@ -76,7 +76,7 @@ pub(super) fn by_hand(job: &Job) -> Result<Outcome, BenchError> {
 fn send_by_hand(job: &Job, producer: &Counting, latencies: &Latencies) -> Result<(), BenchError> {
     for number in 0..job.total {
         let payload = latency::payload(number);
-        latencies.wait_for(number);
+        latencies.sleep_until(number);
         producer.send(&job.topic, &order::fixed_key(number % 1_000), &payload, None)?;
         if number % 100 == 0 {
             producer.producer.poll(Duration::ZERO);
@@ -114,7 +114,7 @@ pub(super) async fn app(job: &Job) -> Result<Outcome, BenchError> {
             let mut receipts = Vec::with_capacity(usize::try_from(total).unwrap_or_default());
             for number in 0..total {
                 let message = message(latency::payload(number), number % 1_000);
-                latencies.wait_for(number);
+                latencies.sleep_until(number);
                 receipts.push(publisher.send(&topic, message));
             }
             for receipt in receipts {

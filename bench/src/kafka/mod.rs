@@ -3,6 +3,7 @@
 //! An arm says one line of JSON at its end. The programs of other libraries in other languages say the same line, so
 //! that all are started, pinned and compared in one way.
 
+mod careful;
 pub(crate) mod cores;
 mod first;
 pub(crate) mod job;
@@ -65,6 +66,7 @@ fn play(job: &Job) -> Result<Outcome, BenchError> {
         Arm::WaitingApp => runtime.block_on(waits::app(job)),
         Arm::KeyedTasks => runtime.block_on(waits::keyed_tasks(job)),
         Arm::BareTasks => runtime.block_on(waits::bare_tasks(job)),
+        Arm::TransformLoopCareful => careful::by_hand(job),
         Arm::LatencyLoop => latency::by_hand(job),
         Arm::LatencyApp => runtime.block_on(latency::app(job)),
     }

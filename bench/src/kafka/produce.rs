@@ -22,8 +22,6 @@ use crate::arms::gauge::Gauge;
 use crate::error::BenchError;
 use crate::order::{self, Order};
 
-/// Deliveries that are open at the same time, in every arm.
-const OPEN: usize = 50_000;
 /// Messages of one call where they are sent together.
 const TOGETHER: u64 = 500;
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -41,6 +39,35 @@ impl ProducerContext for Counted {
         // What is missing is noticed at the end.
         self.0.fetch_add(u64::from(result.is_ok()), Relaxed);
     }
+}
+
+/// Sends; waits for room where there is none.
+pub(super) fn send<C: ProducerContext>(
+    producer: &BaseProducer<C>,
+    mut record: BaseRecord<'_, [u8], [u8], C::DeliveryOpaque>,
+) -> Result<(), BenchError> {
+    loop {
+        match producer.send(record) {
+            Ok(()) => return Ok(()),
+            Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
+                producer.poll(Duration::from_millis(1));
+                record = back;
+            }
+            Err((error, _)) => return Err(broken(error)),
+        }
+    }
+}
+
+/// An id, the same as correlation, and a trace.
+pub(super) fn headers(id: &str, trace: &str) -> OwnedHeaders {
+    let header = |key, value| Header {
+        key,
+        value: Some(value),
+    };
+    OwnedHeaders::new_with_capacity(3)
+        .insert(header("message-id", id))
+        .insert(header("correlation-id", id))
+        .insert(header("traceparent", trace))
 }
 
 /// A producer by hand and its deliveries.
@@ -69,16 +96,7 @@ impl Counting {
     ) -> Result<(), BenchError> {
         let mut record = BaseRecord::to(topic).key(key).payload(payload);
         record.headers = headers;
-        loop {
-            match self.producer.send(record) {
-                Ok(()) => return Ok(()),
-                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
-                    self.producer.poll(Duration::from_millis(1));
-                    record = back;
-                }
-                Err((error, _)) => return Err(broken(error)),
-            }
-        }
+        send(&self.producer, record)
     }
 
     pub(super) fn delivered(&self) -> u64 {
@@ -135,14 +153,7 @@ impl Numbers {
         // Writing to a string cannot fail.
         let _ = write!(self.id, "{:036x}", self.last);
         let _ = write!(self.trace, "{:055x}", self.last);
-        let header = |key, value| Header {
-            key,
-            value: Some(value),
-        };
-        OwnedHeaders::new_with_capacity(3)
-            .insert(header("message-id", &self.id))
-            .insert(header("correlation-id", &self.id))
-            .insert(header("traceparent", &self.trace))
+        headers(&self.id, &self.trace)
     }
 }
 
@@ -160,7 +171,7 @@ pub(super) fn by_hand(job: &Job) -> Result<Outcome, BenchError> {
         if number % TOGETHER == 0 {
             producer.producer.poll(Duration::ZERO);
             // As few open as with receipts: what lies around longer costs more.
-            while usize::try_from(producer.producer.in_flight_count()).is_ok_and(|open| open >= OPEN) {
+            while usize::try_from(producer.producer.in_flight_count()).is_ok_and(|open| open >= job.open) {
                 producer.producer.poll(Duration::from_millis(1));
             }
         }
@@ -174,10 +185,10 @@ pub(super) fn by_hand(job: &Job) -> Result<Outcome, BenchError> {
 pub(super) async fn future_each(job: &Job) -> Result<Outcome, BenchError> {
     let producer: FutureProducer = knobs::producer(job).create().map_err(broken)?;
     let (made, gauge) = (Made::new(), gauge(job));
-    let mut open: VecDeque<DeliveryFuture> = VecDeque::with_capacity(OPEN);
+    let mut open: VecDeque<DeliveryFuture> = VecDeque::with_capacity(job.open);
     for number in 0..job.total {
         let one = made.get(number);
-        if open.len() == OPEN
+        if open.len() == job.open
             && let Some(oldest) = open.pop_front()
         {
             delivered(oldest).await?;
@@ -205,7 +216,7 @@ pub(super) async fn receipts(job: &Job) -> Result<Outcome, BenchError> {
     let sink = Binder::sink(&*binder);
     let (made, gauge) = (Made::new(), gauge(job));
     let topic: Arc<str> = job.topic.as_str().into();
-    let mut open: VecDeque<Receipt> = VecDeque::with_capacity(OPEN);
+    let mut open: VecDeque<Receipt> = VecDeque::with_capacity(job.open);
     let together = match job.arm {
         Arm::ReceiptBatches => TOGETHER,
         _ => 1,
@@ -213,7 +224,7 @@ pub(super) async fn receipts(job: &Job) -> Result<Outcome, BenchError> {
     let mut number = 0;
     while number < job.total {
         let end = (number + together).min(job.total);
-        while open.len() + together as usize > OPEN {
+        while open.len() + together as usize > job.open {
             if let Some(oldest) = open.pop_front() {
                 oldest.await.map_err(BenchError::part("a receipt"))?;
             }
@@ -236,9 +247,9 @@ pub(super) async fn publisher(job: &Job) -> Result<Outcome, BenchError> {
     let binder = knobs::binder(job)?;
     let publisher = publisher_to(binder.as_ref(), &job.topic);
     let (made, gauge) = (Made::new(), gauge(job));
-    let mut open: VecDeque<Receipt> = VecDeque::with_capacity(OPEN);
+    let mut open: VecDeque<Receipt> = VecDeque::with_capacity(job.open);
     for number in 0..job.total {
-        if open.len() == OPEN
+        if open.len() == job.open
             && let Some(oldest) = open.pop_front()
         {
             oldest.await.map_err(BenchError::part("a receipt"))?;

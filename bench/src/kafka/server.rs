@@ -79,6 +79,8 @@ impl Server {
             keys: 0,
             slots: 0,
             per_second: 0,
+            linger_ms: 5,
+            open: 50_000,
         }
     }
 

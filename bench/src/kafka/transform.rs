@@ -7,14 +7,13 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
 
 use rdkafka::ClientContext;
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::DeliveryResult;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 use tidings::{Json, Key, on};
 use tidings_core::{Encode, JsonCodec, Message, Output};
 
 use super::job::{Arm, Job, Outcome};
-use super::produce::{Numbers, broken};
+use super::produce::{Numbers, broken, send};
 use super::read::{Reader, Stores, gauge};
 use super::{knobs, ours};
 use crate::arms::gauge::Gauge;
@@ -25,7 +24,7 @@ use crate::order::Order;
 const OPEN: usize = 256;
 
 /// What is done with an order.
-fn priced(mut order: Order) -> Order {
+pub(super) fn priced(mut order: Order) -> Order {
     order.total += order.tax;
     order.version += 1;
     order.status = "PRICED".into();
@@ -151,22 +150,6 @@ impl Loop {
                 self.reader.store(*partition, *offset);
             }
             self.open.pop_front();
-        }
-    }
-}
-
-fn send(
-    producer: &BaseProducer<ByBatch>,
-    mut record: BaseRecord<'_, [u8], [u8], usize>,
-) -> Result<(), BenchError> {
-    loop {
-        match producer.send(record) {
-            Ok(()) => return Ok(()),
-            Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
-                producer.poll(Duration::from_millis(1));
-                record = back;
-            }
-            Err((error, _)) => return Err(broken(error)),
         }
     }
 }

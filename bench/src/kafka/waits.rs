@@ -31,10 +31,14 @@ struct KeyOrder {
     violations: AtomicU64,
 }
 
+/// The number of a key that [`fixed_key`](crate::order::fixed_key) made.
+fn number_of(key: &[u8]) -> Option<usize> {
+    std::str::from_utf8(key).ok()?.strip_prefix('k')?.parse().ok()
+}
+
 impl KeyOrder {
     fn of(&self, key: &[u8]) -> Option<&OfKey> {
-        let number: usize = std::str::from_utf8(key).ok()?.strip_prefix('k')?.parse().ok()?;
-        self.keys.get(number)
+        self.keys.get(number_of(key)?)
     }
 
     /// Orders are numbered, and keys taken in turn: the turn of a key is the order's number divided by their count.
@@ -110,11 +114,7 @@ pub(super) async fn keyed_tasks(job: &Job) -> Result<Outcome, BenchError> {
             reader.batch(|message| {
                 let order: Order =
                     serde_json::from_slice(message.payload()).map_err(BenchError::part("decoding"))?;
-                let key = std::str::from_utf8(message.key())
-                    .ok()
-                    .and_then(|key| key.strip_prefix('k'));
-                let number: Option<usize> = key.and_then(|number| number.parse().ok());
-                let channel = number.and_then(|number| channels.get(number));
+                let channel = number_of(message.key()).and_then(|number| channels.get(number));
                 let channel = channel.ok_or_else(|| BenchError::part("a message")("it has no key"))?;
                 waiting.fetch_add(1, Ordering::Relaxed);
                 // The task goes on until the channels are gone.

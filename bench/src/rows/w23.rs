@@ -88,9 +88,10 @@ pub(crate) fn run(setting: &Setting<'_>) -> Result<Vec<Line>, BenchError> {
 fn growth(setting: &Setting<'_>, what: &str, size: Size, paces: &[Pace]) -> Result<Vec<Line>, BenchError> {
     let (large, small) = (Bench::new(setting, size)?, Bench::new(setting, ONE)?);
     let directory = setting.directory()?;
-    let by_hand = match size.files(Pace::Publish).max(size.files(Pace::Single)) {
+    let published = size.files(Pace::Publish);
+    let by_hand = match published.max(size.files(Pace::Single)) {
         1 => None,
-        files => Some(ByHand::new(directory.path(), files)?),
+        files => Some(ByHand::new(directory.path(), files, published)?),
     };
     let mut lines = Vec::new();
     for pace in paces {

@@ -25,8 +25,8 @@ pub(super) struct ByHand {
 }
 
 impl ByHand {
-    /// With so many empty files.
-    pub(super) fn new(directory: &Path, files: usize) -> Result<Self, BenchError> {
+    /// With so many empty files; `published` of them are published to in turn.
+    pub(super) fn new(directory: &Path, files: usize, published: usize) -> Result<Self, BenchError> {
         let create = |name: &str, count| {
             let path = directory.join(name);
             std::fs::create_dir(&path).map_err(BenchError::file(&path))?;
@@ -35,10 +35,9 @@ impl ByHand {
         Ok(Self {
             many: create("many", files)?,
             one: create("one", 1)?,
-            rarely: match files >= MANY {
-                true => Some(create("rarely", RARELY * files)?),
-                false => None,
-            },
+            rarely: (published >= MANY)
+                .then(|| create("rarely", RARELY * published))
+                .transpose()?,
         })
     }
 

@@ -22,7 +22,7 @@ pub(in crate::rows) fn raw(setting: &Setting<'_>) -> Result<Vec<Line>, BenchErro
 fn by_hand(setting: &Setting<'_>, work: Work, what: &str, limit: f64) -> Result<Vec<Line>, BenchError> {
     let mut lines = beside_hands(setting, work, what, limit)?;
     let (ours, sum) = packed_app(setting, work, Packing::Lz4)?;
-    let pairs = beside(setting, &ours, &with(&ours, Arm::BatchLoop), sum)?;
+    let pairs = beside(setting, &ours, &ours.with(Arm::BatchLoop), sum)?;
     lines.push(cost(
         &format!("{what}, lz4"),
         "librdkafka's batch call by hand",
@@ -48,11 +48,11 @@ fn beside_hands(setting: &Setting<'_>, work: Work, what: &str, limit: f64) -> Re
             Target::AtMost(1.0),
         ),
     ] {
-        let pairs = beside(setting, &ours, &with(&ours, arm), sum)?;
+        let pairs = beside(setting, &ours, &ours.with(arm), sum)?;
         lines.push(cost(what, name, &pairs, target));
     }
-    let driver = with(&ours, Arm::Source);
-    let pairs = beside(setting, &driver, &with(&ours, Arm::BatchLoop), sum)?;
+    let driver = ours.with(Arm::Source);
+    let pairs = beside(setting, &driver, &ours.with(Arm::BatchLoop), sum)?;
     let what = format!("{what}: the driver without the engine");
     lines.push(cost(
         &what,
@@ -79,13 +79,9 @@ fn packed_app(setting: &Setting<'_>, work: Work, packing: Packing) -> Result<(Jo
     };
     let sum = match work {
         Work::Order => sum,
-        Work::Raw => checksum_of(&with(&job, Arm::BatchLoop))?,
+        Work::Raw => checksum_of(&job.with(Arm::BatchLoop))?,
     };
     Ok((job, sum))
-}
-
-fn with(job: &Job, arm: Arm) -> Job {
-    Job { arm, ..job.clone() }
 }
 
 /// W2 beside other libraries.

@@ -10,6 +10,8 @@ use crate::rows::Setting;
 use crate::verdict::Target;
 
 const MESSAGES: u64 = 1_000_000;
+/// Deliveries that are open at the same time in two lines; in the others it is 50,000.
+const FEWER_OPEN: usize = 10_000;
 const TOPIC: &str = "sink";
 const LOOP: &str = "a loop by hand that counts deliveries";
 const PUBLISHER: &str = "an app's publisher: with id, correlation and trace as headers";
@@ -55,14 +57,18 @@ pub(in crate::rows) fn by_hand(setting: &Setting<'_>) -> Result<Vec<Line>, Bench
             lines.push(cost(&what, beside_what, &pairs, target));
         }
     }
-    let ours = Job {
-        arm: Arm::Receipts,
-        ..the_loop.clone()
-    };
-    let future = Job {
-        arm: Arm::FutureEach,
-        ..the_loop.clone()
-    };
+    for packing in [Packing::Plain, Packing::Lz4] {
+        let of = |arm| Job {
+            arm,
+            packing,
+            open: FEWER_OPEN,
+            ..the_loop.clone()
+        };
+        let pairs = beside(setting, &of(Arm::Receipts), &of(Arm::ProduceLoop), sum)?;
+        let what = format!("a receipt each, {FEWER_OPEN} open{}", super::said(packing));
+        lines.push(cost(&what, LOOP, &pairs, most));
+    }
+    let (ours, future) = (the_loop.with(Arm::Receipts), the_loop.with(Arm::FutureEach));
     let pairs = beside(setting, &ours, &future, sum)?;
     lines.push(cost(
         "a receipt each",

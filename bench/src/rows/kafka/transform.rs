@@ -13,7 +13,7 @@ const OUT: &str = "priced";
 const WHAT: &str = "a handler that returns its output, in turn";
 /// So many slots, by key, beside the usual way.
 const SLOTS: usize = 1_000;
-const MESSAGES: u64 = 200_000;
+const MESSAGES: u64 = 500_000;
 
 fn job(setting: &Setting<'_>) -> Result<(Job, u64), BenchError> {
     let server = server()?;
@@ -43,10 +43,18 @@ pub(in crate::rows) fn by_hand(setting: &Setting<'_>) -> Result<Vec<Line>, Bench
             Target::None,
         ),
     ] {
-        let the_loop = Job { arm, ..ours.clone() };
+        let the_loop = ours.with(arm);
         let pairs = beside(setting, &ours, &the_loop, sum)?;
         lines.push(cost(WHAT, reference, &pairs, target));
     }
+    let [careful, plain] = [Arm::TransformLoopCareful, Arm::TransformLoopHeaders].map(|arm| ours.with(arm));
+    let by_hand =
+        "bound: by hand, outputs kept until they are delivered, ids derived from inputs, offsets one by one";
+    let pairs = beside(setting, &careful, &plain, sum)?;
+    let what = "the batch call and a producer by hand, with headers of that size";
+    lines.push(cost(by_hand, what, &pairs, Target::None));
+    let pairs = beside(setting, &ours, &careful, sum)?;
+    lines.push(cost(WHAT, by_hand, &pairs, Target::None));
     let by_key = Job {
         slots: SLOTS,
         ..ours.clone()

@@ -25,7 +25,7 @@ fn job(setting: &Setting<'_>, keys: u64) -> Result<Job, BenchError> {
     })
 }
 
-/// 100 and 1,000 keys beside bare tasks.
+/// 100 and 1,000 keys beside bare tasks, and beside tasks by hand.
 pub(in crate::rows) fn bare(setting: &Setting<'_>) -> Result<Vec<Line>, BenchError> {
     let mut lines = Vec::new();
     let mut violations = 0;
@@ -36,43 +36,38 @@ pub(in crate::rows) fn bare(setting: &Setting<'_>) -> Result<Vec<Line>, BenchErr
             group: unique("group"),
             ..job.clone()
         };
-        let pairs = Pairs::of_processes(
-            setting.length.rounds(),
-            || {
-                let outcome = fresh(Arm::WaitingApp).run()?;
-                violations += outcome.violations;
-                Ok(outcome.sample())
-            },
-            || Ok(fresh(Arm::BareTasks).run()?.sample()),
-        )?;
-        let ratio = (Unit::Ratio, pairs.ratio(Figure::PerSecond));
-        lines.push(
-            Line::new(
-                format!("{keys} keys and as many slots, one partition"),
+        for (arm, name, label, target) in [
+            (
+                Arm::BareTasks,
                 "bare tokio tasks that only sleep",
-                ratio,
+                "bare",
                 Target::AtLeast(0.99),
-            )
-            .with("ours", Unit::PerSecond, pairs.ours(Figure::PerSecond))
-            .with("bare", Unit::PerSecond, pairs.reference(Figure::PerSecond)),
-        );
-        let by_hand = Pairs::of_processes(
-            setting.length.rounds(),
-            || Ok(fresh(Arm::WaitingApp).run()?.sample()),
-            || Ok(fresh(Arm::KeyedTasks).run()?.sample()),
-        )?;
-        let ratio = (Unit::Ratio, by_hand.ratio(Figure::PerSecond));
-        lines.push(
-            Line::new(
-                format!("{keys} keys and as many slots, one partition"),
+            ),
+            (
+                Arm::KeyedTasks,
                 "by hand: librdkafka's batch call, a task with a channel for each key",
-                ratio,
+                "by hand",
                 Target::None,
-            )
-            .with("ours", Unit::PerSecond, by_hand.ours(Figure::PerSecond))
-            .with("by hand", Unit::PerSecond, by_hand.reference(Figure::PerSecond))
-            .with("cpu ratio", Unit::Ratio, by_hand.ratio(Figure::CpuNanoseconds)),
-        );
+            ),
+        ] {
+            let pairs = Pairs::of_processes(
+                setting.length.rounds(),
+                || {
+                    let outcome = fresh(Arm::WaitingApp).run()?;
+                    violations += outcome.violations;
+                    Ok(outcome.sample())
+                },
+                || Ok(fresh(arm).run()?.sample()),
+            )?;
+            let ratio = (Unit::Ratio, pairs.ratio(Figure::PerSecond));
+            let what = format!("{keys} keys and as many slots, one partition");
+            lines.push(
+                Line::new(what, name, ratio, target)
+                    .with("ours", Unit::PerSecond, pairs.ours(Figure::PerSecond))
+                    .with(label, Unit::PerSecond, pairs.reference(Figure::PerSecond))
+                    .with("cpu ratio", Unit::Ratio, pairs.ratio(Figure::CpuNanoseconds)),
+            );
+        }
     }
     lines.push(Line::new(
         "order violations in all of these",
