@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use tidings_core::{
-    Clock, Create, DestinationSpec, DynBinder, Message, Outgoing, Publisher, Route, Routes, Sink, names,
+    Clock, DestinationSpec, DynBinder, Message, Outgoing, Publisher, Route, Routes, Sink, names,
 };
 use tidings_embedded::{EmbeddedBroker, EmbeddedOptions, Fsync, Location};
 use tokio::runtime::{Builder, Runtime};
@@ -56,14 +56,7 @@ impl Disk {
 
 async fn open(options: EmbeddedOptions) -> Result<EmbeddedBroker, BenchError> {
     let broker = EmbeddedBroker::open(options).map_err(BenchError::part("opening the broker"))?;
-    let spec = DestinationSpec {
-        name: ORDERS.into(),
-        partitions: 1,
-        create: Create::IfMissing,
-        retention_time: None,
-        retention_bytes: None,
-        cleanup: None,
-    };
+    let spec = DestinationSpec::new(ORDERS, 1);
     DynBinder::prepare(&broker, spec)
         .await
         .map_err(BenchError::part("creating the topic"))?;

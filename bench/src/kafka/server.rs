@@ -3,7 +3,7 @@
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use brokers::{Kafka, Options};
-use tidings_core::{Create, DestinationSpec};
+use tidings_core::DestinationSpec;
 use tidings_kafka::{ClientOptions, KafkaAdmin};
 
 use super::cores;
@@ -94,12 +94,8 @@ impl Server {
             options
         };
         let spec = DestinationSpec {
-            name: name.into(),
-            partitions,
-            create: Create::IfMissing,
-            retention_time: None,
             retention_bytes: thrown_away.then_some(64 << 20),
-            cleanup: None,
+            ..DestinationSpec::new(name, partitions)
         };
         topic::runtime()?.block_on(async {
             let admin = KafkaAdmin::open(options).map_err(BenchError::part("asking the broker"))?;

@@ -85,7 +85,8 @@ pub(crate) fn bootstrap(nodes: &[NodePlan], listener: Listener) -> Option<String
 }
 
 /// Groups form at once, lists of offsets and transactions are small, and a consumer of the new protocol hears of a
-/// rebalance within half a second: a test should not wait for what serves large clusters.
+/// rebalance within half a second: a test should not wait for what serves large clusters. Only topics that ask for it
+/// lose what is old, and they within half a second in place of five minutes.
 const FOR_TESTS: &str = "\
 num.partitions=6
 auto.create.topics.enable=false
@@ -97,6 +98,9 @@ group.consumer.heartbeat.interval.ms=500
 group.consumer.min.heartbeat.interval.ms=500
 group.consumer.session.timeout.ms=6000
 group.consumer.min.session.timeout.ms=6000
+log.retention.ms=-1
+log.retention.check.interval.ms=500
+log.initial.task.delay.ms=500
 ";
 
 /// The file from which a node is started.

@@ -145,6 +145,8 @@ settings! {
         commit_interval: Duration = "commit_interval",
         /// How long a question to the brokers may take.
         request_timeout: Duration = "request_timeout",
+        /// How often what is finished is deleted from retry topics.
+        retry_trim_interval: Duration = "retry_trim_interval",
         /// What a publish does while the buffer for the brokers is full.
         when_full: WhenFull = "when_full",
         /// How many bytes may wait for room in it.

@@ -6,9 +6,8 @@ use crate::member::Member;
 use std::sync::Arc;
 use std::time::Duration;
 use tidings_core::{
-    Clock, Create, DestinationInfo, DestinationSpec, DynBinder, Guarantee, Message, Outgoing,
-    PartitionPosition, Position, Progress, PublishError, Receipt, RecordBatch, SourceInput, SourceSpec,
-    Start,
+    Clock, DestinationInfo, DestinationSpec, DynBinder, Guarantee, Message, Outgoing, PartitionPosition,
+    Position, Progress, PublishError, Receipt, RecordBatch, SourceInput, SourceSpec, Start,
 };
 
 /// What a case comes to: done, or not possible with this broker.
@@ -128,14 +127,7 @@ impl std::ops::Deref for Broker {
 }
 
 pub(crate) fn destination(name: &str, partitions: u32) -> DestinationSpec {
-    DestinationSpec {
-        name: name.into(),
-        partitions,
-        create: Create::IfMissing,
-        retention_time: None,
-        retention_bytes: None,
-        cleanup: None,
-    }
+    DestinationSpec::new(name, partitions)
 }
 
 /// A message for one partition.

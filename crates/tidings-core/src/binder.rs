@@ -54,6 +54,8 @@ impl Capabilities {
 pub struct DestinationSpec {
     /// Its name.
     pub name: Arc<str>,
+    /// What it is for.
+    pub role: DestinationRole,
     /// How many partitions it gets if it is created.
     pub partitions: u32,
     /// Whether it may be created.
@@ -64,6 +66,47 @@ pub struct DestinationSpec {
     pub retention_bytes: Option<u64>,
     /// What goes besides what is too old or too much; none leaves it as it is, which is [`Cleanup::Delete`] at first.
     pub cleanup: Option<Cleanup>,
+}
+
+impl DestinationSpec {
+    /// A destination for messages that is created if it is missing, and keeps what the binder's settings say.
+    pub fn new(name: impl Into<Arc<str>>, partitions: u32) -> Self {
+        Self {
+            name: name.into(),
+            role: DestinationRole::Messages,
+            partitions,
+            create: Create::IfMissing,
+            retention_time: None,
+            retention_bytes: None,
+            cleanup: None,
+        }
+    }
+
+    /// With another choice of whether it may be created.
+    #[must_use]
+    pub fn create(self, create: Create) -> Self {
+        Self { create, ..self }
+    }
+
+    /// For something else than messages.
+    #[must_use]
+    pub fn role(self, role: DestinationRole) -> Self {
+        Self { role, ..self }
+    }
+}
+
+/// What a destination is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum DestinationRole {
+    /// What services publish. It is history: it may go when it is old.
+    #[default]
+    Messages,
+    /// A group's messages that wait for their next attempt. They are nowhere else: none goes before the group has
+    /// finished it, however long it waits, and it may go at once then.
+    Retry,
+    /// What was given up. It is nowhere else, and stays until somebody says otherwise.
+    DeadLetters,
 }
 
 /// What goes from a destination as time passes.

@@ -45,8 +45,8 @@ mod transaction;
 
 pub use ack::{Ack, AckDecision, AckWaiter};
 pub use binder::{
-    Binder, BinderError, BinderHealth, Capabilities, Cleanup, Create, DestinationInfo, DestinationSpec,
-    DynBinder, GroupInfo, GroupPosition, PartitionPosition,
+    Binder, BinderError, BinderHealth, Capabilities, Cleanup, Create, DestinationInfo, DestinationRole,
+    DestinationSpec, DynBinder, GroupInfo, GroupPosition, PartitionPosition,
 };
 pub use blocks::{RECEIPTS_PER_BLOCK, ReceiptBlock};
 pub use claim::{Claim, ClaimError, ClaimStore};

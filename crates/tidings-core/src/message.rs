@@ -128,6 +128,13 @@ impl Message {
         self
     }
 
+    /// Without a timestamp: publishing sets it.
+    #[must_use]
+    pub fn without_timestamp(mut self) -> Self {
+        self.timestamp = None;
+        self
+    }
+
     /// With a timestamp if it has none.
     pub(crate) fn default_timestamp(&mut self, timestamp: Timestamp) {
         self.timestamp.get_or_insert(timestamp);

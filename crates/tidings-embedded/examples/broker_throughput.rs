@@ -7,8 +7,8 @@ use std::io::Write;
 use std::path::Path;
 use std::time::{Duration, Instant};
 use tidings_core::{
-    Binder, Create, DestinationSpec, Guarantee, Message, Outgoing, Source, SourceEvent, SourceInput,
-    SourceSpec, Start,
+    Binder, DestinationSpec, Guarantee, Message, Outgoing, Source, SourceEvent, SourceInput, SourceSpec,
+    Start,
 };
 use tidings_embedded::{EmbeddedBroker, EmbeddedOptions, Fsync};
 
@@ -98,14 +98,7 @@ fn raw(directory: &Path) -> Anything {
 }
 
 async fn prepare(broker: &EmbeddedBroker) -> Anything {
-    let orders = DestinationSpec {
-        name: "orders".into(),
-        partitions: 4,
-        create: Create::IfMissing,
-        retention_time: None,
-        retention_bytes: None,
-        cleanup: None,
-    };
+    let orders = DestinationSpec::new("orders", 4);
     broker.prepare(orders).await?;
     Ok(())
 }

@@ -6,18 +6,11 @@
 //! ```
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! use tidings_core::{Binder, Create, DestinationSpec, Message, Outgoing};
+//! use tidings_core::{Binder, DestinationSpec, Message, Outgoing};
 //! use tidings_embedded::{EmbeddedBroker, EmbeddedOptions};
 //!
 //! let broker = EmbeddedBroker::open(EmbeddedOptions::from_url("memory:")?)?;
-//! let orders = DestinationSpec {
-//!     name: "orders".into(),
-//!     partitions: 4,
-//!     create: Create::IfMissing,
-//!     retention_time: None,
-//!     retention_bytes: None,
-//!     cleanup: None,
-//! };
+//! let orders = DestinationSpec::new("orders", 4);
 //! broker.prepare(orders).await?;
 //! let message = Message::new("tea").with_key("ada");
 //! let position = broker.sink().publish(Outgoing::new("orders", message)).await?;

@@ -13,7 +13,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
-use tidings_core::{Create, DestinationSpec, Message, Outgoing, Receipt, Sink};
+use tidings_core::{DestinationSpec, Message, Outgoing, Receipt, Sink};
 use tidings_kafka::{ClientOptions, KafkaAdmin};
 
 /// Receipts that are open at the same time.
@@ -176,14 +176,7 @@ async fn main() {
     let options = ClientOptions::from_url(&format!("kafka://{}", run.servers)).expect("an address");
     let kafka = KafkaAdmin::open(options).expect("clients");
     kafka
-        .prepare(DestinationSpec {
-            name: run.topic.clone(),
-            partitions: 6,
-            create: Create::IfMissing,
-            retention_time: None,
-            retention_bytes: None,
-            cleanup: None,
-        })
+        .prepare(DestinationSpec::new(run.topic.clone(), 6))
         .await
         .expect("a topic");
     let (start, used) = (Instant::now(), processor_seconds());

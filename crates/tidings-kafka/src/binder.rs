@@ -10,7 +10,8 @@ use crate::sink::{Transacting, Use};
 use crate::source::inbox::{Inbox, News};
 use crate::source::{KafkaSource, LEAVE_TIMEOUT, Plan, configure, leave};
 use crate::transactions::{Transactor, transactional_id};
-use std::sync::Arc;
+use crate::trimming::Trimming;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tidings_core::{
     Binder, BinderError, BinderHealth, Capabilities, DestinationInfo, DestinationSpec, GroupInfo, Guarantee,
@@ -24,6 +25,7 @@ use tidings_core::{
 pub struct KafkaBinder {
     shared: Arc<Shared>,
     admin: KafkaAdmin,
+    trimming: OnceLock<Trimming>,
 }
 
 impl KafkaBinder {
@@ -41,6 +43,7 @@ impl KafkaBinder {
         Ok(Self {
             shared: Arc::new(shared),
             admin,
+            trimming: OnceLock::new(),
         })
     }
 
@@ -79,6 +82,11 @@ impl KafkaBinder {
         let consumer = Arc::new(consumer);
         self.shared.register(&consumer);
         let transactor = self.transactor(&plan, &consumer, guarantee)?;
+        if let Some(group) = &plan.group {
+            self.shared.retries.are_read(group, plan.retry_topics());
+            self.trimming
+                .get_or_init(|| Trimming::start(&self.shared, &self.admin));
+        }
         match plan.group {
             // A pattern that matches nothing yet: topics come with `change_inputs`.
             Some(_) if plan.reads_nothing() => {}

@@ -14,6 +14,7 @@ mod shared;
 mod sink;
 mod source;
 mod transactions;
+mod trimming;
 mod trouble;
 
 pub use admin::KafkaAdmin;

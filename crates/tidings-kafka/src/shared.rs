@@ -5,6 +5,7 @@ use crate::error::KafkaError;
 use crate::lock::lock;
 use crate::native::Consumer;
 use crate::options::ClientOptions;
+use crate::trimming::RetryTopics;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
@@ -94,6 +95,7 @@ pub(crate) struct Shared {
     pub(crate) options: ClientOptions,
     pub(crate) state: Arc<ClientState>,
     pub(crate) topics: Arc<Topics>,
+    pub(crate) retries: RetryTopics,
     closed: AtomicBool,
     names: AtomicU64,
     /// What is wrong with a source, by its name.
@@ -107,6 +109,7 @@ impl Shared {
         Ok(Self {
             state: Arc::new(ClientState::open(&options)?),
             topics: Arc::default(),
+            retries: RetryTopics::default(),
             options,
             closed: AtomicBool::new(false),
             names: AtomicU64::new(0),

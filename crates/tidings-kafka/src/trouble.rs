@@ -65,6 +65,11 @@ impl Fault {
         )
     }
 
+    /// Whether there is nothing any more, or not yet, where it is read.
+    pub(crate) fn is_out_of_range(&self) -> bool {
+        matches!(self.code, Code::AutoOffsetReset | Code::OffsetOutOfRange)
+    }
+
     /// Whether a broker takes less text beside an offset than it was given.
     pub(crate) fn is_of_text(&self) -> bool {
         self.code == Code::OffsetMetadataTooLarge

@@ -62,8 +62,11 @@ impl Leaving<'_> {
         }
     }
 
+    /// The message as it was, with these headers. Its timestamp is that of its writing, because brokers delete by it: an
+    /// old message would be gone before anybody has looked at it. When it was first published is in its headers.
     fn message(&self, headers: HeaderWriter) -> Message {
-        self.delivery.message().with_headers(headers.finish_received())
+        let message = self.delivery.message().with_headers(headers.finish_received());
+        message.without_timestamp()
     }
 }
 

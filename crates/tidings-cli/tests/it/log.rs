@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use tidings_core::{Binder, Create, DestinationSpec, Message, Outgoing};
+use tidings_core::{Binder, DestinationSpec, Message, Outgoing};
 use tidings_embedded::{EmbeddedBroker, EmbeddedOptions, Location};
 
 /// Forty orders in one partition, a dozen in each of its segments, and an empty topic beside them.
@@ -16,14 +16,7 @@ async fn stopped() -> World {
     let options = EmbeddedOptions::new(Location::Directory(world.data())).segment_bytes(4_096);
     let broker = EmbeddedBroker::open(options).unwrap();
     for name in ["orders", "payments"] {
-        let spec = DestinationSpec {
-            name: name.into(),
-            partitions: 1,
-            create: Create::IfMissing,
-            retention_time: None,
-            retention_bytes: None,
-            cleanup: None,
-        };
+        let spec = DestinationSpec::new(name, 1);
         broker.prepare(spec).await.unwrap();
     }
     for number in 0..40 {

@@ -177,6 +177,14 @@ pub(super) const RECORDS: &[KeyRecord] = &[
         doc: "Kafka: how long a question to the brokers about topics, groups and offsets may take.",
     },
     KeyRecord {
+        path: "binder.<name>.retry_trim_interval",
+        kind: duration(100, DAY),
+        default: "60s",
+        example: "\"10m\"",
+        doc: "Kafka: how often what groups have finished is deleted from their retry topics, which are made without \
+              retention. It needs the right to delete there; without it the topics grow, and the log says so once.",
+    },
+    KeyRecord {
         path: "binder.<name>.when_full",
         kind: Kind::Choice(&["wait", "refuse"]),
         default: "wait",
@@ -218,7 +226,9 @@ pub(super) const RECORDS: &[KeyRecord] = &[
         default: "empty",
         example: "{ \"min.insync.replicas\" = 2 }",
         doc: "Kafka: settings of topics that are created, by their names on the broker: \
-              `topic.\"min.insync.replicas\" = 2`. What a channel says of retention and clean-up wins over them.",
+              `topic.\"min.insync.replicas\" = 2`. What a channel says of retention and clean-up wins over them. \
+              Topics for retries and dead letters keep what is in them whatever is said here: \
+              `retention.ms = -1`, `retention.bytes = -1`, `cleanup.policy = delete`.",
     },
     KeyRecord {
         path: "binder.<name>.kafka",

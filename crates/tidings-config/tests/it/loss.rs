@@ -51,6 +51,8 @@ const KEEPS: &[&str] = &[
     "subscription.<name>.exactly_once",
     // What waits is refused at its publisher beyond it.
     "binder.<name>.request_timeout",
+    // Only what a group has finished goes.
+    "binder.<name>.retry_trim_interval",
     "binder.<name>.when_full",
     "binder.<name>.max_waiting_bytes",
     // A topic that exists is never changed; how often a new one is kept is a promise of the brokers.

@@ -6,7 +6,7 @@ use crate::features::Feature;
 use crate::stage::{Stage, Verdict};
 use crate::world::{How, Script, World, message};
 use std::time::Duration;
-use tidings::{LaneRole, RetryOrder, Subscription};
+use tidings::{LaneRole, RetryOrder, Subscription, Timestamp};
 use tokio::time::Instant;
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -22,8 +22,10 @@ pub(crate) async fn a_long_wait_holds_its_key_and_nothing_else(stage: Stage) -> 
     let (broker, world) = (stage.open().await, World::default());
     world.script(0, Script::fails(1, How::Transient));
     let running = stage.run(&broker, patient(&world, 3, stage.minutes(10))).await;
-    let begun = Instant::now();
-    let first = running.order(0, "waiting").await;
+    let (begun, before) = (Instant::now(), stage.clock.now());
+    let long_ago = Timestamp::from_millis(12_345);
+    let waiting = message(0, Some("waiting")).with_timestamp(long_ago);
+    let first = running.send("orders", waiting).await;
     for id in 1..6 {
         running.order(id, "waiting").await;
         running.order(100 + id, &format!("free {id}")).await;
@@ -37,6 +39,15 @@ pub(crate) async fn a_long_wait_holds_its_key_and_nothing_else(stage: Stage) -> 
     assert!(
         stored > Some(first.offset()),
         "it has left its partition: {stored:?}"
+    );
+    let waiting = broker
+        .read("orders.billing.retry", first.partition(), 0, 1 << 20)
+        .await
+        .expect("it can be read");
+    let parked = waiting.records().first().expect("it waits there").timestamp;
+    assert!(
+        parked >= before,
+        "brokers delete by it, and {parked:?} is long ago: {before:?}"
     );
     running.settled().await;
     world.keys_kept_their_order();

@@ -4,9 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tidings_core::{
-    Assignment, Binder, Create, DestinationSpec, Epoch, Guarantee, LaneId, Message, Outgoing, Position,
-    Progress, PublishError, Receipt, RecordBatch, Source, SourceError, SourceEvent, SourceInput, SourceSpec,
-    Start,
+    Assignment, Binder, DestinationSpec, Epoch, Guarantee, LaneId, Message, Outgoing, Position, Progress,
+    PublishError, Receipt, RecordBatch, Source, SourceError, SourceEvent, SourceInput, SourceSpec, Start,
 };
 use tidings_embedded::{EmbeddedBroker, EmbeddedOptions, EmbeddedSource, Fsync};
 
@@ -23,14 +22,7 @@ pub(crate) fn disk(directory: &Path, fsync: Fsync) -> EmbeddedBroker {
 }
 
 pub(crate) fn destination(name: &str, partitions: u32) -> DestinationSpec {
-    DestinationSpec {
-        name: name.into(),
-        partitions,
-        create: Create::IfMissing,
-        retention_time: None,
-        retention_bytes: None,
-        cleanup: None,
-    }
+    DestinationSpec::new(name, partitions)
 }
 
 pub(crate) async fn prepare(broker: &EmbeddedBroker, name: &str, partitions: u32) {

@@ -48,6 +48,11 @@ impl Fetcher {
         })
     }
 
+    /// The client itself, which lives as long as this.
+    pub(super) fn handle(&self) -> *mut c::rd_kafka_t {
+        self.client.native_ptr()
+    }
+
     /// Reads that partition from that offset on, and nothing else any more.
     pub(super) fn assign(&self, topic: &str, partition: i32, offset: i64) -> Result<(), Fault> {
         let topic = CString::new(topic).map_err(|_| Fault::new(Code::InvalidTopic, String::new()))?;

@@ -5,9 +5,10 @@ use super::reading::{Wanted, nothing};
 use super::{Asked, KafkaAdmin, Trouble};
 use crate::progress;
 use crate::sink::Producer;
+use crate::trimming::{Outcome, Trimmed};
 use crate::trouble::Fault;
 use rdkafka::error::RDKafkaErrorCode as Code;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tidings_core::{
@@ -57,6 +58,7 @@ impl KafkaAdmin {
         group: Option<&str>,
     ) -> Result<Vec<PartitionPosition>, BinderError> {
         let (topic, group) = (destination.to_owned(), group.map(str::to_owned));
+        let reader = self.reader.clone();
         let asked = self.ask(
             format!("asking for the offsets of \"{destination}\""),
             move |asking| {
@@ -70,7 +72,7 @@ impl KafkaAdmin {
                 let first = asking.offsets(&of(FIRST), Messages::All)?;
                 let end = asking.offsets(&of(END), Messages::All)?;
                 let stored = match &group {
-                    Some(group) => asking.of_group(|asking| asking.stored(group))?,
+                    Some(group) => asking.of_group(|asking| asking.stored(&reader, group))?,
                     None => Vec::new(),
                 };
                 Ok(in_rows(&topic, count, &first, &end, &stored))
@@ -123,13 +125,13 @@ impl KafkaAdmin {
     /// # Errors
     /// A member of the group reads; [`BinderError::UnknownDestination`]; the broker refuses or is away.
     pub async fn delete_progress(&self, destination: &str, group: &str) -> Result<(), BinderError> {
-        let (topic, group) = (destination.to_owned(), group.to_owned());
+        let (topic, group, reader) = (destination.to_owned(), group.to_owned(), self.reader.clone());
         let doing = format!("deleting the positions of the group \"{group}\" in \"{topic}\"");
         self.ask(doing, move |asking| {
             if asking.producer.partitions(&topic, asking.timeout)?.is_none() {
                 return Err(Trouble::UnknownTopic(topic.into()));
             }
-            let mut stored = asking.of_group(|asking| asking.stored(&group))?;
+            let mut stored = asking.of_group(|asking| asking.stored(&reader, &group))?;
             stored.retain(|at| at.topic == topic && at.offset >= 0);
             if stored.is_empty() {
                 return Ok(());
@@ -139,6 +141,32 @@ impl KafkaAdmin {
                 Err(fault) if fault.code == Code::GroupIdNotFound => Ok(()),
                 other => Ok(other?),
             }
+        })
+        .await
+    }
+
+    /// Deletes what the group has finished of these topics, where that is more than was deleted before.
+    ///
+    /// # Errors
+    /// That the broker refuses or is away.
+    pub(crate) async fn trim(
+        &self,
+        group: &str,
+        topics: BTreeSet<Arc<str>>,
+        trimmed: Trimmed,
+    ) -> Result<Vec<Outcome>, BinderError> {
+        let (group, reader) = (group.to_owned(), self.reader.clone());
+        let doing = format!("deleting what the group \"{group}\" has finished of its retry topics");
+        self.ask(doing, move |asking| {
+            let mut finished = asking.of_group(|asking| asking.stored(&reader, &group))?;
+            finished.retain(|at| {
+                let before = trimmed.get(&(at.topic.clone(), at.partition)).copied();
+                topics.contains(&*at.topic) && at.offset > before.unwrap_or(0)
+            });
+            if finished.is_empty() {
+                return Ok(Vec::new());
+            }
+            Ok(asking.delete_records(&finished)?)
         })
         .await
     }
@@ -184,21 +212,28 @@ impl KafkaAdmin {
         let (topic, reader) = (destination.to_owned(), self.reader.clone());
         self.ask(format!("reading {destination}/{partition}"), move |asking| {
             let deadline = Instant::now() + asking.timeout;
-            let first = one_offset(asking, At::new(&topic, partition, FIRST), Messages::All)?;
-            let end = one_offset(asking, At::new(&topic, partition, END), Messages::Decided)?;
-            let (first, end) = (first.unwrap_or(0), end.unwrap_or(0));
-            let from = from.max(first);
-            if from >= end {
-                return Ok(nothing(from));
+            loop {
+                let first = one_offset(asking, At::new(&topic, partition, FIRST), Messages::All)?;
+                let end = one_offset(asking, At::new(&topic, partition, END), Messages::Decided)?;
+                let (first, end) = (first.unwrap_or(0), end.unwrap_or(0));
+                let from = from.max(first);
+                if from >= end {
+                    return Ok(nothing(from));
+                }
+                let read = reader.read(&Wanted {
+                    topic: &topic,
+                    partition,
+                    from,
+                    end,
+                    max_bytes,
+                    deadline,
+                });
+                match read {
+                    // What was first has been deleted since.
+                    Err(fault) if fault.is_out_of_range() && Instant::now() < deadline => {}
+                    read => return Ok(read?),
+                }
             }
-            Ok(reader.read(&Wanted {
-                topic: &topic,
-                partition,
-                from,
-                end,
-                max_bytes,
-                deadline,
-            })?)
         })
         .await
     }
@@ -208,7 +243,8 @@ impl KafkaAdmin {
     /// # Errors
     /// That the broker refuses or is away.
     pub async fn groups(&self) -> Result<Vec<GroupInfo>, BinderError> {
-        self.ask("listing the groups".to_owned(), |asking| {
+        let reader = self.reader.clone();
+        self.ask("listing the groups".to_owned(), move |asking| {
             let mut names = asking.of_group(Asking::groups)?;
             names.sort();
             if names.is_empty() {
@@ -218,7 +254,7 @@ impl KafkaAdmin {
             let mut groups = Vec::new();
             for name in names {
                 let mut rows: BTreeMap<(String, u32), GroupPosition> = BTreeMap::new();
-                let stored = asking.of_group(|asking| asking.stored(&name))?;
+                let stored = asking.of_group(|asking| asking.stored(&reader, &name))?;
                 for at in stored.iter().filter(|at| at.offset >= 0) {
                     row(&mut rows, at).progress = Some(progress::decode(offset(at), &at.metadata));
                 }

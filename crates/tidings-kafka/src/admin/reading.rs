@@ -1,7 +1,8 @@
-//! Reading without a group: what a console, the CLI and a redrive look at.
+//! Reading without a group: what a console, the CLI and a redrive look at. And the consumer that it takes, which some
+//! questions need too.
 
 use super::fetching::{Fetched, Fetcher};
-use crate::background::background;
+use crate::background::Held;
 use crate::client::{ClientState, Context};
 use crate::lock::lock;
 use crate::options::ClientOptions;
@@ -16,19 +17,21 @@ use tidings_core::{Epoch, LaneId, Record, RecordBatch, Span};
 /// A span counts in 32 bits.
 const MAX_BATCH_BYTES: usize = 1 << 30;
 
-/// A consumer that is kept from one call to the next, since the next mostly goes on where the last ended.
+/// A consumer that is made when it is needed first, and kept from one call to the next: the next mostly goes on where the
+/// last ended.
 pub(super) struct Reader {
     config: ClientConfig,
     state: Arc<ClientState>,
+    consumer: Mutex<Option<Held<Fetcher>>>,
     kept: Mutex<Option<Kept>>,
 }
 
 /// The consumer and what it gives next.
 struct Kept {
-    fetcher: Fetcher,
-    at: Option<Place>,
-    /// A message that did not fit into the batch before.
+    /// A message that did not fit into the batch before. It goes before the consumer does.
     left: Option<Fetched>,
+    fetcher: Held<Fetcher>,
+    at: Option<Place>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,6 +63,7 @@ impl Reader {
         Self {
             config,
             state,
+            consumer: Mutex::default(),
             kept: Mutex::default(),
         }
     }
@@ -72,32 +76,42 @@ impl Reader {
             None => self.open()?,
         };
         let read = one.read(wanted);
-        // After an error nobody knows what the consumer gives next: the next call makes another.
-        if read.is_ok() {
-            *kept = Some(one);
+        match read {
+            Ok(_) => *kept = Some(one),
+            // Nobody knows what the consumer gives next: the next call makes another.
+            Err(_) => *lock(&self.consumer) = None,
         }
         read
+    }
+
+    /// The consumer, for questions that only one may ask.
+    pub(super) fn consumer(&self) -> Result<Held<Fetcher>, Fault> {
+        let mut consumer = lock(&self.consumer);
+        if let Some(there) = &*consumer {
+            return Ok(Held::new(Arc::clone(there)));
+        }
+        let context = Context::new(self.state.clone());
+        let made = Fetcher::new(&self.config, context).map_err(|error| {
+            let code = error.rdkafka_error_code().unwrap_or(Code::Fail);
+            Fault::new(code, error.to_string())
+        })?;
+        let made = Arc::new(made);
+        *consumer = Some(Held::new(made.clone()));
+        Ok(Held::new(made))
     }
 
     /// Lets go of the consumer, and does not wait until it is gone: that may take a while.
     pub(super) fn close(&self) {
         // Somebody who reads now keeps it; then it goes with this.
         let kept = self.kept.try_lock().ok().and_then(|mut kept| kept.take());
-        if let Some(kept) = kept {
-            background("tidings-kafka-dispose", move || drop(kept));
-        }
+        drop((kept, lock(&self.consumer).take()));
     }
 
     fn open(&self) -> Result<Kept, Fault> {
-        let context = Context::new(self.state.clone());
-        let fetcher = Fetcher::new(&self.config, context).map_err(|error| {
-            let code = error.rdkafka_error_code().unwrap_or(Code::Fail);
-            Fault::new(code, error.to_string())
-        })?;
         Ok(Kept {
-            fetcher,
-            at: None,
             left: None,
+            fetcher: self.consumer()?,
+            at: None,
         })
     }
 }

@@ -3,6 +3,7 @@
 use super::native::{Asking, At, END, Messages};
 use super::*;
 use rdkafka::mocking::MockCluster;
+use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 use std::net::TcpListener;
 use std::time::Instant;
 
@@ -59,4 +60,18 @@ async fn offsets_are_found_after_leaders_have_changed_although_nothing_was_publi
     kafka.partitions(&"orders".into()).await.unwrap();
     cluster.partition_leader("orders", 0, Some(2)).unwrap();
     assert_eq!(ask().await, 0, "it is led again");
+}
+
+/// Asked through a producer, this answer ends the process: librdkafka 2.12 looks for the client's own group.
+#[tokio::test(flavor = "multi_thread")]
+async fn positions_are_found_after_the_coordinator_has_moved() {
+    let cluster = MockCluster::new(2).unwrap();
+    cluster.create_topic("orders", 1, 2).unwrap();
+    let options = ClientOptions::from_url(&format!("kafka://{}", cluster.bootstrap_servers())).unwrap();
+    let kafka = KafkaAdmin::open(options).unwrap();
+    let moved = [RDKafkaRespErr::RD_KAFKA_RESP_ERR_NOT_COORDINATOR; 2];
+    cluster.request_errors(RDKafkaApiKey::OffsetFetch, &moved);
+    let rows = kafka.positions("orders", Some("billing")).await.unwrap();
+    assert_eq!(rows.len(), 1);
+    assert_eq!(rows[0].progress, None);
 }

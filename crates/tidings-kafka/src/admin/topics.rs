@@ -9,7 +9,7 @@ use rdkafka::error::RDKafkaErrorCode as Code;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tidings_core::{BinderError, Cleanup, Create, DestinationInfo, DestinationSpec};
+use tidings_core::{BinderError, Cleanup, Create, DestinationInfo, DestinationRole, DestinationSpec};
 
 /// The most bytes that a name may have.
 const MAX_NAME_BYTES: usize = 249;
@@ -75,8 +75,25 @@ impl KafkaAdmin {
     }
 }
 
+/// Nothing goes by itself.
+const KEPT: [(&str, &str); 3] = [
+    ("cleanup.policy", "delete"),
+    ("retention.bytes", "-1"),
+    ("retention.ms", "-1"),
+];
+
+/// Whether what is in it is nowhere else.
+fn keeps_all(role: DestinationRole) -> bool {
+    matches!(role, DestinationRole::Retry | DestinationRole::DeadLetters)
+}
+
 /// What a channel asks for, in the broker's words.
 fn asked_for(spec: &DestinationSpec) -> BTreeMap<String, String> {
+    if keeps_all(spec.role) {
+        return KEPT
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .into();
+    }
     let mut settings = BTreeMap::new();
     let mut set = |name: &str, value: String| {
         settings.insert(name.to_owned(), value);
@@ -144,8 +161,9 @@ impl Preparing<'_> {
         if let Some(partitions) = self.asking.producer.partitions(name, self.asking.timeout)? {
             self.meet_leaders(partitions);
             let settings = self.settings_there();
-            if existing == Existing::Validate {
-                self.validate(partitions, &settings)?;
+            match existing {
+                Existing::Validate => self.validate(partitions, &settings)?,
+                Existing::Take => self.warn_of_loss(settings.as_ref().ok()),
             }
             return Ok(Some(prepared(partitions, &settings.unwrap_or_default())));
         }
@@ -224,6 +242,21 @@ impl Preparing<'_> {
                 fault.code,
                 Code::TopicAuthorizationFailed | Code::ClusterAuthorizationFailed
             ),
+        }
+    }
+
+    /// Somebody else has made the topic in which messages wait, or are dead: the broker may delete them by itself.
+    fn warn_of_loss(&self, there: Option<&BTreeMap<String, String>>) {
+        let Some(there) = there.filter(|_| keeps_all(self.spec.role)) else {
+            return;
+        };
+        let differences = differing(&asked_for(self.spec), there);
+        if !differences.is_empty() {
+            tracing::warn!(
+                topic = %self.spec.name,
+                settings = differences.join("; "),
+                "the broker may delete messages that wait in this topic, or are dead and were not looked at; alter its settings"
+            );
         }
     }
 
@@ -310,12 +343,10 @@ mod tests {
 
     fn spec(cleanup: Option<Cleanup>, seconds: Option<u64>, bytes: Option<u64>) -> DestinationSpec {
         DestinationSpec {
-            name: "orders".into(),
-            partitions: 3,
-            create: Create::IfMissing,
             retention_time: seconds.map(Duration::from_secs),
             retention_bytes: bytes,
             cleanup,
+            ..DestinationSpec::new("orders", 3)
         }
     }
 

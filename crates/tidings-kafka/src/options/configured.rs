@@ -58,6 +58,9 @@ impl ClientOptions {
         if let Some(timeout) = &config.request_timeout {
             self = self.with_request_timeout(timeout.value);
         }
+        if let Some(interval) = &config.retry_trim_interval {
+            self = self.with_retry_trim_interval(interval.value);
+        }
         self = self.with_when_full(when_full(config));
         if let Some(existing) = &config.existing {
             self = self.with_existing(match existing.value {
@@ -125,13 +128,14 @@ mod tests {
     #[test]
     fn every_key_of_a_binder_reaches_the_clients() {
         let options = read(
-            "[binder.main]\nurl = \"kafka://h1,h2:1\"\nrequest_timeout = \"3s\"\nwhen_full = \"wait\"\n\
+            "[binder.main]\nurl = \"kafka://h1,h2:1\"\nrequest_timeout = \"3s\"\nretry_trim_interval = \"5s\"\nwhen_full = \"wait\"\n\
              max_waiting_bytes = \"1MiB\"\nexisting = \"validate\"\nreplication = 3\nmax_message_bytes = \"2MiB\"\n\
              topic.\"min.insync.replicas\" = 2\nkafka.\"client.id\" = \"till\"\nkafka.\"consumer.fetch.min.bytes\" = 7\n",
         )
         .expect("every key is right");
         assert_eq!(options.servers(), "h1:9092,h2:1");
         assert_eq!(options.request_timeout(), Duration::from_secs(3));
+        assert_eq!(options.retry_trim_interval(), Duration::from_secs(5));
         assert_eq!(options.when_full(), WhenFull::Wait { max_bytes: 1 << 20 });
         assert_eq!(options.existing(), Existing::Validate);
         assert_eq!(options.replication(), Some(3));

@@ -19,6 +19,7 @@ pub struct ClientOptions {
     servers: String,
     properties: BTreeMap<String, String>,
     request_timeout: Duration,
+    retry_trim_interval: Duration,
     when_full: WhenFull,
     existing: Existing,
     replication: Option<u16>,
@@ -70,6 +71,7 @@ impl ClientOptions {
             servers: url::bootstrap_servers(url)?,
             properties: BTreeMap::new(),
             request_timeout: Duration::from_secs(10),
+            retry_trim_interval: Duration::from_secs(60),
             when_full: WhenFull::default(),
             existing: Existing::default(),
             replication: None,
@@ -107,6 +109,13 @@ impl ClientOptions {
         self
     }
 
+    /// With another interval than 60 s after which a binder deletes what groups have finished of their retry topics.
+    #[must_use]
+    pub fn with_retry_trim_interval(mut self, interval: Duration) -> Self {
+        self.retry_trim_interval = interval;
+        self
+    }
+
     /// With a choice of what publishing does when its buffer is full.
     #[must_use]
     pub fn with_when_full(mut self, when_full: WhenFull) -> Self {
@@ -128,7 +137,8 @@ impl ClientOptions {
         self
     }
 
-    /// With a setting of topics that are made, by its name on the broker: `min.insync.replicas`.
+    /// With a setting of topics that are made, by its name on the broker: `min.insync.replicas`. Retry topics and dead
+    /// letters keep what is in them whatever is said here of retention and clean-up.
     #[must_use]
     pub fn with_topic_setting(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.topic_settings.insert(name.into(), value.into());
@@ -151,6 +161,10 @@ impl ClientOptions {
     /// How long a question to the broker may take.
     pub fn request_timeout(&self) -> Duration {
         self.request_timeout
+    }
+
+    pub(crate) fn retry_trim_interval(&self) -> Duration {
+        self.retry_trim_interval
     }
 
     pub(crate) fn when_full(&self) -> WhenFull {
@@ -196,6 +210,7 @@ impl fmt::Debug for ClientOptions {
             .field("servers", &self.servers)
             .field("properties", &shown)
             .field("request_timeout", &self.request_timeout)
+            .field("retry_trim_interval", &self.retry_trim_interval)
             .field("when_full", &self.when_full)
             .field("existing", &self.existing)
             .field("replication", &self.replication)

@@ -2,7 +2,7 @@
 
 use crate::admin::KafkaAdmin;
 use crate::options::ClientOptions;
-use tidings_core::{Create, DestinationSpec, Message, Outgoing, PublishError, Sink};
+use tidings_core::{DestinationSpec, Message, Outgoing, PublishError, Sink};
 
 fn message(topic: &str, number: u32) -> Outgoing {
     let mut outgoing = Outgoing::new(topic, Message::new(number.to_string()));
@@ -20,14 +20,7 @@ async fn after_a_fatal_error_everything_under_way_is_answered_and_another_produc
     let options = options.with_properties([("linger.ms", "60000")]).unwrap();
     let kafka = KafkaAdmin::open(options).unwrap();
     let topic = format!("test-fatal-{:016x}", fastrand::u64(..));
-    let spec = DestinationSpec {
-        name: topic.as_str().into(),
-        partitions: 1,
-        create: Create::IfMissing,
-        retention_time: None,
-        retention_bytes: None,
-        cleanup: None,
-    };
+    let spec = DestinationSpec::new(topic.as_str(), 1);
     kafka.prepare(spec).await.unwrap();
     let sink = kafka.sink();
     let before = sink.publish_all((0..1_000).map(|number| message(&topic, number)).collect());

@@ -7,12 +7,13 @@ use tokio::time::Instant;
 impl KafkaSource {
     /// Reads these and nothing else from now on.
     pub(super) fn read_these(&mut self, inputs: &[SourceInput]) -> Result<(), SourceError> {
-        if self.plan.group.is_some() {
+        if let Some(group) = self.plan.group.clone() {
             // Librdkafka goes on with what stays, and joins anew with the rest.
             let topics = inputs.iter().map(|input| &*input.destination);
             let told = self.consumer.subscribe(topics);
             told.map_err(|fault| fault.unavailable())?;
             self.plan.change(inputs);
+            self.shared.retries.are_read(&group, self.plan.retry_topics());
             // What is no longer read comes back as any other partition that is revoked.
             self.settled = self.plan.reads_nothing();
             self.plan.settles_anew();

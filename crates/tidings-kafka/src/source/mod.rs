@@ -36,7 +36,9 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
-use tidings_core::{Epoch, LaneId, Progress, Source, SourceError, SourceEvent, SourceInput, Transaction};
+use tidings_core::{
+    Epoch, LaneId, LaneRole, Progress, Source, SourceError, SourceEvent, SourceInput, Transaction,
+};
 use tokio::time::{Instant, timeout_at};
 use watch::Watch;
 
@@ -220,6 +222,9 @@ impl Source for KafkaSource {
         };
         if let Some(finished) = found.report(progress) {
             self.commits.note(finished);
+            if let Some(group) = self.plan.group.as_ref().filter(|_| found.role == LaneRole::Retry) {
+                self.shared.retries.have_moved(group);
+            }
         }
     }
 

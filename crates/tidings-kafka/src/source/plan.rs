@@ -94,6 +94,11 @@ impl Plan {
         self.inputs.iter().map(|input| &*input.topic)
     }
 
+    /// The retry topics of a group's subscription.
+    pub(crate) fn retry_topics(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.inputs.iter().filter_map(|input| input.retry.as_ref())
+    }
+
     pub(crate) fn reads(&self, topic: &str) -> bool {
         self.inputs.iter().any(|input| &*input.topic == topic)
     }

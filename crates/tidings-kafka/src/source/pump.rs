@@ -78,7 +78,7 @@ impl KafkaSource {
         match (report.fault.code, report.lane) {
             (Code::PartitionEOF, Some(id)) => self.on_end(id, report.offset),
             (Code::PartitionEOF, None) => {}
-            (Code::AutoOffsetReset | Code::OffsetOutOfRange, Some(id)) => self.ask_bounds(id),
+            (_, Some(id)) if report.fault.is_out_of_range() => self.ask_bounds(id),
             (Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition, lane)
                 if self.plan.group.is_some() =>
             {

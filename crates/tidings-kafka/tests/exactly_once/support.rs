@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tidings_core::{
-    Assignment, Binder, Create, DestinationSpec, Guarantee, LaneId, Message, Outgoing, Progress, Receipt,
-    Sink, Source, SourceError, SourceEvent, SourceInput, SourceSpec, Start,
+    Assignment, Binder, DestinationSpec, Guarantee, LaneId, Message, Outgoing, Progress, Receipt, Sink,
+    Source, SourceError, SourceEvent, SourceInput, SourceSpec, Start,
 };
 use tidings_kafka::{ClientOptions, KafkaBinder, KafkaSource};
 use tokio::sync::{Mutex, MutexGuard};
@@ -117,14 +117,7 @@ pub(crate) async fn topic(binder: &KafkaBinder, name: &str, partitions: u32) -> 
 }
 
 pub(crate) async fn prepare(binder: &KafkaBinder, name: &Arc<str>, partitions: u32) {
-    let spec = DestinationSpec {
-        name: name.clone(),
-        partitions,
-        create: Create::IfMissing,
-        retention_time: None,
-        retention_bytes: None,
-        cleanup: None,
-    };
+    let spec = DestinationSpec::new(name.clone(), partitions);
     binder.prepare(spec).await.unwrap();
 }
 

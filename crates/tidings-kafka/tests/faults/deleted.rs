@@ -8,7 +8,7 @@ use rdkafka::admin::AdminOptions;
 use rdkafka::consumer::{CommitMode, Consumer};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tidings_core::{Binder, BinderHealth, Create, DestinationSpec, Source, SourceError, SourceInput};
+use tidings_core::{Binder, BinderHealth, DestinationSpec, Source, SourceError, SourceInput};
 use tidings_kafka::KafkaBinder;
 
 /// Waits until the broker knows nothing of the topic any more.
@@ -23,14 +23,7 @@ async fn delete(servers: &str, kafka: &KafkaBinder, topic: &str) {
 }
 
 async fn make(kafka: &KafkaBinder, topic: &Arc<str>) {
-    let spec = DestinationSpec {
-        name: topic.clone(),
-        partitions: 1,
-        create: Create::IfMissing,
-        retention_time: None,
-        retention_bytes: None,
-        cleanup: None,
-    };
+    let spec = DestinationSpec::new(topic.clone(), 1);
     kafka.prepare(spec).await.unwrap();
 }
 

@@ -2,7 +2,7 @@
 
 use brokers::{Kafka, Options, or_skip};
 use std::sync::Arc;
-use tidings_core::{Binder, Create, DestinationSpec};
+use tidings_core::{Binder, DestinationSpec};
 use tidings_kafka::{ClientOptions, KafkaBinder};
 use tokio::sync::{Mutex, MutexGuard};
 
@@ -53,14 +53,7 @@ pub(crate) fn binder(servers: &str, properties: &[(&str, &str)]) -> KafkaBinder 
 /// A new topic.
 pub(crate) async fn topic(binder: &KafkaBinder, name: &str, partitions: u32) -> Arc<str> {
     let name: Arc<str> = brokers::unique(name).into();
-    let spec = DestinationSpec {
-        name: name.clone(),
-        partitions,
-        create: Create::IfMissing,
-        retention_time: None,
-        retention_bytes: None,
-        cleanup: None,
-    };
+    let spec = DestinationSpec::new(name.clone(), partitions);
     binder.prepare(spec).await.unwrap();
     name
 }

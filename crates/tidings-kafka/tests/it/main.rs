@@ -6,5 +6,6 @@ mod groups;
 mod members;
 mod options;
 mod reading;
+mod retention;
 mod sink;
 mod support;

@@ -1,7 +1,7 @@
 //! A Kafka for tests, and names that no other test has.
 
 use std::sync::Arc;
-use tidings_core::{Create, DestinationSpec, Message, Outgoing};
+use tidings_core::{DestinationSpec, Message, Outgoing};
 use tidings_kafka::{ClientOptions, KafkaAdmin};
 
 pub(crate) fn options(servers: &str) -> ClientOptions {
@@ -18,14 +18,7 @@ pub(crate) fn unique(name: &str) -> Arc<str> {
 }
 
 pub(crate) fn spec(name: &Arc<str>, partitions: u32) -> DestinationSpec {
-    DestinationSpec {
-        name: name.clone(),
-        partitions,
-        create: Create::IfMissing,
-        retention_time: None,
-        retention_bytes: None,
-        cleanup: None,
-    }
+    DestinationSpec::new(name.clone(), partitions)
 }
 
 /// A new topic.

@@ -5,8 +5,8 @@ use std::io::Write;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 use tidings_core::{
-    Binder, Create, DestinationSpec, Message, Outgoing, Progress, RecordBatch, Source, SourceEvent,
-    SourceInput, SourceSpec, Start,
+    Binder, DestinationSpec, Message, Outgoing, Progress, RecordBatch, Source, SourceEvent, SourceInput,
+    SourceSpec, Start,
 };
 use tidings_kafka::{ClientOptions, KafkaBinder, Token, TokenError, TokenSource};
 use tokio::time::timeout;
@@ -109,14 +109,7 @@ pub(crate) fn allowed(name: &str) -> Arc<str> {
 }
 
 pub(crate) fn spec(name: &Arc<str>) -> DestinationSpec {
-    DestinationSpec {
-        name: name.clone(),
-        partitions: 1,
-        create: Create::IfMissing,
-        retention_time: None,
-        retention_bytes: None,
-        cleanup: None,
-    }
+    DestinationSpec::new(name.clone(), 1)
 }
 
 pub(crate) fn reads(topic: &Arc<str>, group: &Arc<str>) -> SourceSpec {

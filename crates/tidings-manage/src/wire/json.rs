@@ -363,8 +363,6 @@ impl From<DestinationSpec> for PrepareRequest {
 impl From<PrepareRequest> for DestinationSpec {
     fn from(request: PrepareRequest) -> Self {
         Self {
-            name: request.name.into(),
-            partitions: request.partitions,
             create: match request.create {
                 true => Create::IfMissing,
                 false => Create::Never,
@@ -372,6 +370,7 @@ impl From<PrepareRequest> for DestinationSpec {
             retention_time: request.retention_ms.map(Duration::from_millis),
             retention_bytes: request.retention_bytes,
             cleanup: request.cleanup.map(Into::into),
+            ..Self::new(request.name, request.partitions)
         }
     }
 }

@@ -113,14 +113,7 @@ async fn refusals_are_the_same_as_in_the_process_itself() {
     let connection = owner.connect().await;
     let (here, there) = (&owner.broker, connection.binder());
     has(&**here, "orders", 1).await;
-    let never = |name: &str| DestinationSpec {
-        name: name.into(),
-        partitions: 1,
-        create: Create::Never,
-        retention_time: None,
-        retention_bytes: None,
-        cleanup: None,
-    };
+    let never = |name: &str| DestinationSpec::new(name, 1).create(Create::Never);
     let same = |one: BinderError, other: BinderError| assert_eq!(format!("{one:?}"), format!("{other:?}"));
     same(
         there.prepare(never("none")).await.unwrap_err(),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use tidings_core::{Create, DestinationSpec, DynBinder, Message, Outgoing, Position};
+use tidings_core::{DestinationSpec, DynBinder, Message, Outgoing, Position};
 use tidings_embedded::{EmbeddedBroker, EmbeddedOptions, Location};
 use tidings_manage::{
     Connection, FILE_NAME, Intent, ManagedApp, ManagedBinder, Server, ServerOptions, connect,
@@ -85,14 +85,7 @@ pub(crate) async fn answer(stream: &mut TcpStream) -> (u16, String) {
 }
 
 pub(crate) async fn has(broker: &dyn DynBinder, name: &str, partitions: u32) {
-    let spec = DestinationSpec {
-        name: name.into(),
-        partitions,
-        create: Create::IfMissing,
-        retention_time: None,
-        retention_bytes: None,
-        cleanup: None,
-    };
+    let spec = DestinationSpec::new(name, partitions);
     broker.prepare(spec).await.unwrap();
 }
 

@@ -2,7 +2,7 @@
 
 use crate::support::{Owner, files, has, messages, open, publish, url};
 use std::path::Path;
-use tidings_core::{Create, DestinationSpec, Message, Outgoing, Progress};
+use tidings_core::{DestinationSpec, Message, Outgoing, Progress};
 use tidings_manage::{Connection, FILE_NAME, Intent, ManagedBinder, Server, ServerOptions, Way, connect};
 
 async fn filled(root: &Path) {
@@ -182,14 +182,7 @@ async fn a_directory_that_is_not_there_is_made_only_for_changes() {
     assert!(refused.contains("holds no broker"), "{refused}");
     assert!(!missing.exists());
     let connection = connect(&url(&missing), Intent::Change).await.unwrap();
-    let spec = DestinationSpec {
-        name: "orders".into(),
-        partitions: 1,
-        create: Create::IfMissing,
-        retention_time: None,
-        retention_bytes: None,
-        cleanup: None,
-    };
+    let spec = DestinationSpec::new("orders", 1);
     connection.binder().prepare(spec).await.unwrap();
     connection.close().await.unwrap();
     assert!(missing.exists());

@@ -6,7 +6,8 @@ use crate::spec::{DeadLetterTarget, Input, SubscriptionSpec};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use tidings_core::{
-    BinderError, Create, DestinationInfo, DestinationSpec, DynBinder, Policy, Start, retry_destination,
+    BinderError, Create, DestinationInfo, DestinationRole, DestinationSpec, DynBinder, Policy, Start,
+    retry_destination,
 };
 
 /// What a look has found.
@@ -149,10 +150,16 @@ impl Looker {
             .patterns
             .get(choice.pattern)
             .map_or(Create::IfMissing, |input| input.create);
+        let spec = |name: &str, role| {
+            DestinationSpec::new(name, choice.partitions)
+                .create(create)
+                .role(role)
+        };
         let retry = self.group.as_deref().map(|group| retry_destination(name, group));
         let retry = retry.filter(|_| self.binder.capabilities().retry_lane);
         if let Some(retry) = &retry {
-            let partitions = self.make(retry, choice.partitions, create, &listed).await?;
+            let spec = spec(retry, DestinationRole::Retry);
+            let partitions = self.make(spec, &listed).await?;
             if partitions != choice.partitions {
                 return Err(another_shape(name, choice.partitions, retry, partitions));
             }
@@ -161,7 +168,9 @@ impl Looker {
         let dead_letter = match self.policy.lose_exhausted_messages {
             true => None,
             false => Some(DeadLetterTarget {
-                partitions: self.make(&letters, choice.partitions, create, &listed).await?,
+                partitions: self
+                    .make(spec(&letters, DestinationRole::DeadLetters), &listed)
+                    .await?,
                 destination: letters.into(),
             }),
         };
@@ -173,24 +182,10 @@ impl Looker {
     }
 
     /// How many partitions a destination has, which is created if it may be.
-    async fn make(
-        &self,
-        name: &str,
-        partitions: u32,
-        create: Create,
-        listed: &Listed<'_>,
-    ) -> Result<u32, BinderError> {
-        if let Some(partitions) = listed.get(name) {
+    async fn make(&self, spec: DestinationSpec, listed: &Listed<'_>) -> Result<u32, BinderError> {
+        if let Some(partitions) = listed.get(&*spec.name) {
             return Ok(*partitions);
         }
-        let spec = DestinationSpec {
-            name: name.into(),
-            partitions,
-            create,
-            retention_time: None,
-            retention_bytes: None,
-            cleanup: None,
-        };
         Ok(self.binder.prepare(spec).await?.partitions)
     }
 

@@ -4,7 +4,7 @@ use crate::error::Error;
 use crate::plan::{Mistakes, Plan, PlannedChannel, PlannedSubscription, place_in};
 use std::collections::BTreeMap;
 use tidings_config::Origin;
-use tidings_core::{Create, DestinationSpec, DynBinder, Reads, retry_destination};
+use tidings_core::{Create, DestinationRole, DestinationSpec, DynBinder, Reads, retry_destination};
 
 /// How many partitions each destination of a broker has.
 #[derive(Debug, Default)]
@@ -58,12 +58,11 @@ impl Destinations {
     ) -> Result<(), Error> {
         let wanted = channel.partitions.value;
         let spec = DestinationSpec {
-            name: channel.destination.value.as_str().into(),
-            partitions: wanted,
             create: channel.create.value,
             retention_time: channel.retention_time.as_ref().map(|time| time.value),
             retention_bytes: channel.retention_bytes.as_ref().map(|bytes| bytes.value),
             cleanup: channel.cleanup.as_ref().map(|cleanup| cleanup.value),
+            ..DestinationSpec::new(channel.destination.value.as_str(), wanted)
         };
         let found = self.make(spec, at).await?;
         if found != wanted && channel.partitions.origin != Origin::Default {
@@ -95,18 +94,19 @@ impl Destinations {
                 // Dead letters that no subscription of this app writes.
                 None => {
                     let main = channel.and_then(|channel| self.partitions(&channel.destination.value));
-                    let letters = belonging(&input.destination, main.unwrap_or(1), create);
+                    let letters = letters(&input.destination, main.unwrap_or(1), create);
                     self.make(letters, at).await?
                 }
             };
             if let Some(letters) = &input.dead_letter
                 && self.partitions(letters).is_none()
             {
-                self.make(belonging(letters, partitions, create), at).await?;
+                self.make(self::letters(letters, partitions, create), at).await?;
             }
             if let Some(group) = subscription.group.as_ref().filter(|_| has_lane) {
                 let retry = retry_destination(&input.destination, &group.value);
-                let found = self.make(belonging(&retry, partitions, create), at).await?;
+                let spec = DestinationSpec::new(&*retry, partitions).create(create);
+                let found = self.make(spec.role(DestinationRole::Retry), at).await?;
                 if found != partitions {
                     mistakes.add(
                         &subscription.place,
@@ -127,14 +127,8 @@ impl Destinations {
     }
 }
 
-/// A destination that belongs to another one.
-fn belonging(name: &str, partitions: u32, create: Create) -> DestinationSpec {
-    DestinationSpec {
-        name: name.into(),
-        partitions,
-        create,
-        retention_time: None,
-        retention_bytes: None,
-        cleanup: None,
-    }
+/// Dead letters of another destination.
+fn letters(name: &str, partitions: u32, create: Create) -> DestinationSpec {
+    let spec = DestinationSpec::new(name, partitions).create(create);
+    spec.role(DestinationRole::DeadLetters)
 }

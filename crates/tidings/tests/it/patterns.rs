@@ -5,7 +5,7 @@
 use crate::events::{Paid, Placed, paid, placed};
 use tidings::prelude::*;
 use tidings::test::TestApp;
-use tidings::{Cleanup, Create, DestinationSpec, Error, PublishError, WiringMistake};
+use tidings::{Cleanup, DestinationSpec, Error, PublishError, WiringMistake};
 
 async fn ignore(_: Raw) {}
 
@@ -137,14 +137,7 @@ fn a_description_names_the_pattern_and_how_often_it_is_looked_for() {
 
 async fn make(test: &TestApp, name: &str, messages: &[&str]) {
     let binder = test.running().binder("main").unwrap();
-    let spec = DestinationSpec {
-        name: name.into(),
-        partitions: 2,
-        create: Create::IfMissing,
-        retention_time: None,
-        retention_bytes: None,
-        cleanup: None,
-    };
+    let spec = DestinationSpec::new(name, 2);
     binder.prepare(spec).await.unwrap();
     for text in messages {
         let message = Message::new((*text).to_owned()).with_key((*text).to_owned());

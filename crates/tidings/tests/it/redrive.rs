@@ -103,14 +103,7 @@ async fn a_letter_that_waits_where_the_retry_lane_has_no_partition_goes_by_its_k
 }
 
 fn wide(name: &str) -> DestinationSpec {
-    DestinationSpec {
-        name: name.into(),
-        partitions: 8,
-        create: tidings::Create::IfMissing,
-        retention_time: None,
-        retention_bytes: None,
-        cleanup: None,
-    }
+    DestinationSpec::new(name, 8).create(tidings::Create::IfMissing)
 }
 
 #[tokio::test(start_paused = true)]

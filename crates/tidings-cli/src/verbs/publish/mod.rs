@@ -17,7 +17,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tidings_core::{
-    Clock, Create, DestinationSpec, Message, Position, PublishError, Publisher, Receipt, Route, Routes, names,
+    Clock, DestinationSpec, Message, Position, PublishError, Publisher, Receipt, Route, Routes, names,
 };
 
 /// How many messages may be on their way at once.
@@ -131,14 +131,7 @@ async fn topic(broker: &Broker, args: &PublishArgs) -> Result<Arc<str>, CliError
     let Some(partitions) = args.create else {
         return Ok(broker.topic(&args.channel).await?.name);
     };
-    let spec = DestinationSpec {
-        name: broker.destination(&args.channel).into(),
-        partitions,
-        create: Create::IfMissing,
-        retention_time: None,
-        retention_bytes: None,
-        cleanup: None,
-    };
+    let spec = DestinationSpec::new(broker.destination(&args.channel), partitions);
     let made = broker.binder().prepare(spec).await;
     Ok(made.map_err(|error| broker.failed(error))?.name)
 }

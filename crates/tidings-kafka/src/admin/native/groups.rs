@@ -1,0 +1,209 @@
+//! Questions about groups.
+#![allow(unsafe_code, reason = "librdkafka is C; each block says why it is sound")]
+
+use super::memory::{List, Owned, fault_of, one, partitions, slice, text, zero_ended};
+use super::{Asking, At, Messages};
+use crate::admin::reading::Reader;
+use crate::trouble::Fault;
+use rdkafka::bindings as c;
+use rdkafka::error::RDKafkaErrorCode as Code;
+use std::collections::BTreeMap;
+use std::ffi::{CString, c_char};
+use std::ptr::null;
+
+/// A member of a group and what it reads.
+#[derive(Debug, Clone)]
+pub(in crate::admin) struct MemberFound {
+    pub(in crate::admin) client: String,
+    pub(in crate::admin) reads: Vec<At>,
+}
+impl Asking<'_> {
+    /// What a group has stored, in all partitions.
+    ///
+    /// Asked through a consumer: where the coordinator has moved, librdkafka 2.12 dereferences the client's own group at
+    /// this answer, and a producer has none (librdkafka issue 5040).
+    pub(in crate::admin) fn stored(self, reader: &Reader, group: &str) -> Result<Vec<At>, Fault> {
+        let consumer = reader.consumer()?;
+        let group = zero_ended(group)?;
+        // SAFETY: the name outlives the call, which copies it. The request is destroyed once, after its last use.
+        let event = unsafe {
+            let request = c::rd_kafka_ListConsumerGroupOffsets_new(group.as_ptr(), null());
+            let _owned = Owned(request, c::rd_kafka_ListConsumerGroupOffsets_destroy);
+            let mut requests = [request];
+            self.ask_through(
+                consumer.handle(),
+                c::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS,
+                Messages::All,
+                |client, options, queue| {
+                    c::rd_kafka_ListConsumerGroupOffsets(client, requests.as_mut_ptr(), 1, options, queue);
+                },
+            )?
+        };
+        // SAFETY: the event is of this kind; what it holds lives as long as it does.
+        unsafe {
+            let result = c::rd_kafka_event_ListConsumerGroupOffsets_result(event.0);
+            let mut count = 0;
+            let groups = c::rd_kafka_ListConsumerGroupOffsets_result_groups(result, &raw mut count);
+            of_group(slice(groups, count))
+        }
+    }
+
+    /// Stores offsets for a group that has no members.
+    pub(in crate::admin) fn store(self, group: &str, at: &[At]) -> Result<(), Fault> {
+        let (group, list) = (zero_ended(group)?, List::of(at)?);
+        // SAFETY: name and list outlive the call, which copies them. The request is destroyed once, after its last use.
+        let event = unsafe {
+            let request = c::rd_kafka_AlterConsumerGroupOffsets_new(group.as_ptr(), list.0);
+            let _owned = Owned(request, c::rd_kafka_AlterConsumerGroupOffsets_destroy);
+            let mut requests = [request];
+            self.ask(
+                c::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_ALTERCONSUMERGROUPOFFSETS,
+                Messages::All,
+                |client, options, queue| {
+                    c::rd_kafka_AlterConsumerGroupOffsets(client, requests.as_mut_ptr(), 1, options, queue);
+                },
+            )?
+        };
+        // SAFETY: the event is of this kind; what it holds lives as long as it does.
+        unsafe {
+            let result = c::rd_kafka_event_AlterConsumerGroupOffsets_result(event.0);
+            let mut count = 0;
+            let groups = c::rd_kafka_AlterConsumerGroupOffsets_result_groups(result, &raw mut count);
+            of_group(slice(groups, count)).map(drop)
+        }
+    }
+
+    /// Forgets what a group has stored in these partitions.
+    pub(in crate::admin) fn forget(self, group: &str, at: &[At]) -> Result<(), Fault> {
+        let (group, list) = (zero_ended(group)?, List::of(at)?);
+        // SAFETY: name and list outlive the call, which copies them. The request is destroyed once, after its last use.
+        let event = unsafe {
+            let request = c::rd_kafka_DeleteConsumerGroupOffsets_new(group.as_ptr(), list.0);
+            let _owned = Owned(request, c::rd_kafka_DeleteConsumerGroupOffsets_destroy);
+            let mut requests = [request];
+            self.ask(
+                c::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DELETECONSUMERGROUPOFFSETS,
+                Messages::All,
+                |client, options, queue| {
+                    c::rd_kafka_DeleteConsumerGroupOffsets(client, requests.as_mut_ptr(), 1, options, queue);
+                },
+            )?
+        };
+        // SAFETY: the event is of this kind; what it holds lives as long as it does.
+        unsafe {
+            let result = c::rd_kafka_event_DeleteConsumerGroupOffsets_result(event.0);
+            let mut count = 0;
+            let groups = c::rd_kafka_DeleteConsumerGroupOffsets_result_groups(result, &raw mut count);
+            of_group(slice(groups, count)).map(drop)
+        }
+    }
+
+    /// The names of all groups.
+    pub(in crate::admin) fn groups(self) -> Result<Vec<String>, Fault> {
+        // SAFETY: nothing but what `ask` hands over is used.
+        let event = unsafe {
+            self.ask(
+                c::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPS,
+                Messages::All,
+                |client, options, queue| c::rd_kafka_ListConsumerGroups(client, options, queue),
+            )?
+        };
+        // SAFETY: the event is of this kind; what it holds lives as long as it does.
+        unsafe {
+            let result = c::rd_kafka_event_ListConsumerGroups_result(event.0);
+            let mut count = 0;
+            let errors = c::rd_kafka_ListConsumerGroups_result_errors(result, &raw mut count);
+            // A list without the groups of one broker is no list.
+            slice(errors, count)
+                .iter()
+                .try_for_each(|error| fault_of(*error).map_or(Ok(()), Err))?;
+            let valid = c::rd_kafka_ListConsumerGroups_result_valid(result, &raw mut count);
+            let groups = slice(valid, count).iter();
+            Ok(groups
+                .map(|group| text(c::rd_kafka_ConsumerGroupListing_group_id(*group)))
+                .collect())
+        }
+    }
+
+    /// The members of groups, by the group's name.
+    pub(in crate::admin) fn members(
+        self,
+        groups: &[String],
+    ) -> Result<BTreeMap<String, Vec<MemberFound>>, Fault> {
+        let names: Result<Vec<CString>, Fault> = groups.iter().map(|group| zero_ended(group)).collect();
+        let names = names?;
+        let mut pointers: Vec<*const c_char> = names.iter().map(|name| name.as_ptr()).collect();
+        // SAFETY: the names outlive the call, which copies them.
+        let event = unsafe {
+            self.ask(
+                c::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBECONSUMERGROUPS,
+                Messages::All,
+                |client, options, queue| {
+                    let count = pointers.len();
+                    c::rd_kafka_DescribeConsumerGroups(client, pointers.as_mut_ptr(), count, options, queue);
+                },
+            )?
+        };
+        let mut found = BTreeMap::new();
+        // SAFETY: the event is of this kind; what it holds lives as long as it does.
+        unsafe {
+            let result = c::rd_kafka_event_DescribeConsumerGroups_result(event.0);
+            let mut count = 0;
+            let groups = c::rd_kafka_DescribeConsumerGroups_result_groups(result, &raw mut count);
+            for group in slice(groups, count) {
+                if let Some(fault) = fault_of(c::rd_kafka_ConsumerGroupDescription_error(*group)) {
+                    // It may have gone since it was listed.
+                    if matches!(fault.code, Code::GroupIdNotFound) {
+                        continue;
+                    }
+                    return Err(fault);
+                }
+                let name = text(c::rd_kafka_ConsumerGroupDescription_group_id(*group));
+                found.insert(name, members_of(*group));
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// What an answer about one group says of its partitions.
+///
+/// # Safety
+/// The results live.
+unsafe fn of_group(groups: &[*const c::rd_kafka_group_result_t]) -> Result<Vec<At>, Fault> {
+    let mut all = Vec::new();
+    for group in groups {
+        // SAFETY: what a result holds lives as long as it does.
+        unsafe {
+            if let Some(fault) = fault_of(c::rd_kafka_group_result_error(*group)) {
+                return Err(fault);
+            }
+            for at in partitions(c::rd_kafka_group_result_partitions(*group)) {
+                all.push(one(at)?);
+            }
+        }
+    }
+    Ok(all)
+}
+
+/// # Safety
+/// The group lives.
+unsafe fn members_of(group: *const c::rd_kafka_ConsumerGroupDescription_t) -> Vec<MemberFound> {
+    let mut members = Vec::new();
+    // SAFETY: what a group holds lives as long as it does.
+    unsafe {
+        for index in 0..c::rd_kafka_ConsumerGroupDescription_member_count(group) {
+            let member = c::rd_kafka_ConsumerGroupDescription_member(group, index);
+            let assignment = c::rd_kafka_MemberDescription_assignment(member);
+            let list = match assignment.is_null() {
+                true => null(),
+                false => c::rd_kafka_MemberAssignment_partitions(assignment),
+            };
+            members.push(MemberFound {
+                client: text(c::rd_kafka_MemberDescription_client_id(member)),
+                reads: partitions(list).iter().filter_map(|at| one(at).ok()).collect(),
+            });
+        }
+    }
+    members
+}
