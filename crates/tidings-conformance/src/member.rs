@@ -7,10 +7,13 @@ use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use tidings_core::{Assignment, DynSource, Epoch, LaneId, Progress, RecordBatch, SourceError, SourceEvent};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 /// A member that waits longer for an event than this waits for ever.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long after an error that passes it goes on.
+const AGAIN: Duration = Duration::from_millis(10);
 
 /// A member of a group, or a reader without one.
 #[derive(Debug)]
@@ -19,14 +22,29 @@ pub(crate) struct Member(pub(crate) Box<dyn DynSource>);
 impl Member {
     /// The next event.
     pub(crate) async fn next(&mut self) -> Result<SourceEvent, SourceError> {
-        timeout(PATIENCE, self.0.next())
+        timeout(PATIENCE, self.event())
             .await
             .expect("an event comes in time")
     }
 
+    /// The next event, however long it takes. A broker of its own may be away for a moment, or too busy to answer in time:
+    /// that is said, and passes, as it does for the engine.
+    ///
+    /// # Cancel safety
+    /// That of [`Source::next`](tidings_core::Source::next).
+    async fn event(&mut self) -> Result<SourceEvent, SourceError> {
+        loop {
+            match self.0.next().await {
+                Err(error @ SourceError::Unavailable { .. }) => goes_on_after(&error),
+                event => return event,
+            }
+            sleep(AGAIN).await;
+        }
+    }
+
     /// The next event, or none within that time.
     pub(crate) async fn next_within(&mut self, wait: Duration) -> Option<SourceEvent> {
-        let event = timeout(wait, self.0.next()).await.ok()?;
+        let event = timeout(wait, self.event()).await.ok()?;
         Some(event.expect("a healthy broker delivers"))
     }
 
@@ -91,7 +109,7 @@ impl Member {
             let event = tokio::select! {
                 biased;
                 done = &mut other => return done,
-                event = self.0.next() => event,
+                event = self.event() => event,
             };
             match event.expect("a healthy broker goes on") {
                 SourceEvent::Idle => {}
@@ -136,12 +154,24 @@ impl Member {
     }
 
     pub(crate) async fn commit(&mut self) {
-        self.0.commit().await.expect("a healthy broker stores progress");
+        let until = Instant::now() + PATIENCE;
+        loop {
+            match self.0.commit().await {
+                Err(error @ SourceError::Unavailable { .. }) if Instant::now() < until => goes_on_after(&error),
+                stored => return stored.expect("a healthy broker stores progress"),
+            }
+            sleep(AGAIN).await;
+        }
     }
 
     pub(crate) async fn close(mut self) {
         self.0.close().await.expect("a healthy broker lets a member go");
     }
+}
+
+#[allow(clippy::print_stdout, reason = "why a case took so long")]
+fn goes_on_after(error: &SourceError) {
+    println!("a member goes on after: {error}");
 }
 
 pub(crate) fn partitions(assignments: &[Assignment]) -> Vec<u32> {
