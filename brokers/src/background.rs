@@ -10,12 +10,12 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
-use crate::error::BrokersError;
+use crate::error::{BrokersError, again_after_port_races};
 use crate::identity::Identity;
-use crate::kafka::{self, Jars, Layout, Listener, Options, Security, node, plan, wire};
-use crate::launch::Life;
+use crate::kafka::{self, Layout};
+use crate::place;
+use crate::rabbit::{self, RabbitLayout};
 use crate::run_directory::recorded;
-use crate::{place, ports};
 
 /// What a server tells about itself while it is up.
 const ABOUT: &str = "about";
@@ -28,12 +28,15 @@ const KILL_PATIENCE: Duration = Duration::from_secs(10);
 pub enum Server {
     /// Apache Kafka.
     Kafka(Layout),
+    /// RabbitMQ.
+    Rabbit(RabbitLayout),
 }
 
 impl Server {
     /// Every server, in the order in which people see them.
     pub fn all() -> impl Iterator<Item = Self> {
-        Layout::ALL.into_iter().map(Self::Kafka)
+        let kafkas = Layout::ALL.into_iter().map(Self::Kafka);
+        kafkas.chain(RabbitLayout::ALL.into_iter().map(Self::Rabbit))
     }
 
     /// The server of that name.
@@ -47,6 +50,7 @@ impl Server {
     pub fn name(self) -> &'static str {
         match self {
             Self::Kafka(layout) => layout.name(),
+            Self::Rabbit(layout) => layout.name(),
         }
     }
 
@@ -56,15 +60,16 @@ impl Server {
 
     fn start(self, directory: &Path) -> Result<(), BrokersError> {
         match self {
-            Self::Kafka(layout) => start_kafka(&Options::of(layout).for_measuring(), directory),
+            Self::Kafka(layout) => kafka::background::start(layout, directory),
+            Self::Rabbit(layout) => rabbit::background::start(layout, directory),
         }
     }
 
-    /// Whether what listens there can be used.
-    fn answers(self, port: u16) -> bool {
+    /// Whether a process that listens there can be used.
+    fn answers(self, process: &str, port: u16) -> bool {
         match self {
-            Self::Kafka(layout) => wire::metadata(port, None)
-                .is_ok_and(|metadata| metadata.brokers.len() == layout.nodes() as usize),
+            Self::Kafka(layout) => kafka::background::answers(layout, port),
+            Self::Rabbit(_) => rabbit::background::answers(process, port),
         }
     }
 }
@@ -105,26 +110,20 @@ pub fn up(server: Server) -> Result<Up, BrokersError> {
             started: false,
         });
     }
-    let mut tries = 0;
-    loop {
-        tries += 1;
+    let started = again_after_port_races(|| {
         end(&directory)?;
         std::fs::create_dir_all(&directory).map_err(BrokersError::file("create", &directory))?;
-        match server.start(&directory) {
-            Ok(()) => {
-                return Ok(Up {
-                    lines: about(&directory, "say "),
-                    started: true,
-                });
-            }
-            Err(error) if error.lost_a_port_race() && tries < kafka::TRIES => {}
-            Err(error) => {
-                // The error holds the end of the log; a broken server would only be in the way.
-                end(&directory)?;
-                return Err(error);
-            }
-        }
+        server.start(&directory)
+    });
+    if let Err(error) = started {
+        // The error holds the end of the log; a broken server would only be in the way.
+        end(&directory)?;
+        return Err(error);
     }
+    Ok(Up {
+        lines: about(&directory, "say "),
+        started: true,
+    })
 }
 
 /// Ends a server and removes its directory; true when there was something to end.
@@ -143,6 +142,29 @@ pub fn down(server: Server) -> Result<bool, BrokersError> {
 #[must_use]
 pub fn status(server: Server) -> Vec<Status> {
     look(server, &server.directory())
+}
+
+/// The file that a server writes about itself before it starts.
+#[derive(Debug, Default)]
+pub(crate) struct About {
+    text: String,
+}
+
+impl About {
+    /// One of its processes, named as its record is, and where it listens.
+    pub(crate) fn process(&mut self, name: &str, port: u16) {
+        self.text.push_str(&format!("node {name} {port}\n"));
+    }
+
+    /// A line for people, see [`Up`].
+    pub(crate) fn say(&mut self, line: &str) {
+        self.text.push_str(&format!("say {line}\n"));
+    }
+
+    pub(crate) fn write(&self, directory: &Path) -> Result<(), BrokersError> {
+        let path = directory.join(ABOUT);
+        std::fs::write(&path, &self.text).map_err(BrokersError::file("write", &path))
+    }
 }
 
 fn lock(server: Server) -> Result<File, BrokersError> {
@@ -167,7 +189,7 @@ fn look(server: Server, directory: &Path) -> Vec<Status> {
             pid: living.map(|identity| identity.pid),
             port,
             // Somebody else may have the port of a process that is gone.
-            ready: living.is_some() && server.answers(port),
+            ready: living.is_some() && server.answers(process, port),
         })
     });
     statuses.collect()
@@ -180,28 +202,14 @@ fn about(directory: &Path, start: &str) -> Vec<String> {
     lines.map(str::to_owned).collect()
 }
 
-/// Ends what the records name, all at once, and removes the directory.
+/// Ends what the records name and removes the directory: nodes all at once, then what they stand on.
 fn end(directory: &Path) -> Result<(), BrokersError> {
-    let records = recorded(directory);
-    let processes: Vec<&Identity> = records
-        .iter()
-        .filter_map(|(_, identity)| identity.as_ref())
-        .collect();
-    for process in &processes {
-        process.signal(Signal::TERM);
-        // A frozen one would not hear it.
-        process.signal(Signal::CONT);
-    }
-    for process in &processes {
-        if !process.wait(STOP_PATIENCE) {
-            process.signal(Signal::KILL);
-            if !process.wait(KILL_PATIENCE) {
-                let survived = std::io::Error::other("it survives SIGKILL; is its disk gone?");
-                return Err(BrokersError::io("end", format!("process {}", process.pid))(
-                    survived,
-                ));
-            }
-        }
+    let (nodes, beside): (Vec<_>, Vec<_>) = recorded(directory)
+        .into_iter()
+        .filter_map(|(name, identity)| Some((name, identity?)))
+        .partition(|(name, _)| name.starts_with("node-"));
+    for processes in [nodes, beside] {
+        end_all(&processes)?;
     }
     match std::fs::remove_dir_all(directory) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -211,54 +219,21 @@ fn end(directory: &Path) -> Result<(), BrokersError> {
     }
 }
 
-fn start_kafka(options: &Options, directory: &Path) -> Result<(), BrokersError> {
-    let jars = Jars::get()?;
-    // Held until the servers listen, which keeps others away from then on.
-    let ports = ports::reserve(plan::ports_needed(options))?;
-    let plans = plan::nodes(options, &mut ports.iter().map(|port| port.number));
-    let mut text = String::new();
-    for plan in &plans {
-        text.push_str(&format!("node node-{} {}\n", plan.id, plan.plain_port()));
+fn end_all(processes: &[(String, Identity)]) -> Result<(), BrokersError> {
+    for (_, process) in processes {
+        process.signal(Signal::TERM);
+        // A frozen one would not hear it.
+        process.signal(Signal::CONT);
     }
-    for line in kafka_lines(options.layout, &plans, directory) {
-        text.push_str(&format!("say {line}\n"));
+    for (_, process) in processes {
+        if !process.wait(STOP_PATIENCE) {
+            process.signal(Signal::KILL);
+            if !process.wait(KILL_PATIENCE) {
+                let survived = std::io::Error::other("it survives SIGKILL; is its disk gone?");
+                let what = format!("process {}", process.pid);
+                return Err(BrokersError::io("end", what)(survived));
+            }
+        }
     }
-    let path = directory.join(ABOUT);
-    std::fs::write(&path, text).map_err(BrokersError::file("write", &path))?;
-    let nodes = node::prepare(options, &jars, plans, directory)?;
-    let started = node::launch_all(&nodes, Life::OnItsOwn, options.patience);
-    let started = started.and_then(|()| match options.layout {
-        Layout::Secure => kafka::set_rules(&jars, &nodes),
-        Layout::Plain | Layout::Cluster => Ok(()),
-    });
-    match started {
-        Ok(()) => nodes.iter().for_each(node::Node::release),
-        // Waited for here, so that no zombie stays behind while this process lives.
-        Err(_) => node::in_parallel(&nodes, node::Node::kill)?,
-    }
-    started
-}
-
-fn kafka_lines(layout: Layout, plans: &[plan::NodePlan], directory: &Path) -> Vec<String> {
-    let address = |listener| plan::bootstrap(plans, listener).unwrap_or_default();
-    if layout != Layout::Secure {
-        return vec![format!("url kafka://{}", address(Listener::Plain))];
-    }
-    let (alice, bob) = (Security::ALICE, Security::BOB);
-    vec![
-        format!("url kafka://{}", address(Listener::SaslSsl)),
-        format!("oauth {}", address(Listener::OAuth)),
-        format!("mtls {}", address(Listener::Mtls)),
-        format!("wrong-host {}", address(Listener::WrongHost)),
-        format!("plain, may do everything {}", address(Listener::Plain)),
-        format!("certificates {}", kafka::certificates(directory).display()),
-        format!(
-            "users {} {} (may do everything with names that start with {}), {} {} (may do nothing)",
-            alice.name,
-            alice.password,
-            Security::ALLOWED_PREFIX,
-            bob.name,
-            bob.password
-        ),
-    ]
+    Ok(())
 }

@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::time::Duration;
 
+use crate::rabbit::EPMD;
+
 /// Why a server could not be started, reached or asked.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -108,6 +110,24 @@ pub enum BrokersError {
         /// What it did.
         problem: String,
     },
+    /// RabbitMQ's management API gave no answer, or not the one that was hoped for.
+    #[error("the request {request} {problem}")]
+    Api {
+        /// Method and path.
+        request: String,
+        /// What was answered; `None` without an answer.
+        status: Option<u16>,
+        /// What became of it.
+        problem: String,
+    },
+    /// A variable that names a server says nothing that can be used.
+    #[error("the variable {variable} {problem}")]
+    Variable {
+        /// Which one.
+        variable: &'static str,
+        /// What is wrong with it, and how it should be.
+        problem: String,
+    },
     /// A file, process or socket could not be used.
     #[error("cannot {doing} {what}: {source}")]
     Io {
@@ -136,26 +156,93 @@ impl BrokersError {
         matches!(self, Self::MissingProgram { .. })
     }
 
-    /// Whether another process took a port between its choice and its use.
-    pub(crate) fn lost_a_port_race(&self) -> bool {
-        matches!(self, Self::Ended { end, .. } if end.contains("Address already in use"))
+    /// Whether another process took a port between its choice and its use. Erlang has its own words for it, and epmd none:
+    /// it takes whoever listens there for another epmd and ends.
+    fn lost_a_port_race(&self) -> bool {
+        let words = ["Address already in use", "eaddrinuse", "distribution port"];
+        match self {
+            Self::Ended { server, end, .. } => {
+                server.ends_with(EPMD) || words.iter().any(|words| end.contains(words))
+            }
+            _ => false,
+        }
     }
 }
 
+/// Starts something that takes free ports, and again where somebody else was faster.
+pub(crate) fn again_after_port_races<T>(
+    mut start: impl FnMut() -> Result<T, BrokersError>,
+) -> Result<T, BrokersError> {
+    const TRIES: usize = 5;
+    for _ in 1..TRIES {
+        match start() {
+            Err(error) if error.lost_a_port_race() => {}
+            result => return result,
+        }
+    }
+    start()
+}
+
+/// How much of a log a message shows.
+const LINES: usize = 30;
+
 /// The last lines of a text, for messages.
 pub(crate) fn tail(text: &str) -> String {
-    const LINES: usize = 30;
-    let lines: Vec<&str> = text.lines().collect();
-    let from = lines.len().saturating_sub(LINES);
-    let mut end = String::new();
-    for line in lines.iter().skip(from) {
-        end.push_str("  ");
-        end.push_str(line);
-        end.push('\n');
+    let from = text.lines().count().saturating_sub(LINES);
+    shown(text.lines().skip(from))
+}
+
+/// The first lines of a text, for messages.
+pub(crate) fn head(text: &str) -> String {
+    shown(text.lines().take(LINES))
+}
+
+fn shown<'a>(lines: impl Iterator<Item = &'a str>) -> String {
+    let lines: Vec<String> = lines.map(|line| format!("  {line}")).collect();
+    match lines.is_empty() {
+        true => "  (nothing)".into(),
+        false => lines.join("\n").trim_end().into(),
     }
-    if end.is_empty() {
-        end.push_str("  (nothing)\n");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_start_that_lost_its_port_is_tried_again_and_one_that_failed_otherwise_is_not() {
+        let ended = |server: &str, end: &str| BrokersError::Ended {
+            server: server.into(),
+            status: "exit status: 1".into(),
+            log: "node-1.log".into(),
+            end: end.into(),
+        };
+        for (server, end, tries) in [
+            (
+                "kafka, node 1",
+                "java.net.BindException: Address already in use",
+                5,
+            ),
+            (
+                "rabbitmq, node 1",
+                "Failed to start Ranch listener: eaddrinuse",
+                5,
+            ),
+            (
+                "rabbitmq, node 1",
+                "distribution port 28301 on host localhost. It could be in use",
+                5,
+            ),
+            ("rabbitmq, epmd", "(nothing)", 5),
+            ("rabbitmq, node 1", "no such key", 1),
+        ] {
+            let mut tried = 0;
+            let result: Result<(), _> = again_after_port_races(|| {
+                tried += 1;
+                Err(ended(server, end))
+            });
+            assert!(result.is_err());
+            assert_eq!(tried, tries, "{server}: {end}");
+        }
     }
-    end.truncate(end.trim_end().len());
-    end
 }

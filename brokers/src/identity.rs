@@ -42,7 +42,7 @@ impl Identity {
             doing: "read",
             what: "/proc/self/stat".into(),
             source: std::io::Error::other(
-                "servers are started on Linux only; set TIDINGS_TEST_KAFKA elsewhere",
+                "servers are started on Linux only; elsewhere set TIDINGS_TEST_KAFKA and TIDINGS_TEST_RABBITMQ",
             ),
         })
     }

@@ -28,10 +28,17 @@ pub(crate) enum Life {
     OnItsOwn,
 }
 
+/// A program with its arguments, and the variables that it gets beside those of this process.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct CommandLine {
+    pub(crate) words: Vec<OsString>,
+    pub(crate) variables: Vec<(OsString, OsString)>,
+}
+
 /// Starts a server; what it prints goes to the end of `log`, who it is to `record`.
 pub(crate) fn server(
     life: Life,
-    command: &[OsString],
+    command: &CommandLine,
     log: &Path,
     record: &Path,
 ) -> Result<Child, BrokersError> {
@@ -49,7 +56,10 @@ pub(crate) fn server(
     if life == Life::OnItsOwn {
         launcher.arg("sh");
     }
-    launcher.args(["-c", WAIT_FOR_THE_WORD, "sh"]).args(command);
+    launcher
+        .args(["-c", WAIT_FOR_THE_WORD, "sh"])
+        .args(&command.words);
+    launcher.envs(command.variables.iter().map(|(name, value)| (name, value)));
     launcher.stdin(Stdio::piped()).stdout(log_file).stderr(both);
     let mut child = spawn(launcher)?;
     match Identity::of(child.id()) {

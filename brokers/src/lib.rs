@@ -15,30 +15,57 @@
 //! # }
 //! ```
 //!
-//! Nothing here needs Docker: servers come from package registries (Kafka through Maven), run as plain processes and
-//! listen on the loopback address only. All calls block; in an async test put long ones into `spawn_blocking`.
+//! ```no_run
+//! use brokers::{Rabbit, RabbitMessage, RabbitOptions};
+//! use serde_json::json;
+//!
+//! # fn main() -> Result<(), brokers::BrokersError> {
+//! let rabbit = Rabbit::start(RabbitOptions::cluster())?;
+//! let ours = rabbit.virtual_host("billing")?;
+//! ours.declare("orders", &json!({ "x-queue-type": "quorum" }))?;
+//! ours.publish(&RabbitMessage::to_queue("orders", "one"))?;
+//! if let Some(leader) = ours.queue("orders")?.and_then(|queue| queue.leader) {
+//!     rabbit.kill(leader)?;
+//!     rabbit.start_node(leader)?;
+//! }
+//! println!("{} still has it", ours.url());
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Nothing here needs Docker: Kafka comes through Maven, RabbitMQ is the one that the machine has installed; both run as
+//! plain processes of this one and listen on the loopback address only. All calls block; in an async test put long ones
+//! into `spawn_blocking`.
 //!
 //! # Three ways to get a server
-//! - [`Kafka::start`] gives a test a server of its own, which it may kill, freeze and restart.
-//! - [`kafka`] gives all tests of a run one plain broker. Tests share it, so each takes names from [`unique`].
+//! - [`Kafka::start`] and [`Rabbit::start`] give a test a server of its own, which it may kill, freeze and restart.
+//! - [`kafka`] and [`rabbit`] give all tests of a run one plain server. Tests share it, so each takes names from
+//!   [`unique`], or a virtual host from [`RabbitApi::virtual_host`].
 //! - `cargo xtask brokers up kafka` ([`background`]) starts one for people; it stays until `down`.
+//!
+//! `cargo xtask test` starts the shared servers once for all test programs: a Kafka for packages that name this crate,
+//! or what such a package says in `package.metadata.brokers.servers`.
 //!
 //! # Nothing is left behind
 //! A server dies with the process that started it, also when that process is killed with SIGKILL: the kernel is told to
 //! kill it (`PR_SET_PDEATHSIG`), from a thread that lives as long as the process. A janitor removes its directory, and
-//! what both may have missed is found and ended by the next start. Servers are ended by their process id together with
+//! what both may have missed is found and ended by the next start. What a server has started itself ends with it: Erlang's
+//! helpers when their pipe ends, and RabbitMQ's epmd is started here and never by Erlang. Servers are ended by their process id together with
 //! its start time, so an id that the system gave to somebody else is never hit.
 //!
 //! # Variables
 //! | variable | meaning |
 //! |---|---|
 //! | `TIDINGS_TEST_KAFKA` | bootstrap addresses of a Kafka that tests shall use instead of starting one |
+//! | `TIDINGS_TEST_RABBITMQ` | the same for a RabbitMQ, whose user may do everything: `amqp://guest:guest@host:5672` |
+//! | `TIDINGS_TEST_RABBITMQ_API` | its management API; default `http://host:15672` |
 //! | `TIDINGS_BROKERS_CACHE` | where the servers' programs are kept; default `target/brokers/cache` |
 //! | `TIDINGS_BROKERS_KEEP` | when set, directories of stopped servers stay, with their logs |
 //!
 //! # What it is not
 //! No container runtime and no production set-up: replication is real, durability is not tuned, passwords are in this
-//! source. Starting servers needs Linux; with `TIDINGS_TEST_KAFKA` the shared broker works everywhere.
+//! source. No client of Kafka or AMQP: what it says to servers is what starting, judging and harming them takes. Starting
+//! servers needs Linux; with `TIDINGS_TEST_KAFKA` and `TIDINGS_TEST_RABBITMQ` the shared ones work everywhere.
 
 pub mod background;
 mod error;
@@ -47,16 +74,22 @@ mod kafka;
 mod launch;
 mod place;
 mod ports;
+mod process;
 mod programs;
 mod proxy;
+mod rabbit;
 mod run_directory;
+mod security;
 mod shared;
 #[cfg(test)]
 mod sleeper;
 
 pub use error::BrokersError;
-pub use kafka::{
-    Kafka, Layout, Listener, Login, Options, PartitionState, Security, Token, TokenKey, Tool, ToolRun,
-};
+pub use kafka::{Kafka, Layout, Listener, Options, PartitionState, Security, Token, TokenKey, Tool, ToolRun};
 pub use proxy::{Fault, FaultProxy, Side};
-pub use shared::{kafka, kafka_or_skip, or_skip, unique};
+pub use rabbit::{
+    Rabbit, RabbitApi, RabbitConnection, RabbitLayout, RabbitListener, RabbitMessage, RabbitOptions,
+    RabbitQueue, VirtualHost,
+};
+pub use security::{Certificates, Login};
+pub use shared::{kafka, kafka_or_skip, or_skip, rabbit, rabbit_or_skip, unique};

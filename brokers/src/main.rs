@@ -5,11 +5,12 @@
     reason = "this program talks to the person who started it"
 )]
 
+use std::any::Any;
 use std::io::{Read, Write};
 use std::process::ExitCode;
 
 use brokers::background::{self, Server};
-use brokers::{BrokersError, Kafka, Layout, Options};
+use brokers::{BrokersError, Kafka, Layout, Options, Rabbit, RabbitOptions};
 
 /// Not a failure to whoever can do without: a program is not installed.
 const MISSING: u8 = 3;
@@ -32,7 +33,7 @@ fn main() -> ExitCode {
         "up" => up(&or(servers, &[Server::Kafka(Layout::Plain)])),
         "down" => down(&or(servers, &Server::all().collect::<Vec<_>>())),
         "status" => status(&or(servers, &Server::all().collect::<Vec<_>>())),
-        "hold" => hold(),
+        "hold" => hold(&or(servers, &[Server::Kafka(Layout::Plain)])),
         "help" | "-h" | "--help" => {
             print!("{}", usage());
             Ok(())
@@ -101,13 +102,13 @@ fn down(servers: &[Server]) -> Result<(), BrokersError> {
 
 fn status(servers: &[Server]) -> Result<(), BrokersError> {
     println!(
-        "{:<15} {:<8} {:>8} {:>6}  STATE",
+        "{:<16} {:<8} {:>8} {:>6}  STATE",
         "SERVER", "PROCESS", "PID", "PORT"
     );
     for server in servers {
         let found = background::status(*server);
         if found.is_empty() {
-            println!("{:<15} {:<8} {:>8} {:>6}  down", server.name(), "-", "-", "-");
+            println!("{:<16} {:<8} {:>8} {:>6}  down", server.name(), "-", "-", "-");
         }
         for process in found {
             let state = match (process.pid, process.ready) {
@@ -117,7 +118,7 @@ fn status(servers: &[Server]) -> Result<(), BrokersError> {
             };
             let pid = process.pid.map_or_else(|| "-".to_owned(), |pid| pid.to_string());
             println!(
-                "{:<15} {:<8} {pid:>8} {:>6}  {state}",
+                "{:<16} {:<8} {pid:>8} {:>6}  {state}",
                 server.name(),
                 process.process,
                 process.port
@@ -127,10 +128,66 @@ fn status(servers: &[Server]) -> Result<(), BrokersError> {
     Ok(())
 }
 
-/// Starts a plain Kafka for as long as standard input is open.
-fn hold() -> Result<(), BrokersError> {
-    let kafka = Kafka::start(Options::plain())?;
-    println!("TIDINGS_TEST_KAFKA={}", kafka.bootstrap());
+/// A server that lives as long as this process.
+struct Held {
+    /// What tests are told of it.
+    variables: Vec<(&'static str, String)>,
+    _server: Box<dyn Any + Send>,
+}
+
+impl Held {
+    fn start(server: Server) -> Result<Self, BrokersError> {
+        match server {
+            Server::Kafka(layout) => Kafka::start(Options::of(layout)).map(|kafka| Self {
+                variables: vec![("TIDINGS_TEST_KAFKA", kafka.bootstrap())],
+                _server: Box::new(kafka),
+            }),
+            Server::Rabbit(layout) => Rabbit::start(RabbitOptions::of(layout)).map(|rabbit| Self {
+                variables: vec![
+                    ("TIDINGS_TEST_RABBITMQ", rabbit.url()),
+                    ("TIDINGS_TEST_RABBITMQ_API", rabbit.api().base().to_owned()),
+                ],
+                _server: Box::new(rabbit),
+            }),
+            other => unreachable!("{other:?} is none of `Server::all`"),
+        }
+    }
+}
+
+/// Starts servers, all at the same time, for as long as standard input is open. One that cannot be had does not keep the
+/// others away: tests learn from the missing variable.
+fn hold(servers: &[Server]) -> Result<(), BrokersError> {
+    let results: Vec<_> = std::thread::scope(|scope| {
+        let starting: Vec<_> = servers
+            .iter()
+            .map(|server| scope.spawn(|| Held::start(*server)))
+            .collect();
+        let joined = starting.into_iter().map(|thread| thread.join());
+        joined
+            .map(|result| result.unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            .collect()
+    });
+    let mut held = Vec::new();
+    let mut failed = None;
+    for result in results {
+        match result {
+            Ok(server) => held.push(server),
+            Err(error) => {
+                if let Some(earlier) = failed.replace(error) {
+                    eprintln!("error: {earlier}");
+                }
+            }
+        }
+    }
+    match failed {
+        Some(error) if held.is_empty() => return Err(error),
+        Some(error) => eprintln!("error: {error}"),
+        None => {}
+    }
+    for (name, value) in held.iter().flat_map(|server| &server.variables) {
+        println!("{name}={value}");
+    }
+    println!("ready");
     // Whoever started this is gone when it can neither be written to nor read from, and that is the end anyway.
     let _ = std::io::stdout().flush();
     let _ = std::io::stdin().read_to_end(&mut Vec::new());

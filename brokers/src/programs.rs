@@ -15,33 +15,52 @@ use crate::launch;
 pub(crate) struct Program {
     name: &'static str,
     cure: &'static str,
+    /// Where it is looked for before the PATH.
+    first: &'static [&'static str],
 }
 
-pub(crate) const JAVA: Program = Program {
-    name: "java",
-    cure: "Kafka 4 needs Java 17 or newer: `apt-get install default-jdk-headless`",
-};
-pub(crate) const MAVEN: Program = Program {
-    name: "mvn",
-    cure: "it fetches Kafka once: `apt-get install maven`",
-};
-pub(crate) const KCAT: Program = Program {
-    name: "kcat",
-    cure: "install it: `apt-get install kcat`",
-};
-pub(crate) const OPENSSL: Program = Program {
-    name: "openssl",
-    cure: "it makes the certificates: `apt-get install openssl`",
-};
-pub(crate) const SETPRIV: Program = Program {
-    name: "setpriv",
-    cure: "it lets servers die with their tests: `apt-get install util-linux`; elsewhere than on Linux set \
-           TIDINGS_TEST_KAFKA to a running Kafka (`docker compose up -d`)",
-};
-pub(crate) const SETSID: Program = Program {
-    name: "setsid",
-    cure: "it lets servers outlive the command: `apt-get install util-linux`",
-};
+impl Program {
+    const fn on_path(name: &'static str, cure: &'static str) -> Self {
+        Self {
+            name,
+            cure,
+            first: &[],
+        }
+    }
+}
+
+pub(crate) const JAVA: Program = Program::on_path(
+    "java",
+    "Kafka 4 needs Java 17 or newer: `apt-get install default-jdk-headless`",
+);
+pub(crate) const MAVEN: Program = Program::on_path("mvn", "it fetches Kafka once: `apt-get install maven`");
+pub(crate) const KCAT: Program = Program::on_path("kcat", "install it: `apt-get install kcat`");
+pub(crate) const OPENSSL: Program =
+    Program::on_path("openssl", "it makes the certificates: `apt-get install openssl`");
+pub(crate) const SETPRIV: Program = Program::on_path(
+    "setpriv",
+    "it lets servers die with their tests: `apt-get install util-linux`; elsewhere than on Linux set \
+     TIDINGS_TEST_KAFKA and TIDINGS_TEST_RABBITMQ to running servers (`docker compose up -d`)",
+);
+pub(crate) const SETSID: Program = Program::on_path(
+    "setsid",
+    "it lets servers outlive the command: `apt-get install util-linux`",
+);
+pub(crate) const RABBITMQ: Program = rabbitmq("rabbitmq-server");
+pub(crate) const RABBITMQCTL: Program = rabbitmq("rabbitmqctl");
+pub(crate) const EPMD: Program = Program::on_path(
+    "epmd",
+    "it comes with Erlang, which RabbitMQ runs on: `apt-get install rabbitmq-server`",
+);
+
+/// Debian has scripts of the same names on the PATH, which insist on the user `rabbitmq`.
+const fn rabbitmq(name: &'static str) -> Program {
+    Program {
+        name,
+        cure: "install it: `apt-get install rabbitmq-server`",
+        first: &["/usr/lib/rabbitmq/bin"],
+    }
+}
 
 /// The path of a program.
 pub(crate) fn find(program: &Program) -> Result<PathBuf, BrokersError> {
@@ -51,6 +70,7 @@ pub(crate) fn find(program: &Program) -> Result<PathBuf, BrokersError> {
     let first = java_home.map(|home| Path::new(&home).join("bin"));
     let found = first
         .into_iter()
+        .chain(program.first.iter().map(PathBuf::from))
         .chain(std::env::split_paths(&path))
         .map(|directory| directory.join(program.name))
         .find(|file| is_executable(file));
@@ -77,6 +97,8 @@ pub(crate) struct Printed {
 pub(crate) struct Run {
     pub(crate) program: PathBuf,
     pub(crate) arguments: Vec<OsString>,
+    /// Beside those of this process.
+    pub(crate) variables: Vec<(OsString, OsString)>,
     pub(crate) directory: Option<PathBuf>,
     pub(crate) stdin: Vec<u8>,
     pub(crate) deadline: Duration,
@@ -89,6 +111,7 @@ impl Run {
     pub(crate) fn run(self) -> Result<Printed, BrokersError> {
         let mut command = launch::dying_with_us(&self.program)?;
         command.args(&self.arguments).stdin(Stdio::piped());
+        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         if let Some(directory) = &self.directory {
             command.current_dir(directory);

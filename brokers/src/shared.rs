@@ -1,21 +1,28 @@
-//! One broker for all tests of a run, and what a test does where none can be had.
+//! One server of each kind for all tests of a run, and what a test does where none can be had.
 
 use std::borrow::Borrow;
 use std::sync::OnceLock;
 
 use crate::error::BrokersError;
 use crate::kafka::{Kafka, Options};
+use crate::rabbit::{Rabbit, RabbitApi, RabbitOptions};
 
-/// The variable by which `cargo xtask test` tells the tests of the broker that it has started.
-const GIVEN: &str = "TIDINGS_TEST_KAFKA";
+// The variables by which `cargo xtask test` tells the tests of the servers that it has started.
+const GIVEN_KAFKA: &str = "TIDINGS_TEST_KAFKA";
+pub(crate) const GIVEN_RABBITMQ: &str = "TIDINGS_TEST_RABBITMQ";
+pub(crate) const GIVEN_RABBITMQ_API: &str = "TIDINGS_TEST_RABBITMQ_API";
 
+/// A server that all tests of this process share.
 #[derive(Debug)]
-struct Shared {
-    bootstrap: String,
+struct Shared<A, S> {
+    /// Where it is.
+    address: A,
     /// Ours, when none was given. It ends with the process; statics are not dropped, so this is the work of the kernel
     /// and of the janitor.
-    _kafka: Option<Kafka>,
+    _server: Option<S>,
 }
+
+type Once<A, S> = OnceLock<Result<Shared<A, S>, BrokersError>>;
 
 /// The addresses of a plain Kafka that all tests share: `TIDINGS_TEST_KAFKA` where it is set, else one that is started
 /// for this process by the first call. Every test takes its own names of topics and groups, see [`unique`].
@@ -23,28 +30,49 @@ struct Shared {
 /// # Errors
 /// As [`Kafka::start`]; the first error stands for all calls.
 pub fn kafka() -> Result<&'static str, &'static BrokersError> {
-    static SHARED: OnceLock<Result<Shared, BrokersError>> = OnceLock::new();
-    match SHARED.get_or_init(get) {
-        Ok(shared) => Ok(&shared.bootstrap),
-        Err(error) => Err(error),
-    }
+    static SHARED: Once<String, Kafka> = OnceLock::new();
+    address(&SHARED, || match given(GIVEN_KAFKA) {
+        Some(address) => Ok(Shared {
+            address,
+            _server: None,
+        }),
+        None => Kafka::start(Options::plain()).map(|kafka| Shared {
+            address: kafka.bootstrap(),
+            _server: Some(kafka),
+        }),
+    })
+    .map(String::as_str)
 }
 
-fn get() -> Result<Shared, BrokersError> {
-    if let Some(bootstrap) = std::env::var(GIVEN)
-        .ok()
-        .filter(|bootstrap| !bootstrap.is_empty())
-    {
-        return Ok(Shared {
-            bootstrap,
-            _kafka: None,
-        });
-    }
-    let kafka = Kafka::start(Options::plain())?;
-    Ok(Shared {
-        bootstrap: kafka.bootstrap(),
-        _kafka: Some(kafka),
+/// A plain RabbitMQ that all tests share: that of `TIDINGS_TEST_RABBITMQ` (`amqp://user:password@host:port`) and
+/// `TIDINGS_TEST_RABBITMQ_API` (`http://host:port`; without it port 15672 of the same host) where they are set, else one
+/// that is started for this process by the first call. Every test makes its own [`RabbitApi::virtual_host`].
+///
+/// # Errors
+/// As [`Rabbit::start`]; the first error stands for all calls.
+pub fn rabbit() -> Result<&'static RabbitApi, &'static BrokersError> {
+    static SHARED: Once<RabbitApi, Rabbit> = OnceLock::new();
+    address(&SHARED, || match given(GIVEN_RABBITMQ) {
+        Some(url) => Ok(Shared {
+            address: RabbitApi::at(&url, given(GIVEN_RABBITMQ_API))?,
+            _server: None,
+        }),
+        None => Rabbit::start(RabbitOptions::plain()).map(|rabbit| Shared {
+            address: rabbit.api().clone(),
+            _server: Some(rabbit),
+        }),
     })
+}
+
+fn given(variable: &str) -> Option<String> {
+    std::env::var(variable).ok().filter(|value| !value.is_empty())
+}
+
+fn address<A, S>(
+    shared: &'static Once<A, S>,
+    get: impl FnOnce() -> Result<Shared<A, S>, BrokersError>,
+) -> Result<&'static A, &'static BrokersError> {
+    shared.get_or_init(get).as_ref().map(|shared| &shared.address)
 }
 
 /// [`kafka`] for a test: where a program is missing, says so in a line that `cargo xtask test` counts, and gives `None`.
@@ -57,6 +85,16 @@ fn get() -> Result<Shared, BrokersError> {
 #[must_use]
 pub fn kafka_or_skip(test: &str) -> Option<&'static str> {
     or_skip(test, kafka())
+}
+
+/// [`rabbit`] for a test, as [`kafka_or_skip`].
+///
+/// # Panics
+/// The server could not be started although everything is installed.
+#[track_caller]
+#[must_use]
+pub fn rabbit_or_skip(test: &str) -> Option<&'static RabbitApi> {
+    or_skip(test, rabbit())
 }
 
 /// The same for a server of the test's own: `or_skip("…", Kafka::start(Options::secure()))`.

@@ -97,6 +97,7 @@ impl Jars {
         Run {
             program: command.next().map(PathBuf::from).unwrap_or_default(),
             arguments: command.collect(),
+            variables: Vec::new(),
             directory: None,
             stdin,
             deadline,
@@ -160,6 +161,7 @@ fn fetch(directory: &Path) -> Result<(), BrokersError> {
         .into_iter()
         .chain([target])
         .collect(),
+        variables: Vec::new(),
         directory: Some(project.clone()),
         stdin: Vec::new(),
         deadline: FETCH_PATIENCE,

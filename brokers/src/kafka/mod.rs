@@ -1,34 +1,33 @@
 //! Apache Kafka 4.1: [`Kafka`].
 
+pub(crate) mod background;
 mod jars;
-pub(crate) mod node;
+mod node;
 mod options;
-pub(crate) mod plan;
+mod plan;
 mod security;
 mod tools;
-pub(crate) mod wire;
+mod wire;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-pub(crate) use self::jars::Jars;
+use self::jars::Jars;
 use self::node::Node;
 pub use self::options::{Layout, Listener, Options};
 use self::plan::NodePlan;
-pub use self::security::{Login, Security, Token, TokenKey};
+pub use self::security::{Security, Token, TokenKey};
 pub use self::tools::{Tool, ToolRun};
 use self::wire::Coordinated;
 pub use self::wire::PartitionState;
-use crate::error::BrokersError;
+use crate::error::{BrokersError, again_after_port_races};
 use crate::launch::Life;
 use crate::ports::{self, Port};
 use crate::proxy::FaultProxy;
 use crate::run_directory::RunDirectory;
 
-/// How often a start is tried that lost its ports to somebody else.
-pub(crate) const TRIES: usize = 5;
 const LOOK: Duration = Duration::from_millis(50);
 
 /// A running Kafka of this process. It ends, and its directory goes, when it is dropped or the process ends.
@@ -52,14 +51,7 @@ impl Kafka {
     /// A program is missing, nothing can be fetched, or a broker is not ready in time; then with the end of its log.
     pub fn start(options: Options) -> Result<Self, BrokersError> {
         let jars = Jars::get()?;
-        let mut tries = 0;
-        loop {
-            tries += 1;
-            match Self::try_start(&options, &jars) {
-                Err(error) if error.lost_a_port_race() && tries < TRIES => {}
-                result => return result,
-            }
-        }
+        again_after_port_races(|| Self::try_start(&options, &jars))
     }
 
     fn try_start(options: &Options, jars: &Jars) -> Result<Self, BrokersError> {
@@ -68,7 +60,7 @@ impl Kafka {
         let mut plans = plan::nodes(options, &mut ports.iter().map(|port| port.number));
         let proxies = proxies(&mut plans)?;
         let nodes = node::prepare(options, jars, plans, directory.path())?;
-        let tls = security::directory(directory.path());
+        let tls = crate::security::directory(directory.path());
         let kafka = Self {
             nodes,
             proxies,
@@ -141,7 +133,7 @@ impl Kafka {
     /// # Errors
     /// There is no such node.
     pub fn pid(&self, node: u32) -> Result<Option<u32>, BrokersError> {
-        Ok(self.node(node)?.pid())
+        Ok(self.node(node)?.process.pid())
     }
 
     /// The end of a node's log.
@@ -149,7 +141,7 @@ impl Kafka {
     /// # Errors
     /// There is no such node.
     pub fn log_end(&self, node: u32) -> Result<String, BrokersError> {
-        Ok(self.node(node)?.log_end())
+        Ok(self.node(node)?.process.log_end())
     }
 
     /// Where configuration, logs and data lie while it runs.
@@ -163,7 +155,7 @@ impl Kafka {
     /// # Errors
     /// There is no such node.
     pub fn kill(&self, node: u32) -> Result<(), BrokersError> {
-        self.node(node)?.kill()
+        self.node(node)?.process.kill()
     }
 
     /// SIGSTOP: the node freezes, its connections stay open and silent.
@@ -171,7 +163,7 @@ impl Kafka {
     /// # Errors
     /// There is no such node, or it is not running.
     pub fn pause(&self, node: u32) -> Result<(), BrokersError> {
-        self.node(node)?.signal(Signal::STOP)
+        self.node(node)?.process.signal(Signal::STOP)
     }
 
     /// SIGCONT: a frozen node goes on.
@@ -179,7 +171,7 @@ impl Kafka {
     /// # Errors
     /// There is no such node, or it is not running.
     pub fn resume(&self, node: u32) -> Result<(), BrokersError> {
-        self.node(node)?.signal(Signal::CONT)
+        self.node(node)?.process.signal(Signal::CONT)
     }
 
     /// SIGTERM: the node hands over its partitions and ends; after half a minute it is killed.
@@ -196,7 +188,7 @@ impl Kafka {
     /// There is no such node, or it is not ready in time.
     pub fn start_node(&self, node: u32) -> Result<(), BrokersError> {
         let node = self.node(node)?;
-        node.launch(Life::WithUs)?;
+        node.process.launch(Life::WithUs)?;
         // The others may be down as well, and a quorum of three needs two: only the node itself is waited for.
         node.wait_ready(1, self.options.patience)
     }
@@ -299,7 +291,7 @@ impl Kafka {
     /// Asks running nodes in turn until one answers.
     fn ask<T>(&self, question: impl Fn(u16) -> Result<T, BrokersError>) -> Result<T, BrokersError> {
         let mut last = BrokersError::NodeStopped { node: 1 };
-        for node in self.nodes.iter().filter(|node| node.pid().is_some()) {
+        for node in self.nodes.iter().filter(|node| node.process.pid().is_some()) {
             match question(node.plan.plain_port()) {
                 Ok(answer) => return Ok(answer),
                 Err(error) => last = error,
@@ -329,7 +321,7 @@ impl Drop for Kafka {
     fn drop(&mut self) {
         for node in &self.nodes {
             // A node that cannot be killed has ended; there is nobody to tell otherwise.
-            let _ = node.kill();
+            let _ = node.process.kill();
         }
     }
 }
@@ -350,16 +342,11 @@ fn proxies(plans: &mut [NodePlan]) -> Result<Vec<FaultProxy>, BrokersError> {
 }
 
 /// Gives the users of a secure broker their rights.
-pub(crate) fn set_rules(jars: &Jars, nodes: &[Node]) -> Result<(), BrokersError> {
+fn set_rules(jars: &Jars, nodes: &[Node]) -> Result<(), BrokersError> {
     let plans: Vec<NodePlan> = nodes.iter().map(|node| node.plan.clone()).collect();
     let plain = plan::bootstrap(&plans, Listener::Plain).unwrap_or_default();
     ToolRun::new(jars, Tool::Acls, plain)
         .args(security::rules())
         .run()
         .map(drop)
-}
-
-/// Where a secure broker in that directory has its certificates.
-pub(crate) fn certificates(directory: &Path) -> PathBuf {
-    security::directory(directory)
 }

@@ -2,27 +2,17 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::options::Listener;
 use crate::error::BrokersError;
-use crate::programs::{self, Run};
+use crate::security::{self, Certificates, Login, directory};
 
-const OPENSSL_PATIENCE: Duration = Duration::from_secs(60);
 const AUDIENCE: &str = "tidings";
 const ISSUER: &str = "https://issuer.test";
-
-/// A user of the secure broker.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Login {
-    /// The user's name.
-    pub name: &'static str,
-    /// The password, the same for SCRAM and PLAIN.
-    pub password: &'static str,
-}
 
 /// What a client needs to get into the secure broker, and what it needs to be turned away.
 ///
@@ -31,47 +21,41 @@ pub struct Login {
 /// [`BOB`](Self::BOB) gets in and may do nothing.
 #[derive(Debug)]
 pub struct Security {
-    directory: PathBuf,
+    certificates: Certificates,
 }
 
 impl Security {
     /// A user with rights.
-    pub const ALICE: Login = Login {
-        name: "alice",
-        password: "alice-pw",
-    };
+    pub const ALICE: Login = Login::ALICE;
     /// A user without any.
-    pub const BOB: Login = Login {
-        name: "bob",
-        password: "bob-pw",
-    };
+    pub const BOB: Login = Login::BOB;
     /// How names start that the rules allow.
-    pub const ALLOWED_PREFIX: &'static str = "alice-";
+    pub const ALLOWED_PREFIX: &'static str = security::ALLOWED_PREFIX;
     /// Who the holder of the client certificate is to the broker.
     pub const CLIENT_PRINCIPAL: &'static str = "User:CN=client";
 
     /// The certificate of the authority that the broker's own certificate comes from.
     #[must_use]
     pub fn authority(&self) -> PathBuf {
-        self.directory.join("ca.crt")
+        self.certificates.authority()
     }
 
     /// An authority that vouches for nothing here.
     #[must_use]
     pub fn other_authority(&self) -> PathBuf {
-        self.directory.join("otherca.crt")
+        self.certificates.other_authority()
     }
 
     /// The client's certificate, for [`Listener::Mtls`].
     #[must_use]
     pub fn client_certificate(&self) -> PathBuf {
-        self.directory.join("client.crt")
+        self.certificates.client_certificate()
     }
 
     /// Its key.
     #[must_use]
     pub fn client_key(&self) -> PathBuf {
-        self.directory.join("client.key")
+        self.certificates.client_key()
     }
 
     /// Signs a token for [`Listener::OAuth`].
@@ -85,124 +69,40 @@ impl Security {
             TokenKey::Stranger => "stranger.key",
         };
         let arguments = ["dgst", "-sha256", "-sign", key, "-binary"];
-        let signature = openssl(&self.directory, &arguments, content.clone().into_bytes())?;
+        let signature = self
+            .certificates
+            .openssl(&arguments, content.clone().into_bytes())?;
         Ok(format!("{content}.{}", URL_SAFE_NO_PAD.encode(signature)))
     }
 
     /// Makes everything anew.
     pub(crate) fn create(directory: PathBuf) -> Result<Self, BrokersError> {
-        std::fs::create_dir_all(&directory).map_err(BrokersError::file("create", &directory))?;
-        let security = Self { directory };
-        for name in ["ca", "otherca"] {
-            security.make_authority(name)?;
-        }
-        for (name, subject) in [
-            ("server", "DNS:localhost,IP:127.0.0.1"),
-            ("wronghost", "DNS:broker.invalid"),
-            ("client", "DNS:client"),
-        ] {
-            security.make_leaf(name, subject)?;
-        }
+        let certificates = Certificates::create(directory)?;
+        let security = Self { certificates };
         security.make_token_keys()?;
         Ok(security)
     }
 
     /// What was made before.
     pub(crate) fn at(directory: PathBuf) -> Self {
-        Self { directory }
-    }
-
-    fn make_authority(&self, name: &str) -> Result<(), BrokersError> {
-        let (key, certificate, subject) = (
-            format!("{name}.key"),
-            format!("{name}.crt"),
-            format!("/CN={name}"),
-        );
-        let mut arguments = vec!["req", "-x509", "-days", "3650", "-out", &certificate];
-        arguments.extend(new_key(&key));
-        arguments.extend(["-subj", &subject, "-addext", "basicConstraints=critical,CA:TRUE"]);
-        arguments.extend(["-addext", "keyUsage=critical,keyCertSign,cRLSign"]);
-        openssl(&self.directory, &arguments, Vec::new()).map(drop)
-    }
-
-    fn make_leaf(&self, name: &str, alternative: &str) -> Result<(), BrokersError> {
-        let [key, request, certificate, extensions] =
-            ["key", "csr", "crt", "ext"].map(|extension| format!("{name}.{extension}"));
-        let subject = format!("/CN={name}");
-        let mut arguments = vec!["req", "-out", &request, "-subj", &subject];
-        arguments.extend(new_key(&key));
-        openssl(&self.directory, &arguments, Vec::new())?;
-        let text = format!("subjectAltName={alternative}\nextendedKeyUsage=serverAuth,clientAuth\n");
-        self.write(&extensions, &text)?;
-        let mut arguments = vec![
-            "x509",
-            "-req",
-            "-in",
-            &request,
-            "-out",
-            &certificate,
-            "-days",
-            "3650",
-        ];
-        arguments.extend([
-            "-CA",
-            "ca.crt",
-            "-CAkey",
-            "ca.key",
-            "-CAcreateserial",
-            "-extfile",
-            &extensions,
-        ]);
-        openssl(&self.directory, &arguments, Vec::new())?;
-        // Kafka reads key and certificate from one file.
-        let both = self.read(&key)? + &self.read(&certificate)?;
-        self.write(&format!("{name}.pem"), &both)
+        let certificates = Certificates::at(directory);
+        Self { certificates }
     }
 
     fn make_token_keys(&self) -> Result<(), BrokersError> {
+        let certificates = &self.certificates;
         for key in ["jwt.key", "stranger.key"] {
-            openssl(&self.directory, &["genrsa", "-out", key, "2048"], Vec::new())?;
+            certificates.openssl(&["genrsa", "-out", key, "2048"], Vec::new())?;
         }
-        let printed = openssl(
-            &self.directory,
-            &["rsa", "-in", "jwt.key", "-noout", "-modulus"],
-            Vec::new(),
-        )?;
+        let question = ["rsa", "-in", "jwt.key", "-noout", "-modulus"];
+        let printed = certificates.openssl(&question, Vec::new())?;
         let printed = String::from_utf8_lossy(&printed);
         let modulus = URL_SAFE_NO_PAD.encode(from_hex(printed.trim().trim_start_matches("Modulus=")));
         let keys = format!(
             r#"{{"keys":[{{"kty":"RSA","kid":"k1","use":"sig","alg":"RS256","e":"AQAB","n":"{modulus}"}}]}}"#
         );
-        self.write("jwks.json", &keys)
+        certificates.write("jwks.json", &keys)
     }
-
-    fn write(&self, name: &str, text: &str) -> Result<(), BrokersError> {
-        let path = self.directory.join(name);
-        std::fs::write(&path, text).map_err(BrokersError::file("write", &path))
-    }
-
-    fn read(&self, name: &str) -> Result<String, BrokersError> {
-        let path = self.directory.join(name);
-        std::fs::read_to_string(&path).map_err(BrokersError::file("read", &path))
-    }
-}
-
-/// A key on a curve, which is made a hundred times faster than an RSA one.
-fn new_key(file: &str) -> [&str; 7] {
-    let curve = "ec_paramgen_curve:prime256v1";
-    ["-newkey", "ec", "-pkeyopt", curve, "-nodes", "-keyout", file]
-}
-
-fn openssl(directory: &Path, arguments: &[&str], stdin: Vec<u8>) -> Result<Vec<u8>, BrokersError> {
-    let run = Run {
-        program: programs::find(&programs::OPENSSL)?,
-        arguments: arguments.iter().map(OsString::from).collect(),
-        directory: Some(directory.to_owned()),
-        stdin,
-        deadline: OPENSSL_PATIENCE,
-        title: format!("openssl {}", arguments.join(" ")),
-    };
-    Ok(run.run()?.stdout)
 }
 
 /// What is no digit is left out; openssl prints nothing else.
@@ -216,11 +116,6 @@ fn from_hex(text: &str) -> Vec<u8> {
         .chunks(2)
         .map(|pair| pair.iter().fold(0, |byte, digit| byte << 4 | digit))
         .collect()
-}
-
-/// Where the certificates of a server lie within its directory.
-pub(crate) fn directory(server: &Path) -> PathBuf {
-    server.join("tls")
 }
 
 /// Java reads a token's keys from an address only when it is allowed by name.
@@ -392,6 +287,8 @@ impl Token {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]

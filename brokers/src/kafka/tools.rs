@@ -131,6 +131,7 @@ fn kcat(
     Ok(Run {
         program: programs::find(&programs::KCAT)?,
         arguments,
+        variables: Vec::new(),
         directory: None,
         stdin,
         deadline,

@@ -2,53 +2,67 @@
 
 use std::process::{Child, Command, Stdio};
 
-use crate::support::{eventually, is_skipped, lives, program, recorded, stdout};
+use crate::support::{Process, descendants, eventually, is_skipped, lives, program, recorded, stdout};
 
 #[test]
 fn a_server_stays_up_is_found_again_and_goes_down() {
     let test = "a_server_stays_up_is_found_again_and_goes_down";
+    goes_up_and_down(test, "kafka", "url kafka://127.0.0.1:", 1);
+}
+
+#[test]
+fn a_rabbitmq_stays_up_is_found_again_and_goes_down() {
+    let test = "a_rabbitmq_stays_up_is_found_again_and_goes_down";
+    goes_up_and_down(test, "rabbitmq", "url amqp://guest:guest@127.0.0.1:", 2);
+}
+
+fn goes_up_and_down(test: &str, name: &str, url: &str, processes: usize) {
     let home = tempfile::tempdir().unwrap();
     let run = |arguments: &[&str]| program(home.path(), arguments).output().unwrap();
-    let up = run(&["up", "kafka"]);
+    let up = run(&["up", name]);
     if is_skipped(test, &up) {
         return;
     }
     let said = stdout(&up);
     assert!(
-        up.status.success() && said.starts_with("kafka is up\n  url kafka://127.0.0.1:"),
+        up.status.success() && said.starts_with(&format!("{name} is up\n  {url}")),
         "{up:?}"
     );
     let directory = home.path().join("brokers/up");
     let first = recorded(&directory);
-    assert!(first.len() == 1 && lives(first[0]), "{first:?}");
+    assert!(first.len() == processes && first.iter().all(|pid| lives(*pid)));
     let status = stdout(&run(&["status"]));
     assert!(
-        status.contains(&format!("{} ", first[0])) && status.contains(" ready"),
+        first.iter().all(|pid| status.contains(&format!(" {pid} "))),
         "{status}"
     );
-    assert!(status.contains("kafka-cluster"), "{status}");
+    assert_eq!(status.matches(" ready\n").count(), processes, "{status}");
+    assert!(status.contains(&format!("{name}-cluster")), "{status}");
 
-    let again = stdout(&run(&["up", "kafka"]));
+    let again = stdout(&run(&["up", name]));
     assert_eq!(again, said.replace("is up", "was up already"));
 
-    // Somebody kills it: its record is stale, and `up` starts anew.
+    // Somebody kills the node: its record is stale, and `up` starts anew.
+    let node = *first.last().unwrap();
     std::process::Command::new("kill")
-        .args(["-9", &first[0].to_string()])
+        .args(["-9", &node.to_string()])
         .status()
         .unwrap();
-    eventually("the end of the server", || !lives(first[0]));
-    assert!(stdout(&run(&["status", "kafka"])).contains("gone"));
-    assert!(stdout(&run(&["up"])).starts_with("kafka is up\n"));
+    eventually("the end of the node", || !lives(node));
+    assert!(stdout(&run(&["status", name])).contains("gone"));
+    assert!(stdout(&run(&["up", name])).starts_with(&format!("{name} is up\n")));
     let second = recorded(&directory);
-    assert!(
-        second.len() == 1 && second != first && lives(second[0]),
-        "{second:?}"
-    );
+    assert!(second.len() == processes && second.iter().all(|pid| lives(*pid) && !first.contains(pid)));
+    let family: Vec<Process> = second.iter().flat_map(|pid| descendants(*pid)).collect();
 
-    assert_eq!(stdout(&run(&["down", "kafka"])), "kafka is down\n");
-    assert!(!lives(second[0]));
-    assert_eq!(stdout(&run(&["down", "kafka"])), "kafka was down already\n");
-    assert!(stdout(&run(&["status", "kafka"])).contains(" down"));
+    assert_eq!(stdout(&run(&["down", name])), format!("{name} is down\n"));
+    assert!(!second.iter().any(|pid| lives(*pid)));
+    eventually("the end of all", || !family.iter().any(Process::lives));
+    assert_eq!(
+        stdout(&run(&["down", name])),
+        format!("{name} was down already\n")
+    );
+    assert!(stdout(&run(&["status", name])).contains(" down"));
 }
 
 /// A process that has nothing to do with us, and ends with its test.

@@ -1,4 +1,4 @@
-//! Kafka is fetched once, by one process; machines that cannot fetch are told why.
+//! Kafka is fetched once, by one process; machines that lack something are told what.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -93,6 +93,21 @@ fn a_machine_without_java_or_maven_is_told_how_to_get_them() {
         assert_eq!(output.status.code(), Some(3));
         assert!(stderr(&output).contains(missing), "{output:?}");
     }
+}
+
+#[test]
+fn a_machine_without_rabbitmq_is_told_how_to_get_it() {
+    let (home, path) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    // Where RabbitMQ itself is found beside the PATH, epmd is not.
+    world(path.path(), &[]);
+    let mut command = program(home.path(), &["up", "rabbitmq"]);
+    let output = command.env("PATH", path.path()).output().unwrap();
+    assert_eq!(output.status.code(), Some(3));
+    let said = stderr(&output);
+    assert!(
+        said.contains("is not installed") && said.contains("`apt-get install rabbitmq-server`"),
+        "{said}"
+    );
 }
 
 #[test]

@@ -6,10 +6,15 @@
     reason = "tests, also where clippy takes their helpers for something else"
 )]
 
+mod amqp;
 mod background;
 mod cluster;
 mod fetch;
+mod openssl;
 mod orphans;
 mod plain;
+mod rabbit;
+mod rabbit_cluster;
+mod rabbit_secure;
 mod secure;
 mod support;

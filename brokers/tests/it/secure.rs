@@ -1,12 +1,12 @@
 //! The secure broker lets in whom it should, and nobody else.
 
 use std::io::{Read, Write};
-use std::path::Path;
-use std::process::{Command, Stdio};
 
 use brokers::{
     BrokersError, Kafka, Listener, Login, Options, Security, Token, TokenKey, Tool, or_skip, unique,
 };
+
+use crate::openssl::{Tls, handshake};
 
 #[test]
 fn the_secure_broker_lets_in_whom_it_should_and_nobody_else() {
@@ -39,39 +39,10 @@ fn certificates_are_checked(kafka: &Kafka, security: &Security) {
         "{said}"
     );
     let (certificate, key) = (security.client_certificate(), security.client_key());
-    let own = [
-        "-tls1_2",
-        "-cert",
-        certificate.to_str().unwrap(),
-        "-key",
-        key.to_str().unwrap(),
-    ];
+    let [certificate, key] = [&certificate, &key].map(|path| path.to_str().unwrap());
+    let own = ["-tls1_2", "-cert", certificate, "-key", key];
     let said = handshake(&mtls, &authority, &own);
     assert!(!said.contains("alert"), "{said}");
-}
-
-/// What openssl says of a handshake.
-fn handshake(address: &str, trusted: &Path, more: &[&str]) -> String {
-    let output = client(address, trusted, more)
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
-    let text = [output.stdout, output.stderr].concat();
-    String::from_utf8_lossy(&text).into_owned()
-}
-
-fn client(address: &str, trusted: &Path, more: &[&str]) -> Command {
-    let mut command = Command::new("openssl");
-    command.args([
-        "s_client",
-        "-connect",
-        address,
-        "-verify_hostname",
-        "localhost",
-        "-CAfile",
-    ]);
-    command.arg(trusted).args(more);
-    command
 }
 
 fn passwords_are_checked(kafka: &Kafka, security: &Security) {
@@ -168,28 +139,15 @@ const WRONG: i16 = 58;
 
 /// Speaks Kafka's protocol through openssl: handshake for a mechanism, then the secret. Gives the error code.
 fn authenticate(address: &str, security: &Security, mechanism: &str, secret: &[u8]) -> i16 {
-    let mut client = client(
-        address,
-        &security.authority(),
-        &["-quiet", "-verify_return_error"],
-    );
-    client
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null());
-    let mut client = client.spawn().unwrap();
-    let (mut input, mut output) = (client.stdin.take().unwrap(), client.stdout.take().unwrap());
-
+    let mut stream = Tls::connect(address, &security.authority(), &[]);
     let name = [&(mechanism.len() as i16).to_be_bytes(), mechanism.as_bytes()].concat();
-    input.write_all(&request(17, 1, &name)).unwrap();
-    let handshake = answer(&mut output);
+    stream.write_all(&request(17, 1, &name)).unwrap();
+    let handshake = answer(&mut stream);
     assert_eq!(handshake[4..6], [0, 0], "the broker has no {mechanism}");
 
     let bytes = [&(secret.len() as i32).to_be_bytes(), secret].concat();
-    input.write_all(&request(36, 0, &bytes)).unwrap();
-    let answered = answer(&mut output);
-    client.kill().unwrap();
-    client.wait().unwrap();
+    stream.write_all(&request(36, 0, &bytes)).unwrap();
+    let answered = answer(&mut stream);
     let code = i16::from_be_bytes([answered[4], answered[5]]);
     // A refused token is told in a second step; its message stands where a good one has nothing.
     let text = String::from_utf8_lossy(&answered);

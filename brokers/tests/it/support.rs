@@ -48,11 +48,52 @@ pub(crate) fn is_skipped(test: &str, output: &Output) -> bool {
     missing
 }
 
-/// Whether a process lives; a zombie does not.
+/// A process and when it started, so that it is not mistaken for a later one of the same id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Process {
+    pub(crate) pid: u32,
+    parent: u32,
+    started: String,
+}
+
+impl Process {
+    /// The process of that id, if it lives; a zombie does not.
+    pub(crate) fn of(pid: u32) -> Option<Self> {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        let mut fields = stat.rsplit_once(") ")?.1.split(' ');
+        if matches!(fields.next()?, "Z" | "X") {
+            return None;
+        }
+        Some(Self {
+            pid,
+            parent: fields.next()?.parse().ok()?,
+            started: fields.nth(17)?.to_owned(),
+        })
+    }
+
+    pub(crate) fn lives(&self) -> bool {
+        Self::of(self.pid).is_some_and(|found| found.started == self.started)
+    }
+}
+
+/// Whether a process of that id lives.
 pub(crate) fn lives(pid: u32) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
-    !matches!(state, None | Some('Z' | 'X'))
+    Process::of(pid).is_some()
+}
+
+/// A process and all that it has started, directly or not.
+pub(crate) fn descendants(pid: u32) -> Vec<Process> {
+    let entries = std::fs::read_dir("/proc").unwrap().flatten();
+    let all: Vec<Process> = entries
+        .filter_map(|entry| Process::of(entry.file_name().to_str()?.parse().ok()?))
+        .collect();
+    let mut found: Vec<Process> = all.iter().filter(|process| process.pid == pid).cloned().collect();
+    let mut next = 0;
+    while let Some(parent) = found.get(next).map(|process| process.pid) {
+        found.extend(all.iter().filter(|process| process.parent == parent).cloned());
+        next += 1;
+    }
+    found
 }
 
 /// Waits for something that must come about.
@@ -65,11 +106,13 @@ pub(crate) fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
-/// The process ids in the records below a directory.
+/// The process ids in the records below a directory, nodes last.
 pub(crate) fn recorded(directory: &Path) -> Vec<u32> {
     let mut found = Vec::new();
-    for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
-        let path = entry.path();
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
+    paths.sort();
+    for path in paths {
         if path.is_dir() {
             found.extend(recorded(&path));
         } else if path.extension().is_some_and(|extension| extension == "process") {
