@@ -1,6 +1,6 @@
 //! Builds the tests and learns which package each test program belongs to.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
@@ -24,11 +24,16 @@ pub(crate) struct Built {
     pub(crate) packages: BTreeMap<String, String>,
     /// The program that starts servers, where its package is among those that were built.
     pub(crate) brokers: Option<PathBuf>,
-    /// Whether a package among them wants servers for its tests.
-    pub(crate) wants_servers: bool,
+    /// The servers that the tests of packages among them want.
+    pub(crate) servers: BTreeSet<String>,
 }
 
-/// The package that starts servers; whoever names it in its manifest wants them.
+/// The package that starts servers. Whoever names it in its manifest wants a Kafka, or what it says itself:
+///
+/// ```toml
+/// [package.metadata.brokers]
+/// servers = ["rabbitmq"]
+/// ```
 pub(crate) const BROKERS: &str = "brokers";
 
 /// Builds the test programs. Cargo calls them by the path of their source, which is the same in every package; only its
@@ -54,16 +59,17 @@ pub(crate) fn build(options: &[&str]) -> Result<Build, XtaskError> {
         .iter()
         .filter_map(|message| program(message, &names))
         .collect();
-    let wanting = packages_that_want_servers(&metadata)?;
+    let wanted = servers_by_package(&metadata)?;
+    let servers = built.values().filter_map(|package| wanted.get(package.as_str()));
     Ok(Build::Done(Built {
-        wants_servers: built.values().any(|package| wanting.contains(&package.as_str())),
+        servers: servers.flatten().cloned().collect(),
         brokers: messages.iter().find_map(brokers_program),
         packages: built,
     }))
 }
 
-/// The package itself and those that name it, for their tests or else.
-fn packages_that_want_servers(metadata: &Value) -> Result<Vec<&str>, XtaskError> {
+/// What the package itself and those that name it, for their tests or else, want.
+fn servers_by_package(metadata: &Value) -> Result<BTreeMap<&str, Vec<String>>, XtaskError> {
     let name_of = |value: &'_ Value| value.get("name").and_then(Value::as_str).map(str::to_owned);
     let wants = |package: &&Value| {
         let dependencies = package.get("dependencies").and_then(Value::as_array);
@@ -72,8 +78,21 @@ fn packages_that_want_servers(metadata: &Value) -> Result<Vec<&str>, XtaskError>
     };
     let wanting = packages(metadata)?.iter().filter(wants);
     Ok(wanting
-        .filter_map(|package| package.get("name")?.as_str())
+        .filter_map(|package| Some((package.get("name")?.as_str()?, servers_of(package))))
         .collect())
+}
+
+fn servers_of(package: &Value) -> Vec<String> {
+    match package
+        .pointer("/metadata/brokers/servers")
+        .and_then(Value::as_array)
+    {
+        Some(names) => names
+            .iter()
+            .filter_map(|name| name.as_str().map(str::to_owned))
+            .collect(),
+        None => vec!["kafka".into()],
+    }
 }
 
 /// The executable of that program, if the message is about it and not about its tests.
@@ -135,15 +154,23 @@ mod tests {
     }
 
     #[test]
-    fn servers_are_wanted_by_their_own_package_and_by_those_that_name_it() {
+    fn a_package_gets_the_servers_that_it_says_and_kafka_where_it_only_names_the_package() {
+        let rabbit = json!({ "brokers": { "servers": ["rabbitmq"] } });
         let metadata = json!({ "packages": [
-            { "name": "tidings-core", "dependencies": [{ "name": "bytes" }] },
-            { "name": "tidings-kafka", "dependencies": [{ "name": "brokers", "kind": "dev" }] },
+            { "name": "tidings-core", "dependencies": [{ "name": "bytes" }], "metadata": null },
+            { "name": "tidings-kafka", "dependencies": [{ "name": "brokers", "kind": "dev" }], "metadata": null },
+            { "name": "tidings-rabbit", "dependencies": [{ "name": "brokers", "kind": "dev" }], "metadata": rabbit },
             { "name": "brokers", "dependencies": [] },
         ]});
+        let wanted = servers_by_package(&metadata).unwrap();
+        let expected = [
+            ("brokers", "kafka"),
+            ("tidings-kafka", "kafka"),
+            ("tidings-rabbit", "rabbitmq"),
+        ];
         assert_eq!(
-            packages_that_want_servers(&metadata).unwrap(),
-            ["tidings-kafka", "brokers"]
+            wanted,
+            BTreeMap::from(expected.map(|(package, server)| (package, vec![server.to_owned()])))
         );
     }
 

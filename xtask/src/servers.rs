@@ -1,11 +1,20 @@
 //! The servers that the tests of one run share.
 
+use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 
 use crate::cargo::{cargo, display};
 use crate::error::XtaskError;
 use crate::programs::{BROKERS, Built};
+
+/// The variable by which a person gives the tests a server of that name, which is then not started.
+const GIVEN: [(&str, &str); 2] = [
+    ("kafka", "TIDINGS_TEST_KAFKA"),
+    ("rabbitmq", "TIDINGS_TEST_RABBITMQ"),
+];
+/// The last line of the program that holds servers.
+const READY: &str = "ready";
 
 /// Servers that end when this is dropped, and also when this process is killed: the program that holds them waits for
 /// the end of its standard input.
@@ -18,14 +27,19 @@ pub(crate) struct Servers {
 impl Servers {
     /// Starts what the tests want; nothing where none wants anything, or where it is there already.
     pub(crate) fn for_tests(built: &Built) -> Result<Self, XtaskError> {
-        if !built.wants_servers || is_given("TIDINGS_TEST_KAFKA") {
+        let wanted = missing(&built.servers, is_given);
+        if wanted.is_empty() {
             return Ok(Self::default());
         }
         let mut command = match &built.brokers {
             Some(program) => Command::new(program),
             None => cargo(&["run", "--quiet", "--package", BROKERS, "--"]),
         };
-        command.arg("hold").stdin(Stdio::piped()).stdout(Stdio::piped());
+        command
+            .arg("hold")
+            .args(wanted)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped());
         eprintln!("==> {}", display(&command));
         let mut holder = command.spawn().map_err(|source| XtaskError::Start {
             command: display(&command),
@@ -33,9 +47,9 @@ impl Servers {
         })?;
         let printed = holder.stdout.take().map(BufReader::new);
         let lines = printed.into_iter().flat_map(BufRead::lines).map_while(Result::ok);
-        // The program says all it has to say before it is ready; when it cannot start anything it has said so, the
-        // variables are missing, and the tests that need them skip or fail by name.
-        let variables: Vec<_> = lines.take(1).filter_map(|line| variable(&line)).collect();
+        // What cannot be started has no variable, as the program has said; the tests that need it skip or fail by name.
+        let lines = lines.take_while(|line| line != READY);
+        let variables: Vec<_> = lines.filter_map(|line| variable(&line)).collect();
         for (name, value) in &variables {
             eprintln!("    {name}={value}");
         }
@@ -63,6 +77,16 @@ impl Drop for Servers {
     }
 }
 
+/// The servers that are wanted and not given.
+fn missing(wanted: &BTreeSet<String>, is_given: impl Fn(&str) -> bool) -> Vec<&String> {
+    let given = |name: &String| {
+        GIVEN
+            .iter()
+            .any(|(server, variable)| server == name && is_given(variable))
+    };
+    wanted.iter().filter(|name| !given(name)).collect()
+}
+
 fn is_given(variable: &str) -> bool {
     std::env::var_os(variable).is_some_and(|value| !value.is_empty())
 }
@@ -81,5 +105,20 @@ mod tests {
         let servers = Servers::for_tests(&Built::default()).unwrap();
         assert!(servers.holder.is_none());
         assert_eq!(servers.variables().count(), 0);
+    }
+    #[test]
+    fn a_server_that_a_person_has_given_is_not_started() {
+        let wanted = BTreeSet::from(["kafka".to_owned(), "rabbitmq".to_owned()]);
+        for (given, expected) in [
+            ("", &["kafka", "rabbitmq"][..]),
+            ("TIDINGS_TEST_KAFKA", &["rabbitmq"]),
+            ("TIDINGS_TEST_RABBITMQ", &["kafka"]),
+        ] {
+            assert_eq!(
+                missing(&wanted, |variable| variable == given),
+                expected,
+                "{given}"
+            );
+        }
     }
 }

@@ -11,7 +11,7 @@ use crate::summary::{CargoEnd, Shown, Summary};
 
 /// Runs unit, integration and documentation tests; the last line is always `N passed, N failed, N skipped`.
 ///
-/// What tests share from outside (a Kafka) is started here before them and ended after them, unless no package among
+/// What tests share from outside (a Kafka, a RabbitMQ) is started here before them and ended after them, unless no package among
 /// them wants it. Without it they are not lost: each test program starts its own, or skips by name what it cannot run.
 pub(crate) fn run(arguments: &[String]) -> Result<Verdict, XtaskError> {
     let arguments = Arguments::split(arguments);
