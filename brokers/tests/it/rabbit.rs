@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use brokers::{BrokersError, Rabbit, RabbitListener, RabbitMessage, RabbitOptions, or_skip};
+use brokers::{BrokersError, Rabbit, RabbitListener, RabbitMessage, RabbitOptions, VirtualHost, or_skip};
 use serde_json::json;
 
 use crate::amqp::{self, BLOCKED, Client, UNBLOCKED};
@@ -28,9 +28,7 @@ fn messages_outlive_a_killed_node_on_the_same_ports_and_nothing_outlives_a_stop(
         assert!(ours.publish(&message).unwrap());
     }
     assert!(!ours.publish(&RabbitMessage::to_queue("nobody", "lost")).unwrap());
-    eventually("a count of two messages", || {
-        ours.queue("orders").unwrap().unwrap().ready == Some(2)
-    });
+    eventually("a count of two messages", || holds(&ours, 2));
     let queue = ours.queue("orders").unwrap().unwrap();
     assert_eq!((queue.kind.as_str(), queue.leader), ("quorum", Some(1)));
     assert_eq!(queue.arguments["x-delivery-limit"], "2");
@@ -53,9 +51,7 @@ fn messages_outlive_a_killed_node_on_the_same_ports_and_nothing_outlives_a_stop(
     assert_ne!(rabbit.pid(1).unwrap(), Some(pid));
 
     // A leader that has not been elected yet answers nobody.
-    eventually("a count of two messages again", || {
-        ours.queue("orders").unwrap().unwrap().ready == Some(2)
-    });
+    eventually("a count of two messages again", || holds(&ours, 2));
     let found = ours.get("orders", 10).unwrap();
     let payloads: Vec<&[u8]> = found.iter().map(|message| message.payload.as_slice()).collect();
     assert_eq!(payloads, [&b"one"[..], &[0, 255]]);
@@ -94,17 +90,13 @@ fn clients_meet_alarms_operators_and_silence() {
     let mut client = login();
     client.open(1);
     client.publish(1, "orders", b"one");
-    eventually("the first message", || {
-        ours.queue("orders").unwrap().unwrap().ready == Some(1)
-    });
+    eventually("the first message", || holds(&ours, 1));
     rabbit.raise_memory_alarm(1).unwrap();
     client.publish(1, "orders", b"two");
     client.expect(BLOCKED).unwrap();
     rabbit.clear_memory_alarm(1).unwrap();
     client.expect(UNBLOCKED).unwrap();
-    eventually("the second message", || {
-        ours.queue("orders").unwrap().unwrap().ready == Some(2)
-    });
+    eventually("the second message", || holds(&ours, 2));
 
     let mut other = login();
     let connections = ours.connections().unwrap();
@@ -184,4 +176,10 @@ fn tests_share_a_server_and_do_not_see_each_other() {
     );
     let said = client.end();
     assert!(said.contains("CONNECTION_FORCED"), "{said}");
+}
+
+/// Whether the queue has so many messages; no, where nobody answers in time.
+fn holds(ours: &VirtualHost, messages: u64) -> bool {
+    let queue = ours.queue("orders").ok().flatten();
+    queue.is_some_and(|queue| queue.ready == Some(messages))
 }

@@ -157,7 +157,9 @@ impl Member {
         let until = Instant::now() + PATIENCE;
         loop {
             match self.0.commit().await {
-                Err(error @ SourceError::Unavailable { .. }) if Instant::now() < until => goes_on_after(&error),
+                Err(error @ SourceError::Unavailable { .. }) if Instant::now() < until => {
+                    goes_on_after(&error)
+                }
                 stored => return stored.expect("a healthy broker stores progress"),
             }
             sleep(AGAIN).await;

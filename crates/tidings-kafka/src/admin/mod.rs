@@ -1,5 +1,6 @@
 //! What is asked of the cluster: topics, offsets, groups, and messages without a group. See [`KafkaAdmin`].
 
+mod consumer;
 mod fetching;
 mod native;
 mod positions;
@@ -12,7 +13,8 @@ use crate::error::KafkaError;
 use crate::options::ClientOptions;
 use crate::sink::KafkaSink;
 use crate::trouble::Fault;
-use native::Asking;
+use consumer::OwnConsumer;
+use native::{Asking, OfGroups};
 pub(crate) use positions::ends_of;
 use rdkafka::error::RDKafkaErrorCode as Code;
 use reading::Reader;
@@ -30,7 +32,8 @@ const REFUSAL_PATIENCE: Duration = Duration::from_millis(1_500);
 const AFTER_REFUSAL: Duration = Duration::from_millis(500);
 
 /// Asks the cluster. Each question has a deadline, and goes through the client of the
-/// sink: one set of connections, and one thread that serves errors and tokens. Dropping a future that asks ends the wait,
+/// sink: one set of connections, and one thread that serves errors and tokens. Questions about groups go through a consumer
+/// that is made for the first of them. Dropping a future that asks ends the wait,
 /// and the question ends by its own deadline, on a thread that no runtime waits for.
 ///
 /// It publishes too, so a tool needs nothing else; an app has a `KafkaBinder`.
@@ -41,6 +44,7 @@ pub struct KafkaAdmin {
     state: Arc<ClientState>,
     topics: Arc<Topics>,
     reader: Arc<Reader>,
+    groups: Arc<OwnConsumer>,
     closed: Arc<AtomicBool>,
 }
 
@@ -79,6 +83,7 @@ impl KafkaAdmin {
         let sink = KafkaSink::open(&options, state.clone(), topics.clone())?;
         Ok(Self {
             reader: Arc::new(Reader::new(&options, state.clone())),
+            groups: Arc::new(OwnConsumer::new(&options, state.clone())),
             sink: Arc::new(sink),
             options,
             state,
@@ -112,6 +117,7 @@ impl KafkaAdmin {
         self.closed.store(true, Ordering::Release);
         let flushed = self.sink.close().await;
         self.reader.close();
+        self.groups.forget();
         flushed.map_err(|error| BinderError::Failed {
             doing: "closing the sink of Kafka".to_owned(),
             reason: error.to_string(),
@@ -156,6 +162,23 @@ impl KafkaAdmin {
                 reason: "no thread could ask, or it panicked".to_owned(),
             }),
         }
+    }
+
+    /// The same with what asks the coordinators of groups.
+    async fn ask_of_groups<T, F>(&self, doing: String, question: F) -> Result<T, BinderError>
+    where
+        T: Send + 'static,
+        F: FnOnce(Asking<'_>, OfGroups<'_>) -> Asked<T> + Send + 'static,
+    {
+        let consumer = self.groups.clone();
+        self.ask(doing, move |asking| {
+            let groups = OfGroups {
+                consumer: &consumer,
+                timeout: asking.timeout,
+            };
+            question(asking, groups)
+        })
+        .await
     }
 
     /// What came of a question, or why no broker lets us in: librdkafka goes on trying until the question's time is over,

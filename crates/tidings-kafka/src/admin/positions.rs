@@ -1,6 +1,6 @@
 //! Where partitions begin and end, and how far groups are.
 
-use super::native::{Asking, At, END, FIRST, Messages};
+use super::native::{Asking, At, END, FIRST, Messages, OfGroups};
 use super::reading::{Wanted, nothing};
 use super::{Asked, KafkaAdmin, Trouble};
 use crate::progress;
@@ -58,10 +58,9 @@ impl KafkaAdmin {
         group: Option<&str>,
     ) -> Result<Vec<PartitionPosition>, BinderError> {
         let (topic, group) = (destination.to_owned(), group.map(str::to_owned));
-        let reader = self.reader.clone();
-        let asked = self.ask(
+        let asked = self.ask_of_groups(
             format!("asking for the offsets of \"{destination}\""),
-            move |asking| {
+            move |asking, groups| {
                 let count = asking.producer.partitions(&topic, asking.timeout)?;
                 let count = count.ok_or(Trouble::UnknownTopic(topic.as_str().into()))?;
                 let of = |offset| {
@@ -72,7 +71,7 @@ impl KafkaAdmin {
                 let first = asking.offsets(&of(FIRST), Messages::All)?;
                 let end = asking.offsets(&of(END), Messages::All)?;
                 let stored = match &group {
-                    Some(group) => asking.of_group(|asking| asking.stored(&reader, group))?,
+                    Some(group) => groups.settled(|groups| groups.stored(group))?,
                     None => Vec::new(),
                 };
                 Ok(in_rows(&topic, count, &first, &end, &stored))
@@ -109,12 +108,12 @@ impl KafkaAdmin {
         }
         clip(&mut progress, end);
         let (topic, group) = (destination.to_owned(), group.to_owned());
-        self.ask(doing.clone(), move |asking| {
+        self.ask_of_groups(doing.clone(), move |_, groups| {
             let offset = i64::try_from(progress.watermark).unwrap_or(i64::MAX);
             let mut at = At::new(&topic, partition, offset);
             at.metadata = progress::encode(&progress).into_bytes();
             let at = [at];
-            let stored = asking.of_group(|asking| asking.store(&group, &at));
+            let stored = groups.settled(|groups| groups.store(&group, &at));
             Ok(stored.map_err(of_a_group_that_reads)?)
         })
         .await
@@ -125,18 +124,18 @@ impl KafkaAdmin {
     /// # Errors
     /// A member of the group reads; [`BinderError::UnknownDestination`]; the broker refuses or is away.
     pub async fn delete_progress(&self, destination: &str, group: &str) -> Result<(), BinderError> {
-        let (topic, group, reader) = (destination.to_owned(), group.to_owned(), self.reader.clone());
+        let (topic, group) = (destination.to_owned(), group.to_owned());
         let doing = format!("deleting the positions of the group \"{group}\" in \"{topic}\"");
-        self.ask(doing, move |asking| {
+        self.ask_of_groups(doing, move |asking, groups| {
             if asking.producer.partitions(&topic, asking.timeout)?.is_none() {
                 return Err(Trouble::UnknownTopic(topic.into()));
             }
-            let mut stored = asking.of_group(|asking| asking.stored(&reader, &group))?;
+            let mut stored = groups.settled(|groups| groups.stored(&group))?;
             stored.retain(|at| at.topic == topic && at.offset >= 0);
             if stored.is_empty() {
                 return Ok(());
             }
-            let forgotten = asking.of_group(|asking| asking.forget(&group, &stored));
+            let forgotten = groups.settled(|groups| groups.forget(&group, &stored));
             match forgotten.map_err(of_a_group_that_reads) {
                 Err(fault) if fault.code == Code::GroupIdNotFound => Ok(()),
                 other => Ok(other?),
@@ -155,10 +154,10 @@ impl KafkaAdmin {
         topics: BTreeSet<Arc<str>>,
         trimmed: Trimmed,
     ) -> Result<Vec<Outcome>, BinderError> {
-        let (group, reader) = (group.to_owned(), self.reader.clone());
+        let group = group.to_owned();
         let doing = format!("deleting what the group \"{group}\" has finished of its retry topics");
-        self.ask(doing, move |asking| {
-            let mut finished = asking.of_group(|asking| asking.stored(&reader, &group))?;
+        self.ask_of_groups(doing, move |asking, groups| {
+            let mut finished = groups.settled(|groups| groups.stored(&group))?;
             finished.retain(|at| {
                 let before = trimmed.get(&(at.topic.clone(), at.partition)).copied();
                 topics.contains(&*at.topic) && at.offset > before.unwrap_or(0)
@@ -243,18 +242,17 @@ impl KafkaAdmin {
     /// # Errors
     /// That the broker refuses or is away.
     pub async fn groups(&self) -> Result<Vec<GroupInfo>, BinderError> {
-        let reader = self.reader.clone();
-        self.ask("listing the groups".to_owned(), move |asking| {
-            let mut names = asking.of_group(Asking::groups)?;
+        self.ask_of_groups("listing the groups".to_owned(), |_, groups| {
+            let mut names = groups.settled(OfGroups::groups)?;
             names.sort();
             if names.is_empty() {
                 return Ok(Vec::new());
             }
-            let members = asking.of_group(|asking| asking.members(&names))?;
-            let mut groups = Vec::new();
+            let members = groups.settled(|groups| groups.members(&names))?;
+            let mut infos = Vec::new();
             for name in names {
                 let mut rows: BTreeMap<(String, u32), GroupPosition> = BTreeMap::new();
-                let stored = asking.of_group(|asking| asking.stored(&reader, &name))?;
+                let stored = groups.settled(|groups| groups.stored(&name))?;
                 for at in stored.iter().filter(|at| at.offset >= 0) {
                     row(&mut rows, at).progress = Some(progress::decode(offset(at), &at.metadata));
                 }
@@ -264,13 +262,13 @@ impl KafkaAdmin {
                     }
                 }
                 if !rows.is_empty() {
-                    groups.push(GroupInfo {
+                    infos.push(GroupInfo {
                         name: name.into(),
                         positions: rows.into_values().collect(),
                     });
                 }
             }
-            Ok(groups)
+            Ok(infos)
         })
         .await
     }

@@ -1,13 +1,12 @@
-//! Reading without a group: what a console, the CLI and a redrive look at. And the consumer that it takes, which some
-//! questions need too.
+//! Reading without a group: what a console, the CLI and a redrive look at.
 
+use super::consumer::OwnConsumer;
 use super::fetching::{Fetched, Fetcher};
 use crate::background::Held;
-use crate::client::{ClientState, Context};
+use crate::client::ClientState;
 use crate::lock::lock;
 use crate::options::ClientOptions;
 use crate::trouble::Fault;
-use rdkafka::ClientConfig;
 use rdkafka::error::RDKafkaErrorCode as Code;
 use std::fmt;
 use std::sync::{Arc, Mutex};
@@ -17,12 +16,9 @@ use tidings_core::{Epoch, LaneId, Record, RecordBatch, Span};
 /// A span counts in 32 bits.
 const MAX_BATCH_BYTES: usize = 1 << 30;
 
-/// A consumer that is made when it is needed first, and kept from one call to the next: the next mostly goes on where the
-/// last ended.
+/// A reader whose consumer is kept from one call to the next: the next mostly goes on where the last ended.
 pub(super) struct Reader {
-    config: ClientConfig,
-    state: Arc<ClientState>,
-    consumer: Mutex<Option<Held<Fetcher>>>,
+    consumer: OwnConsumer,
     kept: Mutex<Option<Kept>>,
 }
 
@@ -55,15 +51,8 @@ pub(super) struct Wanted<'a> {
 
 impl Reader {
     pub(super) fn new(options: &ClientOptions, state: Arc<ClientState>) -> Self {
-        let mut config = options.consumer();
-        // librdkafka's consumers need a name of a group also where none is joined and nothing is stored.
-        config.set("group.id", "tidings-reader");
-        // Somebody looks: what is asked for is small, and asked for once.
-        config.set("queued.max.messages.kbytes", "4096");
         Self {
-            config,
-            state,
-            consumer: Mutex::default(),
+            consumer: OwnConsumer::new(options, state),
             kept: Mutex::default(),
         }
     }
@@ -79,38 +68,23 @@ impl Reader {
         match read {
             Ok(_) => *kept = Some(one),
             // Nobody knows what the consumer gives next: the next call makes another.
-            Err(_) => *lock(&self.consumer) = None,
+            Err(_) => self.consumer.forget(),
         }
         read
-    }
-
-    /// The consumer, for questions that only one may ask.
-    pub(super) fn consumer(&self) -> Result<Held<Fetcher>, Fault> {
-        let mut consumer = lock(&self.consumer);
-        if let Some(there) = &*consumer {
-            return Ok(Held::new(Arc::clone(there)));
-        }
-        let context = Context::new(self.state.clone());
-        let made = Fetcher::new(&self.config, context).map_err(|error| {
-            let code = error.rdkafka_error_code().unwrap_or(Code::Fail);
-            Fault::new(code, error.to_string())
-        })?;
-        let made = Arc::new(made);
-        *consumer = Some(Held::new(made.clone()));
-        Ok(Held::new(made))
     }
 
     /// Lets go of the consumer, and does not wait until it is gone: that may take a while.
     pub(super) fn close(&self) {
         // Somebody who reads now keeps it; then it goes with this.
         let kept = self.kept.try_lock().ok().and_then(|mut kept| kept.take());
-        drop((kept, lock(&self.consumer).take()));
+        drop(kept);
+        self.consumer.forget();
     }
 
     fn open(&self) -> Result<Kept, Fault> {
         Ok(Kept {
             left: None,
-            fetcher: self.consumer()?,
+            fetcher: self.consumer.get()?,
             at: None,
         })
     }

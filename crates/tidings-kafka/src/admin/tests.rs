@@ -2,7 +2,7 @@
 
 use super::native::{Asking, At, END, Messages};
 use super::*;
-use rdkafka::mocking::MockCluster;
+use rdkafka::mocking::{MockCluster, MockCoordinator};
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 use std::net::TcpListener;
 use std::time::Instant;
@@ -74,4 +74,27 @@ async fn positions_are_found_after_the_coordinator_has_moved() {
     let rows = kafka.positions("orders", Some("billing")).await.unwrap();
     assert_eq!(rows.len(), 1);
     assert_eq!(rows[0].progress, None);
+}
+
+/// In librdkafka 2.12 a question that ran out of time before there was a coordinator ends the process when one comes back.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_coordinator_that_comes_back_after_a_question_was_given_up_answers_the_next() {
+    let cluster = MockCluster::new(2).unwrap();
+    cluster.create_topic("orders", 1, 1).unwrap();
+    cluster.partition_leader("orders", 0, Some(1)).unwrap();
+    let coordinator = MockCoordinator::Group("billing".to_owned());
+    cluster.coordinator(coordinator, 2).unwrap();
+    let options = ClientOptions::from_url(&format!("kafka://{}", cluster.bootstrap_servers())).unwrap();
+    let kafka = KafkaAdmin::open(options.with_request_timeout(Duration::from_secs(1))).unwrap();
+    cluster.broker_down(2).unwrap();
+    let away = kafka.positions("orders", Some("billing")).await;
+    assert!(matches!(away, Err(BinderError::Failed { .. })), "{away:?}");
+    cluster.broker_up(2).unwrap();
+    let until = Instant::now() + Duration::from_secs(60);
+    while let Err(error) = kafka.positions("orders", Some("billing")).await {
+        assert!(Instant::now() < until, "{error}");
+    }
+    // Connections to one that comes back are made anew after a while; what was given up would be asked then.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    kafka.positions("orders", Some("billing")).await.unwrap();
 }

@@ -1,15 +1,18 @@
 //! Questions about groups.
 #![allow(unsafe_code, reason = "librdkafka is C; each block says why it is sound")]
 
-use super::memory::{List, Owned, fault_of, one, partitions, slice, text, zero_ended};
-use super::{Asking, At, Messages};
-use crate::admin::reading::Reader;
+use super::memory::{Event, List, Owned, fault_of, one, partitions, slice, text, zero_ended};
+use super::{At, Messages, Question, ask, while_it_passes};
+use crate::admin::consumer::OwnConsumer;
+use crate::admin::fetching::Fetcher;
+use crate::background::Held;
 use crate::trouble::Fault;
 use rdkafka::bindings as c;
 use rdkafka::error::RDKafkaErrorCode as Code;
 use std::collections::BTreeMap;
 use std::ffi::{CString, c_char};
 use std::ptr::null;
+use std::time::Duration;
 
 /// A member of a group and what it reads.
 #[derive(Debug, Clone)]
@@ -17,23 +20,76 @@ pub(in crate::admin) struct MemberFound {
     pub(in crate::admin) client: String,
     pub(in crate::admin) reads: Vec<At>,
 }
-impl Asking<'_> {
-    /// What a group has stored, in all partitions.
+
+/// Longer than anybody waits, and the longest that librdkafka takes.
+const NEVER: Duration = Duration::from_secs(3_600);
+
+/// Asks the coordinators of groups.
+///
+/// Through a consumer of its own: where a coordinator has moved, librdkafka 2.12 dereferences the client's own group, and
+/// a producer has none (issue 5040). And librdkafka's own time for such a question must never be over: one that runs out
+/// before a coordinator is found frees what the same question uses again as soon as there is one, which ends the process.
+/// So the time is ours, and a client that has not answered in it is thrown away with its question.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::admin) struct OfGroups<'a> {
+    pub(in crate::admin) consumer: &'a OwnConsumer,
+    pub(in crate::admin) timeout: Duration,
+}
+
+/// An answer, and the client that has asked, which lives longer.
+struct Answered {
+    answer: Event,
+    _client: Held<Fetcher>,
+}
+
+impl OfGroups<'_> {
+    /// Asks again as long as a coordinator has just become that: on a fresh Kafka it is made with the first question, and
+    /// librdkafka hands its refusals on.
+    pub(in crate::admin) fn settled<T>(
+        self,
+        question: impl Fn(Self) -> Result<T, Fault>,
+    ) -> Result<T, Fault> {
+        while_it_passes(self.timeout, Fault::is_of_coordinator, || question(self))
+    }
+
+    /// Asks one question and waits for its answer.
     ///
-    /// Asked through a consumer: where the coordinator has moved, librdkafka 2.12 dereferences the client's own group at
-    /// this answer, and a producer has none (librdkafka issue 5040).
-    pub(in crate::admin) fn stored(self, reader: &Reader, group: &str) -> Result<Vec<At>, Fault> {
-        let consumer = reader.consumer()?;
+    /// # Safety
+    /// As for [`ask`].
+    unsafe fn ask(
+        self,
+        kind: c::rd_kafka_admin_op_t,
+        call: impl FnOnce(*mut c::rd_kafka_t, *const c::rd_kafka_AdminOptions_t, *mut c::rd_kafka_queue_t),
+    ) -> Result<Answered, Fault> {
+        let consumer = self.consumer.get()?;
+        let question = Question {
+            client: consumer.handle(),
+            kind,
+            messages: Messages::All,
+            within: NEVER,
+            patience: self.timeout,
+        };
+        // SAFETY: as the caller says; the client lives.
+        let answer = unsafe { ask(&question, call) };
+        if matches!(&answer, Err(fault) if fault.code == Code::OperationTimedOut) {
+            self.consumer.forget();
+        }
+        Ok(Answered {
+            answer: answer?,
+            _client: consumer,
+        })
+    }
+
+    /// What a group has stored, in all partitions.
+    pub(in crate::admin) fn stored(self, group: &str) -> Result<Vec<At>, Fault> {
         let group = zero_ended(group)?;
         // SAFETY: the name outlives the call, which copies it. The request is destroyed once, after its last use.
         let event = unsafe {
             let request = c::rd_kafka_ListConsumerGroupOffsets_new(group.as_ptr(), null());
             let _owned = Owned(request, c::rd_kafka_ListConsumerGroupOffsets_destroy);
             let mut requests = [request];
-            self.ask_through(
-                consumer.handle(),
+            self.ask(
                 c::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS,
-                Messages::All,
                 |client, options, queue| {
                     c::rd_kafka_ListConsumerGroupOffsets(client, requests.as_mut_ptr(), 1, options, queue);
                 },
@@ -41,7 +97,7 @@ impl Asking<'_> {
         };
         // SAFETY: the event is of this kind; what it holds lives as long as it does.
         unsafe {
-            let result = c::rd_kafka_event_ListConsumerGroupOffsets_result(event.0);
+            let result = c::rd_kafka_event_ListConsumerGroupOffsets_result(event.answer.0);
             let mut count = 0;
             let groups = c::rd_kafka_ListConsumerGroupOffsets_result_groups(result, &raw mut count);
             of_group(slice(groups, count))
@@ -58,7 +114,6 @@ impl Asking<'_> {
             let mut requests = [request];
             self.ask(
                 c::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_ALTERCONSUMERGROUPOFFSETS,
-                Messages::All,
                 |client, options, queue| {
                     c::rd_kafka_AlterConsumerGroupOffsets(client, requests.as_mut_ptr(), 1, options, queue);
                 },
@@ -66,7 +121,7 @@ impl Asking<'_> {
         };
         // SAFETY: the event is of this kind; what it holds lives as long as it does.
         unsafe {
-            let result = c::rd_kafka_event_AlterConsumerGroupOffsets_result(event.0);
+            let result = c::rd_kafka_event_AlterConsumerGroupOffsets_result(event.answer.0);
             let mut count = 0;
             let groups = c::rd_kafka_AlterConsumerGroupOffsets_result_groups(result, &raw mut count);
             of_group(slice(groups, count)).map(drop)
@@ -83,7 +138,6 @@ impl Asking<'_> {
             let mut requests = [request];
             self.ask(
                 c::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DELETECONSUMERGROUPOFFSETS,
-                Messages::All,
                 |client, options, queue| {
                     c::rd_kafka_DeleteConsumerGroupOffsets(client, requests.as_mut_ptr(), 1, options, queue);
                 },
@@ -91,7 +145,7 @@ impl Asking<'_> {
         };
         // SAFETY: the event is of this kind; what it holds lives as long as it does.
         unsafe {
-            let result = c::rd_kafka_event_DeleteConsumerGroupOffsets_result(event.0);
+            let result = c::rd_kafka_event_DeleteConsumerGroupOffsets_result(event.answer.0);
             let mut count = 0;
             let groups = c::rd_kafka_DeleteConsumerGroupOffsets_result_groups(result, &raw mut count);
             of_group(slice(groups, count)).map(drop)
@@ -104,13 +158,12 @@ impl Asking<'_> {
         let event = unsafe {
             self.ask(
                 c::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPS,
-                Messages::All,
                 |client, options, queue| c::rd_kafka_ListConsumerGroups(client, options, queue),
             )?
         };
         // SAFETY: the event is of this kind; what it holds lives as long as it does.
         unsafe {
-            let result = c::rd_kafka_event_ListConsumerGroups_result(event.0);
+            let result = c::rd_kafka_event_ListConsumerGroups_result(event.answer.0);
             let mut count = 0;
             let errors = c::rd_kafka_ListConsumerGroups_result_errors(result, &raw mut count);
             // A list without the groups of one broker is no list.
@@ -137,7 +190,6 @@ impl Asking<'_> {
         let event = unsafe {
             self.ask(
                 c::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBECONSUMERGROUPS,
-                Messages::All,
                 |client, options, queue| {
                     let count = pointers.len();
                     c::rd_kafka_DescribeConsumerGroups(client, pointers.as_mut_ptr(), count, options, queue);
@@ -147,7 +199,7 @@ impl Asking<'_> {
         let mut found = BTreeMap::new();
         // SAFETY: the event is of this kind; what it holds lives as long as it does.
         unsafe {
-            let result = c::rd_kafka_event_DescribeConsumerGroups_result(event.0);
+            let result = c::rd_kafka_event_DescribeConsumerGroups_result(event.answer.0);
             let mut count = 0;
             let groups = c::rd_kafka_DescribeConsumerGroups_result_groups(result, &raw mut count);
             for group in slice(groups, count) {

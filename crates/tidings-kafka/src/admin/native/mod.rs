@@ -8,6 +8,7 @@ mod topics;
 
 use crate::sink::Producer;
 use crate::trouble::Fault;
+pub(super) use groups::OfGroups;
 use memory::{Event, Owned, millis, text};
 use rdkafka::bindings as c;
 use rdkafka::error::RDKafkaErrorCode as Code;
@@ -60,29 +61,6 @@ pub(super) struct Asking<'a> {
 }
 
 impl Asking<'_> {
-    /// Asks a group's coordinator, again as long as it has just become that: on a fresh Kafka it is made with the first
-    /// question, and librdkafka hands its refusals on.
-    pub(super) fn of_group<T>(self, question: impl Fn(Self) -> Result<T, Fault>) -> Result<T, Fault> {
-        self.while_it_passes(Fault::is_of_coordinator, || question(self))
-    }
-
-    /// Asks again, after a moment, as long as what is in the way passes by itself and there is time.
-    fn while_it_passes<T>(
-        self,
-        passes: impl Fn(&Fault) -> bool,
-        mut question: impl FnMut() -> Result<T, Fault>,
-    ) -> Result<T, Fault> {
-        let deadline = Instant::now() + self.timeout;
-        loop {
-            match question() {
-                Err(fault) if passes(&fault) && Instant::now() + AGAIN_WAIT < deadline => {
-                    std::thread::sleep(AGAIN_WAIT);
-                }
-                answer => return answer,
-            }
-        }
-    }
-
     /// Asks one question and waits for its answer.
     ///
     /// # Safety
@@ -93,66 +71,87 @@ impl Asking<'_> {
         messages: Messages,
         call: impl FnOnce(*mut c::rd_kafka_t, *const c::rd_kafka_AdminOptions_t, *mut c::rd_kafka_queue_t),
     ) -> Result<Event, Fault> {
+        let question = Question {
+            client: self.producer.handle(),
+            kind,
+            messages,
+            within: self.timeout,
+            patience: self.timeout + SLACK,
+        };
         // SAFETY: as the caller says; the producer lives.
-        unsafe { self.ask_through(self.producer.handle(), kind, messages, call) }
+        unsafe { ask(&question, call) }
     }
+}
 
-    /// The same through another client.
-    ///
-    /// # Safety
-    /// As for [`ask`](Self::ask), and the client lives.
-    unsafe fn ask_through(
-        self,
-        client: *mut c::rd_kafka_t,
-        kind: c::rd_kafka_admin_op_t,
-        messages: Messages,
-        call: impl FnOnce(*mut c::rd_kafka_t, *const c::rd_kafka_AdminOptions_t, *mut c::rd_kafka_queue_t),
-    ) -> Result<Event, Fault> {
-        // SAFETY: the client lives. Queue and options are destroyed once, after their last use. A refused option
-        // leaves its default; the text of a refusal has as much room as is said.
-        unsafe {
-            let queue = Owned(c::rd_kafka_queue_new(client), c::rd_kafka_queue_destroy);
-            let options = Owned(
-                c::rd_kafka_AdminOptions_new(client, kind),
-                c::rd_kafka_AdminOptions_destroy,
-            );
-            let mut reason = [0; 512];
-            c::rd_kafka_AdminOptions_set_request_timeout(
-                options.0,
-                millis(self.timeout),
-                reason.as_mut_ptr(),
-                reason.len(),
-            );
-            if matches!(kind, c::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_CREATETOPICS) {
-                let text = reason.as_mut_ptr();
-                c::rd_kafka_AdminOptions_set_operation_timeout(
-                    options.0,
-                    millis(self.timeout),
-                    text,
-                    reason.len(),
-                );
+/// Asks again, after a moment, as long as what is in the way passes by itself and there is time.
+fn while_it_passes<T>(
+    timeout: Duration,
+    passes: impl Fn(&Fault) -> bool,
+    mut question: impl FnMut() -> Result<T, Fault>,
+) -> Result<T, Fault> {
+    let deadline = Instant::now() + timeout;
+    loop {
+        match question() {
+            Err(fault) if passes(&fault) && Instant::now() + AGAIN_WAIT < deadline => {
+                std::thread::sleep(AGAIN_WAIT);
             }
-            if matches!(kind, c::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_LISTOFFSETS) {
-                let level = match messages {
-                    Messages::All => c::rd_kafka_IsolationLevel_t::RD_KAFKA_ISOLATION_LEVEL_READ_UNCOMMITTED,
-                    Messages::Decided => {
-                        c::rd_kafka_IsolationLevel_t::RD_KAFKA_ISOLATION_LEVEL_READ_COMMITTED
-                    }
-                };
-                let refused = c::rd_kafka_AdminOptions_set_isolation_level(options.0, level);
-                if !refused.is_null() {
-                    c::rd_kafka_error_destroy(refused);
-                }
-            }
-            call(client, options.0, queue.0);
-            let event = Event(c::rd_kafka_queue_poll(queue.0, millis(self.timeout + SLACK)));
-            if event.0.is_null() {
-                return Err(Fault::new(Code::OperationTimedOut, String::new()));
-            }
-            let code = c::rd_kafka_event_error(event.0);
-            let reason = text(c::rd_kafka_event_error_string(event.0));
-            Fault::check(code).map_err(|fault| Fault::new(fault.code, reason))?;
-            Ok(event)
+            answer => return answer,
         }
+    }
+}
+
+/// What is asked, and through which client.
+struct Question {
+    client: *mut c::rd_kafka_t,
+    kind: c::rd_kafka_admin_op_t,
+    messages: Messages,
+    /// The time that librdkafka is given.
+    within: Duration,
+    /// How long the answer is waited for.
+    patience: Duration,
+}
+
+/// Asks one question and waits for its answer.
+///
+/// # Safety
+/// The client lives, and `call` starts the question that `kind` names, with what it is given.
+unsafe fn ask(
+    question: &Question,
+    call: impl FnOnce(*mut c::rd_kafka_t, *const c::rd_kafka_AdminOptions_t, *mut c::rd_kafka_queue_t),
+) -> Result<Event, Fault> {
+    let (client, kind, within) = (question.client, question.kind, millis(question.within));
+    // SAFETY: the client lives. Queue and options are destroyed once, after their last use. A refused option
+    // leaves its default; the text of a refusal has as much room as is said.
+    unsafe {
+        let queue = Owned(c::rd_kafka_queue_new(client), c::rd_kafka_queue_destroy);
+        let options = Owned(
+            c::rd_kafka_AdminOptions_new(client, kind),
+            c::rd_kafka_AdminOptions_destroy,
+        );
+        let mut reason = [0; 512];
+        c::rd_kafka_AdminOptions_set_request_timeout(options.0, within, reason.as_mut_ptr(), reason.len());
+        if matches!(kind, c::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_CREATETOPICS) {
+            let text = reason.as_mut_ptr();
+            c::rd_kafka_AdminOptions_set_operation_timeout(options.0, within, text, reason.len());
+        }
+        if matches!(kind, c::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_LISTOFFSETS) {
+            let level = match question.messages {
+                Messages::All => c::rd_kafka_IsolationLevel_t::RD_KAFKA_ISOLATION_LEVEL_READ_UNCOMMITTED,
+                Messages::Decided => c::rd_kafka_IsolationLevel_t::RD_KAFKA_ISOLATION_LEVEL_READ_COMMITTED,
+            };
+            let refused = c::rd_kafka_AdminOptions_set_isolation_level(options.0, level);
+            if !refused.is_null() {
+                c::rd_kafka_error_destroy(refused);
+            }
+        }
+        call(client, options.0, queue.0);
+        let event = Event(c::rd_kafka_queue_poll(queue.0, millis(question.patience)));
+        if event.0.is_null() {
+            return Err(Fault::new(Code::OperationTimedOut, String::new()));
+        }
+        let code = c::rd_kafka_event_error(event.0);
+        let reason = text(c::rd_kafka_event_error_string(event.0));
+        Fault::check(code).map_err(|fault| Fault::new(fault.code, reason))?;
+        Ok(event)
     }
 }

@@ -2,7 +2,7 @@
 #![allow(unsafe_code, reason = "librdkafka is C; each block says why it is sound")]
 
 use super::memory::{List, Owned, one, partitions, slice, text, zero_ended};
-use super::{Asking, At, Messages};
+use super::{Asking, At, Messages, while_it_passes};
 use crate::trimming::Outcome;
 use crate::trouble::Fault;
 use rdkafka::bindings as c;
@@ -117,7 +117,7 @@ impl Asking<'_> {
     pub(in crate::admin) fn offsets(self, wanted: &[At], messages: Messages) -> Result<Vec<At>, Fault> {
         let changed = |fault: &Fault| fault.is_of_leader() || fault.code == Code::NoEnt;
         let mut again = false;
-        self.while_it_passes(changed, || {
+        while_it_passes(self.timeout, changed, || {
             if std::mem::replace(&mut again, true) {
                 let topics: BTreeSet<&str> = wanted.iter().map(|at| &*at.topic).collect();
                 for topic in topics {
