@@ -144,7 +144,7 @@ impl KafkaAdmin {
         .await
     }
 
-    /// Deletes what the group has finished of these topics, where that is more than was deleted before.
+    /// Deletes what the group has finished of these topics, where that is not what was deleted before.
     ///
     /// # Errors
     /// That the broker refuses or is away.
@@ -160,7 +160,8 @@ impl KafkaAdmin {
             let mut finished = groups.settled(|groups| groups.stored(&group))?;
             finished.retain(|at| {
                 let before = trimmed.get(&(at.topic.clone(), at.partition)).copied();
-                topics.contains(&*at.topic) && at.offset > before.unwrap_or(0)
+                // Less than before: the topic was made again.
+                topics.contains(&*at.topic) && at.offset > 0 && before != Some(at.offset)
             });
             if finished.is_empty() {
                 return Ok(Vec::new());
