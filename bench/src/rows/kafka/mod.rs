@@ -68,7 +68,14 @@ fn beside_peer(
     };
     let ours = || match checksum {
         Some(checksum) => run(ours, checksum).map(|outcome| outcome.sample()),
-        None => ours.run().map(|outcome| outcome.sample()),
+        // Each run reads from the beginning.
+        None => {
+            let fresh = Job {
+                group: unique("group"),
+                ..ours.clone()
+            };
+            fresh.run().map(|outcome| outcome.sample())
+        }
     };
     Pairs::of_processes(setting.length.rounds(), ours, theirs)
 }

@@ -97,10 +97,6 @@ pub(in crate::rows) fn java(setting: &Setting<'_>) -> Result<Vec<Line>, BenchErr
             warm: ours.total / 2,
             ..ours.clone()
         };
-        let ours = Job {
-            group: unique("group"),
-            ..ours
-        };
         let pairs = beside_peer(setting, &ours, peer, &theirs, None)?;
         let ratio = (Unit::Ratio, pairs.ratio(Figure::PerSecond));
         lines.push(
