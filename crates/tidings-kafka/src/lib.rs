@@ -9,6 +9,7 @@ mod lock;
 mod native;
 mod options;
 mod progress;
+mod retry_topics;
 mod security;
 mod shared;
 mod sink;

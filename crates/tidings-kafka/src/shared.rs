@@ -5,7 +5,7 @@ use crate::error::KafkaError;
 use crate::lock::lock;
 use crate::native::Consumer;
 use crate::options::ClientOptions;
-use crate::trimming::RetryTopics;
+use crate::retry_topics::RetryTopics;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};

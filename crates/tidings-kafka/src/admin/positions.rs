@@ -1,11 +1,10 @@
 //! Where partitions begin and end, and how far groups are.
 
-use super::native::{Asking, At, END, FIRST, Messages, OfGroups};
+use super::native::{Asking, At, END, FIRST, Messages, OfGroups, Outcome};
 use super::reading::{Wanted, nothing};
 use super::{Asked, KafkaAdmin, Trouble};
 use crate::progress;
 use crate::sink::Producer;
-use crate::trimming::{Outcome, Trimmed};
 use crate::trouble::Fault;
 use rdkafka::error::RDKafkaErrorCode as Code;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -16,6 +15,9 @@ use tidings_core::{
 };
 
 const STOP_IT: &str = "a member of the group reads: stop the group first";
+
+/// A partition and up to where it was trimmed.
+pub(crate) type Trimmed = BTreeMap<(String, u32), i64>;
 
 /// Where partitions end, behind everything that is there, also what no transaction has decided about. Waits for the
 /// brokers.

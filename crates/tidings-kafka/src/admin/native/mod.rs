@@ -14,6 +14,7 @@ use rdkafka::bindings as c;
 use rdkafka::error::RDKafkaErrorCode as Code;
 use std::time::{Duration, Instant};
 pub(super) use topics::NewTopic;
+pub(crate) use topics::Outcome;
 
 /// How much longer than the question's own time the answer is waited for: librdkafka gives one in any case.
 const SLACK: Duration = Duration::from_secs(2);

@@ -3,7 +3,6 @@
 
 use super::memory::{List, Owned, one, partitions, slice, text, zero_ended};
 use super::{Asking, At, Messages, while_it_passes};
-use crate::trimming::Outcome;
 use crate::trouble::Fault;
 use rdkafka::bindings as c;
 use rdkafka::error::RDKafkaErrorCode as Code;
@@ -19,6 +18,17 @@ pub(in crate::admin) struct NewTopic<'a> {
     pub(in crate::admin) replication: Option<u16>,
     pub(in crate::admin) settings: &'a [(String, String)],
 }
+
+/// What came of trimming one partition.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pub(crate) topic: String,
+    pub(crate) partition: u32,
+    /// Where it begins now.
+    pub(crate) before: i64,
+    pub(crate) refused: Option<Code>,
+}
+
 impl Asking<'_> {
     /// Makes a topic.
     pub(in crate::admin) fn create_topic(self, topic: &NewTopic<'_>) -> Result<(), Fault> {
