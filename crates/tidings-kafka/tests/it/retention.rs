@@ -93,7 +93,6 @@ async fn what_a_group_has_finished_of_its_retry_topic_is_deleted_and_nothing_els
     }
     member.store().await;
     gone(binder.admin(), &retry, 3).await;
-    sleep(Duration::from_millis(300)).await;
     assert_eq!(payloads(binder.admin(), &retry, 0).await, ["3", "4"]);
     assert_eq!(first(binder.admin(), &orders).await, 0, "it is other groups' too");
     // What is finished later goes later.

@@ -42,6 +42,21 @@ struct Answered {
     _client: Held<Fetcher>,
 }
 
+/// librdkafka's calls for one kind of question about one group.
+struct AboutOne<T> {
+    kind: c::rd_kafka_admin_op_t,
+    destroy: unsafe extern "C" fn(*mut T),
+    call: unsafe extern "C" fn(
+        *mut c::rd_kafka_t,
+        *mut *mut T,
+        usize,
+        *const c::rd_kafka_AdminOptions_t,
+        *mut c::rd_kafka_queue_t,
+    ),
+    /// The groups of an answer, and how many there are.
+    groups: unsafe fn(*mut c::rd_kafka_event_t, *mut usize) -> *mut *const c::rd_kafka_group_result_t,
+}
+
 impl OfGroups<'_> {
     /// Asks again as long as a coordinator has just become that: on a fresh Kafka it is made with the first question, and
     /// librdkafka hands its refusals on.
@@ -80,75 +95,79 @@ impl OfGroups<'_> {
         })
     }
 
+    /// Asks about one group, and gives what the answer says of its partitions.
+    ///
+    /// # Safety
+    /// The request is a new one that `about` destroys, asks and finds in its answer.
+    unsafe fn about_one<T>(self, request: *mut T, about: AboutOne<T>) -> Result<Vec<At>, Fault> {
+        let owned = Owned(request, about.destroy);
+        let mut requests = [owned.0];
+        // SAFETY: as the caller says. The request is destroyed once, after its last use; the event is of this kind, and
+        // what it holds lives as long as it does.
+        unsafe {
+            let event = self.ask(about.kind, |client, options, queue| {
+                (about.call)(client, requests.as_mut_ptr(), 1, options, queue);
+            })?;
+            let mut count = 0;
+            let groups = (about.groups)(event.answer.0, &raw mut count);
+            of_group(slice(groups, count))
+        }
+    }
+
     /// What a group has stored, in all partitions.
     pub(in crate::admin) fn stored(self, group: &str) -> Result<Vec<At>, Fault> {
         let group = zero_ended(group)?;
-        // SAFETY: the name outlives the call, which copies it. The request is destroyed once, after its last use.
-        let event = unsafe {
-            let request = c::rd_kafka_ListConsumerGroupOffsets_new(group.as_ptr(), null());
-            let _owned = Owned(request, c::rd_kafka_ListConsumerGroupOffsets_destroy);
-            let mut requests = [request];
-            self.ask(
-                c::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS,
-                |client, options, queue| {
-                    c::rd_kafka_ListConsumerGroupOffsets(client, requests.as_mut_ptr(), 1, options, queue);
-                },
-            )?
-        };
-        // SAFETY: the event is of this kind; what it holds lives as long as it does.
+        // SAFETY: the name outlives the call, which copies it.
         unsafe {
-            let result = c::rd_kafka_event_ListConsumerGroupOffsets_result(event.answer.0);
-            let mut count = 0;
-            let groups = c::rd_kafka_ListConsumerGroupOffsets_result_groups(result, &raw mut count);
-            of_group(slice(groups, count))
+            let request = c::rd_kafka_ListConsumerGroupOffsets_new(group.as_ptr(), null());
+            let about = AboutOne {
+                kind: c::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS,
+                destroy: c::rd_kafka_ListConsumerGroupOffsets_destroy,
+                call: c::rd_kafka_ListConsumerGroupOffsets,
+                groups: |event, count| {
+                    let result = c::rd_kafka_event_ListConsumerGroupOffsets_result(event);
+                    c::rd_kafka_ListConsumerGroupOffsets_result_groups(result, count)
+                },
+            };
+            self.about_one(request, about)
         }
     }
 
     /// Stores offsets for a group that has no members.
     pub(in crate::admin) fn store(self, group: &str, at: &[At]) -> Result<(), Fault> {
         let (group, list) = (zero_ended(group)?, List::of(at)?);
-        // SAFETY: name and list outlive the call, which copies them. The request is destroyed once, after its last use.
-        let event = unsafe {
-            let request = c::rd_kafka_AlterConsumerGroupOffsets_new(group.as_ptr(), list.0);
-            let _owned = Owned(request, c::rd_kafka_AlterConsumerGroupOffsets_destroy);
-            let mut requests = [request];
-            self.ask(
-                c::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_ALTERCONSUMERGROUPOFFSETS,
-                |client, options, queue| {
-                    c::rd_kafka_AlterConsumerGroupOffsets(client, requests.as_mut_ptr(), 1, options, queue);
-                },
-            )?
-        };
-        // SAFETY: the event is of this kind; what it holds lives as long as it does.
+        // SAFETY: name and list outlive the call, which copies them.
         unsafe {
-            let result = c::rd_kafka_event_AlterConsumerGroupOffsets_result(event.answer.0);
-            let mut count = 0;
-            let groups = c::rd_kafka_AlterConsumerGroupOffsets_result_groups(result, &raw mut count);
-            of_group(slice(groups, count)).map(drop)
+            let request = c::rd_kafka_AlterConsumerGroupOffsets_new(group.as_ptr(), list.0);
+            let about = AboutOne {
+                kind: c::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_ALTERCONSUMERGROUPOFFSETS,
+                destroy: c::rd_kafka_AlterConsumerGroupOffsets_destroy,
+                call: c::rd_kafka_AlterConsumerGroupOffsets,
+                groups: |event, count| {
+                    let result = c::rd_kafka_event_AlterConsumerGroupOffsets_result(event);
+                    c::rd_kafka_AlterConsumerGroupOffsets_result_groups(result, count)
+                },
+            };
+            self.about_one(request, about).map(drop)
         }
     }
 
     /// Forgets what a group has stored in these partitions.
     pub(in crate::admin) fn forget(self, group: &str, at: &[At]) -> Result<(), Fault> {
         let (group, list) = (zero_ended(group)?, List::of(at)?);
-        // SAFETY: name and list outlive the call, which copies them. The request is destroyed once, after its last use.
-        let event = unsafe {
-            let request = c::rd_kafka_DeleteConsumerGroupOffsets_new(group.as_ptr(), list.0);
-            let _owned = Owned(request, c::rd_kafka_DeleteConsumerGroupOffsets_destroy);
-            let mut requests = [request];
-            self.ask(
-                c::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DELETECONSUMERGROUPOFFSETS,
-                |client, options, queue| {
-                    c::rd_kafka_DeleteConsumerGroupOffsets(client, requests.as_mut_ptr(), 1, options, queue);
-                },
-            )?
-        };
-        // SAFETY: the event is of this kind; what it holds lives as long as it does.
+        // SAFETY: name and list outlive the call, which copies them.
         unsafe {
-            let result = c::rd_kafka_event_DeleteConsumerGroupOffsets_result(event.answer.0);
-            let mut count = 0;
-            let groups = c::rd_kafka_DeleteConsumerGroupOffsets_result_groups(result, &raw mut count);
-            of_group(slice(groups, count)).map(drop)
+            let request = c::rd_kafka_DeleteConsumerGroupOffsets_new(group.as_ptr(), list.0);
+            let about = AboutOne {
+                kind: c::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DELETECONSUMERGROUPOFFSETS,
+                destroy: c::rd_kafka_DeleteConsumerGroupOffsets_destroy,
+                call: c::rd_kafka_DeleteConsumerGroupOffsets,
+                groups: |event, count| {
+                    let result = c::rd_kafka_event_DeleteConsumerGroupOffsets_result(event);
+                    c::rd_kafka_DeleteConsumerGroupOffsets_result_groups(result, count)
+                },
+            };
+            self.about_one(request, about).map(drop)
         }
     }
 
