@@ -16,8 +16,7 @@ use sha1::{Digest, Sha1};
 use uuid::fmt::Hyphenated;
 
 use super::job::{Job, Outcome};
-use super::knobs;
-use super::produce::{broken, headers, send};
+use super::produce::{all_delivered, broken, headers, producer, send};
 use super::read::{Reader, Stores, gauge};
 use super::transform::priced;
 use crate::error::BenchError;
@@ -66,9 +65,7 @@ pub(super) fn by_hand(job: &Job) -> Result<Outcome, BenchError> {
     let context = Delivered(delivered.clone());
     let mut the_loop = Loop {
         reader: Reader::new(job, Stores::Later)?,
-        producer: knobs::producer(job)
-            .create_with_context(context)
-            .map_err(broken)?,
+        producer: producer(job, context)?,
         delivered,
         kept: VecDeque::new(),
         first: 0,
@@ -117,12 +114,12 @@ pub(super) fn by_hand(job: &Job) -> Result<Outcome, BenchError> {
     }
     the_loop.producer.flush(Duration::from_secs(60)).map_err(broken)?;
     the_loop.settle();
-    match the_loop.kept.len() {
-        0 => Outcome::of(&gauge.reading_now()?),
-        left => Err(BenchError::part("the careful loop by hand")(format!(
-            "{left} outputs were not delivered"
-        ))),
-    }
+    all_delivered(
+        gauge,
+        "the careful loop by hand",
+        the_loop.kept.len(),
+        "outputs were",
+    )
 }
 
 impl Loop {

@@ -80,9 +80,7 @@ impl Counting {
     pub(super) fn new(job: &Job) -> Result<Self, BenchError> {
         let context = Counted::default();
         let kept = context.0.clone();
-        let producer = knobs::producer(job)
-            .create_with_context(context)
-            .map_err(broken)?;
+        let producer = producer(job, context)?;
         Ok(Self { producer, kept })
     }
 
@@ -277,6 +275,24 @@ fn message(one: &One, gauge: &Gauge) -> Result<Message, BenchError> {
     let json = JsonCodec::encode(&one.order).map_err(BenchError::part("encoding"))?;
     gauge.hit(one.sum);
     Ok(Message::new(json).with_key(one.key.clone()))
+}
+
+/// A producer by hand that tells that context of its deliveries.
+pub(super) fn producer<C: ProducerContext>(job: &Job, context: C) -> Result<BaseProducer<C>, BenchError> {
+    knobs::producer(job).create_with_context(context).map_err(broken)
+}
+
+/// What came of a loop whose outputs had their time; so many `left` are not delivered.
+pub(super) fn all_delivered(
+    gauge: &Gauge,
+    by: &'static str,
+    left: usize,
+    of: &str,
+) -> Result<Outcome, BenchError> {
+    match left {
+        0 => Outcome::of(&gauge.reading_now()?),
+        left => Err(BenchError::part(by)(format!("{left} {of} not delivered"))),
+    }
 }
 
 pub(super) fn broken(error: KafkaError) -> BenchError {

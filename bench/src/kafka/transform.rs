@@ -13,9 +13,9 @@ use tidings::{Json, Key, on};
 use tidings_core::{Encode, JsonCodec, Message, Output};
 
 use super::job::{Arm, Job, Outcome};
-use super::produce::{Numbers, broken, send};
+use super::ours;
+use super::produce::{Numbers, all_delivered, broken, producer, send};
 use super::read::{Reader, Stores, gauge};
-use super::{knobs, ours};
 use crate::arms::gauge::Gauge;
 use crate::error::BenchError;
 use crate::order::Order;
@@ -70,9 +70,7 @@ pub(super) fn by_hand(job: &Job) -> Result<Outcome, BenchError> {
     let context = ByBatch(delivered.clone());
     let mut the_loop = Loop {
         reader: Reader::new(job, Stores::Later)?,
-        producer: knobs::producer(job)
-            .create_with_context(context)
-            .map_err(broken)?,
+        producer: producer(job, context)?,
         delivered,
         open: VecDeque::new(),
         out: job.out.clone(),
@@ -92,12 +90,8 @@ pub(super) fn by_hand(job: &Job) -> Result<Outcome, BenchError> {
     }
     the_loop.producer.flush(Duration::from_secs(60)).map_err(broken)?;
     the_loop.settle();
-    match the_loop.open.len() {
-        0 => Outcome::of(&gauge.reading_now()?),
-        left => Err(BenchError::part("the loop by hand")(format!(
-            "{left} batches have outputs that were not delivered"
-        ))),
-    }
+    let left = the_loop.open.len();
+    all_delivered(gauge, "the loop by hand", left, "batches have outputs that were")
 }
 
 impl Loop {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 use ureq::http::{Request, header};
 
@@ -256,16 +257,16 @@ fn was_never_there(error: &ureq::Error) -> bool {
     }
 }
 
-/// Everything but letters, digits and a few signs by its number.
+/// What a part of a path writes by its number: everything but letters, digits and `-._~`.
+const ENCODED: AsciiSet = NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
+
+/// One part of a path.
 pub(crate) fn segment(name: &str) -> String {
-    let mut text = String::with_capacity(name.len());
-    for byte in name.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => text.push(byte.into()),
-            _ => text.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    text
+    utf8_percent_encode(name, &ENCODED).to_string()
 }
 
 pub(crate) fn list(value: &Value) -> impl Iterator<Item = &Value> {
