@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
@@ -22,6 +22,8 @@ pub(crate) enum Build {
 pub(crate) struct Built {
     /// The package of each executable, by the name of its file.
     pub(crate) packages: BTreeMap<String, String>,
+    /// Where each executable is, by the name of its file.
+    pub(crate) paths: BTreeMap<String, PathBuf>,
     /// The program that starts servers, where its package is among those that were built.
     pub(crate) brokers: Option<PathBuf>,
     /// The servers that the tests of packages among them want.
@@ -63,6 +65,7 @@ pub(crate) fn build(options: &[&str]) -> Result<Build, XtaskError> {
     let servers = built.values().filter_map(|package| wanted.get(package.as_str()));
     Ok(Build::Done(Built {
         servers: servers.flatten().cloned().collect(),
+        paths: messages.iter().filter_map(executable).collect(),
         brokers: messages.iter().find_map(brokers_program),
         packages: built,
     }))
@@ -114,11 +117,24 @@ fn package_by_manifest(metadata: &Value) -> Result<BTreeMap<String, String>, Xta
 
 /// The file and package of an executable, if the message is about one.
 fn program(message: &Value, names: &BTreeMap<String, String>) -> Option<(String, String)> {
-    let file = Path::new(message.get("executable")?.as_str()?)
-        .file_name()?
-        .to_str()?;
+    let (file, _) = executable(message)?;
     let package = names.get(message.get("manifest_path")?.as_str()?)?;
-    Some((file.to_owned(), package.clone()))
+    Some((file, package.clone()))
+}
+
+/// The name and the path of an executable, if the message is about one.
+fn executable(message: &Value) -> Option<(String, PathBuf)> {
+    let path = Path::new(message.get("executable")?.as_str()?);
+    Some((path.file_name()?.to_str()?.to_owned(), path.to_owned()))
+}
+
+/// The tests of that program in the order in which it starts them; none where it does not say.
+pub(crate) fn tests_of(path: &Path) -> Vec<String> {
+    let listed = Command::new(path).args(["--list", "--format", "terse"]).output();
+    let listed = listed.map(|output| output.stdout).unwrap_or_default();
+    let names = String::from_utf8_lossy(&listed);
+    let names = names.lines().filter_map(|line| line.strip_suffix(": test"));
+    names.map(str::to_owned).collect()
 }
 
 #[cfg(test)]

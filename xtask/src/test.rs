@@ -44,6 +44,10 @@ pub(crate) fn run(arguments: &[String]) -> Result<Verdict, XtaskError> {
     follow(reader, &mut summary)?;
     let status = child.wait().map_err(pipe_error)?;
     drop(servers);
+    summary.ask_what_was_open(|crash| {
+        let path = built.paths.get(&crash.file);
+        path.map(|path| programs::tests_of(path)).unwrap_or_default()
+    });
     let end = if status.success() {
         CargoEnd::Succeeded
     } else {

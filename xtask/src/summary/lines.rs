@@ -23,6 +23,15 @@ pub(super) fn program_start(line: &str) -> Option<Start<'_>> {
     Some(Start { file, title })
 }
 
+/// Reads how a program ended, of `process didn't exit successfully: `…/it-1f2e --show-output` (signal: 11, SIGSEGV: …)`.
+pub(super) fn cause_of_end(line: &str) -> Option<&str> {
+    let (_, cause) = line
+        .trim_start()
+        .strip_prefix("process didn't exit successfully: `")?
+        .rsplit_once("` (")?;
+    cause.strip_suffix(')')
+}
+
 /// How one test ended, as far as its line tells.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Status<'a> {

@@ -4,10 +4,12 @@
 //! themselves with a line `SKIPPED <name>: <reason>`. Where the name is the test's own, the test moves from passed to
 //! skipped; any other name is a part (a suite, a feature) that is counted beside the tests.
 
+mod crash;
 mod lines;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use self::crash::Crash;
 use self::lines::{Counts, Start, Status, parse_skip, program_start, status_of, test_line};
 
 /// Whether a line of the test run is worth a person's time.
@@ -50,6 +52,7 @@ pub(crate) struct Summary {
     passed: u64,
     failed: u64,
     failures: Vec<String>,
+    crashes: Vec<Crash>,
     skips: BTreeSet<Skip>,
     program: Program,
 }
@@ -58,10 +61,13 @@ pub(crate) struct Summary {
 #[derive(Debug, Default)]
 struct Program {
     name: String,
+    file: String,
     section: Section,
     /// The test whose captured output is being shown.
     test: Option<String>,
     passed_tests: BTreeSet<String>,
+    /// All that have a status.
+    ended: BTreeSet<String>,
     /// The test whose status follows on a line of its own.
     open_test: Option<String>,
     /// Skips not yet held against the tests that passed.
@@ -92,6 +98,9 @@ impl Summary {
             self.note_crash();
             return Shown::Print;
         }
+        if let Some(crash) = self.crashes.last_mut() {
+            crash.read_cause(line);
+        }
         self.note_skip(line);
         match self.section_after(line) {
             Section::Successes => Shown::Hide,
@@ -116,6 +125,9 @@ impl Summary {
         for failure in &self.failures {
             text.push_str(&format!("FAILED {failure}\n"));
         }
+        for crash in &self.crashes {
+            text.push_str(&format!("FAILED {crash}\n"));
+        }
         for skip in &self.skips {
             text.push_str(&format!(
                 "SKIPPED {}: {} ({})\n",
@@ -129,6 +141,14 @@ impl Summary {
     pub(crate) fn closing_line(&self) -> String {
         let (passed, failed, skipped) = (self.passed, self.failed, self.skips.len());
         format!("{passed} passed, {failed} failed, {skipped} skipped")
+    }
+
+    /// Tells which tests of the programs that crashed had not ended; `list` gives all tests of such a program, in the
+    /// order in which they are started.
+    pub(crate) fn ask_what_was_open(&mut self, list: impl Fn(&Crash) -> Vec<String>) {
+        for crash in &mut self.crashes {
+            crash.had_not_ended(list(crash));
+        }
     }
 
     /// How many tests failed.
@@ -146,6 +166,7 @@ impl Summary {
                 Some(package) => format!("{package}, {}", start.title),
                 None => format!("{}, documentation", start.title),
             },
+            file: start.file.unwrap_or_default().to_owned(),
             ..Program::default()
         };
     }
@@ -171,9 +192,9 @@ impl Summary {
             return;
         }
         self.failed += 1;
-        let name = &self.program.name;
-        self.failures
-            .push(format!("{name}: the program ended without a result"));
+        let ended = std::mem::take(&mut self.program.ended);
+        let crash = Crash::new(&self.program.name, &self.program.file, ended);
+        self.crashes.push(crash);
         self.program.reported = true;
     }
 
@@ -227,6 +248,9 @@ impl Summary {
     }
 
     fn note_status(&mut self, name: &str, status: &Status<'_>) {
+        if *status != Status::Open {
+            self.program.ended.insert(name.to_owned());
+        }
         match status {
             Status::Passed => {
                 self.program.passed_tests.insert(name.to_owned());

@@ -166,12 +166,26 @@ test result: ok. 2 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; fini
 fn a_program_that_crashes_is_a_failure() {
     let output = "\
      Running tests/it/main.rs (target/debug/deps/it-2c3d)
-running 1 test
+running 3 tests
+test a_quick_one ... ok
 error: test failed, to rerun pass `-p tidings --test it`
+
+Caused by:
+  process didn't exit successfully: `/t/debug/deps/it-2c3d --show-output` (signal: 11, SIGSEGV: invalid memory reference)
+error: 1 target failed:
+    `-p tidings --test it`
 ";
-    let summary = account(output, CargoEnd::Failed);
+    let mut summary = account(output, CargoEnd::Failed);
     assert_eq!(summary.closing_line(), "0 passed, 1 failed, 0 skipped");
-    assert!(summary.details().contains("ended without a result"));
+    summary.ask_what_was_open(|crash| match crash.file.as_str() {
+        "it-2c3d" => ["a_quick_one", "one_that_crashes", "the_next"]
+            .map(str::to_owned)
+            .into(),
+        other => panic!("{other} did not crash"),
+    });
+    let expected = "ended without a result, signal: 11, SIGSEGV: invalid memory reference; \
+         had not ended: one_that_crashes, the_next\n";
+    assert!(summary.details().contains(expected), "{}", summary.details());
 }
 
 #[test]
