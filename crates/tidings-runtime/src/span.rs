@@ -13,8 +13,8 @@ const MOST_RANGES: usize = 128;
 const FIRST_REST: Duration = Duration::from_millis(100);
 const LONGEST_REST: Duration = Duration::from_secs(5);
 
-/// A span lasts so many times as long as its commit, which takes about as long again to wait for what runs; and at the
-/// most so many times as long as was asked for.
+/// A span lasts so many times as long as nothing was started for the last commit, and at the most so many times as long
+/// as was asked for.
 const WORTH: u32 = 18;
 const MOST_INTERVALS: u32 = 10;
 
@@ -97,9 +97,10 @@ pub(crate) struct Span {
     /// The last transaction was given up while the subscription ended.
     pub(crate) cut: bool,
     rest: Duration,
-    /// When its commit began, and how long the last one took.
-    committing: Option<Instant>,
-    commit: Duration,
+    /// Since when nothing starts, because it is to be committed.
+    standing_since: Option<Instant>,
+    /// For how long nothing started for the last commit.
+    standstill: Duration,
     memory: BTreeMap<Place, Memo>,
     /// Messages of retry lanes that may not start yet: too many above the watermark would be finished.
     pub(crate) held: Vec<TaskId>,
@@ -124,8 +125,8 @@ impl Span {
             ending: false,
             cut: false,
             rest: FIRST_REST,
-            committing: None,
-            commit: Duration::ZERO,
+            standing_since: None,
+            standstill: Duration::ZERO,
             memory: BTreeMap::new(),
             held: Vec::new(),
             refused: HashSet::new(),
@@ -184,17 +185,17 @@ impl Span {
 
     /// When it is to be closed: a quarter of the broker's limit is for deliveries to start, half of it for them to end.
     ///
-    /// While it is committed nothing is handled. Where that takes long, because the broker is far away or busy, there
-    /// is more in each: then a tenth of the time is lost, and not half of it.
+    /// While what runs comes to its end and it is committed, nothing is started. Where that takes long, because the
+    /// broker is far away or busy, there is more in each span: then a twentieth of the time is lost, and not half of it.
     pub(crate) fn close_at(&self) -> Option<Instant> {
-        let worth_it = (self.commit * WORTH).min(self.interval * MOST_INTERVALS);
+        let worth_it = (self.standstill * WORTH).min(self.interval * MOST_INTERVALS);
         let length = self.interval.max(worth_it).min(self.timeout() / 4);
         self.began.map(|began| began + length)
     }
 
-    /// Its commit begins.
-    pub(crate) fn commits(&mut self, now: Instant) {
-        self.committing.get_or_insert(now);
+    /// Nothing more starts until it is committed.
+    pub(crate) fn closes(&mut self, now: Instant) {
+        self.standing_since.get_or_insert(now);
     }
 
     /// When it must be given up, well before the broker does.
@@ -251,8 +252,8 @@ impl Span {
 
     /// It was committed.
     pub(crate) fn committed(&mut self, now: Instant) {
-        if let Some(began) = self.committing {
-            self.commit = now.saturating_duration_since(began);
+        if let Some(since) = self.standing_since {
+            self.standstill = now.saturating_duration_since(since);
         }
         self.rest = FIRST_REST;
         self.limit = self.limit.saturating_mul(2).min(self.most);
@@ -276,7 +277,7 @@ impl Span {
 
     fn end(&mut self) {
         self.began = None;
-        self.committing = None;
+        self.standing_since = None;
         self.refused.clear();
         self.state = if self.ending { State::Ended } else { State::Open };
     }

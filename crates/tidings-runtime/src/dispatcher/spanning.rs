@@ -151,12 +151,14 @@ impl Dispatcher {
             return Step::Abort(Cause::Handling);
         }
         match span.state {
-            State::Open if span.is_due(now, finished) => self.enter_state(State::Closing),
+            State::Open if span.is_due(now, finished) => {
+                if let Some(span) = &mut self.span {
+                    span.closes(now);
+                }
+                self.enter_state(State::Closing)
+            }
             State::Closing | State::Clearing if !busy && self.is_closable() => {
                 self.enter_state(State::Committing);
-                if let Some(span) = &mut self.span {
-                    span.commits(now);
-                }
                 Step::Commit
             }
             State::Closing if !busy => self.enter_state(State::Clearing),

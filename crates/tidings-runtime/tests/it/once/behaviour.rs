@@ -83,6 +83,25 @@ async fn a_span_is_longer_where_commits_take_long() {
     assert!((4..10).contains(&commits), "{commits}");
 }
 
+/// Nothing starts while what runs comes to its end, so that counts like the commit itself.
+#[tokio::test(start_paused = true)]
+async fn a_span_is_longer_where_what_runs_takes_long_to_end() {
+    let (world, broker) = (World::default(), TxBroker::new(1));
+    for id in 0..100 {
+        let slow = Deed {
+            takes: Duration::from_millis(70),
+            ..Deed::default()
+        };
+        world.plan(id, slow);
+    }
+    send(&broker, 0..100);
+    let handle = start(spec(&broker, quick(world.returning())));
+    finished(&broker, &handle).await;
+    // 50 spans of 100 ms that wait 40 ms for their last message without it.
+    let commits = commits(&broker);
+    assert!((8..16).contains(&commits), "{commits}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_commit_waits_for_what_runs_and_starts_nothing_meanwhile() {
     let (world, broker) = (World::default(), TxBroker::new(1));
@@ -103,7 +122,8 @@ async fn a_commit_waits_for_what_runs_and_starts_nothing_meanwhile() {
         (1, 1, 0)
     );
     assert_eq!((commits(&broker), seen(&broker)), (0, 0));
-    sleep(Duration::from_secs(2)).await;
+    // The next span is longer, but not longer than ten intervals.
+    sleep(Duration::from_millis(2_100)).await;
     assert_eq!((commits(&broker), seen(&broker)), (2, 3));
 }
 
