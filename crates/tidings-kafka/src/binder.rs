@@ -249,7 +249,7 @@ impl Binder for KafkaBinder {
 
     async fn close(&self) -> Result<(), BinderError> {
         let mut left: Vec<_> = self.shared.close().into_iter().map(Held::new).collect();
-        left.iter().for_each(|consumer| leave(Arc::clone(consumer)));
+        left.iter().for_each(|consumer| drop(leave(Arc::clone(consumer))));
         let closed = self.admin.close().await;
         // Members that left have given their partitions back; those that cannot reach the broker are not waited for.
         let until = tokio::time::Instant::now() + LEAVE_TIMEOUT;

@@ -28,7 +28,7 @@ use crate::transactions::Transactor;
 use commits::{Commits, Of};
 use groups::{Handover, Opening};
 use lane::{Lanes, Standing};
-use leaving::Leaving;
+use leaving::left;
 use memory::Pool;
 use missing::Missing;
 use spans::{Spans, Told};
@@ -175,7 +175,7 @@ impl KafkaSource {
         self.lanes.clear();
         self.watch.forget();
         self.forget_missing();
-        leave(self.consumer.clone());
+        drop(leave(self.consumer.clone()));
     }
 }
 
@@ -314,11 +314,7 @@ impl Source for KafkaSource {
         self.lanes.clear();
         self.watch.forget();
         self.forget_missing();
-        let leaving = Leaving::start(self.consumer.clone());
-        while !leaving.step() {
-            let until = Instant::now() + Duration::from_millis(50);
-            drop(timeout_at(until, self.consumer.inbox().rung()).await);
-        }
+        left(self.consumer.clone()).await;
         stored
     }
 }

@@ -1,6 +1,7 @@
 //! Members that share the work of a group, under each protocol.
 
-use crate::members::{Member, begin, clean, numbers, spec, stored};
+use crate::members::{Member, PATIENCE, begin, clean, numbers, spec, stored};
+use tokio::time::Instant;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use tidings_core::{
@@ -495,7 +496,15 @@ async fn a_member_whose_lanes_are_full_answers_its_group_all_the_same() {
     first.source.release(&revoked);
     first.forget(&revoked);
     first.source.resume(&lanes);
-    let (own, given) = tokio::join!(first.take(2_000), second.take(2_000));
+    // Both are polled to the end: a group may begin anew, and waits for each of its members then.
+    let (mut own, mut given) = (Vec::new(), Vec::new());
+    let until = Instant::now() + PATIENCE;
+    while (own.len() < 2_000 || given.len() < 2_000) && Instant::now() < until {
+        let slice = Duration::from_millis(20);
+        let (one, other) = tokio::join!(first.batch_within(slice), second.batch_within(slice));
+        own.extend(one);
+        given.extend(other);
+    }
     assert_eq!(
         own,
         numbers(0..2_000),

@@ -17,7 +17,7 @@ use tidings_kafka::{ClientOptions, KafkaBinder, KafkaSource};
 use tokio::time::{Instant, timeout_at};
 
 /// Nothing takes longer that comes at all, also on a machine that has little time for it.
-const PATIENCE: Duration = Duration::from_secs(90);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 
 /// A Kafka for tests, with names that no other test has.
 pub(crate) struct Kafka {
@@ -323,6 +323,14 @@ impl Member {
             }
         }
         all
+    }
+
+    /// Payloads of a batch, if that is what comes within this time.
+    pub(crate) async fn batch_within(&mut self, wait: Duration) -> Vec<String> {
+        match self.next_within(wait).await {
+            Some(SourceEvent::Batch(batch)) => texts(&batch),
+            _ => Vec::new(),
+        }
     }
 
     pub(crate) async fn revoking(&mut self) -> Vec<LaneId> {
