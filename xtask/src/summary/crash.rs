@@ -13,6 +13,7 @@ pub(crate) struct Crash {
     /// What cargo says of its end: the signal, or the exit status.
     cause: Option<String>,
     name: String,
+    last_words: Option<String>,
     /// The tests that had ended.
     ended: BTreeSet<String>,
     /// The first tests that had not.
@@ -20,11 +21,12 @@ pub(crate) struct Crash {
 }
 
 impl Crash {
-    pub(super) fn new(name: &str, file: &str, ended: BTreeSet<String>) -> Self {
+    pub(super) fn new(name: &str, file: &str, ended: BTreeSet<String>, last_words: Option<String>) -> Self {
         Self {
             file: file.to_owned(),
             cause: None,
             name: name.to_owned(),
+            last_words,
             ended,
             open: Vec::new(),
         }
@@ -54,6 +56,9 @@ impl fmt::Display for Crash {
         write!(f, "{}: the program ended without a result", self.name)?;
         if let Some(cause) = &self.cause {
             write!(f, ", {cause}")?;
+        }
+        if let Some(last_words) = &self.last_words {
+            write!(f, "; its last words: {last_words}")?;
         }
         if !self.open.is_empty() {
             let named = self.open.get(..NAMED).unwrap_or(&self.open);

@@ -68,6 +68,8 @@ struct Program {
     passed_tests: BTreeSet<String>,
     /// All that have a status.
     ended: BTreeSet<String>,
+    /// The last line that was no test's: what a library says before it ends the process.
+    last_words: Option<String>,
     /// The test whose status follows on a line of its own.
     open_test: Option<String>,
     /// Skips not yet held against the tests that passed.
@@ -193,7 +195,8 @@ impl Summary {
         }
         self.failed += 1;
         let ended = std::mem::take(&mut self.program.ended);
-        let crash = Crash::new(&self.program.name, &self.program.file, ended);
+        let last_words = self.program.last_words.take();
+        let crash = Crash::new(&self.program.name, &self.program.file, ended, last_words);
         self.crashes.push(crash);
         self.program.reported = true;
     }
@@ -243,6 +246,8 @@ impl Summary {
             self.note_status(name, &status);
         } else if let Some(name) = self.program.open_test.take() {
             self.note_status(&name, &status_of(line));
+        } else {
+            self.program.last_words = Some(line.to_owned());
         }
         Shown::Print
     }

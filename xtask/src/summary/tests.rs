@@ -167,6 +167,7 @@ fn a_program_that_crashes_is_a_failure() {
     let output = "\
      Running tests/it/main.rs (target/debug/deps/it-2c3d)
 running 3 tests
+*** rdkafka_cgrp.c:3536: assert: false ***
 test a_quick_one ... ok
 error: test failed, to rerun pass `-p tidings --test it`
 
@@ -184,7 +185,7 @@ error: 1 target failed:
         other => panic!("{other} did not crash"),
     });
     let expected = "ended without a result, signal: 11, SIGSEGV: invalid memory reference; \
-         had not ended: one_that_crashes, the_next\n";
+         its last words: *** rdkafka_cgrp.c:3536: assert: false ***; had not ended: one_that_crashes, the_next\n";
     assert!(summary.details().contains(expected), "{}", summary.details());
 }
 

@@ -11,6 +11,8 @@ mod inside;
 mod list;
 mod membership;
 mod message;
+#[cfg(test)]
+mod tests;
 mod topics;
 
 pub(crate) use inside::Layout;
@@ -19,6 +21,7 @@ pub(crate) use membership::GroupMetadata;
 pub(crate) use message::Message;
 
 use crate::client::ClientState;
+use crate::lock::lock;
 use crate::security::{self, Attached};
 use crate::source::inbox::Inbox;
 use crate::trouble::Fault;
@@ -30,7 +33,7 @@ use rdkafka::types::RDKafkaType;
 use std::ffi::{CStr, CString, c_int, c_void};
 use std::fmt;
 use std::ptr::{NonNull, null, null_mut};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// How many messages one call takes from librdkafka.
@@ -85,6 +88,9 @@ pub(crate) struct Consumer {
     client: Client<Inbox>,
     /// It has a `group.instance.id`: its place in the group is kept for it when it goes.
     is_static: bool,
+    /// It is leaving its group. Locked while a commit is handed over: one that librdkafka meets when it has just left
+    /// ends the process (seen in 2.12, an assertion), so none may follow the request to leave.
+    leaving: Mutex<bool>,
 }
 
 /// How partitions are taken and given back in the running group.
@@ -129,6 +135,7 @@ impl Consumer {
             _attached: attached,
             client,
             is_static: config.get("group.instance.id").is_some(),
+            leaving: Mutex::new(false),
         })
     }
 
@@ -267,8 +274,13 @@ impl Consumer {
         unsafe { callbacks::check(c::rd_kafka_seek_partitions(self.handle(), list.ptr(), 0)) }
     }
 
-    /// Starts to store offsets; the answer goes to the inbox with this number.
+    /// Starts to store offsets; the answer goes to the inbox with this number. Refused when the member is leaving.
     pub(crate) fn commit(&self, list: &List, number: usize) -> Result<(), Fault> {
+        let leaving = lock(&self.leaving);
+        if *leaving {
+            let reason = "the member leaves its group".to_owned();
+            return Err(Fault::new(RDKafkaErrorCode::BrokerDestroy, reason));
+        }
         // SAFETY: all three are alive; the list is copied. The opaque is a number and never read as a pointer.
         Fault::check(unsafe {
             c::rd_kafka_commit_queue(
@@ -334,12 +346,15 @@ impl Consumer {
             .map(|fault| Fault::new(fault.code, reason.to_string_lossy().into_owned()))
     }
 
-    /// Starts to leave the group. The queue has to be consumed until [`Consumer::is_closed`].
+    /// Starts to leave the group, once. The queue has to be consumed until [`Consumer::is_closed`].
     ///
     /// A member without partitions would not tell its group: librdkafka sends that with the last partition only, and
     /// leaves it out when there is none to give back. The group would then wait for the member's session to run out,
     /// and nobody would read what it was about to be given. So such a member unsubscribes first.
     pub(crate) fn start_close(&self) -> Result<(), Fault> {
+        if std::mem::replace(&mut *lock(&self.leaving), true) {
+            return Ok(());
+        }
         if !self.is_static && self.assigned().is_empty() {
             // SAFETY: the client is alive.
             Fault::check(unsafe { c::rd_kafka_unsubscribe(self.handle()) })?;

@@ -1,12 +1,12 @@
 //! Members that share the work of a group, under each protocol.
 
 use crate::members::{Member, PATIENCE, begin, clean, numbers, spec, stored};
-use tokio::time::Instant;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use tidings_core::{
     Binder, BinderError, LaneRole, Progress, Source, SourceError, SourceEvent, SourceInput, SourceSpec, Start,
 };
+use tokio::time::Instant;
 
 /// Each way of sharing partitions.
 const PROTOCOLS: &[&[(&str, &str)]] = &[
