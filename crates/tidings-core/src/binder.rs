@@ -23,8 +23,12 @@ pub struct Capabilities {
     pub durable: bool,
     /// A message may be published for later.
     pub delayed: bool,
-    /// Long waits keep the order of a key (a retry lane).
+    /// Long waits outlive the process (a retry lane).
     pub retry_lane: bool,
+    /// How long a message may be held without being finished before the broker takes it back. None: for ever, so that a
+    /// message of the retry lane waits in its place and later ones of its key stay behind it. With a limit, what must
+    /// wait longer leaves its queue, comes back to the end of the retry lane when it is due, and is overtaken meanwhile.
+    pub longest_hold: Option<Duration>,
     /// Outputs and progress can be one transaction.
     pub transactions: bool,
     /// Messages may have priorities.
@@ -43,6 +47,7 @@ impl Capabilities {
         durable: false,
         delayed: false,
         retry_lane: false,
+        longest_hold: None,
         transactions: false,
         priorities: false,
         patterns: false,

@@ -135,6 +135,8 @@ pub(crate) struct WireCapabilities {
     priorities: bool,
     #[serde(default)]
     patterns: bool,
+    #[serde(default)]
+    longest_hold_millis: Option<u64>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -191,6 +193,9 @@ impl From<Capabilities> for WireCapabilities {
             transactions: can.transactions,
             priorities: can.priorities,
             patterns: can.patterns,
+            longest_hold_millis: can
+                .longest_hold
+                .map(|hold| u64::try_from(hold.as_millis()).unwrap_or(u64::MAX)),
         }
     }
 }
@@ -207,6 +212,7 @@ impl From<WireCapabilities> for Capabilities {
         capabilities.transactions = can.transactions;
         capabilities.priorities = can.priorities;
         capabilities.patterns = can.patterns;
+        capabilities.longest_hold = can.longest_hold_millis.map(Duration::from_millis);
         capabilities
     }
 }

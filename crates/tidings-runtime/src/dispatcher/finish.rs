@@ -212,7 +212,7 @@ impl Dispatcher {
         self.wait(id, wait);
     }
 
-    /// Whether a task may move to the retry lane: it is not there already, there is one, and it has room.
+    /// Whether a task may move to the retry lane: it does not wait there in its place, there is one, and it has room.
     fn can_park(&self, id: TaskId) -> bool {
         let Some(lane) = self.tasks.get(id).and_then(|task| self.lane(task.lane)) else {
             return false;
@@ -223,7 +223,7 @@ impl Dispatcher {
             .get(lane.input)
             .is_some_and(|input| input.retry.is_some());
         has_retry
-            && !lane.is_retry()
+            && (!lane.is_retry() || !self.waits_in_place())
             && lane.partner.is_some()
             && self.spec.policy.ordering != Ordering::Partition
             && self.parked_count(lane.pair) < self.spec.policy.max_parked
@@ -263,6 +263,10 @@ impl Dispatcher {
         let (lane, key, moved) = (task.lane, task.key, !task.holds_key);
         if task.used > 0 || task.first_failure.is_some() {
             self.board.counters.parked.add(1);
+        }
+        if !self.waits_in_place() {
+            // It is on its way, and has no place in the lane before it is back.
+            return self.close(id, Some(slot));
         }
         let partner = self.lane(lane).and_then(|lane| lane.partner);
         if let Some(retry) = partner.and_then(|partner| self.lane_mut(partner)) {

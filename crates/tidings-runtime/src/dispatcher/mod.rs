@@ -157,11 +157,21 @@ pub(crate) struct Dispatcher {
     moved: Vec<Position>,
     /// Each handling is watched, because it may publish into the transaction by itself.
     tracked: bool,
+    /// How long a message may be held; then the order of keys ends with it. None where that is for ever.
+    longest_hold: Option<Duration>,
 }
 
 impl Dispatcher {
     pub(crate) fn new(mut spec: SubscriptionSpec, board: Arc<StatusBoard>) -> Self {
         let now = Instant::now();
+        let longest_hold = spec.binder.capabilities().longest_hold;
+        if let Some(longest) = longest_hold
+            && spec.policy.order == RetryOrder::Kept
+        {
+            // In its queue a message keeps its place, as long as the broker lets it.
+            let durable_after = &mut spec.policy.retry.durable_after;
+            *durable_after = (*durable_after).max(longest);
+        }
         let span = spec.policy.exactly_once.then(|| {
             let publisher = spec.context.publisher.clone();
             spec.context = mute(&spec.context);
@@ -211,6 +221,7 @@ impl Dispatcher {
             span,
             moved: Vec::new(),
             tracked,
+            longest_hold,
             spec,
         }
     }
@@ -391,8 +402,15 @@ impl Dispatcher {
         self.spec.handler.kind() == HandlerKind::Batch
     }
 
+    /// Whether what waits in the retry lane waits in its place.
+    fn waits_in_place(&self) -> bool {
+        self.longest_hold.is_none()
+    }
+
+    /// Whether later messages of a key wait for one in the retry lane.
     fn keeps_order(&self) -> bool {
-        self.spec.policy.order == RetryOrder::Kept || self.spec.policy.ordering == Ordering::Partition
+        (self.waits_in_place() && self.spec.policy.order == RetryOrder::Kept)
+            || self.spec.policy.ordering == Ordering::Partition
     }
 
     fn after(wait: Duration) -> Instant {

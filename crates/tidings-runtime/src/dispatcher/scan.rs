@@ -351,7 +351,10 @@ impl Dispatcher {
             }
             _ => true,
         };
-        if holds {
+        if self.longest_hold.is_some_and(|longest| wait > longest) {
+            // It was on its way for a part of its time only.
+            self.park(id, None, wait);
+        } else if holds {
             self.wait(id, wait);
         }
     }

@@ -32,6 +32,8 @@ struct Inner {
     batch: Option<usize>,
     asked: usize,
     releases: usize,
+    /// And the clock of the subscription, which began with it.
+    longest_hold: Option<(Duration, Clock)>,
 }
 
 #[derive(Debug, Clone)]
@@ -174,6 +176,19 @@ impl Broker {
         self.inner.lock().unwrap().refuse_for_good[destination]
     }
     /// What becomes of the next publishes to the retry destination: appended and acknowledged after that time, or refused.
+    /// What is to wait leaves its queue, and comes back to its end after half of its time.
+    pub(crate) fn holds_no_longer_than(&self, longest: Duration) {
+        self.inner.lock().unwrap().longest_hold = Some((longest, Clock::virtual_from_now()));
+    }
+
+    /// When a message that is to wait comes back; none where it waits in its place.
+    fn comes_back(&self, message: &Message) -> Option<Instant> {
+        let (_, clock) = self.inner.lock().unwrap().longest_hold?;
+        let due = message.headers().get_str(names::DUE)?.parse().unwrap();
+        let wait = Timestamp::from_millis(due).since(clock.now());
+        Some(Instant::now() + wait / 2)
+    }
+
     pub(crate) fn next_parkings(&self, acks: impl IntoIterator<Item = Option<Duration>>) {
         self.inner.lock().unwrap().acks = acks.into_iter().collect();
     }
@@ -536,6 +551,14 @@ impl Sink for FakeSink {
             .map_or(0, |key| partition_for_key(key, self.0.partitions));
         let partition = partition.unwrap_or(key);
         let broker = self.0.clone();
+        if let Some(back) = self.0.comes_back(&message) {
+            let kept = Position::new(destination.clone(), 0, 0);
+            tokio::spawn(async move {
+                tokio::time::sleep_until(back).await;
+                broker.put(&destination, partition, message);
+            });
+            return Receipt::ready(Ok(kept));
+        }
         if append.is_zero() {
             let offset = broker.put(&destination, partition, message);
             let position = Position::new(destination, partition, offset);
@@ -569,7 +592,14 @@ impl Binder for Broker {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities::NONE
+        let mut can = Capabilities::NONE;
+        can.longest_hold = self
+            .inner
+            .lock()
+            .unwrap()
+            .longest_hold
+            .map(|(longest, _)| longest);
+        can
     }
 
     fn sink(&self) -> Arc<dyn Sink> {

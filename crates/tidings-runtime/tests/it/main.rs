@@ -4,6 +4,7 @@
 
 mod alone;
 mod asking;
+mod away;
 mod bad_days;
 mod behaviour;
 mod broker;
