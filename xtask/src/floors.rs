@@ -35,6 +35,7 @@ const FLOORS: &[(&str, Floor)] = &[
     ("tidings-macros", Floor::Ground),
     ("tidings-embedded", Floor::Drivers),
     ("tidings-kafka", Floor::Drivers),
+    ("tidings-rabbitmq", Floor::Drivers),
     ("tidings-claims", Floor::Drivers),
     ("tidings-runtime", Floor::Runtime),
     ("tidings-manage", Floor::Runtime),

@@ -120,3 +120,23 @@ choice! {
         Validate = "validate",
     }
 }
+
+choice! {
+    /// How a RabbitMQ learns who comes.
+    RabbitmqAuth {
+        /// By user and password.
+        Plain = "plain",
+        /// By the client's certificate.
+        External = "external",
+    }
+}
+
+choice! {
+    /// What kind of queues is declared on a RabbitMQ.
+    RabbitmqQueueType {
+        /// Kept by several nodes.
+        Quorum = "quorum",
+        /// On one node.
+        Classic = "classic",
+    }
+}

@@ -163,9 +163,8 @@ fn resolve(schema: &Schema, properties: &[KeyPath], written: &KeyPath) -> KeyPat
         .find(|known| known.first(3).loose() == table.loose() && normal(known.last()) == name);
     table.child(&match known {
         Some(known) => known.last().to_owned(),
-        // Kafka's properties, of clients and of topics, are written with dots, RabbitMQ's with underscores.
-        None if matches!(table.last(), "kafka" | "topic") => name.replace('_', "."),
-        None => name,
+        // Kafka's properties, of clients and of topics, are written with dots.
+        None => name.replace('_', "."),
     })
 }
 

@@ -87,7 +87,10 @@ mod value;
 mod yaml_source;
 
 pub use builder::ConfigBuilder;
-pub use choice::{Cleanup, Create, DeadLetterHeaders, Existing, Fsync, Order, Ordering, WhenFull};
+pub use choice::{
+    Cleanup, Create, DeadLetterHeaders, Existing, Fsync, Order, Ordering, RabbitmqAuth, RabbitmqQueueType,
+    WhenFull,
+};
 pub use config::{Config, Section};
 pub use effective::{Effective, EffectiveValues};
 pub use error::ConfigError;
@@ -100,7 +103,8 @@ pub use records::records;
 pub use redact::Secret;
 pub use reference::reference_markdown;
 pub use settings::{
-    AppConfig, BinderConfig, ChannelConfig, ManageConfig, Properties, RetryConfig, SubscriptionConfig,
+    AppConfig, BinderConfig, ChannelConfig, ManageConfig, Properties, RabbitmqConfig, RetryConfig,
+    SubscriptionConfig,
 };
 pub use start::Start;
 pub use url::BinderUrl;

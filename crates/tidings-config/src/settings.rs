@@ -1,7 +1,10 @@
 //! Checked values under typed names, one field per record: [`SubscriptionConfig`], [`ChannelConfig`],
 //! [`BinderConfig`], [`AppConfig`], [`ManageConfig`].
 
-use crate::choice::{Cleanup, Create, DeadLetterHeaders, Existing, Fsync, Order, Ordering, WhenFull};
+use crate::choice::{
+    Cleanup, Create, DeadLetterHeaders, Existing, Fsync, Order, Ordering, RabbitmqAuth, RabbitmqQueueType,
+    WhenFull,
+};
 use crate::key::KeyPath;
 use crate::origin::Setting;
 use crate::partitions::Partitions;
@@ -161,8 +164,46 @@ settings! {
         topic: Properties = |store: &Store, table: &KeyPath| properties(store, table, "topic"),
         /// Properties of the Kafka client.
         kafka: Properties = |store: &Store, table: &KeyPath| properties(store, table, "kafka"),
-        /// Properties of the RabbitMQ client.
-        rabbitmq: Properties = |store: &Store, table: &KeyPath| properties(store, table, "rabbitmq"),
+        /// What only a RabbitMQ has.
+        rabbitmq: RabbitmqConfig = RabbitmqConfig::read,
+    }
+}
+
+settings! {
+    /// What configuration says about a binder that is a RabbitMQ.
+    RabbitmqConfig {
+        /// How often both sides of a silent connection say that they are there.
+        heartbeat: Duration = "rabbitmq.heartbeat",
+        /// How long a connection to one server may take to come about.
+        connect_timeout: Duration = "rabbitmq.connect_timeout",
+        /// How long closing waits for confirmations.
+        close_timeout: Duration = "rabbitmq.close_timeout",
+        /// After which time a message is sent again.
+        confirm_timeout: Duration = "rabbitmq.confirm_timeout",
+        /// After which time a message is given up.
+        message_timeout: Duration = "rabbitmq.message_timeout",
+        /// How many messages may be sent and not confirmed.
+        max_in_flight: usize = "rabbitmq.max_in_flight",
+        /// How many bytes of them.
+        max_in_flight_bytes: usize = "rabbitmq.max_in_flight_bytes",
+        /// Whether messages that no queue wants are dropped.
+        lose_unroutable_messages: bool = "rabbitmq.lose_unroutable_messages",
+        /// How the server learns who comes.
+        auth: RabbitmqAuth = "rabbitmq.auth",
+        /// The certificate authority that vouches for the servers.
+        tls_ca: String = "rabbitmq.tls_ca",
+        /// The certificate that the client shows.
+        tls_certificate: String = "rabbitmq.tls_certificate",
+        /// Its key.
+        tls_key: String = "rabbitmq.tls_key",
+        /// How many messages a queue hands over at once.
+        prefetch: usize = "rabbitmq.prefetch",
+        /// What kind of queues is declared.
+        queue_type: RabbitmqQueueType = "rabbitmq.queue_type",
+        /// Whether one instance reads a queue at a time.
+        single_active_consumer: bool = "rabbitmq.single_active_consumer",
+        /// After how many deliveries a message is a dead letter.
+        delivery_limit: usize = "rabbitmq.delivery_limit",
     }
 }
 
@@ -298,7 +339,10 @@ mod tests {
         match record.segments().next() {
             Some("app") => config.app().fields(),
             Some("manage") => config.manage().fields(),
-            Some("binder") => config.binder("x").fields(),
+            Some("binder") => {
+                let binder = config.binder("x");
+                [binder.fields(), binder.rabbitmq.fields()].concat()
+            }
             Some("channel") => config.channel("x").fields(),
             Some("subscription") => {
                 let subscription = config.subscription("x");
@@ -357,6 +401,7 @@ mod tests {
             ("app", config.app().fields()),
             ("manage", config.manage().fields()),
             ("binder.<name>", config.binder("x").fields()),
+            ("binder.<name>", config.binder("x").rabbitmq.fields()),
             ("channel.<name>", config.channel("x").fields()),
             ("subscription.<name>", subscription.fields()),
             ("subscription.<name>", subscription.retry.fields()),

@@ -133,6 +133,14 @@ pub enum PublishError {
         /// The broker's words.
         reason: String,
     },
+    /// The broker knows the destination, and nobody there takes this message. Whoever is to take it may come.
+    #[error("the message for \"{destination}\" reaches nobody: {reason}")]
+    Unroutable {
+        /// The destination.
+        destination: Arc<str>,
+        /// Where it was tried, and what to do.
+        reason: String,
+    },
     /// The broker cannot do what the message asks for.
     #[error("{broker} cannot do {feature}: {cure}")]
     Unsupported {
@@ -183,7 +191,7 @@ impl PublishError {
     pub fn is_permanent(&self) -> bool {
         !matches!(
             self,
-            Self::Unavailable { .. } | Self::Timeout { .. } | Self::Closed
+            Self::Unavailable { .. } | Self::Unroutable { .. } | Self::Timeout { .. } | Self::Closed
         )
     }
 }

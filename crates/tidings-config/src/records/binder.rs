@@ -71,7 +71,8 @@ pub(super) const RECORDS: &[KeyRecord] = &[
         default: "1MiB",
         example: "\"1MiB\"",
         doc: "A larger message (key, headers and payload) is refused. On Kafka the topic has a limit of its own, and this \
-              is the client's `message.max.bytes`, of 1000 bytes or more.",
+              is the client's `message.max.bytes`, of 1000 bytes or more. On RabbitMQ it is 128MiB where nobody sets it, \
+              which is the server's own limit (`max_message_size`).",
     },
     KeyRecord {
         path: "binder.<name>.max_delayed_pending_bytes",
@@ -189,9 +190,10 @@ pub(super) const RECORDS: &[KeyRecord] = &[
         kind: Kind::Choice(&["wait", "refuse"]),
         default: "wait",
         example: "\"refuse\"",
-        doc: "Kafka: what a publish does while the buffer of messages that the brokers have not acknowledged is full. \
-              `wait`: it waits for room, in order, and its receipt with it. `refuse`: it fails at once, and may be tried \
-              again. The buffer is `kafka.\"queue.buffering.max.kbytes\"` (32 MiB).",
+        doc: "Kafka, RabbitMQ: what a publish does while the buffer of messages that the brokers have not acknowledged is \
+              full. `wait`: it waits for room, in order, and its receipt with it. `refuse`: it fails at once, and may be \
+              tried again. The buffer is `kafka.\"queue.buffering.max.kbytes\"` (32 MiB), or `rabbitmq.max_in_flight` and \
+              `rabbitmq.max_in_flight_bytes`.",
     },
     KeyRecord {
         path: "binder.<name>.max_waiting_bytes",
@@ -201,7 +203,7 @@ pub(super) const RECORDS: &[KeyRecord] = &[
         },
         default: "64MiB",
         example: "\"16MiB\"",
-        doc: "Kafka: how many bytes of messages may wait for room in the buffer when `when_full` is `wait`. Beyond it a \
+        doc: "Kafka, RabbitMQ: how many bytes of messages may wait for room in the buffer when `when_full` is `wait`. Beyond it a \
               publish is refused.",
     },
     KeyRecord {
@@ -239,12 +241,5 @@ pub(super) const RECORDS: &[KeyRecord] = &[
               `kafka.\"security.protocol\" = \"SASL_SSL\"`; with `consumer.` or `producer.` before the name for one \
               kind of client. Each can be set by a variable, `TIDINGS__BINDER__MAIN__KAFKA__SASL_PASSWORD`, or by a \
               file, `…_SASL_PASSWORD_FILE`. What looks like a secret is never printed.",
-    },
-    KeyRecord {
-        path: "binder.<name>.rabbitmq",
-        kind: Kind::Properties,
-        default: "empty",
-        example: "{ heartbeat = 10 }",
-        doc: "Properties of the RabbitMQ client, passed on as they are.",
     },
 ];

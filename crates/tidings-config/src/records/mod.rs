@@ -4,6 +4,7 @@ mod app;
 mod binder;
 mod channel;
 mod manage;
+mod rabbitmq;
 mod subscription;
 mod synonyms;
 
@@ -19,6 +20,7 @@ pub fn records() -> &'static [KeyRecord] {
         [
             app::RECORDS,
             binder::RECORDS,
+            rabbitmq::RECORDS,
             channel::RECORDS,
             subscription::RECORDS,
             manage::RECORDS,

@@ -105,7 +105,7 @@ fn client_properties_are_found_under_their_own_names() {
         &[
             ("TIDINGS__BINDER__MAIN__KAFKA__CLIENT_ID", "b"),
             ("TIDINGS__BINDER__MAIN__KAFKA__SECURITY_PROTOCOL", "SSL"),
-            ("TIDINGS__BINDER__MAIN__RABBITMQ__CHANNEL_MAX", "9"),
+            ("TIDINGS__BINDER__MAIN__RABBITMQ__MAX_IN_FLIGHT", "9"),
         ],
     )
     .unwrap();
@@ -116,7 +116,7 @@ fn client_properties_are_found_under_their_own_names() {
         .map(|(name, set)| (name.as_str(), set.value.expose()))
         .collect();
     assert_eq!(kafka, [("client-id", "b"), ("security.protocol", "SSL")]);
-    assert_eq!(binder.rabbitmq.get("channel_max").unwrap().value.expose(), "9");
+    assert_eq!(binder.rabbitmq.max_in_flight.unwrap().value, 9);
 }
 
 #[test]

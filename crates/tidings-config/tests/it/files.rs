@@ -74,7 +74,7 @@ fn every_section_is_read_with_its_places() {
             ("security.protocol", "SASL_SSL")
         ]
     );
-    assert!(binder.rabbitmq.is_empty());
+    assert!(binder.rabbitmq.heartbeat.is_none());
 
     let channel = config.channel("orders");
     assert_eq!(channel.destination.unwrap().value, "order-events");

@@ -8,6 +8,7 @@ use tidings_config::{Config, ConfigError, records};
 const LOSES: &[&str] = &[
     "binder.<name>.lose_unread_messages",
     "binder.<name>.lose_on_power_cut",
+    "binder.<name>.rabbitmq.lose_unroutable_messages",
     "subscription.<name>.lose_exhausted_messages",
 ];
 
@@ -61,7 +62,18 @@ const KEEPS: &[&str] = &[
     // Properties that would lose messages are refused.
     "binder.<name>.topic",
     "binder.<name>.kafka",
-    "binder.<name>.rabbitmq",
+    // What is not confirmed in its time is told to its publisher.
+    "binder.<name>.rabbitmq.heartbeat",
+    "binder.<name>.rabbitmq.connect_timeout",
+    "binder.<name>.rabbitmq.close_timeout",
+    "binder.<name>.rabbitmq.confirm_timeout",
+    "binder.<name>.rabbitmq.message_timeout",
+    "binder.<name>.rabbitmq.max_in_flight",
+    "binder.<name>.rabbitmq.max_in_flight_bytes",
+    "binder.<name>.rabbitmq.auth",
+    "binder.<name>.rabbitmq.tls_ca",
+    "binder.<name>.rabbitmq.tls_certificate",
+    "binder.<name>.rabbitmq.tls_key",
     "channel.<name>.binder",
     "channel.<name>.destination",
     "channel.<name>.partitions",

@@ -1,0 +1,12 @@
+//! One logical connection that is kept: [`Link`].
+//!
+//! lapin's own recovery is not used: it publishes nothing again, and confirms that were on their way never come.
+
+mod backoff;
+mod link;
+mod open;
+mod state;
+
+pub(crate) use link::Link;
+pub(crate) use open::Live;
+pub(crate) use state::LinkState;

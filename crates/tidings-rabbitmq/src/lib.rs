@@ -1,0 +1,28 @@
+//! The driver for RabbitMQ of Tidings.
+//!
+//! | in Tidings | on the server |
+//! |---|---|
+//! | destination | a durable topic exchange with its name |
+//! | group | a queue `{destination}.{group}`, which gets everything from the exchange; one instance reads it at a time |
+//! | subscription without a group | an exclusive queue that goes with its connection |
+//! | retry lane | a queue `{destination}.{group}.retry`, and one `….retry.{n}s` for each wait, from which it gets what is due |
+//! | dead letters | an exchange `{destination}.DLT` for all groups, and a queue `{destination}.{group}.dlq` for each |
+//! | position | none: what is finished is acknowledged and gone |
+
+mod background;
+mod binder;
+mod connection;
+mod error;
+mod message;
+mod options;
+mod retry;
+mod sink;
+mod source;
+mod topology;
+mod trouble;
+
+pub use binder::RabbitBinder;
+pub use error::RabbitError;
+pub use options::{Auth, ClientOptions, QueueType, WhenFull};
+pub use sink::{RabbitSink, Route};
+pub use source::RabbitSource;

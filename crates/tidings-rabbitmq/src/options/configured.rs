@@ -1,0 +1,223 @@
+//! The options that a configuration gives: [`ClientOptions::from_config`].
+
+use super::{Auth, ClientOptions, QueueType, WhenFull};
+use crate::error::RabbitError;
+use std::path::PathBuf;
+use tidings_config::{BinderConfig, BinderUrl, RabbitmqAuth, RabbitmqConfig, RabbitmqQueueType};
+use tidings_core::BinderError;
+
+impl ClientOptions {
+    /// The servers of a URL with what a configuration says of their binder.
+    ///
+    /// # Errors
+    /// [`BinderError::Open`] with the place in the configuration; no secret is in it.
+    pub fn from_config(url: &BinderUrl, config: &BinderConfig) -> Result<Self, BinderError> {
+        let failed = |reason: String| BinderError::Open {
+            url: url.to_string(),
+            reason,
+        };
+        let options = Self::from_url(url.expose()).map_err(|error| {
+            let origin = config.url.as_ref().map(|url| format!(" ({})", url.origin));
+            failed(format!("{}{}", of_url(error), origin.unwrap_or_default()))
+        })?;
+        let options = options.with_keys(config);
+        options
+            .check()
+            .map_err(|error| failed(format!("{error}{}", origin(config))))?;
+        Ok(options)
+    }
+
+    fn with_keys(mut self, config: &BinderConfig) -> Self {
+        let keys = &config.rabbitmq;
+        let publishing = &mut self.publishing;
+        set(&mut self.heartbeat, keys.heartbeat.as_ref().map(|set| set.value));
+        set(
+            &mut self.connect_timeout,
+            keys.connect_timeout.as_ref().map(|set| set.value),
+        );
+        set(
+            &mut self.close_timeout,
+            keys.close_timeout.as_ref().map(|set| set.value),
+        );
+        set(
+            &mut publishing.confirm_timeout,
+            keys.confirm_timeout.as_ref().map(|set| set.value),
+        );
+        set(
+            &mut publishing.message_timeout,
+            keys.message_timeout.as_ref().map(|set| set.value),
+        );
+        set(
+            &mut publishing.max_in_flight,
+            keys.max_in_flight.as_ref().map(|set| set.value),
+        );
+        let bytes = keys.max_in_flight_bytes.as_ref();
+        set(&mut publishing.max_in_flight_bytes, bytes.map(|set| set.value));
+        let lose = keys.lose_unroutable_messages.as_ref();
+        set(&mut publishing.mandatory, lose.map(|lose| !lose.value));
+        set(
+            &mut publishing.max_message_bytes,
+            config.max_message_bytes.as_ref().map(|set| set.value),
+        );
+        publishing.when_full = when_full(config);
+        set(
+            &mut self.auth,
+            keys.auth.as_ref().map(|auth| match auth.value {
+                RabbitmqAuth::Plain => Auth::Plain,
+                RabbitmqAuth::External => Auth::External,
+            }),
+        );
+        let file = |key: &Option<tidings_config::Setting<String>>| {
+            key.as_ref().map(|file| PathBuf::from(&file.value))
+        };
+        self.tls.ca = file(&keys.tls_ca);
+        self.tls.certificate = file(&keys.tls_certificate);
+        self.tls.key = file(&keys.tls_key);
+        self.with_consuming(keys);
+        self
+    }
+
+    fn with_consuming(&mut self, keys: &RabbitmqConfig) {
+        let consuming = &mut self.consuming;
+        let prefetch = keys.prefetch.as_ref().map(|set| set.value);
+        set(
+            &mut consuming.prefetch,
+            prefetch.map(|prefetch| u16::try_from(prefetch).unwrap_or(u16::MAX)),
+        );
+        set(
+            &mut consuming.queue_type,
+            keys.queue_type.as_ref().map(|kind| match kind.value {
+                RabbitmqQueueType::Quorum => QueueType::Quorum,
+                RabbitmqQueueType::Classic => QueueType::Classic,
+            }),
+        );
+        let single = keys.single_active_consumer.as_ref();
+        set(&mut consuming.single_active_consumer, single.map(|set| set.value));
+        let limit = keys.delivery_limit.as_ref();
+        let limit = limit.map(|set| u32::try_from(set.value).unwrap_or(u32::MAX));
+        set(&mut consuming.delivery_limit, limit.map(Some));
+    }
+}
+
+fn set<T>(to: &mut T, value: Option<T>) {
+    if let Some(value) = value {
+        *to = value;
+    }
+}
+
+fn when_full(config: &BinderConfig) -> WhenFull {
+    let wanted = config.when_full.as_ref().map(|wanted| wanted.value);
+    if wanted == Some(tidings_config::WhenFull::Refuse) {
+        return WhenFull::Refuse;
+    }
+    match &config.max_waiting_bytes {
+        Some(bytes) => WhenFull::Wait {
+            max_bytes: bytes.value,
+        },
+        None => WhenFull::default(),
+    }
+}
+
+/// Where the keys of TLS are, of which one does not go with the others.
+fn origin(config: &BinderConfig) -> String {
+    let keys = &config.rabbitmq;
+    let files = [&keys.tls_ca, &keys.tls_certificate, &keys.tls_key];
+    let auth = keys.auth.as_ref().map(|auth| &auth.origin);
+    let first = auth.or_else(|| files.into_iter().flatten().map(|file| &file.origin).next());
+    first.map(|origin| format!(" ({origin})")).unwrap_or_default()
+}
+
+/// What is wrong with an address, which the error around it names.
+fn of_url(error: RabbitError) -> String {
+    match error {
+        RabbitError::Url { reason, .. } => format!("{reason}; write amqp://user:password@host:5672/vhost"),
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+    use tidings_config::Config;
+
+    fn read(toml: &str) -> Result<ClientOptions, String> {
+        let config = Config::builder()
+            .toml("t.toml", toml)
+            .env::<&str, &str>([])
+            .load();
+        let binder = config.expect("the configuration itself is right").binder("main");
+        let url = binder.url.clone().expect("it has an address");
+        ClientOptions::from_config(&url.value, &binder).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn every_key_of_a_binder_reaches_the_clients() {
+        let options = read(
+            "[binder.main]\nurl = \"amqps://ada:pw@h1,h2:1/v\"\nmax_message_bytes = \"2MiB\"\nmax_waiting_bytes = \"1MiB\"\n\
+             [binder.main.rabbitmq]\nheartbeat = \"3s\"\nconnect_timeout = \"4s\"\nclose_timeout = \"5s\"\n\
+             confirm_timeout = \"6s\"\nmessage_timeout = \"7s\"\nmax_in_flight = 8\nmax_in_flight_bytes = \"9MiB\"\n\
+             lose_unroutable_messages = true\nauth = \"external\"\ntls_ca = \"ca\"\ntls_certificate = \"crt\"\ntls_key = \"key\"\n",
+        )
+        .expect("every key is right");
+        let seconds = Duration::from_secs;
+        assert_eq!(
+            (options.servers().as_str(), options.virtual_host()),
+            ("h1:5671,h2:1", "v")
+        );
+        assert_eq!(
+            (
+                options.heartbeat(),
+                options.connect_timeout(),
+                options.close_timeout()
+            ),
+            (seconds(3), seconds(4), seconds(5))
+        );
+        let publishing = *options.publishing();
+        assert_eq!(
+            (publishing.confirm_timeout, publishing.message_timeout),
+            (seconds(6), seconds(7))
+        );
+        assert_eq!(
+            (publishing.max_in_flight, publishing.max_in_flight_bytes),
+            (8, 9 << 20)
+        );
+        assert_eq!(
+            (publishing.max_message_bytes, publishing.mandatory),
+            (2 << 20, false)
+        );
+        assert_eq!(publishing.when_full, WhenFull::Wait { max_bytes: 1 << 20 });
+        assert_eq!(options.auth(), Auth::External);
+        let tls = options.tls();
+        let files = [&tls.ca, &tls.certificate, &tls.key].map(|file| file.clone().unwrap_or_default());
+        assert_eq!(files, ["ca", "crt", "key"].map(PathBuf::from));
+        let refusing = read("[binder.main]\nurl = \"amqp://h\"\nwhen_full = \"refuse\"\n").expect("right");
+        assert_eq!(refusing.publishing().when_full, WhenFull::Refuse);
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_with_its_line_and_no_secret_is() {
+        for (toml, words) in [
+            (
+                "url = \"amqp://ada:hunter2@h:x\"\n",
+                ["\"x\" is no port", "(t.toml:2)"],
+            ),
+            (
+                "url = \"amqp://ada:hunter2@h\"\nrabbitmq.tls_ca = \"f\"\n",
+                ["write amqps:", "(t.toml:3)"],
+            ),
+            (
+                "url = \"amqps://ada:hunter2@h\"\nrabbitmq.auth = \"external\"\n",
+                ["tls_certificate", "(t.toml:3)"],
+            ),
+            (
+                "url = \"amqps://ada:hunter2@h\"\nrabbitmq.tls_key = \"f\"\n",
+                ["set both", "(t.toml:3)"],
+            ),
+        ] {
+            let error = read(&format!("[binder.main]\n{toml}")).expect_err("refused");
+            assert!(words.iter().all(|word| error.contains(word)), "{error}");
+            assert!(!error.contains("hunter2"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! Messages that wait for longer than they may be held: [`RetryQueues`].
+//!
+//! For each wait there is a queue in which nobody reads. What is in there for its time goes to the retry queue of its
+//! group by the server's own hand (`x-message-ttl`, `x-dead-letter-exchange`). A message takes the longest wait that is not
+//! longer than its own, and the engine has it wait for the rest, or leave again. Waits are queues of their own because a
+//! queue looks at its first message only: one that waits for a day would hold up all behind it.
+//!
+//! Dead letters go to an exchange for all groups of a destination, and from there to the queue of the group.
+
+use crate::message::EXPIRATION;
+use crate::sink::{RabbitSink, Route};
+use crate::topology::{Binding, QueueSpec, Topology};
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tidings_core::{BoxFuture, Clock, Create, Outgoing, PublishError, Receipt, Sink, Timestamp, names};
+
+/// The waits that there are queues for, in seconds.
+const TIERS: [u64; 15] = [
+    1, 2, 5, 10, 30, 60, 120, 300, 600, 1_800, 3_600, 7_200, 21_600, 43_200, 86_400,
+];
+
+/// The longest wait that is not longer than that one.
+fn tier(wait: Duration) -> Option<Duration> {
+    let fits = TIERS.iter().rev().map(|seconds| Duration::from_secs(*seconds));
+    fits.into_iter().find(|tier| *tier <= wait)
+}
+
+/// Where the dead letters of a group lie, beside its queue.
+pub(crate) fn letters_queue(destination: &str, group: &str) -> String {
+    format!("{destination}.{group}.dlq")
+}
+
+/// Publishes, and knows which destinations are retry queues.
+#[derive(Debug)]
+pub(crate) struct RetryQueues {
+    sink: Arc<RabbitSink>,
+    topology: Arc<Topology>,
+    known: Mutex<Known>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    /// Retry queues.
+    queues: HashSet<Arc<str>>,
+    /// Exchanges of dead letters.
+    letters: HashSet<Arc<str>>,
+    /// Queues that were made here, for waits and for dead letters.
+    made: HashSet<Arc<str>>,
+}
+
+impl RetryQueues {
+    pub(crate) fn new(sink: Arc<RabbitSink>, topology: Arc<Topology>) -> Arc<Self> {
+        Arc::new(Self {
+            sink,
+            topology,
+            known: Mutex::default(),
+        })
+    }
+
+    /// What is published there may have to wait on the way.
+    pub(crate) fn is_retry_queue(&self, name: &Arc<str>) {
+        self.sink.route(name.clone(), Route::Queue);
+        self.known().queues.insert(name.clone());
+    }
+
+    /// What is published there are dead letters.
+    pub(crate) fn are_letters(&self, name: &Arc<str>) {
+        self.sink.route(name.clone(), Route::Letters);
+        self.known().letters.insert(name.clone());
+    }
+
+    fn known(&self) -> std::sync::MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether more than publishing may be to do for what goes there.
+    fn is_special(&self, destination: &Arc<str>) -> bool {
+        let known = self.known();
+        known.queues.contains(destination) || known.letters.contains(destination)
+    }
+
+    /// The queue in which that message is to wait, and for how long.
+    fn tier_of(&self, outgoing: &Outgoing) -> Option<(Arc<str>, Duration)> {
+        if !self.known().queues.contains(&outgoing.destination) {
+            return None;
+        }
+        let due = outgoing.message.headers().get_str(names::DUE)?.parse().ok()?;
+        let wait = Timestamp::from_millis(due).since(Clock::System.now());
+        let tier = tier(wait)?;
+        let name = format!("{}.{}s", outgoing.destination, tier.as_secs());
+        Some((name.into(), tier))
+    }
+
+    async fn declare(&self, name: Arc<str>, wait: Duration, queue: &str) -> Result<(), PublishError> {
+        let spec = QueueSpec {
+            name: name.clone(),
+            create: Create::IfMissing,
+            arguments: self.topology.tier(wait, queue),
+            exclusive: false,
+            bound_to: None,
+            letters: None,
+        };
+        self.make(&spec).await?;
+        self.sink.route(name, Route::Queue);
+        Ok(())
+    }
+
+    async fn make(&self, spec: &QueueSpec) -> Result<(), PublishError> {
+        let declared = self.topology.queue(spec).await;
+        declared.map_err(|error| PublishError::Unavailable {
+            destination: spec.name.clone(),
+            reason: error.to_string(),
+        })?;
+        self.known().made.insert(spec.name.clone());
+        Ok(())
+    }
+
+    /// The queue that a dead letter is to reach, if it is not known to be there.
+    fn letters_of(&self, outgoing: &Outgoing) -> Option<QueueSpec> {
+        let known = self.known();
+        if !known.letters.contains(&outgoing.destination) {
+            return None;
+        }
+        let headers = outgoing.message.headers();
+        let origin = headers.get_str(names::ORIGIN_DESTINATION)?;
+        let group = headers.get_str(names::GROUP).filter(|group| !group.is_empty())?;
+        let name: Arc<str> = letters_queue(origin, group).into();
+        (!known.made.contains(&name)).then(|| QueueSpec {
+            name,
+            create: Create::IfMissing,
+            arguments: self.topology.kept(),
+            exclusive: false,
+            bound_to: Some(Binding::keyed(&outgoing.destination, group)),
+            letters: None,
+        })
+    }
+}
+
+/// What the engine publishes to.
+#[derive(Debug, Clone)]
+pub(crate) struct BinderSink(pub(crate) Arc<RetryQueues>);
+
+impl BinderSink {
+    fn wait(&self, outgoing: Outgoing, name: Arc<str>, wait: Duration) -> Receipt {
+        let queue = outgoing.destination.clone();
+        let outgoing = lasting(outgoing);
+        let outgoing = Outgoing {
+            destination: name.clone(),
+            partition: None,
+            ..outgoing
+        };
+        if self.0.known().made.contains(&name) {
+            return self.0.sink.publish(outgoing);
+        }
+        let queues = self.0.clone();
+        Receipt::boxed(async move {
+            queues.declare(name, wait, &queue).await?;
+            queues.sink.publish(outgoing).await
+        })
+    }
+}
+
+impl Sink for BinderSink {
+    fn publish(&self, outgoing: Outgoing) -> Receipt {
+        if let Some((name, wait)) = self.0.tier_of(&outgoing) {
+            return self.wait(outgoing, name, wait);
+        }
+        let Some(letters) = self.0.letters_of(&outgoing) else {
+            let lasts = self.0.is_special(&outgoing.destination);
+            let outgoing = if lasts { lasting(outgoing) } else { outgoing };
+            return self.0.sink.publish(outgoing);
+        };
+        let (queues, outgoing) = (self.0.clone(), lasting(outgoing));
+        Receipt::boxed(async move {
+            queues.make(&letters).await?;
+            queues.sink.publish(outgoing).await
+        })
+    }
+
+    fn publish_all(&self, outgoing: Vec<Outgoing>) -> Vec<Receipt> {
+        if outgoing.iter().any(|one| self.0.is_special(&one.destination)) {
+            return outgoing.into_iter().map(|one| self.publish(one)).collect();
+        }
+        self.0.sink.publish_all(outgoing)
+    }
+
+    fn flush(&self) -> BoxFuture<'static, Result<(), PublishError>> {
+        self.0.sink.flush()
+    }
+}
+
+/// What waits and what is dead has no time after which it is gone, whatever its publisher has given it.
+fn lasting(mut outgoing: Outgoing) -> Outgoing {
+    let mut headers = outgoing.message.headers().clone();
+    if headers.get(EXPIRATION).is_some() && headers.edit(|writer| writer.remove(EXPIRATION)).is_ok() {
+        outgoing.message = outgoing.message.with_headers(headers);
+    }
+    outgoing
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_is_never_longer_than_it_should_be() {
+        for (millis, seconds) in [
+            (0, None),
+            (999, None),
+            (1_000, Some(1)),
+            (4_999, Some(2)),
+            (90_000, Some(60)),
+            (900_000, Some(600)),
+            (40 * 86_400_000, Some(86_400)),
+        ] {
+            let tier = tier(Duration::from_millis(millis));
+            assert_eq!(tier.map(|tier| tier.as_secs()), seconds, "{millis} ms");
+        }
+    }
+}

@@ -1,0 +1,260 @@
+//! What became of messages that were written to a channel: [`Confirms`].
+//!
+//! A message that no queue wants comes back before its confirmation. lapin hands it out with *whichever* confirmation it
+//! resolves next: of those that one acknowledgement covers it takes them in the order of a hash map, and a return may
+//! even go with the confirmation of a message that was acknowledged earlier. So a return is known by the number that it
+//! carries, and a confirmation without a return says nothing yet about its own message.
+//!
+//! What it does say: when lapin resolves a confirmation, every return that came before it has been handed out with that
+//! one or one resolved before. The return of a message comes before its acknowledgement. So a message was kept if it is not
+//! among the returns of all confirmations that were resolved up to its own. These are found without asking each that is
+//! open: a confirmation that was asked once puts itself on a list when it is resolved, in that order; and one that was not
+//! asked yet is still within its publish, which lapin completes when the frames are written, before it can read an answer to
+//! them. So each turn looks at the list and then at the publishes. What it finds on the list is certain at the end of the
+//! turn; what was resolved when it was first asked is certain one turn later.
+
+use super::bell::Bell;
+use crate::message::PUBLISH;
+use lapin::message::BasicReturnMessage;
+use lapin::types::AMQPValue;
+use lapin::{Confirmation, PublisherConfirm};
+use std::collections::{HashSet, VecDeque};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
+
+/// A publish that lapin has not written yet.
+pub(super) type Writing<'a> = Pin<Box<dyn Future<Output = lapin::Result<PublisherConfirm>> + Send + 'a>>;
+
+/// What became of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outcome {
+    Kept,
+    /// No queue wants it.
+    Returned,
+    /// The server did not keep it.
+    Refused,
+}
+
+/// The messages that are in flight on one channel.
+pub(super) struct Confirms<'a> {
+    slots: Vec<Slot>,
+    capacity: usize,
+    resolved: Arc<Resolved>,
+    /// Rings when a publish is written.
+    written: Waker,
+    writing: VecDeque<(u64, Writing<'a>)>,
+    /// Confirmed when they were first asked, in the turn before.
+    uncertain: Vec<(u64, bool)>,
+    /// Numbers of messages that came back and were not decided yet.
+    returned: HashSet<u64, foldhash::fast::RandomState>,
+    /// Used by each turn.
+    list: Vec<usize>,
+    found: Vec<(u64, bool)>,
+}
+
+/// The place of a message; the next one in it has a number that is larger by the capacity.
+struct Slot {
+    confirm: Option<(u64, PublisherConfirm)>,
+    waker: Waker,
+}
+
+/// Slots whose confirmations were resolved, in that order.
+#[derive(Debug)]
+struct Resolved {
+    list: Mutex<Vec<usize>>,
+    bell: Arc<Bell>,
+}
+
+struct SlotWaker {
+    slot: usize,
+    resolved: Arc<Resolved>,
+}
+
+impl Wake for SlotWaker {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        let resolved = &self.resolved;
+        let mut list = resolved.list.lock().unwrap_or_else(PoisonError::into_inner);
+        list.push(self.slot);
+        let first = list.len() == 1;
+        drop(list);
+        if first {
+            resolved.bell.ring();
+        }
+    }
+}
+
+impl<'a> Confirms<'a> {
+    /// For that many messages in flight at a time, whose numbers are no further apart.
+    pub(super) fn new(capacity: usize, bell: &Arc<Bell>) -> Self {
+        Self {
+            slots: Vec::new(),
+            capacity: capacity.max(1),
+            resolved: Arc::new(Resolved {
+                list: Mutex::default(),
+                bell: bell.clone(),
+            }),
+            written: bell.waker(),
+            writing: VecDeque::new(),
+            uncertain: Vec::new(),
+            returned: HashSet::default(),
+            list: Vec::new(),
+            found: Vec::new(),
+        }
+    }
+
+    /// Hands lapin the frames of a message.
+    pub(super) fn write(&mut self, number: u64, writing: Writing<'a>) {
+        self.writing.push_back((number, writing));
+        self.ask_last(Waker::noop().clone());
+    }
+
+    /// Has the bell ring when everything is written that was handed over so far. One ring for a run of messages.
+    pub(super) fn end_run(&mut self) {
+        self.ask_last(self.written.clone());
+    }
+
+    fn ask_last(&mut self, waker: Waker) {
+        let Some((_, writing)) = self.writing.back_mut() else {
+            return;
+        };
+        if let Poll::Ready(written) = writing.as_mut().poll(&mut Context::from_waker(&waker)) {
+            // Found by the turn that comes, in its order.
+            *writing = Box::pin(std::future::ready(written));
+            self.written.wake_by_ref();
+        }
+    }
+
+    /// How many publishes lapin has not written.
+    pub(super) fn unwritten(&self) -> usize {
+        self.writing.len()
+    }
+
+    /// Looks at what was resolved, and tells what is certain. True if there is more to be certain of: another turn finds it.
+    ///
+    /// # Errors
+    /// The channel is no more; nothing more will be certain.
+    pub(super) fn turn(&mut self, mut tell: impl FnMut(u64, Outcome)) -> lapin::Result<bool> {
+        let mut found = std::mem::take(&mut self.found);
+        found.append(&mut self.uncertain);
+        // Both, also when the channel has ended: what was kept before shall not be published again.
+        let resolved = self.ask_resolved(&mut found);
+        let written = self.ask_written();
+        for (number, kept) in found.drain(..) {
+            let returned = !self.returned.is_empty() && self.returned.remove(&number);
+            tell(
+                number,
+                match (kept, returned) {
+                    (_, true) => Outcome::Returned,
+                    (true, false) => Outcome::Kept,
+                    (false, false) => Outcome::Refused,
+                },
+            );
+        }
+        self.found = found;
+        resolved.and(written).map(|()| !self.uncertain.is_empty())
+    }
+
+    /// Asks the confirmations on the list.
+    fn ask_resolved(&mut self, found: &mut Vec<(u64, bool)>) -> lapin::Result<()> {
+        let mut list = std::mem::take(&mut self.list);
+        std::mem::swap(
+            &mut list,
+            &mut *self.resolved.list.lock().unwrap_or_else(PoisonError::into_inner),
+        );
+        let mut ended = Ok(());
+        for index in list.drain(..) {
+            let Some(slot) = self.slots.get_mut(index) else {
+                continue;
+            };
+            match slot.ask() {
+                None => {}
+                Some((number, Ok(confirmation))) => {
+                    let kept = confirmation.is_ack();
+                    note(&mut self.returned, confirmation);
+                    found.push((number, kept));
+                }
+                Some((_, Err(error))) => ended = Err(error),
+            }
+        }
+        self.list = list;
+        ended
+    }
+
+    /// Asks the publishes, oldest first, and the confirmations of those that are written.
+    fn ask_written(&mut self) -> lapin::Result<()> {
+        let mut ended = Ok(());
+        while let Some((number, writing)) = self.writing.front_mut() {
+            // To ask the last one of a run with another waker would silence the bell; which that is does not matter when
+            // the bell is rung for whoever is at the front.
+            let mut context = Context::from_waker(&self.written);
+            let Poll::Ready(written) = writing.as_mut().poll(&mut context) else {
+                break;
+            };
+            let number = *number;
+            self.writing.pop_front();
+            let begun = written.and_then(|confirm| self.begin(number, confirm));
+            ended = ended.and(begun);
+        }
+        ended
+    }
+
+    /// Asks a confirmation for the first time.
+    fn begin(&mut self, number: u64, confirm: PublisherConfirm) -> lapin::Result<()> {
+        let index = usize::try_from(number % self.capacity as u64).unwrap_or(0);
+        while self.slots.len() <= index {
+            let slot = self.slots.len();
+            self.slots.push(Slot {
+                confirm: None,
+                waker: Waker::from(Arc::new(SlotWaker {
+                    slot,
+                    resolved: self.resolved.clone(),
+                })),
+            });
+        }
+        let Some(slot) = self.slots.get_mut(index) else {
+            return Ok(());
+        };
+        slot.confirm = Some((number, confirm));
+        if let Some((number, confirmation)) = slot.ask() {
+            let confirmation = confirmation?;
+            let kept = confirmation.is_ack();
+            note(&mut self.returned, confirmation);
+            self.uncertain.push((number, kept));
+        }
+        Ok(())
+    }
+}
+
+impl Slot {
+    fn ask(&mut self) -> Option<(u64, lapin::Result<Confirmation>)> {
+        let (number, confirm) = self.confirm.as_mut()?;
+        let number = *number;
+        match Pin::new(confirm).poll(&mut Context::from_waker(&self.waker)) {
+            Poll::Pending => None,
+            Poll::Ready(confirmation) => {
+                self.confirm = None;
+                Some((number, confirmation))
+            }
+        }
+    }
+}
+
+/// Remembers the message that came with a confirmation, by its own number.
+fn note(returned: &mut HashSet<u64, foldhash::fast::RandomState>, confirmation: Confirmation) {
+    if let Some(number) = confirmation.take_message().as_ref().and_then(number_of) {
+        returned.insert(number);
+    }
+}
+
+fn number_of(message: &BasicReturnMessage) -> Option<u64> {
+    let table = message.properties.headers().as_ref()?;
+    match table.inner().get(PUBLISH)? {
+        AMQPValue::LongLongInt(number) => Some(number.cast_unsigned()),
+        _ => None,
+    }
+}

@@ -1,0 +1,271 @@
+//! What the calls of publishing share: the order, the receipts, the bounds. [`Intake`].
+
+use super::bell::Bell;
+use super::entry::Entry;
+use super::refusal;
+use super::route::{Route, Routes, Target};
+use crate::message::Written;
+use crate::options::{Publishing, WhenFull};
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tidings_core::headers::MAX_HEADER_BYTES;
+use tidings_core::{Message, Outgoing, PublishError, RECEIPTS_PER_BLOCK, Receipt, ReceiptBlock, Timestamp};
+
+/// The lock is given back after this many messages of one call: others publish too.
+const TURN: usize = 256;
+/// What the properties of a message may take: the frame that holds them has no more on a server that nobody changed.
+const MOST_PROPERTIES: usize = 131_072 - 64;
+
+/// How much has no answer yet.
+#[derive(Debug, Default)]
+pub(super) struct Open {
+    messages: AtomicUsize,
+    bytes: AtomicUsize,
+}
+
+impl Open {
+    pub(super) fn add(&self, bytes: usize) {
+        self.messages.fetch_add(1, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub(super) fn remove(&self, bytes: usize) {
+        self.messages.fetch_sub(1, Ordering::Relaxed);
+        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
+/// Takes messages from any thread, and hands them to the one that writes.
+#[derive(Debug)]
+pub(super) struct Intake {
+    options: Publishing,
+    routes: Routes,
+    open: Arc<Open>,
+    state: Mutex<State>,
+    pub(super) bell: Arc<Bell>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Accepted, and not taken by the writer yet.
+    accepted: Vec<Entry>,
+    /// The number of the next message.
+    number: u64,
+    targets: HashMap<Arc<str>, Arc<Target>, foldhash::fast::RandomState>,
+    /// That of the message before: the next is mostly for the same.
+    last: Option<Arc<Target>>,
+    block: Option<Arc<ReceiptBlock>>,
+    /// The next place in it.
+    place: usize,
+    /// Blocks that may have open receipts, oldest first.
+    blocks: VecDeque<Arc<ReceiptBlock>>,
+    refuses: bool,
+}
+
+impl Intake {
+    pub(super) fn new(options: Publishing) -> Self {
+        Self {
+            options,
+            routes: Routes::default(),
+            open: Arc::default(),
+            state: Mutex::default(),
+            bell: Arc::default(),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Where a panic could leave it half changed, nothing panics.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Says where a destination is, for what is published from now on.
+    pub(super) fn route(&self, destination: Arc<str>, route: Route) {
+        let mut state = self.state();
+        state.targets.remove(&destination);
+        state.last = None;
+        self.routes.set(destination, route);
+    }
+
+    pub(super) fn publish(&self, outgoing: Outgoing) -> Receipt {
+        let mut state = self.state();
+        let was_empty = state.accepted.is_empty();
+        let receipt = self.accept(&mut state, outgoing);
+        if was_empty && !state.accepted.is_empty() {
+            self.bell.ring();
+        }
+        receipt
+    }
+
+    pub(super) fn publish_all(&self, outgoing: Vec<Outgoing>) -> Vec<Receipt> {
+        let mut receipts = Vec::with_capacity(outgoing.len());
+        let mut outgoing = outgoing.into_iter().peekable();
+        while outgoing.peek().is_some() {
+            let mut state = self.state();
+            let some = outgoing.by_ref().take(TURN);
+            receipts.extend(some.map(|one| self.accept(&mut state, one)));
+            self.bell.ring();
+        }
+        receipts
+    }
+
+    fn accept(&self, state: &mut State, outgoing: Outgoing) -> Receipt {
+        let destination = outgoing.destination.clone();
+        match self.checked(state, outgoing) {
+            Err(refused) => Receipt::failed(refused),
+            Ok((target, message)) => {
+                let (block, place) = state.receipt();
+                let receipt = block.receipt(place, destination);
+                let number = state.number;
+                state.number += 1;
+                let entry = Entry::new(number, target, message, (block, place), self.open.clone());
+                state.accepted.push(entry);
+                receipt
+            }
+        }
+    }
+
+    fn checked(&self, state: &mut State, outgoing: Outgoing) -> Result<(Arc<Target>, Message), PublishError> {
+        let Outgoing {
+            destination,
+            partition,
+            mut message,
+            due,
+        } = outgoing;
+        if state.refuses {
+            return Err(PublishError::Closed);
+        }
+        if due.is_some_and(|due| due > Timestamp::now()) {
+            return Err(refusal::no_delay());
+        }
+        if let Some(partition) = partition.filter(|partition| *partition > 0) {
+            return Err(PublishError::UnknownPartition {
+                destination,
+                partition,
+                partitions: 1,
+            });
+        }
+        let (size, limit) = (
+            message.size() - message.added_size(),
+            self.options.max_message_bytes,
+        );
+        if size > limit {
+            return Err(PublishError::TooLarge {
+                destination,
+                size,
+                limit,
+            });
+        }
+        let of_key = message.key().map_or(0, |key| key.len());
+        if of_key + message.headers().size() > MAX_HEADER_BYTES / 2 {
+            let size = Written::header_bytes(&message);
+            if size > MOST_PROPERTIES {
+                return Err(refusal::properties_too_large(destination, size, MOST_PROPERTIES));
+            }
+        }
+        let target = self.target(state, &destination);
+        target.check(&message)?;
+        self.room(&destination, &message)?;
+        if message.timestamp().is_none() {
+            message = message.with_timestamp(Timestamp::now());
+        }
+        Ok((target, message))
+    }
+
+    fn target(&self, state: &mut State, destination: &Arc<str>) -> Arc<Target> {
+        let same = |target: &&Arc<Target>| Arc::ptr_eq(&target.destination, destination);
+        if let Some(last) = state.last.as_ref().filter(same) {
+            return last.clone();
+        }
+        let target = match state.targets.get(destination) {
+            Some(target) => target.clone(),
+            None => {
+                let target = Arc::new(self.routes.target(destination));
+                state.targets.insert(destination.clone(), target.clone());
+                target
+            }
+        };
+        state.last = Some(target.clone());
+        target
+    }
+
+    fn room(&self, destination: &Arc<str>, message: &Message) -> Result<(), PublishError> {
+        let open = self.open.bytes.load(Ordering::Relaxed);
+        // A message that is larger than the bound goes alone.
+        let bytes = if open == 0 {
+            0
+        } else {
+            open + Entry::bytes_of(message)
+        };
+        let full = match self.options.when_full {
+            WhenFull::Wait { max_bytes } => {
+                bytes > self.options.max_in_flight_bytes.saturating_add(max_bytes)
+            }
+            WhenFull::Refuse => {
+                let messages = self.open.messages.load(Ordering::Relaxed);
+                messages >= self.options.max_in_flight || bytes > self.options.max_in_flight_bytes
+            }
+        };
+        match full {
+            true => Err(refusal::no_room(destination.clone())),
+            false => Ok(()),
+        }
+    }
+
+    /// What was accepted since the last call.
+    pub(super) fn take(&self, into: &mut impl Extend<Entry>) {
+        let mut state = self.state();
+        if state.accepted.is_empty() {
+            return;
+        }
+        let accepted = std::mem::take(&mut state.accepted);
+        state.accepted.reserve(accepted.len().min(TURN));
+        drop(state);
+        into.extend(accepted);
+    }
+
+    /// Takes nothing more.
+    pub(super) fn refuse_more(&self) {
+        self.state().refuses = true;
+    }
+
+    /// Ends the block that is being filled, and gives all that may have open receipts.
+    pub(super) fn under_way(&self) -> Vec<Arc<ReceiptBlock>> {
+        let mut state = self.state();
+        if let Some(block) = state.block.take() {
+            block.end_at(state.place);
+            block.wake();
+        }
+        state.forget_whole();
+        state.blocks.iter().cloned().collect()
+    }
+}
+
+impl State {
+    /// The place of the next message.
+    fn receipt(&mut self) -> (Arc<ReceiptBlock>, usize) {
+        if self.place >= RECEIPTS_PER_BLOCK {
+            self.block = None;
+        }
+        let block = match &self.block {
+            Some(block) => block.clone(),
+            None => {
+                self.forget_whole();
+                let block = Arc::new(ReceiptBlock::new());
+                self.blocks.push_back(block.clone());
+                self.block = Some(block.clone());
+                self.place = 0;
+                block
+            }
+        };
+        let place = self.place;
+        self.place += 1;
+        (block, place)
+    }
+
+    fn forget_whole(&mut self) {
+        while self.blocks.front().is_some_and(|block| block.is_whole()) {
+            self.blocks.pop_front();
+        }
+    }
+}

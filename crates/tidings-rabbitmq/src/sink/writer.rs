@@ -1,0 +1,444 @@
+//! The task that writes messages, and answers them: [`Writer`].
+
+use super::confirms::{Confirms, Outcome};
+use super::entry::Answers;
+use super::exchanges::{Exchanges, Probe, Verdict};
+use super::intake::Intake;
+use super::refusal;
+use super::window::Window;
+use crate::connection::{Link, LinkState, Live};
+use crate::message::{Written, write};
+use crate::options::ClientOptions;
+use crate::trouble::Trouble;
+use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
+use lapin::types::ShortString;
+use lapin::{Channel, Error};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tidings_core::PublishError;
+use tokio::sync::watch;
+
+/// So many messages are written before answers are looked at.
+const RUN: usize = 64;
+/// lapin is handed no more while it has so many to write.
+const UNWRITTEN: usize = 512;
+/// After a channel was closed for a reason that is nobody's in particular.
+const PAUSE: Duration = Duration::from_millis(200);
+/// A channel that refuses messages is replaced once it is this old.
+///
+/// Seen with 3.10: after the node of a quorum queue's leader died, nothing of what a channel published there was kept for
+/// more than a minute, although there was another leader; a new channel had no trouble. It looks as if a channel asks the
+/// leader about itself when it first publishes there, and never again.
+const REFUSING: Duration = Duration::from_secs(1);
+/// A frame has this much besides what it holds.
+const FRAME: usize = 64;
+
+/// Writes what was accepted, in order, to one channel after the other.
+pub(super) struct Writer {
+    options: Arc<ClientOptions>,
+    intake: Arc<Intake>,
+    link: Arc<Link>,
+    state: watch::Receiver<LinkState>,
+    /// When everything that is open is given up, once it is to close.
+    closing: watch::Receiver<Option<Instant>>,
+    window: Window,
+    exchanges: Exchanges,
+    answers: Answers,
+    /// Whether a message was refused on the channel that there is.
+    refusing: bool,
+    /// Whether the server takes no messages, and since when it does again.
+    blocked: bool,
+    taking: Instant,
+}
+
+/// Why a channel is not written to any more.
+enum End {
+    /// Everything is answered, or given up.
+    Closed,
+    /// A channel that refuses messages is to be replaced. Nothing is in flight.
+    Renewed,
+    /// The connection is to be replaced.
+    Connection,
+    /// The channel has ended.
+    Channel(Error),
+}
+
+impl Writer {
+    pub(super) fn new(
+        options: Arc<ClientOptions>,
+        intake: Arc<Intake>,
+        link: Arc<Link>,
+        closing: watch::Receiver<Option<Instant>>,
+    ) -> Self {
+        let of = options.publishing();
+        Self {
+            window: Window::new(of.max_in_flight, of.max_in_flight_bytes),
+            state: link.state(),
+            options,
+            intake,
+            link,
+            closing,
+            exchanges: Exchanges::default(),
+            answers: Answers::default(),
+            refusing: false,
+            blocked: false,
+            taking: Instant::now(),
+        }
+    }
+
+    pub(super) async fn run(mut self) {
+        loop {
+            let Some(live) = self.live().await else {
+                break;
+            };
+            let end = match self.channel(&live).await {
+                Ok(channel) => {
+                    let end = self.serve(&live, &channel).await;
+                    self.window.restart();
+                    self.answers.tell();
+                    end
+                }
+                Err(end) => end,
+            };
+            match end {
+                End::Closed => break,
+                End::Renewed => {}
+                End::Connection => live.give_up(),
+                End::Channel(error) => self.ended(&live, &error).await,
+            }
+        }
+        self.give_up();
+    }
+
+    /// The connection, once there is something to publish; none when it is over.
+    async fn live(&mut self) -> Option<Arc<Live>> {
+        loop {
+            self.intake.take(&mut self.window);
+            self.expire();
+            if self.is_over() {
+                return None;
+            }
+            let live = self.state.borrow_and_update().live().cloned();
+            if !self.window.is_empty() {
+                self.link.need();
+                if let Some(live) = live.filter(|live| live.connection.status().connected()) {
+                    return Some(live);
+                }
+            }
+            self.wait(None).await;
+        }
+    }
+
+    async fn channel(&mut self, live: &Live) -> Result<Channel, End> {
+        let opening = async {
+            let channel = live.connection.create_channel().await?;
+            channel.confirm_select(ConfirmSelectOptions::default()).await?;
+            Ok(channel)
+        };
+        let mut opening = std::pin::pin!(tokio::time::timeout(self.options.connect_timeout(), opening));
+        loop {
+            let opened = tokio::select! {
+                opened = &mut opening => opened,
+                () = self.wait(None) => {
+                    // Seen: what is waited for next is the next change.
+                    self.state.borrow_and_update();
+                    self.intake.take(&mut self.window);
+                    self.expire();
+                    if self.is_over() {
+                        return Err(End::Closed);
+                    }
+                    continue;
+                }
+            };
+            self.exchanges.forget();
+            return match opened {
+                Ok(opened) => opened.map_err(End::Channel),
+                Err(_) => Err(End::Connection),
+            };
+        }
+    }
+
+    /// Writes to a channel until it ends.
+    async fn serve(&mut self, live: &Live, channel: &Channel) -> End {
+        let capacity = self.options.publishing().max_in_flight;
+        let mut confirms = Confirms::new(capacity, &self.intake.bell);
+        let mut probe: Option<Probe<'_>> = None;
+        let opened = Instant::now();
+        self.refusing = false;
+        loop {
+            self.intake.take(&mut self.window);
+            let renewing = self.refusing && opened.elapsed() >= REFUSING;
+            if renewing && !self.window.is_in_flight() {
+                return End::Renewed;
+            }
+            if !renewing
+                && probe.is_none()
+                && let Some(exchange) = self.write(live, channel, &mut confirms)
+            {
+                probe = Some(self.exchanges.probe(live, exchange, self.window.end()));
+            }
+            let more = match self.look(&mut confirms) {
+                Ok(more) => more,
+                Err(error) => return End::Channel(error),
+            };
+            self.expire();
+            self.answers.tell();
+            if self.is_over() {
+                return End::Closed;
+            }
+            if !self.is_mine(live) || self.is_late() {
+                return End::Connection;
+            }
+            let can_write = !renewing
+                && probe.is_none()
+                && confirms.unwritten() < UNWRITTEN
+                && self.window.next().is_some();
+            if more || can_write || (renewing && !self.window.is_in_flight()) {
+                tokio::task::yield_now().await;
+                continue;
+            }
+            tokio::select! {
+                () = self.wait(self.confirms_by()) => {}
+                found = async { probe.as_mut().unwrap_or(&mut Probe::never()).await } => {
+                    probe = None;
+                    if let Err(error) = self.exchanges.found(found) {
+                        return End::Channel(error);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Hands over a run of messages. Stops at an exchange of which it is not known whether it is there.
+    fn write<'a>(
+        &mut self,
+        live: &Live,
+        channel: &'a Channel,
+        confirms: &mut Confirms<'a>,
+    ) -> Option<Arc<str>> {
+        let options = BasicPublishOptions {
+            mandatory: self.options.publishing().mandatory,
+            immediate: false,
+        };
+        let now = Instant::now();
+        let mut unknown = None;
+        let mut left = RUN.min(UNWRITTEN.saturating_sub(confirms.unwritten()));
+        while left > 0 {
+            let Some(entry) = self.window.next() else {
+                break;
+            };
+            match self.exchanges.verdict(&entry.target.exchange, entry.number, now) {
+                Verdict::There => {}
+                Verdict::Unknown => {
+                    unknown = Some(entry.target.exchange.clone());
+                    break;
+                }
+                Verdict::Refused(refusal) => {
+                    let (number, error) = (entry.number, refusal.of(&entry.target.destination));
+                    self.refuse(number, error);
+                    continue;
+                }
+            }
+            let size = Written::header_bytes(&entry.message);
+            let limit = live.frame_max().saturating_sub(FRAME);
+            if size > limit {
+                let error = refusal::properties_too_large(entry.target.destination.clone(), size, limit);
+                let number = entry.number;
+                self.refuse(number, error);
+                continue;
+            }
+            entry.sends += 1;
+            let number = entry.number;
+            let (exchange, key) = (
+                name(&entry.target.exchange),
+                name(entry.target.routing_key(&entry.message)),
+            );
+            let Written { properties, body } = write(&entry.message, options.mandatory.then_some(number));
+            let writing = Box::pin(async move {
+                channel
+                    .basic_publish(exchange, key, options, &body, properties)
+                    .await
+            });
+            self.window.sent(now);
+            left -= 1;
+            confirms.write(number, writing);
+        }
+        confirms.end_run();
+        unknown
+    }
+
+    /// Answers what is certain.
+    fn look(&mut self, confirms: &mut Confirms<'_>) -> Result<bool, Error> {
+        let (window, answers, refusing) = (&mut self.window, &mut self.answers, &mut self.refusing);
+        confirms.turn(|number, outcome| {
+            let entry = window.take(number);
+            window.landed(number);
+            // It may have had its answer when its time was over.
+            let Some(entry) = entry else {
+                return;
+            };
+            let result = match outcome {
+                Outcome::Kept => Ok(()),
+                Outcome::Returned => {
+                    let key = entry.target.routing_key(&entry.message);
+                    Err(refusal::unroutable(&entry.target, key))
+                }
+                Outcome::Refused => {
+                    *refusing = true;
+                    Err(refusal::nack(entry.target.destination.clone()))
+                }
+            };
+            entry.answer(result, answers);
+        })
+    }
+
+    /// Finds out whose fault the end of a channel is.
+    async fn ended(&mut self, live: &Live, error: &Error) {
+        let trouble = Trouble::of(error, self.options.auth());
+        if !live.connection.status().connected() {
+            return;
+        }
+        tracing::debug!(reason = %trouble, "RabbitMQ closed the channel that is published to");
+        let of_exchange = trouble.exchange().map(Arc::<str>::from);
+        let guilty = match (trouble.code, of_exchange) {
+            (Some(404 | 403), Some(exchange)) => {
+                let found = self.window.find(|entry, _| entry.target.exchange == exchange);
+                self.exchanges.refuse(exchange, &trouble, self.window.end());
+                found
+            }
+            (Some(406), _) if trouble.too_large().is_some() => self.too_large(&trouble),
+            _ => Vec::new(),
+        };
+        if guilty.is_empty() {
+            tokio::time::sleep(PAUSE).await;
+        }
+        for number in guilty {
+            let Some(entry) = self.window.take(number) else {
+                continue;
+            };
+            let destination = &entry.target.destination;
+            let error = match (trouble.code, trouble.too_large()) {
+                (Some(404), _) => PublishError::UnknownDestination {
+                    destination: destination.clone(),
+                },
+                (_, Some((size, limit))) => PublishError::TooLarge {
+                    destination: destination.clone(),
+                    size,
+                    limit,
+                },
+                _ => PublishError::Unauthorized {
+                    destination: destination.clone(),
+                    reason: trouble.to_string(),
+                },
+            };
+            entry.answer(Err(error), &mut self.answers);
+        }
+        self.window.forget();
+        self.answers.tell();
+    }
+
+    /// The messages that the server finds too large; it says their size and not which.
+    fn too_large(&self, trouble: &Trouble) -> Vec<u64> {
+        let Some((size, _)) = trouble.too_large() else {
+            return Vec::new();
+        };
+        self.window.find(|entry, _| {
+            entry
+                .message
+                .payload()
+                .is_some_and(|payload| payload.len() == size)
+        })
+    }
+
+    fn refuse(&mut self, number: u64, error: PublishError) {
+        if let Some(entry) = self.window.take(number) {
+            entry.answer(Err(error), &mut self.answers);
+        }
+        self.window.forget();
+    }
+
+    /// Answers what has waited for too long.
+    fn expire(&mut self) {
+        let patience = self.options.publishing().message_timeout;
+        let now = Instant::now();
+        while let Some(number) = self.window.expired(patience, now) {
+            let Some(entry) = self.window.take(number) else {
+                break;
+            };
+            let trouble = self.state.borrow().trouble();
+            let error = refusal::expired(&entry, patience, trouble);
+            entry.answer(Err(error), &mut self.answers);
+        }
+        self.window.forget();
+        self.answers.tell();
+    }
+
+    /// Whether the connection is the one that there is. Notes the time in which the server takes nothing.
+    fn is_mine(&mut self, live: &Live) -> bool {
+        let state = self.state.borrow_and_update();
+        let blocked = state.is_blocked();
+        if blocked || self.blocked {
+            self.taking = Instant::now();
+        }
+        self.blocked = blocked;
+        state.live().is_some_and(|now| now.generation == live.generation)
+    }
+
+    /// When the oldest message in flight should be confirmed. A server that takes nothing is given time.
+    fn confirms_by(&self) -> Option<Instant> {
+        if self.blocked {
+            return None;
+        }
+        let timeout = self.options.publishing().confirm_timeout;
+        let oldest = self.window.oldest_in_flight()?;
+        oldest.max(self.taking).checked_add(timeout)
+    }
+
+    fn is_late(&self) -> bool {
+        self.confirms_by().is_some_and(|by| by <= Instant::now())
+    }
+
+    /// Whether it is closing and nothing is left to do, or no time.
+    fn is_over(&mut self) -> bool {
+        let closing = *self.closing.borrow_and_update();
+        closing.is_some_and(|by| self.window.is_empty() || by <= Instant::now())
+    }
+
+    /// Waits until something is to be done.
+    async fn wait(&self, until: Option<Instant>) {
+        let patience = self.options.publishing().message_timeout;
+        let closing = *self.closing.borrow();
+        let times = [until, closing, self.window.expires(patience)];
+        let next = times.into_iter().flatten().min();
+        let sleep = async {
+            match next {
+                Some(next) => tokio::time::sleep_until(next.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        let (mut state, mut closing) = (self.state.clone(), self.closing.clone());
+        tokio::select! {
+            () = self.intake.bell.rung() => {}
+            () = sleep => {}
+            Ok(()) = state.changed() => {}
+            Ok(()) = closing.changed() => {}
+        }
+    }
+
+    /// Answers everything that is left.
+    fn give_up(&mut self) {
+        self.intake.take(&mut self.window);
+        for number in self.window.find(|_, _| true) {
+            if let Some(entry) = self.window.take(number) {
+                let error = refusal::closed(&entry);
+                entry.answer(Err(error), &mut self.answers);
+            }
+        }
+        self.answers.tell();
+    }
+}
+
+/// A name whose length was checked when it was accepted.
+fn name(text: &str) -> ShortString {
+    ShortString::try_new(text).unwrap_or_default()
+}

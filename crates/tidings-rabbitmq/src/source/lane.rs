@@ -1,0 +1,114 @@
+//! One queue that is read, and what is acknowledged of it: [`Lane`].
+//!
+//! Delivery tags count up from 1 on each channel, and each queue is read on a channel of its own. So a tag is an offset
+//! less where the channel began, and the engine's watermark is one acknowledgement of everything up to a tag.
+
+use super::acks::Acks;
+use lapin::message::Delivery;
+use lapin::{Channel, Consumer};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use tidings_core::{Assignment, Epoch, LaneId, LaneRole, Progress, RecordBatch};
+
+/// A queue on its channel.
+#[derive(Debug)]
+pub(super) struct Reading {
+    pub(super) channel: Channel,
+    pub(super) consumer: Consumer,
+}
+
+#[derive(Debug)]
+pub(super) struct Lane {
+    pub(super) id: LaneId,
+    pub(super) destination: Arc<str>,
+    pub(super) queue: Arc<str>,
+    pub(super) role: LaneRole,
+    pub(super) partner: Option<LaneId>,
+    pub(super) epoch: Epoch,
+    /// The offset of the next message.
+    pub(super) next: u64,
+    /// The offset of tag 1.
+    base: u64,
+    pub(super) paused: bool,
+    pub(super) acks: Acks,
+    /// What came and was not given on.
+    pub(super) kept: VecDeque<Delivery>,
+    pub(super) reading: Option<Reading>,
+}
+
+impl Lane {
+    pub(super) fn new(id: LaneId, destination: &Arc<str>, queue: &Arc<str>, role: LaneRole) -> Self {
+        Self {
+            id,
+            destination: destination.clone(),
+            queue: queue.clone(),
+            role,
+            partner: None,
+            epoch: Epoch(0),
+            next: 0,
+            base: 0,
+            paused: false,
+            acks: Acks::default(),
+            kept: VecDeque::new(),
+            reading: None,
+        }
+    }
+
+    /// It is read on that channel from now on.
+    pub(super) fn begin(&mut self, reading: Reading, epoch: Epoch) -> Assignment {
+        self.reading = Some(reading);
+        self.epoch = epoch;
+        self.base = self.next;
+        self.paused = false;
+        self.acks = Acks::default();
+        Assignment {
+            lane: self.id,
+            epoch,
+            destination: self.destination.clone(),
+            partition: 0,
+            role: self.role,
+            partner: self.partner,
+            next: self.next,
+            end: self.next,
+            finished: Vec::new(),
+            attempts: Vec::new(),
+            deaths: Vec::new(),
+            marks: None,
+        }
+    }
+
+    /// Its channel is no more: the server gives everything that was not acknowledged to somebody again.
+    pub(super) fn end(&mut self) {
+        self.reading = None;
+        self.kept.clear();
+    }
+
+    pub(super) fn report(&mut self, progress: &Progress) {
+        let tag = |offset: u64| offset.saturating_sub(self.base);
+        let finished = progress
+            .finished
+            .iter()
+            .map(|range| tag(range.start)..tag(range.end));
+        self.acks.report(tag(progress.watermark), finished);
+    }
+
+    /// What is kept, as far as a batch should hold.
+    pub(super) fn batch(&mut self, max_bytes: usize) -> Option<RecordBatch> {
+        let mut bytes = 0;
+        let mut messages = Vec::new();
+        while let Some(delivery) = self.kept.front() {
+            bytes += delivery.data.len();
+            if !messages.is_empty() && bytes > max_bytes {
+                break;
+            }
+            let Some(delivery) = self.kept.pop_front() else {
+                break;
+            };
+            let body = bytes::Bytes::from(delivery.data);
+            messages.push(crate::message::read(&delivery.properties, body));
+        }
+        let first = self.next;
+        self.next += messages.len() as u64;
+        (!messages.is_empty()).then(|| RecordBatch::from_messages(self.id, self.epoch, first, &messages))
+    }
+}

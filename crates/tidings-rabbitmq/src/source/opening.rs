@@ -1,0 +1,86 @@
+//! From a connection to queues that are read: [`open`].
+
+use super::lane::Reading;
+use crate::connection::{Link, LinkState, Live};
+use crate::options::ClientOptions;
+use crate::topology::{QueueSpec, declare};
+use crate::trouble::{Kind, Trouble};
+use lapin::options::{BasicConsumeOptions, BasicQosOptions};
+use lapin::types::{FieldTable, ShortString};
+use std::sync::Arc;
+use std::time::Duration;
+use tidings_core::SourceError;
+use tokio::time::timeout;
+
+/// How long a connection is waited for before it is said that there is none.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Declares these queues and begins to read them, each on a channel of its own.
+pub(super) async fn open(
+    link: Arc<Link>,
+    options: Arc<ClientOptions>,
+    queues: Vec<QueueSpec>,
+    wait: Duration,
+) -> Result<Vec<Reading>, SourceError> {
+    tokio::time::sleep(wait).await;
+    let opened = timeout(PATIENCE, async {
+        let live = live(&link).await?;
+        let mut readings = Vec::with_capacity(queues.len());
+        for queue in &queues {
+            let reading = read(&live, &options, queue).await;
+            readings.push(reading.map_err(|error| refused(queue, &Trouble::of(&error, options.auth())))?);
+        }
+        Ok(readings)
+    });
+    opened.await.unwrap_or_else(|_| {
+        let trouble = link.state().borrow().trouble();
+        let reason = trouble.unwrap_or_else(|| format!("no answer within {PATIENCE:?}"));
+        Err(SourceError::Unavailable { reason })
+    })
+}
+
+async fn live(link: &Link) -> Result<Arc<Live>, SourceError> {
+    link.need();
+    let mut state = link.state();
+    let found = state
+        .wait_for(|state| {
+            state.live().is_some() || matches!(state, LinkState::Closed | LinkState::Denied { .. })
+        })
+        .await;
+    match found.as_deref() {
+        Ok(LinkState::Denied { reason }) => Err(SourceError::Unauthorized {
+            reason: reason.to_string(),
+        }),
+        Ok(state) => state.live().cloned().ok_or(SourceError::Closed),
+        Err(_) => Err(SourceError::Closed),
+    }
+}
+
+async fn read(live: &Live, options: &ClientOptions, queue: &QueueSpec) -> Result<Reading, lapin::Error> {
+    let channel = live.connection.create_channel().await?;
+    declare(&channel, queue).await?;
+    let prefetch = options.consuming().prefetch;
+    channel.basic_qos(prefetch, BasicQosOptions::default()).await?;
+    let consuming = channel.basic_consume(
+        ShortString::from(&*queue.name),
+        ShortString::default(),
+        BasicConsumeOptions::default(),
+        FieldTable::default(),
+    );
+    let consumer = consuming.await?;
+    Ok(Reading { channel, consumer })
+}
+
+/// Somebody may put it right while the service runs, so none of it is for good.
+fn refused(queue: &QueueSpec, trouble: &Trouble) -> SourceError {
+    let reason = format!("reading the queue \"{}\": {trouble}", queue.name);
+    match (trouble.code, trouble.kind) {
+        (Some(403), _) | (_, Kind::Denied) => SourceError::Unauthorized { reason },
+        (Some(406), _) => SourceError::Unavailable {
+            reason: format!(
+                "{reason}; delete it or make it alike, or take it as it is with create = \"never\" in its channel"
+            ),
+        },
+        _ => SourceError::Unavailable { reason },
+    }
+}
