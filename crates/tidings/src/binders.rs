@@ -16,10 +16,12 @@ use tokio::time::Instant;
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The schemes that there are drivers for, the feature that brings each, and whether this build has it.
-const DRIVERS: [(&str, &str, bool); 3] = [
+const DRIVERS: [(&str, &str, bool); 5] = [
     ("embedded", "embedded", cfg!(feature = "embedded")),
     ("memory", "embedded", cfg!(feature = "embedded")),
     ("kafka", "kafka", cfg!(feature = "kafka")),
+    ("amqp", "rabbitmq", cfg!(feature = "rabbitmq")),
+    ("amqps", "rabbitmq", cfg!(feature = "rabbitmq")),
 ];
 
 /// Which brokers a service is started on.
@@ -245,6 +247,8 @@ fn open(binder: &PlannedBinder, clock: Clock) -> Result<Opened, BinderError> {
         "embedded" | "memory" => embedded::open(binder, clock),
         #[cfg(feature = "kafka")]
         "kafka" => kafka::open(binder),
+        #[cfg(feature = "rabbitmq")]
+        "amqp" | "amqps" => rabbitmq::open(binder),
         scheme => {
             let _ = clock;
             Err(BinderError::Open {
@@ -260,14 +264,9 @@ fn no_driver(scheme: &str, drivers: &[(&str, &str, bool)]) -> String {
     let here = drivers.iter().filter(|(_, _, here)| *here);
     let has: Vec<&str> = here.map(|(scheme, _, _)| *scheme).collect();
     let known = drivers.iter().find(|(known, _, _)| *known == scheme);
-    let cure = match (known, scheme) {
-        (Some((_, feature, _)), _) => format!("enable the feature \"{feature}\" of the crate tidings"),
-        (None, "amqp" | "amqps") => format!(
-            "tidings {} has no driver for it: take embedded:DIRECTORY, or open a broker of your own and give it to \
-             Service::start_on",
-            env!("CARGO_PKG_VERSION")
-        ),
-        (None, _) => match tidings_config::nearest(scheme, has.iter().copied()) {
+    let cure = match known {
+        Some((_, feature, _)) => format!("enable the feature \"{feature}\" of the crate tidings"),
+        None => match tidings_config::nearest(scheme, has.iter().copied()) {
             Some(nearest) => format!("did you mean {nearest}:?"),
             None => "take embedded:DIRECTORY, or memory: in tests".to_owned(),
         },
@@ -279,21 +278,42 @@ fn no_driver(scheme: &str, drivers: &[(&str, &str, bool)]) -> String {
     format!("this build has [{has}] and nothing for \"{scheme}:\"; {cure}")
 }
 
+/// The configuration of a binder with the limit of a message's size that counts.
+#[cfg(any(feature = "kafka", feature = "rabbitmq"))]
+fn with_limit(binder: &PlannedBinder) -> tidings_config::BinderConfig {
+    let mut config = binder.config.clone();
+    config.max_message_bytes = binder.max_message_bytes.map(|bytes| {
+        let said = config.max_message_bytes.as_ref().map(|said| said.origin.clone());
+        tidings_config::Setting::new(bytes, said.unwrap_or(tidings_config::Origin::Default))
+    });
+    config
+}
+
 #[cfg(feature = "kafka")]
 mod kafka {
-    use super::{Arc, BinderError, Opened, PlannedBinder};
-    use tidings_config::{Origin, Setting};
+    use super::{Arc, BinderError, Opened, PlannedBinder, with_limit};
     use tidings_kafka::{ClientOptions, KafkaBinder};
 
     /// Sets up the clients; whether the brokers are there shows later.
     pub(super) fn open(binder: &PlannedBinder) -> Result<Opened, BinderError> {
-        let mut config = binder.config.clone();
-        config.max_message_bytes = binder.max_message_bytes.map(|bytes| {
-            let said = config.max_message_bytes.as_ref().map(|said| said.origin.clone());
-            Setting::new(bytes, said.unwrap_or(Origin::Default))
-        });
-        let options = ClientOptions::from_config(&binder.url.value, &config)?;
+        let options = ClientOptions::from_config(&binder.url.value, &with_limit(binder))?;
         let opened = KafkaBinder::open(options).map_err(|error| BinderError::Open {
+            url: binder.url.value.to_string(),
+            reason: error.to_string(),
+        })?;
+        Ok(Opened::plain(Arc::new(opened)))
+    }
+}
+
+#[cfg(feature = "rabbitmq")]
+mod rabbitmq {
+    use super::{Arc, BinderError, Opened, PlannedBinder, with_limit};
+    use tidings_rabbitmq::{ClientOptions, RabbitBinder};
+
+    /// Sets up the clients; whether the servers are there shows later.
+    pub(super) fn open(binder: &PlannedBinder) -> Result<Opened, BinderError> {
+        let options = ClientOptions::from_config(&binder.url.value, &with_limit(binder))?;
+        let opened = RabbitBinder::open(options).map_err(|error| BinderError::Open {
             url: binder.url.value.to_string(),
             reason: error.to_string(),
         })?;
@@ -387,7 +407,6 @@ mod tests {
                 "kafka",
                 "has [embedded, memory] and nothing for \"kafka:\"; enable the feature \"kafka\"",
             ),
-            ("amqp", "has no driver for it"),
             ("embeded", "did you mean embedded:?"),
             ("postgres", "take embedded:DIRECTORY"),
         ] {

@@ -132,6 +132,8 @@ pub use tidings_embedded as embedded;
 #[cfg(feature = "kafka")]
 pub use tidings_kafka as kafka;
 pub use tidings_macros::{Event, FromRef, handler};
+#[cfg(feature = "rabbitmq")]
+pub use tidings_rabbitmq as rabbitmq;
 pub use tidings_runtime::{
     DeadLetter, DrainReport, LaneStatus, Phase, ProducerHandle, ProducerStatus, RedriveError, RedriveMode,
     RedriveReport, Selection, SubscriptionHandle, SubscriptionStatus,

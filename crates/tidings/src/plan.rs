@@ -59,7 +59,7 @@ pub(crate) struct PlannedBinder {
     pub(crate) config: BinderConfig,
     /// The smaller of the app's and the binder's limits; none leaves it to the broker.
     #[cfg_attr(
-        not(any(feature = "embedded", feature = "kafka")),
+        not(any(feature = "embedded", feature = "kafka", feature = "rabbitmq")),
         expect(dead_code, reason = "only drivers read it")
     )]
     pub(crate) max_message_bytes: Option<usize>,

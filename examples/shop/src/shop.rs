@@ -73,6 +73,10 @@ async fn ends(running: &Running, channels: &[&str]) -> Result<Vec<(String, u32, 
     let mut ends = Vec::new();
     for channel in channels {
         let (binder, destination) = running.channel(channel)?;
+        if !binder.capabilities().replay {
+            // A queue gives what comes from now on: there is nothing that could be read again.
+            continue;
+        }
         let positions = binder.positions(destination, None).await;
         let positions = positions.map_err(|error: BinderError| tidings::Error::Binder {
             binder: "main".to_owned(),

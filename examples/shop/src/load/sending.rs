@@ -15,12 +15,25 @@ use tokio::task::JoinSet;
 const ASK_AGAIN: Duration = Duration::from_millis(100);
 /// After a request that got no answer.
 const TRY_AGAIN: Duration = Duration::from_millis(50);
+/// For so long after its end an order may lack events of before.
+const BEHIND: Duration = Duration::from_secs(10);
 
 /// An accepted order that is watched until it ends.
 struct Watched {
     planned: Planned,
     path: String,
     ask_at: Instant,
+    /// When it was seen to have ended.
+    ended_at: Option<Instant>,
+}
+
+impl Watched {
+    /// Whether its end may be told before something that came before it: channels are read beside each other, and one may
+    /// be behind.
+    fn may_be_behind(&mut self, told: &Told) -> bool {
+        let ended_at = *self.ended_at.get_or_insert_with(Instant::now);
+        told.mistake(&self.planned).is_some() && ended_at.elapsed() < BEHIND
+    }
 }
 
 /// What all tasks share.
@@ -176,6 +189,7 @@ async fn send(shared: Arc<Shared>, mut client: Client) {
                         planned,
                         path,
                         ask_at: begun,
+                        ended_at: None,
                     });
                     break;
                 }
@@ -196,13 +210,13 @@ async fn send(shared: Arc<Shared>, mut client: Client) {
 /// Asks for accepted orders until they have ended.
 async fn watch(shared: Arc<Shared>, mut client: Client) {
     while !shared.is_done() {
-        let Some(watched) = shared.take_due() else {
+        let Some(mut watched) = shared.take_due() else {
             tokio::time::sleep(Duration::from_millis(5)).await;
             continue;
         };
         match client.get(&watched.path).await {
             Ok(answer) if answer.status == 200 => match serde_json::from_slice::<Told>(&answer.body) {
-                Ok(told) if told.ended => {
+                Ok(told) if told.ended && !watched.may_be_behind(&told) => {
                     shared.tally().end(&told, &watched.planned);
                     shared.ended_bar.inc(1);
                     shared.moved();
