@@ -13,6 +13,7 @@ use crate::topology::{Binding, QueueSpec, Topology};
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use tidings_core::headers::HeaderWriter;
 use tidings_core::{BoxFuture, Clock, Create, Outgoing, PublishError, Receipt, Sink, Timestamp, names};
 
 /// The waits that there are queues for, in seconds.
@@ -190,10 +191,22 @@ impl Sink for BinderSink {
     }
 }
 
-/// What waits and what is dead has no time after which it is gone, whatever its publisher has given it.
+/// What the server wrote about the way of a message, which it would take for its own and add to.
+const OF_SERVER: [&str; 5] = [
+    "x-death",
+    "x-delivery-count",
+    "x-first-death-exchange",
+    "x-first-death-queue",
+    "x-first-death-reason",
+];
+
+/// What waits and what is dead begins a way of its own: it has no time after which it is gone, whatever its publisher has
+/// given it, and nothing of the way that it came.
 fn lasting(mut outgoing: Outgoing) -> Outgoing {
     let mut headers = outgoing.message.headers().clone();
-    if headers.get(EXPIRATION).is_some() && headers.edit(|writer| writer.remove(EXPIRATION)).is_ok() {
+    let mut gone = OF_SERVER.into_iter().chain([EXPIRATION]);
+    let removed = |writer: HeaderWriter| gone.by_ref().fold(writer, |writer, name| writer.remove(name));
+    if headers.edit(removed).is_ok() {
         outgoing.message = outgoing.message.with_headers(headers);
     }
     outgoing
@@ -202,6 +215,7 @@ fn lasting(mut outgoing: Outgoing) -> Outgoing {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tidings_core::Message;
 
     #[test]
     fn a_wait_is_never_longer_than_it_should_be() {
@@ -217,5 +231,18 @@ mod tests {
             let tier = tier(Duration::from_millis(millis));
             assert_eq!(tier.map(|tier| tier.as_secs()), seconds, "{millis} ms");
         }
+    }
+
+    #[test]
+    fn what_waits_neither_expires_nor_takes_its_history_along() {
+        let message = Message::new("x")
+            .with_header("amqp-expiration", "1000")
+            .and_then(|message| message.with_header("x-death", "once"))
+            .and_then(|message| message.with_header("x-delivery-count", "3"))
+            .and_then(|message| message.with_header("tenant", "acme"))
+            .unwrap();
+        let lasting = lasting(Outgoing::new("orders.billing.retry", message)).message;
+        let headers: Vec<_> = lasting.headers().iter().collect();
+        assert_eq!(headers, [("tenant", &b"acme"[..])]);
     }
 }
