@@ -74,6 +74,11 @@ const KEEPS: &[&str] = &[
     "binder.<name>.rabbitmq.tls_ca",
     "binder.<name>.rabbitmq.tls_certificate",
     "binder.<name>.rabbitmq.tls_key",
+    "binder.<name>.rabbitmq.prefetch",
+    // Either is durable, and what is given up after so many deliveries is a dead letter.
+    "binder.<name>.rabbitmq.queue_type",
+    "binder.<name>.rabbitmq.single_active_consumer",
+    "binder.<name>.rabbitmq.delivery_limit",
     "channel.<name>.binder",
     "channel.<name>.destination",
     "channel.<name>.partitions",
