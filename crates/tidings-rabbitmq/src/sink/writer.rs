@@ -400,8 +400,12 @@ impl Writer {
 
     /// Whether it is closing and nothing is left to do, or no time.
     fn is_over(&mut self) -> bool {
-        let closing = *self.closing.borrow_and_update();
-        closing.is_some_and(|by| self.window.is_empty() || by <= Instant::now())
+        let Some(by) = *self.closing.borrow_and_update() else {
+            return false;
+        };
+        // Nothing is accepted any more once it is closing; what was until then may not have been looked at.
+        self.intake.take(&mut self.window);
+        self.window.is_empty() || by <= Instant::now()
     }
 
     /// Waits until something is to be done.

@@ -211,6 +211,26 @@ async fn flush_and_close_wait_for_everything_before_and_tell_of_refusals() {
     assert_eq!(world.payloads("orders").await, ["last"]);
 }
 
+/// What is accepted in the moment in which the writer has just found nothing to do is no less accepted.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_accepted_right_before_a_close_is_kept() {
+    let Some(api) = brokers::rabbit_or_skip("what_is_accepted_right_before_a_close_is_kept") else {
+        return;
+    };
+    let world = World::new(api);
+    for round in 0..60 {
+        let sink = world.sink();
+        let before = sink.publish(to("orders", "before"));
+        answer(before).await.expect("it is kept");
+        let last = sink.publish(to("orders", "last"));
+        sink.close()
+            .await
+            .unwrap_or_else(|error| panic!("round {round}: {error}"));
+        answer(last).await.expect("it is kept");
+    }
+    assert_eq!(world.payloads("orders").await.len(), 120);
+}
+
 #[tokio::test]
 async fn a_sink_that_is_dropped_leaves_no_receipt_without_an_answer() {
     let options = tidings_rabbitmq::ClientOptions::from_url("amqp://127.0.0.1:1").expect("an address");
