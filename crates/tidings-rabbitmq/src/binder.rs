@@ -7,7 +7,7 @@ use crate::options::ClientOptions;
 use crate::retry::{BinderSink, RetryQueues, letters_queue};
 use crate::sink::RabbitSink;
 use crate::source::{RabbitSource, Shared};
-use crate::topology::{Binding, Letters, QueueSpec, Topology};
+use crate::topology::{Binding, QueueSpec, Topology};
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -75,42 +75,29 @@ impl RabbitBinder {
         }
     }
 
-    /// A queue in which messages lie until somebody takes them.
-    fn lying(&self, name: &Arc<str>, create: Create) -> QueueSpec {
-        QueueSpec {
-            name: name.clone(),
-            create,
-            arguments: self.shared.topology.kept(),
-            exclusive: false,
-            bound_to: None,
-            letters: None,
-        }
-    }
-
     /// The queue from which a group, or nobody in particular, reads a destination.
     fn queue(&self, destination: &Arc<str>, group: Option<&str>) -> QueueSpec {
-        let create = self.created(destination);
+        let (create, topology) = (self.created(destination), &self.shared.topology);
+        let bound_to = Some(Binding::all_of(destination));
         let Some(group) = group else {
+            let name = format!("{destination}.anonymous.{:016x}", fastrand::u64(..));
             return QueueSpec {
-                name: format!("{destination}.anonymous.{:016x}", fastrand::u64(..)).into(),
                 arguments: lapin::types::FieldTable::default(),
                 exclusive: true,
-                bound_to: Some(Binding::all_of(destination)),
-                ..self.lying(destination, create)
+                bound_to,
+                ..topology.lying(name, create)
             };
         };
-        let letters: Arc<str> = format!("{destination}{LETTERS}").into();
-        let from = Binding::keyed(&letters, group);
+        let from = Binding::keyed(&format!("{destination}{LETTERS}").into(), group);
+        let letters = || QueueSpec {
+            bound_to: Some(from.clone()),
+            ..topology.lying(letters_queue(destination, group), create)
+        };
         QueueSpec {
-            name: format!("{destination}.{group}").into(),
-            arguments: self.shared.topology.arguments(&from),
-            bound_to: Some(Binding::all_of(destination)),
-            letters: (create == Create::IfMissing).then(|| Letters {
-                queue: letters_queue(destination, group).into(),
-                from,
-                arguments: self.shared.topology.kept(),
-            }),
-            ..self.lying(destination, create)
+            arguments: topology.arguments(&from),
+            bound_to,
+            letters: (create == Create::IfMissing).then(|| Box::new(letters())),
+            ..topology.lying(format!("{destination}.{group}"), create)
         }
     }
 

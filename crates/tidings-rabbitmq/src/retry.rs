@@ -11,7 +11,7 @@ use crate::message::EXPIRATION;
 use crate::sink::{RabbitSink, Route};
 use crate::topology::{Binding, QueueSpec, Topology};
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tidings_core::headers::HeaderWriter;
 use tidings_core::{BoxFuture, Clock, Create, Outgoing, PublishError, Receipt, Sink, Timestamp, names};
@@ -71,7 +71,7 @@ impl RetryQueues {
         self.known().letters.insert(name.clone());
     }
 
-    fn known(&self) -> std::sync::MutexGuard<'_, Known> {
+    fn known(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -81,60 +81,65 @@ impl RetryQueues {
         known.queues.contains(destination) || known.letters.contains(destination)
     }
 
-    /// The queue in which that message is to wait, and for how long.
-    fn tier_of(&self, outgoing: &Outgoing) -> Option<(Arc<str>, Duration)> {
-        if !self.known().queues.contains(&outgoing.destination) {
-            return None;
-        }
-        let due = outgoing.message.headers().get_str(names::DUE)?.parse().ok()?;
-        let wait = Timestamp::from_millis(due).since(Clock::System.now());
-        let tier = tier(wait)?;
-        let name = format!("{}.{}s", outgoing.destination, tier.as_secs());
-        Some((name.into(), tier))
-    }
-
-    async fn declare(&self, name: Arc<str>, wait: Duration, queue: &str) -> Result<(), PublishError> {
-        let spec = QueueSpec {
-            name: name.clone(),
-            create: Create::IfMissing,
-            arguments: self.topology.tier(wait, queue),
-            exclusive: false,
-            bound_to: None,
-            letters: None,
+    /// Sends a message on its way, and names the queue that must be there for it; none if that is known to be there.
+    fn direct(&self, outgoing: Outgoing) -> (Outgoing, Option<QueueSpec>) {
+        let outgoing = lasting(outgoing);
+        let is_letter = self.known().letters.contains(&outgoing.destination);
+        let (outgoing, queue) = match is_letter {
+            true => {
+                let queue = self.letters_of(&outgoing);
+                (outgoing, queue)
+            }
+            false => self.to_wait(outgoing),
         };
-        self.make(&spec).await?;
-        self.sink.route(name, Route::Queue);
-        Ok(())
+        let missing = queue.filter(|queue| !self.known().made.contains(&queue.name));
+        (outgoing, missing)
     }
 
-    async fn make(&self, spec: &QueueSpec) -> Result<(), PublishError> {
-        let declared = self.topology.queue(spec).await;
-        declared.map_err(|error| PublishError::Unavailable {
-            destination: spec.name.clone(),
-            reason: error.to_string(),
-        })?;
-        self.known().made.insert(spec.name.clone());
-        Ok(())
+    /// A message for a retry queue takes a queue in which it waits, unless it is due.
+    fn to_wait(&self, outgoing: Outgoing) -> (Outgoing, Option<QueueSpec>) {
+        let due = outgoing.message.headers().get_str(names::DUE);
+        let due = due.and_then(|due| due.parse().ok()).map(Timestamp::from_millis);
+        let Some(tier) = due.and_then(|due| tier(due.since(Clock::System.now()))) else {
+            return (outgoing, None);
+        };
+        let name = format!("{}.{}s", outgoing.destination, tier.as_secs());
+        let queue = QueueSpec {
+            arguments: self.topology.tier(tier, &outgoing.destination),
+            ..self.topology.lying(name, Create::IfMissing)
+        };
+        let outgoing = Outgoing {
+            destination: queue.name.clone(),
+            partition: None,
+            ..outgoing
+        };
+        (outgoing, Some(queue))
     }
 
-    /// The queue that a dead letter is to reach, if it is not known to be there.
+    /// The queue that a dead letter is to reach.
     fn letters_of(&self, outgoing: &Outgoing) -> Option<QueueSpec> {
-        let known = self.known();
-        if !known.letters.contains(&outgoing.destination) {
-            return None;
-        }
         let headers = outgoing.message.headers();
         let origin = headers.get_str(names::ORIGIN_DESTINATION)?;
         let group = headers.get_str(names::GROUP).filter(|group| !group.is_empty())?;
-        let name: Arc<str> = letters_queue(origin, group).into();
-        (!known.made.contains(&name)).then(|| QueueSpec {
-            name,
-            create: Create::IfMissing,
-            arguments: self.topology.kept(),
-            exclusive: false,
+        Some(QueueSpec {
             bound_to: Some(Binding::keyed(&outgoing.destination, group)),
-            letters: None,
+            ..self
+                .topology
+                .lying(letters_queue(origin, group), Create::IfMissing)
         })
+    }
+
+    async fn make(&self, queue: QueueSpec) -> Result<(), PublishError> {
+        let declared = self.topology.queue(&queue).await;
+        declared.map_err(|error| PublishError::Unavailable {
+            destination: queue.name.clone(),
+            reason: error.to_string(),
+        })?;
+        if queue.bound_to.is_none() {
+            self.sink.route(queue.name.clone(), Route::Queue);
+        }
+        self.known().made.insert(queue.name);
+        Ok(())
     }
 }
 
@@ -142,39 +147,18 @@ impl RetryQueues {
 #[derive(Debug, Clone)]
 pub(crate) struct BinderSink(pub(crate) Arc<RetryQueues>);
 
-impl BinderSink {
-    fn wait(&self, outgoing: Outgoing, name: Arc<str>, wait: Duration) -> Receipt {
-        let queue = outgoing.destination.clone();
-        let outgoing = lasting(outgoing);
-        let outgoing = Outgoing {
-            destination: name.clone(),
-            partition: None,
-            ..outgoing
-        };
-        if self.0.known().made.contains(&name) {
-            return self.0.sink.publish(outgoing);
-        }
-        let queues = self.0.clone();
-        Receipt::boxed(async move {
-            queues.declare(name, wait, &queue).await?;
-            queues.sink.publish(outgoing).await
-        })
-    }
-}
-
 impl Sink for BinderSink {
     fn publish(&self, outgoing: Outgoing) -> Receipt {
-        if let Some((name, wait)) = self.0.tier_of(&outgoing) {
-            return self.wait(outgoing, name, wait);
+        if !self.0.is_special(&outgoing.destination) {
+            return self.0.sink.publish(outgoing);
         }
-        let Some(letters) = self.0.letters_of(&outgoing) else {
-            let lasts = self.0.is_special(&outgoing.destination);
-            let outgoing = if lasts { lasting(outgoing) } else { outgoing };
+        let (outgoing, missing) = self.0.direct(outgoing);
+        let Some(queue) = missing else {
             return self.0.sink.publish(outgoing);
         };
-        let (queues, outgoing) = (self.0.clone(), lasting(outgoing));
+        let queues = self.0.clone();
         Receipt::boxed(async move {
-            queues.make(&letters).await?;
+            queues.make(queue).await?;
             queues.sink.publish(outgoing).await
         })
     }

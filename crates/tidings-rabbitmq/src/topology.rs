@@ -1,6 +1,6 @@
 //! Exchanges and queues, declared and asked for: [`Topology`].
 
-use crate::connection::{Link, LinkState};
+use crate::connection::{Link, PATIENCE};
 use crate::options::{ClientOptions, QueueType};
 use crate::trouble::{Kind, Trouble};
 use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
@@ -11,8 +11,6 @@ use std::time::Duration;
 use tidings_core::{BinderError, Create, SourceError};
 use tokio::time::timeout;
 
-/// How long a question may take, with the connection that it needs.
-const PATIENCE: Duration = Duration::from_secs(10);
 /// The longest name that the protocol carries.
 const LONGEST: usize = 255;
 const NOT_FOUND: u16 = 404;
@@ -27,16 +25,8 @@ pub(crate) struct QueueSpec {
     pub(crate) exclusive: bool,
     /// The exchange whose messages it gets.
     pub(crate) bound_to: Option<Binding>,
-    /// Where what the server gives up of it goes.
-    pub(crate) letters: Option<Letters>,
-}
-
-/// A queue of dead letters, which gets those of a group from an exchange that has those of all.
-#[derive(Debug, Clone)]
-pub(crate) struct Letters {
-    pub(crate) queue: Arc<str>,
-    pub(crate) from: Binding,
-    pub(crate) arguments: FieldTable,
+    /// Where what the server gives up of it goes, made before it.
+    pub(crate) letters: Option<Box<Self>>,
 }
 
 /// From which exchange a queue gets messages.
@@ -91,8 +81,19 @@ impl Topology {
         table
     }
 
-    /// The arguments of a queue in which messages only lie.
-    pub(crate) fn kept(&self) -> FieldTable {
+    /// A queue in which messages lie until somebody takes them.
+    pub(crate) fn lying(&self, name: impl Into<Arc<str>>, create: Create) -> QueueSpec {
+        QueueSpec {
+            name: name.into(),
+            create,
+            arguments: self.kept(),
+            exclusive: false,
+            bound_to: None,
+            letters: None,
+        }
+    }
+
+    fn kept(&self) -> FieldTable {
         let mut table = FieldTable::default();
         let kind = self.options.consuming().queue_type.as_str();
         table.insert("x-queue-type".into(), text(kind));
@@ -162,44 +163,21 @@ impl Topology {
         work: impl AsyncFnOnce(Channel) -> Result<T, lapin::Error>,
     ) -> Result<T, BinderError> {
         let worked = timeout(PATIENCE, async {
-            self.link.need();
-            let mut state = self.link.state();
-            let found = state.wait_for(|state| {
-                state.live().is_some() || matches!(state, LinkState::Closed | LinkState::Denied { .. })
-            });
-            let live = match found.await.as_deref() {
-                Ok(LinkState::Denied { reason }) => {
-                    let reason = reason.to_string();
-                    return Err(BinderError::Source(SourceError::Unauthorized { reason }));
-                }
-                Ok(state) => state.live().cloned(),
-                Err(_) => None,
+            let live = self.link.live().await.map_err(|error| match error {
+                SourceError::Closed => BinderError::Closed,
+                error => error.into(),
+            })?;
+            let worked = async {
+                let channel = live.connection.create_channel().await?;
+                let done = work(channel.clone()).await?;
+                // A farewell is polite and no more.
+                let _ = channel.close(200, "OK".into()).await;
+                Ok(done)
             };
-            let live = live.ok_or(BinderError::Closed)?;
-            let opened = live.connection.create_channel().await;
-            let worked = match opened {
-                Ok(channel) => match work(channel.clone()).await {
-                    Ok(done) => {
-                        // A farewell is polite and no more.
-                        let _ = channel.close(200, "OK".into()).await;
-                        Ok(done)
-                    }
-                    Err(error) => Err(error),
-                },
-                Err(error) => Err(error),
-            };
-            worked.map_err(|error| self.refused(name, doing, &error))
+            let worked = worked.await;
+            worked.map_err(|error: lapin::Error| self.refused(name, doing, &error))
         });
-        match worked.await {
-            Ok(answer) => answer,
-            Err(_) => Err(self.away()),
-        }
-    }
-
-    fn away(&self) -> BinderError {
-        let trouble = self.link.state().borrow().trouble();
-        let reason = trouble.unwrap_or_else(|| format!("no answer within {PATIENCE:?}"));
-        BinderError::Source(SourceError::Unavailable { reason })
+        worked.await.unwrap_or_else(|_| Err(self.link.silent().into()))
     }
 
     fn refused(&self, name: &Arc<str>, doing: &str, error: &lapin::Error) -> BinderError {
@@ -225,15 +203,7 @@ impl Topology {
 /// Declares a queue on that channel, and binds it; its dead letters' place first, so that there is none to be lost.
 pub(crate) async fn declare(channel: &Channel, queue: &QueueSpec) -> Result<(), lapin::Error> {
     if let Some(letters) = &queue.letters {
-        let letters = QueueSpec {
-            name: letters.queue.clone(),
-            create: queue.create,
-            arguments: letters.arguments.clone(),
-            exclusive: false,
-            bound_to: Some(letters.from.clone()),
-            letters: None,
-        };
-        declare_alone(channel, &letters).await?;
+        declare_alone(channel, letters).await?;
     }
     declare_alone(channel, queue).await
 }

@@ -10,8 +10,11 @@ use lapin::Event;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tidings_core::SourceError;
 use tokio::sync::{Notify, watch};
 
+/// How long whoever asks something waits, for the connection and for the answer.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 /// A connection that lasted as long was a good one: the next try comes at once.
 const GOOD: Duration = Duration::from_secs(5);
 /// Events tell of an end; should one not, it is noticed after this time.
@@ -58,6 +61,33 @@ impl Link {
 
     pub(crate) fn state(&self) -> watch::Receiver<LinkState> {
         self.state.clone()
+    }
+
+    /// The connection, made first if there is none.
+    ///
+    /// # Errors
+    /// Nobody is let in, or it is closed. As long as the server is away, there is no answer: see [`Link::silent`].
+    pub(crate) async fn live(&self) -> Result<Arc<Live>, SourceError> {
+        self.need();
+        let mut state = self.state();
+        let found = state.wait_for(|state| {
+            state.live().is_some() || matches!(state, LinkState::Closed | LinkState::Denied { .. })
+        });
+        match found.await.as_deref() {
+            Ok(LinkState::Denied { reason }) => Err(SourceError::Unauthorized {
+                reason: reason.to_string(),
+            }),
+            Ok(state) => state.live().cloned().ok_or(SourceError::Closed),
+            Err(_) => Err(SourceError::Closed),
+        }
+    }
+
+    /// Why there was no answer within [`PATIENCE`].
+    pub(crate) fn silent(&self) -> SourceError {
+        let trouble = self.state.borrow().trouble();
+        SourceError::Unavailable {
+            reason: trouble.unwrap_or_else(|| format!("no answer within {PATIENCE:?}")),
+        }
     }
 
     /// Takes leave of the server; no connection is made any more. It takes little more than 2 s at the most.

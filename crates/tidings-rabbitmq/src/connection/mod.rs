@@ -7,6 +7,6 @@ mod link;
 mod open;
 mod state;
 
-pub(crate) use link::Link;
+pub(crate) use link::{Link, PATIENCE};
 pub(crate) use open::Live;
 pub(crate) use state::LinkState;

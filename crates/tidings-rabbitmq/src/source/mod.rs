@@ -13,7 +13,6 @@ use futures_core::Stream;
 use lane::{Lane, Reading};
 use lapin::options::BasicAckOptions;
 use plan::plan;
-use std::collections::VecDeque;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -59,7 +58,6 @@ pub struct RabbitSource {
     acking: Option<Acking>,
     /// Since when something is finished that the server does not know of.
     untold_since: Option<Instant>,
-    events: VecDeque<SourceEvent>,
     /// Which lane comes first in the next round.
     turn: usize,
     quiet: Quiet,
@@ -105,7 +103,6 @@ impl RabbitSource {
             wait: Duration::ZERO,
             acking: None,
             untold_since: None,
-            events: VecDeque::new(),
             turn: 0,
             quiet: Quiet::Told,
             timer: Box::pin(sleep_until(Instant::now())),
@@ -139,12 +136,16 @@ impl RabbitSource {
         SourceEvent::Lost(self.lanes.iter().map(|lane| lane.id).collect())
     }
 
+    /// So many that are finished and not told hold up what could come.
+    fn many(&self) -> u64 {
+        u64::from(self.shared.options.consuming().prefetch).div_ceil(4)
+    }
+
     /// When what is finished is to be told.
     fn due(&self) -> Option<Instant> {
         let since = self.untold_since.filter(|_| self.acking.is_none())?;
         let untold: u64 = self.lanes.iter().map(|lane| lane.acks.untold()).sum();
-        let prefetch = u64::from(self.shared.options.consuming().prefetch);
-        match untold >= self.spec.commit_every.min(prefetch.div_ceil(4)) {
+        match untold >= self.spec.commit_every.min(self.many()) {
             true => Some(since),
             false => Some(since + self.spec.commit_interval),
         }
@@ -153,7 +154,7 @@ impl RabbitSource {
     /// Starts to acknowledge what is finished.
     fn start_acks(&mut self) {
         self.untold_since = None;
-        let many = u64::from(self.shared.options.consuming().prefetch).div_ceil(4);
+        let many = self.many();
         let mut all = Vec::new();
         for lane in &mut self.lanes {
             let acks = lane.acks.take(many);
@@ -270,6 +271,14 @@ impl RabbitSource {
         })
     }
 
+    fn set_paused(&mut self, lanes: &[LaneId], paused: bool) {
+        for lane in &mut self.lanes {
+            if lanes.contains(&lane.id) {
+                lane.paused = paused;
+            }
+        }
+    }
+
     fn find(&mut self, id: LaneId) -> Option<&mut Lane> {
         self.lanes.iter_mut().find(|lane| lane.id == id)
     }
@@ -282,9 +291,6 @@ impl Source for RabbitSource {
         loop {
             if self.closed || self.shared.closed.load(Ordering::Acquire) {
                 return Err(SourceError::Closed);
-            }
-            if let Some(event) = self.events.pop_front() {
-                return Ok(event);
             }
             if !self.is_open {
                 return self.open().await;
@@ -306,19 +312,11 @@ impl Source for RabbitSource {
     }
 
     fn pause(&mut self, lanes: &[LaneId]) {
-        for id in lanes {
-            if let Some(lane) = self.find(*id) {
-                lane.paused = true;
-            }
-        }
+        self.set_paused(lanes, true);
     }
 
     fn resume(&mut self, lanes: &[LaneId]) {
-        for id in lanes {
-            if let Some(lane) = self.find(*id) {
-                lane.paused = false;
-            }
-        }
+        self.set_paused(lanes, false);
         self.quiet = Quiet::Until(Instant::now() + QUIET);
     }
 

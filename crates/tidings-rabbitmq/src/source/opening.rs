@@ -1,7 +1,7 @@
 //! From a connection to queues that are read: [`open`].
 
 use super::lane::Reading;
-use crate::connection::{Link, LinkState, Live};
+use crate::connection::{Link, Live, PATIENCE};
 use crate::options::ClientOptions;
 use crate::topology::{QueueSpec, declare};
 use crate::trouble::{Kind, Trouble};
@@ -12,9 +12,6 @@ use std::time::Duration;
 use tidings_core::SourceError;
 use tokio::time::timeout;
 
-/// How long a connection is waited for before it is said that there is none.
-const PATIENCE: Duration = Duration::from_secs(10);
-
 /// Declares these queues and begins to read them, each on a channel of its own.
 pub(super) async fn open(
     link: Arc<Link>,
@@ -24,7 +21,7 @@ pub(super) async fn open(
 ) -> Result<Vec<Reading>, SourceError> {
     tokio::time::sleep(wait).await;
     let opened = timeout(PATIENCE, async {
-        let live = live(&link).await?;
+        let live = link.live().await?;
         let mut readings = Vec::with_capacity(queues.len());
         for queue in &queues {
             let reading = read(&live, &options, queue).await;
@@ -32,28 +29,7 @@ pub(super) async fn open(
         }
         Ok(readings)
     });
-    opened.await.unwrap_or_else(|_| {
-        let trouble = link.state().borrow().trouble();
-        let reason = trouble.unwrap_or_else(|| format!("no answer within {PATIENCE:?}"));
-        Err(SourceError::Unavailable { reason })
-    })
-}
-
-async fn live(link: &Link) -> Result<Arc<Live>, SourceError> {
-    link.need();
-    let mut state = link.state();
-    let found = state
-        .wait_for(|state| {
-            state.live().is_some() || matches!(state, LinkState::Closed | LinkState::Denied { .. })
-        })
-        .await;
-    match found.as_deref() {
-        Ok(LinkState::Denied { reason }) => Err(SourceError::Unauthorized {
-            reason: reason.to_string(),
-        }),
-        Ok(state) => state.live().cloned().ok_or(SourceError::Closed),
-        Err(_) => Err(SourceError::Closed),
-    }
+    opened.await.unwrap_or_else(|_| Err(link.silent()))
 }
 
 async fn read(live: &Live, options: &ClientOptions, queue: &QueueSpec) -> Result<Reading, lapin::Error> {

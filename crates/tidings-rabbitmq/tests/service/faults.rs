@@ -84,7 +84,11 @@ fn what_was_not_finished_when_a_service_dies_comes_again() {
         let running = start(&binder, world.subscription(1)).await;
         has_consumers(&host, "orders.billing", 1).await;
         publish(&binder, 0..20, 5).await;
-        sleep(Duration::from_millis(500)).await;
+        until("all are handed out", || {
+            let queue = host.queue("orders.billing").unwrap();
+            queue.is_some_and(|queue| queue.unacknowledged == Some(20))
+        })
+        .await;
         // Nobody drains it.
         std::mem::forget(running);
     });

@@ -2,7 +2,6 @@
 
 use crate::world::*;
 use serde_json::json;
-use std::time::Duration;
 use tidings::{Failure, on};
 use tidings_core::{Message, Output, Retry};
 
@@ -40,7 +39,12 @@ async fn every_message_is_handled_once_in_the_order_of_its_key_and_leaves_the_qu
         world.subscription(2),
     )
     .await;
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    has_consumers(&host, "orders.billing", 1).await;
+    until("the queue is empty", || {
+        let queue = host.queue("orders.billing").unwrap();
+        queue.is_some_and(|queue| (queue.ready, queue.unacknowledged) == (Some(0), Some(0)))
+    })
+    .await;
     assert!(again.drain().await.finished_in_time);
     assert_eq!(world.seen().len(), 1_002, "everything was acknowledged");
 }
