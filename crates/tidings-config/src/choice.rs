@@ -138,5 +138,33 @@ choice! {
         Quorum = "quorum",
         /// On one node.
         Classic = "classic",
+        /// A log, for a channel.
+        Stream = "stream",
+    }
+}
+
+choice! {
+    /// How an exchange of a RabbitMQ chooses the queues of a message.
+    RabbitmqExchangeType {
+        /// By patterns of the routing key.
+        Topic = "topic",
+        /// By the routing key itself.
+        Direct = "direct",
+        /// It takes all.
+        Fanout = "fanout",
+        /// By headers.
+        Headers = "headers",
+        /// There is none.
+        Default = "default",
+    }
+}
+
+choice! {
+    /// What happens to messages for a queue of a RabbitMQ that holds as much as it may.
+    RabbitmqOverflow {
+        /// The oldest become dead letters.
+        DropHead = "drop-head",
+        /// Publishers try again.
+        RejectPublish = "reject-publish",
     }
 }

@@ -88,8 +88,8 @@ mod yaml_source;
 
 pub use builder::ConfigBuilder;
 pub use choice::{
-    Cleanup, Create, DeadLetterHeaders, Existing, Fsync, Order, Ordering, RabbitmqAuth, RabbitmqQueueType,
-    WhenFull,
+    Cleanup, Create, DeadLetterHeaders, Existing, Fsync, Order, Ordering, RabbitmqAuth, RabbitmqExchangeType,
+    RabbitmqOverflow, RabbitmqQueueType, WhenFull,
 };
 pub use config::{Config, Section};
 pub use effective::{Effective, EffectiveValues};
@@ -103,8 +103,8 @@ pub use records::records;
 pub use redact::Secret;
 pub use reference::reference_markdown;
 pub use settings::{
-    AppConfig, BinderConfig, ChannelConfig, ManageConfig, Properties, RabbitmqConfig, RetryConfig,
-    SubscriptionConfig,
+    AppConfig, BinderConfig, ChannelConfig, ManageConfig, Properties, RabbitmqChannelConfig, RabbitmqConfig,
+    RetryConfig, SubscriptionConfig,
 };
 pub use start::Start;
 pub use url::BinderUrl;

@@ -2,11 +2,11 @@
 //! [`BinderConfig`], [`AppConfig`], [`ManageConfig`].
 
 use crate::choice::{
-    Cleanup, Create, DeadLetterHeaders, Existing, Fsync, Order, Ordering, RabbitmqAuth, RabbitmqQueueType,
-    WhenFull,
+    Cleanup, Create, DeadLetterHeaders, Existing, Fsync, Order, Ordering, RabbitmqAuth, RabbitmqExchangeType,
+    RabbitmqOverflow, RabbitmqQueueType, WhenFull,
 };
 use crate::key::KeyPath;
-use crate::origin::Setting;
+use crate::origin::{Origin, Setting};
 use crate::partitions::Partitions;
 use crate::redact::Secret;
 use crate::start::Start;
@@ -36,6 +36,12 @@ macro_rules! settings {
                     $($field: setting(store, table, $key),)*
                     $($($rest: ($read)(store, table),)*)?
                 }
+            }
+
+            /// Where the first of its keys is set that is; none if none is.
+            pub fn first_origin(&self) -> Option<&Origin> {
+                let origins = [$(self.$field.as_ref().map(|set| &set.origin)),*];
+                origins.into_iter().flatten().next()
             }
 
             /// The keys and whether they are set.
@@ -233,6 +239,56 @@ settings! {
         /// The largest payload in a claim store.
         claim_max_bytes: u64 = "claim_max_bytes",
     }
+    {
+        /// What only a RabbitMQ has.
+        rabbitmq: RabbitmqChannelConfig = RabbitmqChannelConfig::read,
+    }
+}
+
+settings! {
+    /// What configuration says about a channel that lives on a RabbitMQ.
+    RabbitmqChannelConfig {
+        /// The exchange that is published to.
+        exchange: String = "rabbitmq.exchange",
+        /// How it chooses queues.
+        exchange_type: RabbitmqExchangeType = "rabbitmq.exchange_type",
+        /// The exchange that gets what no queue wants.
+        alternate_exchange: String = "rabbitmq.alternate_exchange",
+        /// What the routing key of a message is made of.
+        routing_key: String = "rabbitmq.routing_key",
+        /// What the queues of groups get, separated by commas.
+        bindings: String = "rabbitmq.bindings",
+        /// The name of a group's queue.
+        queue: String = "rabbitmq.queue",
+        /// What kind of queues is declared.
+        queue_type: RabbitmqQueueType = "rabbitmq.queue_type",
+        /// How many messages a queue hands over at once.
+        prefetch: usize = "rabbitmq.prefetch",
+        /// Whether one instance reads a queue at a time.
+        single_active_consumer: bool = "rabbitmq.single_active_consumer",
+        /// After how many deliveries a message is a dead letter.
+        delivery_limit: usize = "rabbitmq.delivery_limit",
+        /// After which time in its queue a message is a dead letter.
+        message_ttl: Duration = "rabbitmq.message_ttl",
+        /// How many messages a queue holds.
+        max_length: u64 = "rabbitmq.max_length",
+        /// How many bytes of them.
+        max_length_bytes: u64 = "rabbitmq.max_length_bytes",
+        /// What happens beyond that.
+        overflow: RabbitmqOverflow = "rabbitmq.overflow",
+        /// The highest priority.
+        max_priority: usize = "rabbitmq.max_priority",
+        /// After which time a queue that nobody reads goes.
+        queue_expires: Duration = "rabbitmq.queue_expires",
+        /// Whether it may.
+        lose_unused_queues: bool = "rabbitmq.lose_unused_queues",
+    }
+    {
+        /// More arguments of the exchange.
+        exchange_arguments: Properties = |store: &Store, table: &KeyPath| properties(store, &table.child("rabbitmq"), "exchange_arguments"),
+        /// More arguments of queues.
+        queue_arguments: Properties = |store: &Store, table: &KeyPath| properties(store, &table.child("rabbitmq"), "queue_arguments"),
+    }
 }
 
 settings! {
@@ -343,7 +399,10 @@ mod tests {
                 let binder = config.binder("x");
                 [binder.fields(), binder.rabbitmq.fields()].concat()
             }
-            Some("channel") => config.channel("x").fields(),
+            Some("channel") => {
+                let channel = config.channel("x");
+                [channel.fields(), channel.rabbitmq.fields()].concat()
+            }
             Some("subscription") => {
                 let subscription = config.subscription("x");
                 [subscription.fields(), subscription.retry.fields()].concat()
@@ -403,6 +462,7 @@ mod tests {
             ("binder.<name>", config.binder("x").fields()),
             ("binder.<name>", config.binder("x").rabbitmq.fields()),
             ("channel.<name>", config.channel("x").fields()),
+            ("channel.<name>", config.channel("x").rabbitmq.fields()),
             ("subscription.<name>", subscription.fields()),
             ("subscription.<name>", subscription.retry.fields()),
         ] {

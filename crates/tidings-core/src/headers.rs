@@ -272,6 +272,19 @@ pub struct HeaderWriter {
     too_large: bool,
 }
 
+/// Writes a header behind others; false, and nothing is written, if it is larger than any can be.
+pub(crate) fn write(block: &mut Vec<u8>, name: &str, value: &[u8]) -> bool {
+    let (Ok(name_length), Ok(value_length)) = (u16::try_from(name.len()), u32::try_from(value.len())) else {
+        return false;
+    };
+    block.reserve(6 + name.len() + value.len());
+    block.extend_from_slice(&name_length.to_le_bytes());
+    block.extend_from_slice(name.as_bytes());
+    block.extend_from_slice(&value_length.to_le_bytes());
+    block.extend_from_slice(value);
+    true
+}
+
 impl HeaderWriter {
     /// A writer with room for that many bytes.
     pub fn with_capacity(bytes: usize) -> Self {
@@ -296,16 +309,7 @@ impl HeaderWriter {
     /// Adds a header without looking for an earlier one.
     #[must_use]
     pub fn append(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
-        let value = value.as_ref();
-        match (u16::try_from(name.len()), u32::try_from(value.len())) {
-            (Ok(name_length), Ok(value_length)) => {
-                self.block.extend_from_slice(&name_length.to_le_bytes());
-                self.block.extend_from_slice(name.as_bytes());
-                self.block.extend_from_slice(&value_length.to_le_bytes());
-                self.block.extend_from_slice(value);
-            }
-            _ => self.too_large = true,
-        }
+        self.too_large |= !write(&mut self.block, name, value.as_ref());
         self
     }
 

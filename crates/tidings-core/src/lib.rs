@@ -83,7 +83,7 @@ pub use producer::{
 };
 pub use publisher::{Publication, Publisher, Route, Routes};
 pub use receipts::ReceiptGroup;
-pub use records::{Epoch, LaneId, Record, RecordBatch, Span};
+pub use records::{BatchBuilder, Epoch, LaneId, Record, RecordBatch, Span};
 pub use retry::{Backoff, Classifier, MAX_BACKOFF, Retry, RetryBudget};
 pub use sink::{Outgoing, PublishError, Receipt, ReceiptSender, Sink};
 pub use source::{

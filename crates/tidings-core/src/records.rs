@@ -1,6 +1,6 @@
 //! What a broker hands over: a [`RecordBatch`] of one lane that owns its memory.
 
-use crate::headers::{HeaderView, Headers};
+use crate::headers::{self, HeaderView, Headers};
 use crate::message::{Message, Timestamp};
 use bytes::Bytes;
 use std::fmt;
@@ -87,6 +87,96 @@ pub struct RecordBatch {
     next: u64,
 }
 
+/// Makes a batch of what a source without a log was handed, at consecutive offsets: straight into the batch's memory.
+#[derive(Debug)]
+pub struct BatchBuilder {
+    lane: LaneId,
+    epoch: Epoch,
+    next: u64,
+    memory: Vec<u8>,
+    records: Vec<Record>,
+}
+
+impl BatchBuilder {
+    /// A batch of a lane whose first record is at that offset.
+    pub fn new(lane: LaneId, epoch: Epoch, first: u64) -> Self {
+        Self {
+            lane,
+            epoch,
+            next: first,
+            memory: Vec::new(),
+            records: Vec::new(),
+        }
+    }
+
+    /// The offset of the next record.
+    pub fn next(&self) -> u64 {
+        self.next
+    }
+
+    /// Whether there is no record yet.
+    pub fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+
+    /// How many bytes its records take.
+    pub fn size(&self) -> usize {
+        self.memory.len()
+    }
+
+    /// Adds a record with headers in their order, as they came from outside.
+    pub fn push<'h>(
+        &mut self,
+        timestamp: Timestamp,
+        key: Option<&[u8]>,
+        headers: impl IntoIterator<Item = (&'h str, &'h [u8])>,
+        payload: Option<&[u8]>,
+    ) {
+        let write = |memory: &mut Vec<u8>| {
+            for (name, value) in headers {
+                headers::write(memory, name, value);
+            }
+        };
+        self.add(timestamp, key, write, payload);
+    }
+
+    fn add(
+        &mut self,
+        timestamp: Timestamp,
+        key: Option<&[u8]>,
+        headers: impl FnOnce(&mut Vec<u8>),
+        payload: Option<&[u8]>,
+    ) {
+        let memory = &mut self.memory;
+        let mut put = |write: &mut dyn FnMut(&mut Vec<u8>)| {
+            let start = memory.len();
+            write(memory);
+            Span {
+                start: start as u32,
+                len: (memory.len() - start) as u32,
+            }
+        };
+        let mut headers = Some(headers);
+        self.records.push(Record {
+            offset: self.next,
+            timestamp,
+            key: key.map(|key| put(&mut |memory| memory.extend_from_slice(key))),
+            headers: put(&mut |memory| {
+                if let Some(headers) = headers.take() {
+                    headers(memory);
+                }
+            }),
+            payload: payload.map(|payload| put(&mut |memory| memory.extend_from_slice(payload))),
+        });
+        self.next += 1;
+    }
+
+    /// The batch.
+    pub fn finish(self) -> RecordBatch {
+        RecordBatch::new(self.lane, self.epoch, self.memory.into(), self.records, self.next)
+    }
+}
+
 impl RecordBatch {
     /// A batch. `next` is the offset at which the lane goes on: offsets up to it that are missing among the records
     /// (compaction, transaction markers) hold nothing to handle. Records must ascend; a span that does not fit into
@@ -104,27 +194,19 @@ impl RecordBatch {
 
     /// A batch made of messages, at consecutive offsets from `first` on; for tests and for sources without a log.
     pub fn from_messages(lane: LaneId, epoch: Epoch, first: u64, messages: &[Message]) -> Self {
-        let mut memory = Vec::with_capacity(messages.iter().map(Message::size).sum());
-        let mut put = |bytes: &[u8]| {
-            let start = memory.len() as u32;
-            memory.extend_from_slice(bytes);
-            Span {
-                start,
-                len: bytes.len() as u32,
-            }
-        };
-        let mut records = Vec::with_capacity(messages.len());
-        for (offset, message) in (first..).zip(messages) {
-            records.push(Record {
-                offset,
-                timestamp: message.timestamp().unwrap_or_default(),
-                key: message.key().map(|key| put(key)),
-                headers: put(message.headers().as_block()),
-                payload: message.payload().map(|payload| put(payload)),
-            });
+        let mut builder = BatchBuilder::new(lane, epoch, first);
+        builder.memory.reserve(messages.iter().map(Message::size).sum());
+        for message in messages {
+            let headers = |memory: &mut Vec<u8>| memory.extend_from_slice(message.headers().as_block());
+            let (key, payload) = (message.key(), message.payload());
+            builder.add(
+                message.timestamp().unwrap_or_default(),
+                key.map(|key| &key[..]),
+                headers,
+                payload.map(|payload| &payload[..]),
+            );
         }
-        let next = first + records.len() as u64;
-        Self::new(lane, epoch, memory.into(), records, next)
+        builder.finish()
     }
 
     /// This batch if its memory is at most so large, or it has one record; otherwise the records in front that take no

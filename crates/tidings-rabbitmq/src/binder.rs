@@ -3,25 +3,24 @@
 use crate::background::Worker;
 use crate::connection::Link;
 use crate::error::RabbitError;
-use crate::options::ClientOptions;
-use crate::retry::{BinderSink, RetryQueues, letters_queue};
+use crate::layout::Layout;
+use crate::options::{ClientOptions, DestinationOptions};
+use crate::retry::{BinderSink, RetryQueues};
 use crate::sink::RabbitSink;
 use crate::source::{RabbitSource, Shared};
-use crate::topology::{Binding, QueueSpec, Topology};
+use crate::topology::{ExchangeSpec, Topology};
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tidings_core::{
-    Binder, BinderError, BinderHealth, Capabilities, Create, DestinationInfo, DestinationRole,
-    DestinationSpec, PartitionPosition, Progress, PublishError, RecordBatch, Sink, SourceSpec,
+    Binder, BinderError, BinderHealth, Capabilities, DestinationInfo, DestinationRole, DestinationSpec,
+    PartitionPosition, Progress, PublishError, RecordBatch, Sink, SourceSpec,
 };
 
 /// RabbitMQ takes a message back that is held for half an hour. The rest is for what queues in front of it.
 const LONGEST_HOLD: Duration = Duration::from_secs(15 * 60);
-/// What is added to a destination's name for the exchange of its dead letters, unless a subscription says otherwise.
-const LETTERS: &str = ".DLT";
 
 /// One RabbitMQ: exchanges are destinations, and each group has a queue `{destination}.{group}` for each of them.
 ///
@@ -31,8 +30,8 @@ pub struct RabbitBinder {
     shared: Arc<Shared>,
     sink: Arc<RabbitSink>,
     retries: Arc<RetryQueues>,
-    /// Whether each destination may be made.
-    known: Mutex<HashMap<Arc<str>, Create>>,
+    /// What each destination is, that was prepared.
+    known: Mutex<HashMap<Arc<str>, Arc<Layout>>>,
     _worker: Worker,
 }
 
@@ -63,9 +62,17 @@ impl RabbitBinder {
         })
     }
 
-    fn created(&self, name: &str) -> Create {
+    fn layout(&self, name: &Arc<str>) -> Arc<Layout> {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.get(name).copied().unwrap_or_default()
+        known
+            .get(name)
+            .cloned()
+            .unwrap_or_else(|| Arc::new(Layout::plain(name)))
+    }
+
+    fn remember(&self, layout: Layout) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.insert(layout.destination.clone(), Arc::new(layout));
     }
 
     fn check_open(&self) -> Result<(), BinderError> {
@@ -75,42 +82,28 @@ impl RabbitBinder {
         }
     }
 
-    /// The queue from which a group, or nobody in particular, reads a destination.
-    fn queue(&self, destination: &Arc<str>, group: Option<&str>) -> QueueSpec {
-        let (create, topology) = (self.created(destination), &self.shared.topology);
-        let bound_to = Some(Binding::all_of(destination));
-        let Some(group) = group else {
-            let name = format!("{destination}.anonymous.{:016x}", fastrand::u64(..));
-            return QueueSpec {
-                arguments: lapin::types::FieldTable::default(),
-                exclusive: true,
-                bound_to,
-                ..topology.lying(name, create)
-            };
-        };
-        let from = Binding::keyed(&format!("{destination}{LETTERS}").into(), group);
-        let letters = || QueueSpec {
-            bound_to: Some(from.clone()),
-            ..topology.lying(letters_queue(destination, group), create)
-        };
-        QueueSpec {
-            arguments: topology.arguments(&from),
-            bound_to,
-            letters: (create == Create::IfMissing).then(|| Box::new(letters())),
-            ..topology.lying(format!("{destination}.{group}"), create)
-        }
-    }
-
     async fn declare(&self, spec: &DestinationSpec) -> Result<(), BinderError> {
         let (name, topology) = (&spec.name, &self.shared.topology);
         match spec.role {
             // The source declares it beside the queue whose messages come back to it.
             DestinationRole::Retry => self.retries.is_retry_queue(name),
             DestinationRole::DeadLetters => {
-                topology.exchange(name, spec.create).await?;
+                topology.exchange(&ExchangeSpec::topic(name, spec.create)).await?;
                 self.retries.are_letters(name);
+                self.remember(Layout::new(spec, DestinationOptions::default()));
             }
-            _ => topology.exchange(name, spec.create).await?,
+            _ => {
+                let options = self.shared.options.destination(name).cloned().unwrap_or_default();
+                let layout = Layout::new(spec, options);
+                if let Some(exchange) = layout.exchange() {
+                    topology.exchange(&exchange).await?;
+                }
+                if layout.is_stream() {
+                    topology.queue(&layout.stream(topology)).await?;
+                }
+                self.sink.route(name.clone(), layout.route());
+                self.remember(layout);
+            }
         }
         Ok(())
     }
@@ -147,9 +140,6 @@ impl Binder for RabbitBinder {
     async fn prepare(&self, spec: DestinationSpec) -> Result<DestinationInfo, BinderError> {
         self.check_open()?;
         self.declare(&spec).await?;
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.insert(spec.name.clone(), spec.create);
-        drop(known);
         Ok(DestinationInfo {
             name: spec.name,
             partitions: 1,
@@ -159,7 +149,8 @@ impl Binder for RabbitBinder {
     async fn subscribe(&self, spec: SourceSpec) -> Result<RabbitSource, BinderError> {
         self.check_open()?;
         let group = spec.group.clone();
-        let queue_of = |destination: &Arc<str>| self.queue(destination, group.as_deref());
+        let topology = &self.shared.topology;
+        let queue_of = |destination: &Arc<str>| self.layout(destination).queue(group.as_deref(), topology);
         Ok(RabbitSource::new(self.shared.clone(), spec, queue_of))
     }
 

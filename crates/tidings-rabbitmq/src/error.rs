@@ -20,6 +20,14 @@ pub enum RabbitError {
         /// What is wrong, and what to do.
         reason: String,
     },
+    /// What is said of an exchange, a queue or a routing key does not go together.
+    #[error("{what} cannot be as it is said: {reason}")]
+    Topology {
+        /// What it is about.
+        what: String,
+        /// What is wrong, and what to do.
+        reason: String,
+    },
     /// A file of TLS cannot be used.
     #[error("cannot use {file} as {role}: {reason}", file = file.display())]
     File {
@@ -38,4 +46,17 @@ pub enum RabbitError {
         /// The system's words.
         reason: String,
     },
+}
+
+impl RabbitError {
+    /// The same, with the place where it was said.
+    pub(crate) fn at(self, place: &str) -> Self {
+        match self {
+            Self::Topology { what, reason } => Self::Topology {
+                what: format!("{what} ({place})"),
+                reason,
+            },
+            other => other,
+        }
+    }
 }

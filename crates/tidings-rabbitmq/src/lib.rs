@@ -2,7 +2,7 @@
 //!
 //! | in Tidings | on the server |
 //! |---|---|
-//! | destination | a durable topic exchange with its name |
+//! | destination | a durable topic exchange with its name, unless [`DestinationOptions`] say otherwise |
 //! | group | a queue `{destination}.{group}`, which gets everything from the exchange; one instance reads it at a time |
 //! | subscription without a group | an exclusive queue that goes with its connection |
 //! | retry lane | a queue `{destination}.{group}.retry`, and one `….retry.{n}s` for each wait, from which it gets what is due |
@@ -13,6 +13,7 @@ mod background;
 mod binder;
 mod connection;
 mod error;
+mod layout;
 mod message;
 mod options;
 mod retry;
@@ -23,6 +24,8 @@ mod trouble;
 
 pub use binder::RabbitBinder;
 pub use error::RabbitError;
-pub use options::{Auth, ClientOptions, QueueType, WhenFull};
+pub use options::{
+    Auth, ClientOptions, DestinationOptions, ExchangeType, Overflow, QueueType, RoutingKey, WhenFull,
+};
 pub use sink::{RabbitSink, Route};
 pub use source::RabbitSource;

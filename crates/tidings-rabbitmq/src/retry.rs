@@ -122,7 +122,7 @@ impl RetryQueues {
         let origin = headers.get_str(names::ORIGIN_DESTINATION)?;
         let group = headers.get_str(names::GROUP).filter(|group| !group.is_empty())?;
         Some(QueueSpec {
-            bound_to: Some(Binding::keyed(&outgoing.destination, group)),
+            bound_to: vec![Binding::keyed(&outgoing.destination, group)],
             ..self
                 .topology
                 .lying(letters_queue(origin, group), Create::IfMissing)
@@ -135,7 +135,7 @@ impl RetryQueues {
             destination: queue.name.clone(),
             reason: error.to_string(),
         })?;
-        if queue.bound_to.is_none() {
+        if queue.bound_to.is_empty() {
             self.sink.route(queue.name.clone(), Route::Queue);
         }
         self.known().made.insert(queue.name);

@@ -1,7 +1,7 @@
 //! Exchanges and queues, declared and asked for: [`Topology`].
 
 use crate::connection::{Link, PATIENCE};
-use crate::options::{ClientOptions, QueueType};
+use crate::options::{ClientOptions, Consuming, ExchangeType, QueueType};
 use crate::trouble::{Kind, Trouble};
 use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable, ShortString};
@@ -23,30 +23,53 @@ pub(crate) struct QueueSpec {
     pub(crate) arguments: FieldTable,
     /// It belongs to one connection, and goes with it.
     pub(crate) exclusive: bool,
-    /// The exchange whose messages it gets.
-    pub(crate) bound_to: Option<Binding>,
+    /// What it gets, of which exchanges.
+    pub(crate) bound_to: Vec<Binding>,
     /// Where what the server gives up of it goes, made before it.
     pub(crate) letters: Option<Box<Self>>,
+    /// How many messages it hands over, where that is not the binder's number.
+    pub(crate) prefetch: Option<u16>,
+    /// Messages stay in it, and are read from where the reader says.
+    pub(crate) is_stream: bool,
+}
+
+/// An exchange as it is to be.
+#[derive(Debug, Clone)]
+pub(crate) struct ExchangeSpec {
+    pub(crate) name: Arc<str>,
+    pub(crate) exchange_type: ExchangeType,
+    pub(crate) arguments: FieldTable,
+    pub(crate) create: Create,
+}
+
+impl ExchangeSpec {
+    /// A topic exchange.
+    pub(crate) fn topic(name: &Arc<str>, create: Create) -> Self {
+        Self {
+            name: name.clone(),
+            exchange_type: ExchangeType::Topic,
+            arguments: FieldTable::default(),
+            create,
+        }
+    }
 }
 
 /// From which exchange a queue gets messages.
 #[derive(Debug, Clone)]
 pub(crate) struct Binding {
-    pub(crate) exchange: Arc<str>,
+    pub(crate) exchange: Arc<ExchangeSpec>,
     /// What their routing keys look like; `#` is any.
     pub(crate) pattern: Arc<str>,
+    pub(crate) arguments: FieldTable,
 }
 
 impl Binding {
-    /// Everything that is published there.
-    pub(crate) fn all_of(exchange: &Arc<str>) -> Self {
-        Self::keyed(exchange, "#")
-    }
-
+    /// What is published to a topic exchange with such routing keys.
     pub(crate) fn keyed(exchange: &Arc<str>, pattern: &str) -> Self {
         Self {
-            exchange: exchange.clone(),
+            exchange: Arc::new(ExchangeSpec::topic(exchange, Create::IfMissing)),
             pattern: pattern.into(),
+            arguments: FieldTable::default(),
         }
     }
 }
@@ -63,22 +86,9 @@ impl Topology {
         Self { link, options }
     }
 
-    /// The arguments of a queue for messages of a group: what the server gives up by itself goes there.
-    pub(crate) fn arguments(&self, dead_letters: &Binding) -> FieldTable {
-        let consuming = self.options.consuming();
-        let mut table = self.kept();
-        let mut put = |name: &str, value| {
-            table.insert(name.into(), value);
-        };
-        if consuming.single_active_consumer {
-            put("x-single-active-consumer", AMQPValue::Boolean(true));
-        }
-        put("x-dead-letter-exchange", text(&dead_letters.exchange));
-        put("x-dead-letter-routing-key", text(&dead_letters.pattern));
-        if let (QueueType::Quorum, Some(limit)) = (consuming.queue_type, consuming.delivery_limit) {
-            put("x-delivery-limit", AMQPValue::LongLongInt(limit.into()));
-        }
-        table
+    /// How messages are received, where nothing else is said.
+    pub(crate) fn consuming(&self) -> &Consuming {
+        self.options.consuming()
     }
 
     /// A queue in which messages lie until somebody takes them.
@@ -88,8 +98,10 @@ impl Topology {
             create,
             arguments: self.kept(),
             exclusive: false,
-            bound_to: None,
+            bound_to: Vec::new(),
             letters: None,
+            prefetch: None,
+            is_stream: false,
         }
     }
 
@@ -118,12 +130,13 @@ impl Topology {
         table
     }
 
-    /// Makes sure that a topic exchange is there.
-    pub(crate) async fn exchange(&self, name: &Arc<str>, create: Create) -> Result<(), BinderError> {
+    /// Makes sure that an exchange is there.
+    pub(crate) async fn exchange(&self, exchange: &ExchangeSpec) -> Result<(), BinderError> {
+        let name = &exchange.name;
         check(name)?;
         let doing = format!("declaring the exchange \"{name}\"");
         self.on_channel(name, &doing, async |channel| {
-            declare_exchange(&channel, name, create).await
+            declare_exchange(&channel, exchange).await
         })
         .await
     }
@@ -220,34 +233,42 @@ async fn declare_alone(channel: &Channel, queue: &QueueSpec) -> Result<(), lapin
     channel
         .queue_declare(name.clone(), options, queue.arguments.clone())
         .await?;
-    let binding = queue.bound_to.as_ref();
-    if let Some(binding) = binding.filter(|_| queue.create == Create::IfMissing) {
-        declare_exchange(channel, &binding.exchange, queue.create).await?;
-        let (exchange, pattern) = (&*binding.exchange, &*binding.pattern);
+    if queue.create == Create::Never {
+        return Ok(());
+    }
+    for binding in &queue.bound_to {
+        declare_exchange(channel, &binding.exchange).await?;
         let bind = channel.queue_bind(
-            name,
-            exchange.into(),
-            pattern.into(),
+            name.clone(),
+            (&*binding.exchange.name).into(),
+            (&*binding.pattern).into(),
             QueueBindOptions::default(),
-            FieldTable::default(),
+            binding.arguments.clone(),
         );
         bind.await?;
     }
     Ok(())
 }
 
-async fn declare_exchange(channel: &Channel, name: &str, create: Create) -> Result<(), lapin::Error> {
+async fn declare_exchange(channel: &Channel, exchange: &ExchangeSpec) -> Result<(), lapin::Error> {
     let options = ExchangeDeclareOptions {
-        passive: create == Create::Never,
+        passive: exchange.create == Create::Never,
         durable: true,
         ..ExchangeDeclareOptions::default()
     };
-    let declaring =
-        channel.exchange_declare(name.into(), ExchangeKind::Topic, options, FieldTable::default());
-    declaring.await
+    let kind = match exchange.exchange_type {
+        ExchangeType::Direct => ExchangeKind::Direct,
+        ExchangeType::Fanout => ExchangeKind::Fanout,
+        ExchangeType::Headers => ExchangeKind::Headers,
+        ExchangeType::Topic | ExchangeType::Default => ExchangeKind::Topic,
+    };
+    let name = (&*exchange.name).into();
+    channel
+        .exchange_declare(name, kind, options, exchange.arguments.clone())
+        .await
 }
 
-fn text(text: &str) -> AMQPValue {
+pub(crate) fn text(text: &str) -> AMQPValue {
     AMQPValue::LongString(text.into())
 }
 

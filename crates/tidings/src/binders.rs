@@ -79,7 +79,7 @@ impl Ground {
         for planned in &plan.binders {
             let opened = match &self.brokers {
                 Brokers::Given(given) => Ok(Opened::plain(given.clone())),
-                _ => open(planned, self.clock),
+                _ => open(planned, plan, self.clock),
             };
             match opened {
                 Ok(opened) => {
@@ -241,16 +241,16 @@ impl Opened {
 }
 
 /// Opens a broker by its address.
-fn open(binder: &PlannedBinder, clock: Clock) -> Result<Opened, BinderError> {
+fn open(binder: &PlannedBinder, plan: &Plan, clock: Clock) -> Result<Opened, BinderError> {
     match binder.url.value.scheme() {
         #[cfg(feature = "embedded")]
         "embedded" | "memory" => embedded::open(binder, clock),
         #[cfg(feature = "kafka")]
         "kafka" => kafka::open(binder),
         #[cfg(feature = "rabbitmq")]
-        "amqp" | "amqps" => rabbitmq::open(binder),
+        "amqp" | "amqps" => rabbitmq::open(binder, plan),
         scheme => {
-            let _ = clock;
+            let _ = (clock, plan);
             Err(BinderError::Open {
                 url: binder.url.value.to_string(),
                 reason: format!("{} ({})", no_driver(scheme, &DRIVERS), binder.url.origin),
@@ -307,12 +307,16 @@ mod kafka {
 
 #[cfg(feature = "rabbitmq")]
 mod rabbitmq {
-    use super::{Arc, BinderError, Opened, PlannedBinder, with_limit};
+    use super::{Arc, BinderError, Opened, Plan, PlannedBinder, with_limit};
+    use crate::plan::rabbitmq::destinations;
     use tidings_rabbitmq::{ClientOptions, RabbitBinder};
 
     /// Sets up the clients; whether the servers are there shows later.
-    pub(super) fn open(binder: &PlannedBinder) -> Result<Opened, BinderError> {
+    pub(super) fn open(binder: &PlannedBinder, plan: &Plan) -> Result<Opened, BinderError> {
         let options = ClientOptions::from_config(&binder.url.value, &with_limit(binder))?;
+        let options = destinations(&plan.channels, &binder.name).fold(options, |options, (name, of)| {
+            options.with_destination(&*name, of)
+        });
         let opened = RabbitBinder::open(options).map_err(|error| BinderError::Open {
             url: binder.url.value.to_string(),
             reason: error.to_string(),

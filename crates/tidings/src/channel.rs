@@ -19,6 +19,8 @@ pub struct Channel {
     pub(crate) claim_check: Option<usize>,
     pub(crate) claim_store: Option<Store>,
     pub(crate) claim_max_bytes: Option<u64>,
+    #[cfg(feature = "rabbitmq")]
+    pub(crate) rabbitmq: Option<tidings_rabbitmq::DestinationOptions>,
 }
 
 /// A claim store. Two are the same if messages call them the same and they are in the same place.
@@ -97,6 +99,13 @@ impl Channel {
     /// concurrent handlings, and for each item of a batch.
     pub fn claim_max_bytes(mut self, bytes: u64) -> Self {
         self.claim_max_bytes = Some(bytes);
+        self
+    }
+
+    /// What it is on a RabbitMQ: exchange, routing key, bindings and queues. On other brokers it says nothing.
+    #[cfg(feature = "rabbitmq")]
+    pub fn rabbitmq(mut self, options: tidings_rabbitmq::DestinationOptions) -> Self {
+        self.rabbitmq = Some(options);
         self
     }
 }

@@ -222,10 +222,31 @@ fn channel(channel: &PlannedChannel) -> ChannelDescription {
     }));
     let claims = channel.claims.iter().flat_map(|claims| claims.values());
     values.extend(claims.map(|(key, text, origin)| Value::new(key, text, origin)));
+    #[cfg(feature = "rabbitmq")]
+    values.extend(on_rabbitmq(channel));
     ChannelDescription {
         name: channel.name.clone(),
         values,
     }
+}
+
+/// What a channel is on a RabbitMQ, if somebody said anything of that.
+#[cfg(feature = "rabbitmq")]
+fn on_rabbitmq(channel: &PlannedChannel) -> Vec<Value> {
+    let Some(origin) = &channel.rabbitmq.origin else {
+        return Vec::new();
+    };
+    let (options, destination) = (&channel.rabbitmq.options, &channel.destination.value);
+    let mut values = vec![
+        ("rabbitmq.exchange", options.exchange_of(destination)),
+        ("rabbitmq.queue", options.queue_of(destination, "{group}")),
+    ];
+    let arguments = options.queue_arguments_in_words();
+    values.extend((!arguments.is_empty()).then_some(("rabbitmq.arguments", arguments)));
+    let values = values.into_iter();
+    values
+        .map(|(key, text)| Value::new(key, text, origin.clone()))
+        .collect()
 }
 
 fn subscription(

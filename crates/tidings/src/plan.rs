@@ -8,6 +8,8 @@ mod manage;
 mod names;
 mod patterns;
 mod policy;
+#[cfg(feature = "rabbitmq")]
+pub(crate) mod rabbitmq;
 mod retry_lanes;
 mod subscriptions;
 

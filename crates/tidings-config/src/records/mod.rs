@@ -5,6 +5,7 @@ mod binder;
 mod channel;
 mod manage;
 mod rabbitmq;
+mod rabbitmq_channel;
 mod subscription;
 mod synonyms;
 
@@ -22,6 +23,7 @@ pub fn records() -> &'static [KeyRecord] {
             binder::RECORDS,
             rabbitmq::RECORDS,
             channel::RECORDS,
+            rabbitmq_channel::RECORDS,
             subscription::RECORDS,
             manage::RECORDS,
         ]

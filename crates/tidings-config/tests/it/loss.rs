@@ -9,6 +9,7 @@ const LOSES: &[&str] = &[
     "binder.<name>.lose_unread_messages",
     "binder.<name>.lose_on_power_cut",
     "binder.<name>.rabbitmq.lose_unroutable_messages",
+    "channel.<name>.rabbitmq.lose_unused_queues",
     "subscription.<name>.lose_exhausted_messages",
 ];
 
@@ -79,6 +80,28 @@ const KEEPS: &[&str] = &[
     "binder.<name>.rabbitmq.queue_type",
     "binder.<name>.rabbitmq.single_active_consumer",
     "binder.<name>.rabbitmq.delivery_limit",
+    // What a group's queue gives up is a dead letter, and what it refuses is published again.
+    "channel.<name>.rabbitmq.message_ttl",
+    "channel.<name>.rabbitmq.max_length",
+    "channel.<name>.rabbitmq.max_length_bytes",
+    "channel.<name>.rabbitmq.overflow",
+    "channel.<name>.rabbitmq.max_priority",
+    "channel.<name>.rabbitmq.delivery_limit",
+    "channel.<name>.rabbitmq.prefetch",
+    "channel.<name>.rabbitmq.single_active_consumer",
+    "channel.<name>.rabbitmq.queue",
+    "channel.<name>.rabbitmq.queue_type",
+    // It needs `lose_unused_queues`.
+    "channel.<name>.rabbitmq.queue_expires",
+    // Who gets which messages. What nobody is to get is refused at its publisher.
+    "channel.<name>.rabbitmq.exchange",
+    "channel.<name>.rabbitmq.exchange_type",
+    "channel.<name>.rabbitmq.alternate_exchange",
+    "channel.<name>.rabbitmq.routing_key",
+    "channel.<name>.rabbitmq.bindings",
+    // Arguments that would lose messages are refused.
+    "channel.<name>.rabbitmq.exchange_arguments",
+    "channel.<name>.rabbitmq.queue_arguments",
     "channel.<name>.binder",
     "channel.<name>.destination",
     "channel.<name>.partitions",

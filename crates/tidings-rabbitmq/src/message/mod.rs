@@ -1,10 +1,10 @@
-//! What a [`Message`](tidings_core::Message) is in AMQP: [`write`], [`read`].
+//! What a [`Message`](tidings_core::Message) is in AMQP: [`write`], [`read_into`].
 //!
 //! | part of a message | in AMQP |
 //! |---|---|
 //! | payload | the body; none is an empty body with the header `tidings-tombstone` |
 //! | key | the header `tidings-key` |
-//! | timestamp | the property `timestamp` in seconds, and the header `timestamp_in_ms` |
+//! | timestamp | the property `timestamp` in seconds; what is below them, with the number of the publish, in `cluster_id` |
 //! | headers named in [`PROPERTIES`] | the property, where the value is one that the property can have |
 //! | every other header | a header, as long string |
 //!
@@ -13,12 +13,14 @@
 //! ours. Who reads by other means reads the first value of each name all the same.
 
 mod foreign;
+mod mark;
 mod parts;
 mod read;
 mod write;
 
-pub(crate) use parts::{EXPIRATION, PUBLISH};
-pub(crate) use read::read;
+pub(crate) use mark::Mark;
+pub(crate) use parts::EXPIRATION;
+pub(crate) use read::read_into;
 pub(crate) use write::{Written, write};
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use lapin::BasicProperties;
 use lapin::types::ShortString;
+use std::borrow::Cow;
 use tidings_core::names;
 
 /// The key of a message.
@@ -12,21 +13,18 @@ pub(super) const TOMBSTONE: &str = "tidings-tombstone";
 pub(super) const MILLIS: &str = "timestamp_in_ms";
 /// After how many milliseconds the server throws the message away, or gives it to the dead letters of its queue.
 pub(crate) const EXPIRATION: &str = "amqp-expiration";
+/// Carries our [mark](super::mark::Mark).
+pub(super) const CLUSTER_ID: &str = "cluster-id";
 /// Where each header stood, see [`super::write`].
 pub(super) const ORDER: &str = "tidings-order";
 /// A block of headers that the table cannot hold.
 pub(super) const MORE: &str = "tidings-more";
-/// The number of a publish, by which a message that comes back as unroutable is known.
-pub(crate) const PUBLISH: &str = "tidings-publish";
-/// What [`PUBLISH`] adds to a message.
-pub(crate) const PUBLISH_BYTES: usize = 1 + PUBLISH.len() + 1 + 8;
-
 /// The longest name and the longest value of a property.
 pub(super) const SHORT: usize = 255;
 
 /// Whether a header of that name would be taken for one of ours, or be none to us.
 pub(super) fn is_ours(name: &str) -> bool {
-    [KEY, TOMBSTONE, MILLIS, ORDER, MORE, PUBLISH].contains(&name)
+    [KEY, TOMBSTONE, MILLIS, ORDER, MORE].contains(&name)
 }
 
 /// A property that is a header in Tidings.
@@ -36,7 +34,7 @@ pub(super) struct Property {
     /// Whether a header with this value may be written as the property.
     fits: fn(&str) -> bool,
     set: fn(BasicProperties, &str) -> BasicProperties,
-    get: fn(&BasicProperties) -> Option<String>,
+    get: for<'a> fn(&'a BasicProperties) -> Option<Cow<'a, str>>,
 }
 
 impl Property {
@@ -52,7 +50,7 @@ impl Property {
         true
     }
 
-    pub(super) fn get(&self, properties: &BasicProperties) -> Option<String> {
+    pub(super) fn get<'a>(&self, properties: &'a BasicProperties) -> Option<Cow<'a, str>> {
         (self.get)(properties)
     }
 }
@@ -66,7 +64,7 @@ macro_rules! text {
                 Ok(value) => properties.$with(value),
                 Err(_) => properties,
             },
-            get: |properties| properties.$get().as_ref().map(|text| text.as_str().to_owned()),
+            get: |properties| properties.$get().as_ref().map(|text| text.as_str().into()),
         }
     };
 }
@@ -97,16 +95,18 @@ pub(super) const PROPERTIES: &[Property] = &[
             Some(priority) => properties.with_priority(priority),
             None => properties,
         },
-        get: |properties| properties.priority().map(|priority| priority.to_string()),
+        get: |properties| properties.priority().map(|priority| priority.to_string().into()),
     },
     Property {
         name: "amqp-delivery-mode",
         fits: |value| value == "1",
         set: |properties, _| properties.with_delivery_mode(TRANSIENT),
-        get: |properties| (*properties.delivery_mode() == Some(TRANSIENT)).then(|| TRANSIENT.to_string()),
+        get: |properties| {
+            (*properties.delivery_mode() == Some(TRANSIENT)).then(|| TRANSIENT.to_string().into())
+        },
     },
     text!("user-id", with_user_id, user_id, |_| false),
-    text!("cluster-id", with_cluster_id, cluster_id, |_| false),
+    text!(CLUSTER_ID, with_cluster_id, cluster_id, |_| false),
 ];
 
 /// The message does not outlive the broker.

@@ -1,48 +1,54 @@
 //! AMQP's properties and body as a message.
 
 use super::foreign::bytes_of;
-use super::parts::{KEY, MILLIS, MORE, ORDER, PROPERTIES, PUBLISH, TOMBSTONE};
-use bytes::Bytes;
+use super::mark::Mark;
+use super::parts::{CLUSTER_ID, KEY, MILLIS, MORE, ORDER, PROPERTIES, TOMBSTONE};
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable};
 use std::borrow::Cow;
-use tidings_core::headers::{HeaderView, HeaderWriter};
-use tidings_core::{Message, Timestamp};
+use tidings_core::headers::HeaderView;
+use tidings_core::{BatchBuilder, Timestamp};
 
 type Header<'a> = (Cow<'a, str>, Cow<'a, [u8]>);
 
-/// The message that somebody published; what other clients write becomes headers as text, and nothing is an error.
-pub(crate) fn read(properties: &BasicProperties, body: Bytes) -> Message {
+/// Adds the message that somebody published; what other clients write becomes headers as text, and nothing is an error.
+pub(crate) fn read_into(batch: &mut BatchBuilder, properties: &BasicProperties, body: &[u8]) {
     let table = properties.headers().as_ref();
     let find = |name: &str| table.and_then(|table| table.inner().get(name));
     let tombstone = body.is_empty() && find(TOMBSTONE) == Some(&AMQPValue::Boolean(true));
-    let mut message = Message::default()
-        .with_payload((!tombstone).then_some(body))
-        .with_optional_key(find(KEY).map(|key| Bytes::from(bytes_of(key).into_owned())));
-    if let Some(timestamp) = timestamp(properties, find(MILLIS)) {
-        message = message.with_timestamp(timestamp);
+    let key = find(KEY).map(bytes_of);
+    let mark = Mark::of(properties);
+    let timestamp = timestamp(properties, find(MILLIS), mark).unwrap_or_default();
+    let mut headers = headers(properties, table, mark);
+    if let Some(order) = find(ORDER).map(bytes_of)
+        && let Some(places) = parse(&order, headers.len())
+    {
+        headers = places
+            .into_iter()
+            .filter_map(|place| headers.get(place).cloned())
+            .collect();
     }
-    let headers = headers(properties, table);
-    let found = find(ORDER).map(bytes_of);
-    let order = found.as_deref().and_then(|order| parse(order, headers.len()));
-    let mut writer = HeaderWriter::default();
-    let places = order.unwrap_or_else(|| (0..headers.len()).collect());
-    for (name, value) in places.into_iter().filter_map(|place| headers.get(place)) {
-        writer = writer.append(name, value);
-    }
-    message.with_headers(writer.finish_received())
+    let headers = headers.iter().map(|(name, value)| (&**name, &**value));
+    batch.push(timestamp, key.as_deref(), headers, (!tombstone).then_some(body));
 }
 
-/// In milliseconds where somebody wrote them; seconds otherwise. Who changed the seconds on the way did not know of the
-/// milliseconds.
-fn timestamp(properties: &BasicProperties, millis: Option<&AMQPValue>) -> Option<Timestamp> {
+/// In milliseconds where somebody wrote them, as RabbitMQ's own plugin for timestamps does in a header and we do in the mark;
+/// seconds otherwise. Who changed the seconds on the way did not know of the header.
+fn timestamp(
+    properties: &BasicProperties,
+    millis: Option<&AMQPValue>,
+    mark: Option<Mark>,
+) -> Option<Timestamp> {
     let millis = millis.and_then(integer);
     let Some(seconds) = *properties.timestamp() else {
         return millis.map(Timestamp::from_millis);
     };
     let of_seconds = i64::try_from(seconds).ok()?.checked_mul(1000)?;
     let fits = |millis: &i64| millis.div_euclid(1000) == of_seconds / 1000;
-    Some(Timestamp::from_millis(millis.filter(fits).unwrap_or(of_seconds)))
+    let marked = || mark.map_or(0, |mark| i64::from(mark.millis));
+    Some(Timestamp::from_millis(
+        millis.filter(fits).unwrap_or_else(|| of_seconds + marked()),
+    ))
 }
 
 fn integer(value: &AMQPValue) -> Option<i64> {
@@ -56,18 +62,27 @@ fn integer(value: &AMQPValue) -> Option<i64> {
 }
 
 /// All headers, in the order that [`super::write`] counts by.
-fn headers<'a>(properties: &'a BasicProperties, table: Option<&'a FieldTable>) -> Vec<Header<'a>> {
-    let mut headers: Vec<Header<'a>> = Vec::new();
+fn headers<'a>(
+    properties: &'a BasicProperties,
+    table: Option<&'a FieldTable>,
+    mark: Option<Mark>,
+) -> Vec<Header<'a>> {
+    let in_table = table.map_or(0, |table| table.inner().len());
+    let mut headers: Vec<Header<'a>> = Vec::with_capacity(PROPERTIES.len().min(6) + in_table);
     for property in PROPERTIES {
-        if let Some(value) = property.get(properties) {
-            headers.push((property.name.into(), value.into_bytes().into()));
+        match property.get(properties) {
+            // Only ours.
+            Some(_) if mark.is_some() && property.name == CLUSTER_ID => {}
+            Some(Cow::Borrowed(text)) => headers.push((property.name.into(), text.as_bytes().into())),
+            Some(Cow::Owned(text)) => headers.push((property.name.into(), text.into_bytes().into())),
+            None => {}
         }
     }
     let Some(table) = table else {
         return headers;
     };
     for (name, value) in table {
-        if ![KEY, TOMBSTONE, MILLIS, ORDER, MORE, PUBLISH].contains(&name.as_str()) {
+        if ![KEY, TOMBSTONE, MILLIS, ORDER, MORE].contains(&name.as_str()) {
             headers.push((name.as_str().into(), bytes_of(value)));
         }
     }

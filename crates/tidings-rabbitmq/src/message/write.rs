@@ -1,8 +1,7 @@
 //! A message as AMQP's properties and body.
 
-use super::parts::{
-    KEY, MILLIS, MORE, ORDER, PERSISTENT, PROPERTIES, PUBLISH, PUBLISH_BYTES, SHORT, TOMBSTONE, is_ours,
-};
+use super::mark::{MARK_BYTES, Mark};
+use super::parts::{KEY, MILLIS, MORE, ORDER, PERSISTENT, PROPERTIES, SHORT, TOMBSTONE, is_ours};
 use bytes::Bytes;
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable, ShortString};
@@ -17,7 +16,7 @@ pub(crate) struct Written {
     pub(crate) body: Bytes,
 }
 
-/// Where a header ends up. [`super::read`] puts properties first, then what the table holds by name, then the rest.
+/// Where a header ends up. [`super::read_into`] puts properties first, then what the table holds by name, then the rest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Place<'a> {
     Property(usize),
@@ -34,22 +33,25 @@ pub(crate) fn write(message: &Message, publish: Option<u64>) -> Written {
             table.insert(name, value);
         }
     };
-    if let Some(number) = publish {
-        put(PUBLISH, AMQPValue::LongLongInt(number.cast_signed()));
-    }
     if let Some(key) = message.key() {
         put(KEY, long(key));
     }
     if message.payload().is_none() {
         put(TOMBSTONE, AMQPValue::Boolean(true));
     }
+    let mut mark = Mark { publish, millis: 0 };
     if let Some(timestamp) = message.timestamp() {
         let millis = timestamp.as_millis();
-        put(MILLIS, AMQPValue::LongLongInt(millis));
-        if let Ok(seconds) = u64::try_from(millis.div_euclid(1000)) {
-            properties = properties.with_timestamp(seconds);
+        match u64::try_from(millis) {
+            Ok(millis) => {
+                properties = properties.with_timestamp(millis / 1000);
+                mark.millis = (millis % 1000) as u16;
+            }
+            // Before 1970, where the property does not reach.
+            Err(_) => put(MILLIS, AMQPValue::LongLongInt(millis)),
         }
     }
+    properties = mark.write(properties);
     headers(message.headers(), &mut properties, &mut put);
     if !table.is_empty() {
         properties = properties.with_headers(FieldTable::from(table));
@@ -133,13 +135,6 @@ impl Written {
         const FIXED: usize = 128;
         let key = message.key().map_or(0, |key| key.len() + KEY.len() + 6);
         let order: usize = message.headers().iter().map(|_| 8).sum();
-        FIXED
-            + PUBLISH_BYTES
-            + MILLIS.len()
-            + MORE.len()
-            + ORDER.len()
-            + key
-            + message.headers().size()
-            + order
+        FIXED + MARK_BYTES + MILLIS.len() + MORE.len() + ORDER.len() + key + message.headers().size() + order
     }
 }

@@ -1,9 +1,10 @@
 //! The options that a configuration gives: [`ClientOptions::from_config`].
 
-use super::{Auth, ClientOptions, QueueType, WhenFull};
+use super::configured_destination::queue_type;
+use super::{Auth, ClientOptions, WhenFull};
 use crate::error::RabbitError;
 use std::path::PathBuf;
-use tidings_config::{BinderConfig, BinderUrl, RabbitmqAuth, RabbitmqConfig, RabbitmqQueueType};
+use tidings_config::{BinderConfig, BinderUrl, RabbitmqAuth, RabbitmqConfig};
 use tidings_core::BinderError;
 
 impl ClientOptions {
@@ -86,10 +87,7 @@ impl ClientOptions {
         );
         set(
             &mut consuming.queue_type,
-            keys.queue_type.as_ref().map(|kind| match kind.value {
-                RabbitmqQueueType::Quorum => QueueType::Quorum,
-                RabbitmqQueueType::Classic => QueueType::Classic,
-            }),
+            keys.queue_type.as_ref().map(|kind| queue_type(kind.value)),
         );
         let single = keys.single_active_consumer.as_ref();
         set(&mut consuming.single_active_consumer, single.map(|set| set.value));

@@ -11,6 +11,9 @@ pub enum QueueType {
     Quorum,
     /// On one node.
     Classic,
+    /// A log. Only for a destination: what is published is kept in `{destination}.stream`, from which subscriptions
+    /// without a group read from where they say; groups have queues of the binder's kind.
+    Stream,
 }
 
 impl QueueType {
@@ -19,6 +22,7 @@ impl QueueType {
         match self {
             Self::Quorum => "quorum",
             Self::Classic => "classic",
+            Self::Stream => "stream",
         }
     }
 }
@@ -43,7 +47,7 @@ impl Default for Consuming {
 }
 
 impl ClientOptions {
-    /// With queues of another kind than quorum queues, where they are declared.
+    /// With queues of another kind than quorum queues, where they are declared: classic ones.
     #[must_use]
     pub fn with_queue_type(mut self, queue_type: QueueType) -> Self {
         self.consuming.queue_type = queue_type;

@@ -1,13 +1,20 @@
 //! How the clients of one RabbitMQ are set up: [`ClientOptions`].
 
 mod configured;
+mod configured_destination;
 mod consuming;
+mod destination;
+mod routing_key;
 mod tls;
 mod url;
 
 use crate::error::RabbitError;
-use consuming::Consuming;
+pub(crate) use consuming::Consuming;
 pub use consuming::QueueType;
+pub use destination::{DestinationOptions, ExchangeType, Overflow};
+pub(crate) use destination::{arguments, headers_of};
+pub use routing_key::RoutingKey;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -17,7 +24,7 @@ use url::Address;
 pub(crate) use url::Host;
 
 /// The servers, who comes, and how messages are published. `Debug` shows no secret.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq)]
 pub struct ClientOptions {
     address: Address,
     auth: Auth,
@@ -28,6 +35,7 @@ pub struct ClientOptions {
     close_timeout: Duration,
     publishing: Publishing,
     consuming: Consuming,
+    destinations: BTreeMap<String, DestinationOptions>,
 }
 
 /// How the server learns who comes.
@@ -108,6 +116,7 @@ impl ClientOptions {
             close_timeout: Duration::from_secs(10),
             publishing: Publishing::default(),
             consuming: Consuming::default(),
+            destinations: BTreeMap::new(),
         })
     }
 
@@ -206,6 +215,18 @@ impl ClientOptions {
         self
     }
 
+    /// With a destination that is something else on the server than it would be by itself.
+    #[must_use]
+    pub fn with_destination(mut self, name: impl Into<String>, options: DestinationOptions) -> Self {
+        self.destinations.insert(name.into(), options);
+        self
+    }
+
+    /// What is said of a destination.
+    pub(crate) fn destination(&self, name: &str) -> Option<&DestinationOptions> {
+        self.destinations.get(name)
+    }
+
     /// The servers with their ports, comma separated.
     pub fn servers(&self) -> String {
         let hosts: Vec<_> = self.address.hosts.iter().map(ToString::to_string).collect();
@@ -282,6 +303,9 @@ impl ClientOptions {
                 "\"auth\" is \"external\", which is by a client's certificate: set \"tls_certificate\" and \"tls_key\"",
             ));
         }
+        for (name, options) in &self.destinations {
+            options.check(name, self.consuming.queue_type)?;
+        }
         if self.tls.certificate.is_some() != self.tls.key.is_some() {
             return Err(wrong(
                 "a client's certificate goes with its key: set both of \"tls_certificate\" and \"tls_key\"",
@@ -305,6 +329,7 @@ impl fmt::Debug for ClientOptions {
             .field("close_timeout", &self.close_timeout)
             .field("publishing", &self.publishing)
             .field("consuming", &self.consuming)
+            .field("destinations", &self.destinations)
             .finish()
     }
 }

@@ -14,17 +14,34 @@
 //! turn; what was resolved when it was first asked is certain one turn later.
 
 use super::bell::Bell;
-use crate::message::PUBLISH;
+use crate::message::Mark;
 use lapin::message::BasicReturnMessage;
-use lapin::types::AMQPValue;
 use lapin::{Confirmation, PublisherConfirm};
 use std::collections::{HashSet, VecDeque};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
-/// A publish that lapin has not written yet.
-pub(super) type Writing<'a> = Pin<Box<dyn Future<Output = lapin::Result<PublisherConfirm>> + Send + 'a>>;
+/// A publish that lapin has not written yet. Its memory is used again for another one: such a future is large, and an
+/// allocation of that size costs more than the rest of what is done here for a message.
+struct Writing<F> {
+    number: u64,
+    future: Pin<Box<Option<F>>>,
+    /// What it came to, found before its turn.
+    written: Option<lapin::Result<PublisherConfirm>>,
+}
+
+impl<F: Future<Output = lapin::Result<PublisherConfirm>>> Writing<F> {
+    fn ask(&mut self, context: &mut Context<'_>) -> Poll<lapin::Result<PublisherConfirm>> {
+        if let Some(written) = self.written.take() {
+            return Poll::Ready(written);
+        }
+        match self.future.as_mut().as_pin_mut() {
+            Some(future) => future.poll(context),
+            None => Poll::Pending,
+        }
+    }
+}
 
 /// What became of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,13 +54,14 @@ pub(super) enum Outcome {
 }
 
 /// The messages that are in flight on one channel.
-pub(super) struct Confirms<'a> {
+pub(super) struct Confirms<F> {
     slots: Vec<Slot>,
     capacity: usize,
     resolved: Arc<Resolved>,
     /// Rings when a publish is written.
     written: Waker,
-    writing: VecDeque<(u64, Writing<'a>)>,
+    writing: VecDeque<Writing<F>>,
+    spare: Vec<Writing<F>>,
     /// Confirmed when they were first asked, in the turn before.
     uncertain: Vec<(u64, bool)>,
     /// Numbers of messages that came back and were not decided yet.
@@ -88,7 +106,7 @@ impl Wake for SlotWaker {
     }
 }
 
-impl<'a> Confirms<'a> {
+impl<F: Future<Output = lapin::Result<PublisherConfirm>>> Confirms<F> {
     /// For that many messages in flight at a time, whose numbers are no further apart.
     pub(super) fn new(capacity: usize, bell: &Arc<Bell>) -> Self {
         Self {
@@ -100,6 +118,7 @@ impl<'a> Confirms<'a> {
             }),
             written: bell.waker(),
             writing: VecDeque::new(),
+            spare: Vec::new(),
             uncertain: Vec::new(),
             returned: HashSet::default(),
             list: Vec::new(),
@@ -108,23 +127,31 @@ impl<'a> Confirms<'a> {
     }
 
     /// Hands lapin the frames of a message.
-    pub(super) fn write(&mut self, number: u64, writing: Writing<'a>) {
-        self.writing.push_back((number, writing));
-        self.ask_last(Waker::noop().clone());
+    pub(super) fn write(&mut self, number: u64, publish: F) {
+        let mut writing = self.spare.pop().unwrap_or_else(|| Writing {
+            number,
+            future: Box::pin(None),
+            written: None,
+        });
+        writing.number = number;
+        writing.future.set(Some(publish));
+        self.writing.push_back(writing);
+        self.ask_last(Waker::noop());
     }
 
     /// Has the bell ring when everything is written that was handed over so far. One ring for a run of messages.
     pub(super) fn end_run(&mut self) {
-        self.ask_last(self.written.clone());
+        let waker = self.written.clone();
+        self.ask_last(&waker);
     }
 
-    fn ask_last(&mut self, waker: Waker) {
-        let Some((_, writing)) = self.writing.back_mut() else {
+    fn ask_last(&mut self, waker: &Waker) {
+        let Some(writing) = self.writing.back_mut() else {
             return;
         };
-        if let Poll::Ready(written) = writing.as_mut().poll(&mut Context::from_waker(&waker)) {
+        if let Poll::Ready(written) = writing.ask(&mut Context::from_waker(waker)) {
             // Found by the turn that comes, in its order.
-            *writing = Box::pin(std::future::ready(written));
+            writing.written = Some(written);
             self.written.wake_by_ref();
         }
     }
@@ -188,15 +215,17 @@ impl<'a> Confirms<'a> {
     /// Asks the publishes, oldest first, and the confirmations of those that are written.
     fn ask_written(&mut self) -> lapin::Result<()> {
         let mut ended = Ok(());
-        while let Some((number, writing)) = self.writing.front_mut() {
+        while let Some(writing) = self.writing.front_mut() {
             // To ask the last one of a run with another waker would silence the bell; which that is does not matter when
             // the bell is rung for whoever is at the front.
-            let mut context = Context::from_waker(&self.written);
-            let Poll::Ready(written) = writing.as_mut().poll(&mut context) else {
+            let Poll::Ready(written) = writing.ask(&mut Context::from_waker(&self.written)) else {
                 break;
             };
-            let number = *number;
-            self.writing.pop_front();
+            let number = writing.number;
+            if let Some(mut spare) = self.writing.pop_front() {
+                spare.future.set(None);
+                self.spare.push(spare);
+            }
             let begun = written.and_then(|confirm| self.begin(number, confirm));
             ended = ended.and(begun);
         }
@@ -252,9 +281,5 @@ fn note(returned: &mut HashSet<u64, foldhash::fast::RandomState>, confirmation: 
 }
 
 fn number_of(message: &BasicReturnMessage) -> Option<u64> {
-    let table = message.properties.headers().as_ref()?;
-    match table.inner().get(PUBLISH)? {
-        AMQPValue::LongLongInt(number) => Some(number.cast_unsigned()),
-        _ => None,
-    }
+    Mark::of(&message.properties)?.publish
 }

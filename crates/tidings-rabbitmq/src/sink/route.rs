@@ -1,5 +1,7 @@
 //! Where a destination is on the server: [`Route`].
 
+use crate::options::RoutingKey;
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use tidings_core::{Message, PublishError, names};
@@ -14,15 +16,20 @@ pub enum Route {
     /// To the exchange with the destination's name. Without a routing key, that is the type of the event, or the
     /// destination's name where a message has no type.
     Exchange {
-        /// The routing key of every message.
-        routing_key: Option<String>,
+        /// What the routing key of a message is made of.
+        routing_key: Option<RoutingKey>,
     },
     /// To an exchange with another name.
     NamedExchange {
         /// Its name.
         exchange: String,
-        /// The routing key of every message.
-        routing_key: Option<String>,
+        /// What the routing key of a message is made of.
+        routing_key: Option<RoutingKey>,
+    },
+    /// To the queue whose name is the routing key.
+    Queues {
+        /// What that is made of.
+        routing_key: RoutingKey,
     },
     /// To the queue with the destination's name.
     Queue,
@@ -58,27 +65,36 @@ pub(super) struct Target {
     pub(super) destination: Arc<str>,
     /// Empty for the one that leads to queues by their names.
     pub(super) exchange: Arc<str>,
-    key: Option<String>,
-    by_group: bool,
+    key: Key,
+}
+
+/// What a routing key is.
+#[derive(Debug)]
+enum Key {
+    Of(RoutingKey),
+    /// The destination's name.
+    Name,
+    /// The group that gave a message up.
+    Group,
 }
 
 impl Target {
     fn new(destination: &Arc<str>, route: &Route) -> Self {
-        let by_group = matches!(route, Route::Letters);
+        let of = |key: &Option<RoutingKey>| Key::Of(key.clone().unwrap_or_default());
         let (exchange, key): (Arc<str>, _) = match route {
-            Route::Letters => (destination.clone(), None),
-            Route::Exchange { routing_key } => (destination.clone(), routing_key.clone()),
+            Route::Letters => (destination.clone(), Key::Group),
+            Route::Exchange { routing_key } => (destination.clone(), of(routing_key)),
             Route::NamedExchange {
                 exchange,
                 routing_key,
-            } => (exchange.as_str().into(), routing_key.clone()),
-            Route::Queue => ("".into(), Some(destination.to_string())),
+            } => (exchange.as_str().into(), of(routing_key)),
+            Route::Queues { routing_key } => ("".into(), Key::Of(routing_key.clone())),
+            Route::Queue => ("".into(), Key::Name),
         };
         Self {
             destination: destination.clone(),
             exchange,
             key,
-            by_group,
         }
     }
 
@@ -87,12 +103,13 @@ impl Target {
     }
 
     /// The routing key of a message.
-    pub(super) fn routing_key<'a>(&'a self, message: &'a Message) -> &'a str {
+    pub(super) fn routing_key<'a>(&'a self, message: &'a Message) -> Cow<'a, str> {
         match &self.key {
-            Some(key) => key,
-            None => {
-                let header = if self.by_group { names::GROUP } else { names::TYPE };
-                message.headers().get_str(header).unwrap_or(&self.destination)
+            Key::Of(key) => key.of(message, &self.destination),
+            Key::Name => (&*self.destination).into(),
+            Key::Group => {
+                let group = message.headers().get_str(names::GROUP);
+                group.unwrap_or(&self.destination).into()
             }
         }
     }

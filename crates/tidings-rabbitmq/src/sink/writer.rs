@@ -12,7 +12,7 @@ use crate::options::ClientOptions;
 use crate::trouble::Trouble;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::types::ShortString;
-use lapin::{Channel, Error};
+use lapin::{Channel, Error, PublisherConfirm};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tidings_core::PublishError;
@@ -162,6 +162,8 @@ impl Writer {
     async fn serve(&mut self, live: &Live, channel: &Channel) -> End {
         let capacity = self.options.publishing().max_in_flight;
         let mut confirms = Confirms::new(capacity, &self.intake.bell);
+        let mandatory = self.options.publishing().mandatory;
+        let publish = |parcel: Parcel| parcel.publish(channel, mandatory);
         let mut probe: Option<Probe<'_>> = None;
         let opened = Instant::now();
         self.refusing = false;
@@ -173,7 +175,7 @@ impl Writer {
             }
             if !renewing
                 && probe.is_none()
-                && let Some(exchange) = self.write(live, channel, &mut confirms)
+                && let Some(exchange) = self.write(live, publish, &mut confirms)
             {
                 probe = Some(self.exchanges.probe(live, exchange, self.window.end()));
             }
@@ -210,16 +212,13 @@ impl Writer {
     }
 
     /// Hands over a run of messages. Stops at an exchange of which it is not known whether it is there.
-    fn write<'a>(
+    fn write<F: Future<Output = lapin::Result<PublisherConfirm>>>(
         &mut self,
         live: &Live,
-        channel: &'a Channel,
-        confirms: &mut Confirms<'a>,
+        publish: impl Fn(Parcel) -> F,
+        confirms: &mut Confirms<F>,
     ) -> Option<Arc<str>> {
-        let options = BasicPublishOptions {
-            mandatory: self.options.publishing().mandatory,
-            immediate: false,
-        };
+        let mandatory = self.options.publishing().mandatory;
         let now = Instant::now();
         let mut unknown = None;
         let mut left = RUN.min(UNWRITTEN.saturating_sub(confirms.unwritten()));
@@ -249,26 +248,24 @@ impl Writer {
             }
             entry.sends += 1;
             let number = entry.number;
-            let (exchange, key) = (
-                name(&entry.target.exchange),
-                name(entry.target.routing_key(&entry.message)),
-            );
-            let Written { properties, body } = write(&entry.message, options.mandatory.then_some(number));
-            let writing = Box::pin(async move {
-                channel
-                    .basic_publish(exchange, key, options, &body, properties)
-                    .await
-            });
+            let parcel = Parcel {
+                exchange: name(&entry.target.exchange),
+                key: name(&entry.target.routing_key(&entry.message)),
+                written: write(&entry.message, mandatory.then_some(number)),
+            };
             self.window.sent(now);
             left -= 1;
-            confirms.write(number, writing);
+            confirms.write(number, publish(parcel));
         }
         confirms.end_run();
         unknown
     }
 
     /// Answers what is certain.
-    fn look(&mut self, confirms: &mut Confirms<'_>) -> Result<bool, Error> {
+    fn look<F>(&mut self, confirms: &mut Confirms<F>) -> Result<bool, Error>
+    where
+        F: Future<Output = lapin::Result<PublisherConfirm>>,
+    {
         let (window, answers, refusing) = (&mut self.window, &mut self.answers, &mut self.refusing);
         confirms.turn(|number, outcome| {
             let entry = window.take(number);
@@ -281,7 +278,7 @@ impl Writer {
                 Outcome::Kept => Ok(()),
                 Outcome::Returned => {
                     let key = entry.target.routing_key(&entry.message);
-                    Err(refusal::unroutable(&entry.target, key))
+                    Err(refusal::unroutable(&entry.target, &key))
                 }
                 Outcome::Refused => {
                     *refusing = true;
@@ -439,6 +436,25 @@ impl Writer {
             }
         }
         self.answers.tell();
+    }
+}
+
+/// A message as it is handed to lapin.
+struct Parcel {
+    exchange: ShortString,
+    key: ShortString,
+    written: Written,
+}
+
+impl Parcel {
+    async fn publish(self, channel: &Channel, mandatory: bool) -> lapin::Result<PublisherConfirm> {
+        let options = BasicPublishOptions {
+            mandatory,
+            immediate: false,
+        };
+        let Written { properties, body } = self.written;
+        let publishing = channel.basic_publish(self.exchange, self.key, options, &body, properties);
+        publishing.await
     }
 }
 

@@ -4,11 +4,12 @@
 //! less where the channel began, and the engine's watermark is one acknowledgement of everything up to a tag.
 
 use super::acks::Acks;
+use super::stream::StreamPlace;
 use lapin::message::Delivery;
 use lapin::{Channel, Consumer};
 use std::collections::VecDeque;
 use std::sync::Arc;
-use tidings_core::{Assignment, Epoch, LaneId, LaneRole, Progress, RecordBatch};
+use tidings_core::{Assignment, BatchBuilder, Epoch, LaneId, LaneRole, Progress, RecordBatch};
 
 /// A queue on its channel.
 #[derive(Debug)]
@@ -34,6 +35,8 @@ pub(super) struct Lane {
     /// What came and was not given on.
     pub(super) kept: VecDeque<Delivery>,
     pub(super) reading: Option<Reading>,
+    /// Where it is in its stream, if it reads one.
+    pub(super) stream: Option<StreamPlace>,
 }
 
 impl Lane {
@@ -51,6 +54,7 @@ impl Lane {
             acks: Acks::default(),
             kept: VecDeque::new(),
             reading: None,
+            stream: None,
         }
     }
 
@@ -84,6 +88,9 @@ impl Lane {
     }
 
     pub(super) fn report(&mut self, progress: &Progress) {
+        if let Some(stream) = &mut self.stream {
+            stream.finished(progress.watermark);
+        }
         let tag = |offset: u64| offset.saturating_sub(self.base);
         let finished = progress
             .finished
@@ -94,21 +101,20 @@ impl Lane {
 
     /// What is kept, as far as a batch should hold.
     pub(super) fn batch(&mut self, max_bytes: usize) -> Option<RecordBatch> {
-        let mut bytes = 0;
-        let mut messages = Vec::new();
+        let mut batch = BatchBuilder::new(self.id, self.epoch, self.next);
         while let Some(delivery) = self.kept.front() {
-            bytes += delivery.data.len();
-            if !messages.is_empty() && bytes > max_bytes {
+            if !batch.is_empty() && batch.size() + delivery.data.len() > max_bytes {
                 break;
             }
             let Some(delivery) = self.kept.pop_front() else {
                 break;
             };
-            let body = bytes::Bytes::from(delivery.data);
-            messages.push(crate::message::read(&delivery.properties, body));
+            if let Some(stream) = &mut self.stream {
+                stream.handed_on(batch.next(), &delivery.properties);
+            }
+            crate::message::read_into(&mut batch, &delivery.properties, &delivery.data);
         }
-        let first = self.next;
-        self.next += messages.len() as u64;
-        (!messages.is_empty()).then(|| RecordBatch::from_messages(self.id, self.epoch, first, &messages))
+        self.next = batch.next();
+        (!batch.is_empty()).then(|| batch.finish())
     }
 }

@@ -4,6 +4,7 @@ mod acks;
 mod lane;
 mod opening;
 mod plan;
+mod stream;
 
 use crate::connection::Link;
 use crate::options::ClientOptions;
@@ -12,6 +13,7 @@ use acks::Ack;
 use futures_core::Stream;
 use lane::{Lane, Reading};
 use lapin::options::BasicAckOptions;
+use lapin::types::FieldTable;
 use plan::plan;
 use std::fmt;
 use std::pin::Pin;
@@ -113,7 +115,12 @@ impl RabbitSource {
     async fn open(&mut self) -> Result<SourceEvent, SourceError> {
         let opening = self.opening.get_or_insert_with(|| {
             let (link, options) = (self.shared.link.clone(), self.shared.options.clone());
-            Box::pin(opening::open(link, options, self.queues.clone(), self.wait))
+            let from = self.lanes.iter_mut().map(|lane| match &mut lane.stream {
+                Some(stream) => stream.begin(),
+                None => FieldTable::default(),
+            });
+            let queues = self.queues.iter().cloned().zip(from).collect();
+            Box::pin(opening::open(link, options, queues, self.wait))
         });
         let opened = opening.as_mut().await;
         self.opening = None;
@@ -258,7 +265,11 @@ impl RabbitSource {
     /// Asks whether nothing is left in the queues that are not paused.
     fn look(&self) -> Looking {
         let topology = self.shared.topology.clone();
-        let lanes = self.lanes.iter().filter(|lane| !lane.paused);
+        // A stream is never empty. One that has given nothing for a while has nothing new.
+        let lanes = self
+            .lanes
+            .iter()
+            .filter(|lane| !lane.paused && lane.stream.is_none());
         let queues: Vec<_> = lanes.map(|lane| lane.queue.clone()).collect();
         Box::pin(async move {
             for queue in queues {

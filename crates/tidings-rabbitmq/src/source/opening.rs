@@ -12,19 +12,19 @@ use std::time::Duration;
 use tidings_core::SourceError;
 use tokio::time::timeout;
 
-/// Declares these queues and begins to read them, each on a channel of its own.
+/// Declares these queues and begins to read them with these arguments, each on a channel of its own.
 pub(super) async fn open(
     link: Arc<Link>,
     options: Arc<ClientOptions>,
-    queues: Vec<QueueSpec>,
+    queues: Vec<(QueueSpec, FieldTable)>,
     wait: Duration,
 ) -> Result<Vec<Reading>, SourceError> {
     tokio::time::sleep(wait).await;
     let opened = timeout(PATIENCE, async {
         let live = link.live().await?;
         let mut readings = Vec::with_capacity(queues.len());
-        for queue in &queues {
-            let reading = read(&live, &options, queue).await;
+        for (queue, from) in &queues {
+            let reading = read(&live, &options, queue, from).await;
             readings.push(reading.map_err(|error| refused(queue, &Trouble::of(&error, options.auth())))?);
         }
         Ok(readings)
@@ -32,16 +32,21 @@ pub(super) async fn open(
     opened.await.unwrap_or_else(|_| Err(link.silent()))
 }
 
-async fn read(live: &Live, options: &ClientOptions, queue: &QueueSpec) -> Result<Reading, lapin::Error> {
+async fn read(
+    live: &Live,
+    options: &ClientOptions,
+    queue: &QueueSpec,
+    from: &FieldTable,
+) -> Result<Reading, lapin::Error> {
     let channel = live.connection.create_channel().await?;
     declare(&channel, queue).await?;
-    let prefetch = options.consuming().prefetch;
+    let prefetch = queue.prefetch.unwrap_or(options.consuming().prefetch);
     channel.basic_qos(prefetch, BasicQosOptions::default()).await?;
     let consuming = channel.basic_consume(
         ShortString::from(&*queue.name),
         ShortString::default(),
         BasicConsumeOptions::default(),
-        FieldTable::default(),
+        from.clone(),
     );
     let consumer = consuming.await?;
     Ok(Reading { channel, consumer })

@@ -1,6 +1,7 @@
 //! Which queues a subscription reads: [`plan`].
 
 use super::lane::Lane;
+use super::stream::StreamPlace;
 use crate::topology::QueueSpec;
 use std::sync::Arc;
 use tidings_core::{LaneId, LaneRole, SourceSpec};
@@ -15,6 +16,7 @@ pub(super) fn plan(
         let id = LaneId(u32::try_from(all.len()).unwrap_or(u32::MAX));
         let queue = queue_of(&input.destination);
         let mut main = Lane::new(id, &input.destination, &queue.name, LaneRole::Main);
+        main.stream = queue.is_stream.then(|| StreamPlace::new(spec.start));
         let Some(retry) = &input.retry else {
             all.push((main, queue));
             continue;
@@ -23,7 +25,7 @@ pub(super) fn plan(
         (main.partner, partner.partner) = (Some(partner.id), Some(id));
         let beside = QueueSpec {
             name: retry.clone(),
-            bound_to: None,
+            bound_to: Vec::new(),
             letters: None,
             ..queue.clone()
         };

@@ -4,7 +4,7 @@ use crate::support::{World, answer, kept, name, to};
 use lapin::types::AMQPValue;
 use std::time::Duration;
 use tidings_core::{Message, Outgoing, PublishError, Sink, Timestamp};
-use tidings_rabbitmq::{Route, WhenFull};
+use tidings_rabbitmq::{Route, RoutingKey, WhenFull};
 
 #[tokio::test]
 async fn a_message_arrives_with_what_other_clients_understand() {
@@ -59,7 +59,7 @@ async fn a_destination_is_an_exchange_or_a_queue_as_it_is_told() {
     let sink = world.sink();
     let exchange = |routing_key: Option<&str>| Route::NamedExchange {
         exchange: "direct".to_owned(),
-        routing_key: routing_key.map(str::to_owned),
+        routing_key: routing_key.map(RoutingKey::fixed),
     };
     sink.route("dir", exchange(None));
     sink.route("other", exchange(Some("fixed")));

@@ -4,7 +4,7 @@ use crate::support::{World, answer, to};
 use std::io::Write;
 use std::sync::{Arc, Mutex};
 use tidings_core::{Message, Outgoing, PublishError, Sink};
-use tidings_rabbitmq::{RabbitSink, Route};
+use tidings_rabbitmq::{RabbitSink, Route, RoutingKey};
 
 /// Publishes good and unroutable messages mixed at random, and checks the answer of each against what is in the queue.
 async fn mixed(world: &World, sink: &RabbitSink, count: usize) {
@@ -13,7 +13,7 @@ async fn mixed(world: &World, sink: &RabbitSink, count: usize) {
     for (destination, key) in [("good", "good"), ("bad", "bad")] {
         let route = Route::NamedExchange {
             exchange: "mixed".to_owned(),
-            routing_key: Some(key.to_owned()),
+            routing_key: Some(RoutingKey::fixed(key)),
         };
         sink.route(destination, route);
     }

@@ -3,5 +3,6 @@
 
 mod faults;
 mod handling;
+mod topology;
 mod waits;
 mod world;

@@ -76,7 +76,7 @@ impl World {
         .await;
     }
 
-    async fn handle(self, member: u32, delivery: Delivery) -> Result<(), Failure> {
+    pub(crate) async fn handled(self, member: u32, delivery: Delivery) -> Result<(), Failure> {
         let text = std::str::from_utf8(delivery.payload().unwrap_or_default())
             .unwrap()
             .to_owned();
@@ -111,7 +111,7 @@ impl World {
     pub(crate) fn subscription(&self, member: u32) -> Subscription<()> {
         let world = self.clone();
         on("orders", move |delivery: Delivery| {
-            world.clone().handle(member, delivery)
+            world.clone().handled(member, delivery)
         })
         .group("billing")
         .name("charge")

@@ -33,6 +33,9 @@ pub(crate) struct PlannedChannel {
     pub(crate) claims: Option<PlannedClaims>,
     /// It stands for every destination that matches.
     pub(crate) pattern: Option<Pattern>,
+    /// What it is on a RabbitMQ, and the keys that say so.
+    #[cfg(feature = "rabbitmq")]
+    pub(crate) rabbitmq: super::rabbitmq::PlannedRabbit,
 }
 
 /// Every channel that the service speaks of, by name.
@@ -52,6 +55,8 @@ pub(super) fn plan(
     patterns::check(service, &channels, mistakes);
     check_shared_destinations(&channels, mistakes);
     claims::check(&channels, mistakes);
+    #[cfg(feature = "rabbitmq")]
+    super::rabbitmq::check(&channels, mistakes);
     check_dead_letters(service, config, mistakes);
     channels
 }
@@ -142,6 +147,8 @@ struct Said {
     retention_bytes: Option<Setting<u64>>,
     cleanup: Option<Setting<Cleanup>>,
     claims: claims::Said,
+    #[cfg(feature = "rabbitmq")]
+    rabbitmq: Option<Setting<tidings_rabbitmq::DestinationOptions>>,
 }
 
 /// A channel may be declared in several merged apps; what they say must not differ.
@@ -160,6 +167,8 @@ fn merged<'a>(declared: impl Iterator<Item = &'a DeclaredChannel>, mistakes: &mu
             claim_check,
             claim_store,
             claim_max_bytes,
+            #[cfg(feature = "rabbitmq")]
+            rabbitmq,
         } = channel;
         let mut conflict = |what: &str, earlier: Origin| {
             mistakes.add(
@@ -200,6 +209,10 @@ fn merged<'a>(declared: impl Iterator<Item = &'a DeclaredChannel>, mistakes: &mu
         });
         add(&mut said.claims.max_bytes, claim_max_bytes, &place, |earlier| {
             conflict("claim_max_bytes", earlier)
+        });
+        #[cfg(feature = "rabbitmq")]
+        add(&mut said.rabbitmq, rabbitmq, &place, |earlier| {
+            conflict("exchange and queues on RabbitMQ", earlier)
         });
     }
     said
@@ -245,6 +258,8 @@ fn planned(name: String, code: Said, config: ChannelConfig, mistakes: &mut Mista
     );
     let pattern = patterns::of(&name, &destination, mistakes);
     PlannedChannel {
+        #[cfg(feature = "rabbitmq")]
+        rabbitmq: super::rabbitmq::plan(&name, code.rabbitmq, &config.rabbitmq, mistakes),
         pattern,
         cleanup,
         claims,

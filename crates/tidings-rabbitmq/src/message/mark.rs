@@ -1,0 +1,68 @@
+//! What a message carries for us in a property that nobody uses: [`Mark`].
+//!
+//! `cluster_id` means nothing since AMQP 0.9; servers and clients hand it on. A header would do as well, but a table costs
+//! more than all else in a small message.
+
+use lapin::BasicProperties;
+
+/// How a mark begins, so that it is told from what others may write there.
+const BEGINS: &str = "t:";
+/// The most that a mark takes: its beginning, a number in hexadecimal, a colon and three digits.
+pub(super) const MARK_BYTES: usize = BEGINS.len() + 16 + 1 + 3;
+
+/// The number of a publish, by which a message that comes back as unroutable is known; and what the timestamp, which has
+/// whole seconds, has besides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Mark {
+    pub(crate) publish: Option<u64>,
+    pub(super) millis: u16,
+}
+
+impl Mark {
+    /// The mark in those properties, if it is one of ours.
+    pub(crate) fn of(properties: &BasicProperties) -> Option<Self> {
+        Self::parse(properties.cluster_id().as_ref()?.as_str())
+    }
+
+    pub(super) fn write(self, properties: BasicProperties) -> BasicProperties {
+        let text = match (self.publish, self.millis) {
+            (None, 0) => return properties,
+            (None, millis) => format!("{BEGINS}:{millis}"),
+            (Some(publish), millis) => format!("{BEGINS}{publish:x}:{millis}"),
+        };
+        properties.with_cluster_id(text.into())
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let (publish, millis) = text.strip_prefix(BEGINS)?.split_once(':')?;
+        let publish = match publish {
+            "" => None,
+            number => Some(u64::from_str_radix(number, 16).ok()?),
+        };
+        let millis = millis.parse().ok().filter(|millis| *millis < 1000)?;
+        Some(Self { publish, millis })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mark_comes_back_as_it_was_and_others_have_none() {
+        for mark in [(None, 7), (Some(0), 0), (Some(u64::MAX), 999)] {
+            let (publish, millis) = mark;
+            let mark = Mark { publish, millis };
+            let written = mark.write(BasicProperties::default());
+            assert_eq!(Mark::of(&written), Some(mark));
+            assert!(written.cluster_id().as_ref().unwrap().as_str().len() <= MARK_BYTES);
+        }
+        assert_eq!(
+            Mark::default().write(BasicProperties::default()),
+            BasicProperties::default()
+        );
+        for foreign in ["", "t:", "rabbit@host", "t:1", "t:x:1", "t:1:1000", "t:1:1:1"] {
+            assert_eq!(Mark::parse(foreign), None, "{foreign:?}");
+        }
+    }
+}
