@@ -11,6 +11,7 @@
 )]
 
 mod allocations;
+mod apart;
 mod arguments;
 mod arms;
 mod child;
@@ -23,6 +24,7 @@ mod measure;
 mod order;
 mod pairs;
 mod publish;
+mod rabbit;
 mod report;
 mod rows;
 mod table;
@@ -31,6 +33,7 @@ mod verdict;
 use std::process::ExitCode;
 use std::time::Instant;
 
+use crate::apart::job::{Arm, Job, Outcome};
 use crate::arguments::{Arguments, Command, Output};
 use crate::error::BenchError;
 use crate::report::Report;
@@ -47,7 +50,7 @@ fn main() -> ExitCode {
         .split_first()
         .map(|(first, rest)| (first.as_str(), rest))
     {
-        Some((kafka::MARK, rest)) => return kafka::run(rest),
+        Some((apart::MARK, rest)) => return apart::run(rest, play),
         Some((gates::MARK, rest)) => return gates::cores::run(rest),
         Some((gates::COMMAND, rest)) => return gates::check(rest),
         _ => {}
@@ -66,6 +69,14 @@ fn main() -> ExitCode {
             eprintln!("error: {error}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Plays an arm of a broker.
+fn play(job: &Job) -> Result<Outcome, BenchError> {
+    match job.arm {
+        Arm::Rabbit(arm) => rabbit::play(arm, job),
+        _ => kafka::play(job),
     }
 }
 
@@ -97,6 +108,9 @@ fn run(arguments: &Arguments) -> Result<(), BenchError> {
     }
     report.machine.push(("load after".into(), machine::load()));
     report.machine.push(("on Kafka".into(), kafka::CONDITIONS.into()));
+    report
+        .machine
+        .push(("on RabbitMQ".into(), rabbit::CONDITIONS.into()));
     let table = table::render(&report);
     print!("\n{table}");
     let path = report.write(&machine::results_directory())?;

@@ -15,10 +15,10 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 use sha1::{Digest, Sha1};
 use uuid::fmt::Hyphenated;
 
-use super::job::{Job, Outcome};
 use super::produce::{all_delivered, broken, headers, producer, send};
-use super::read::{Reader, Stores, gauge};
+use super::read::{Reader, Stores};
 use super::transform::priced;
+use crate::apart::job::{Job, Outcome, gauge};
 use crate::error::BenchError;
 use crate::order::Order;
 

@@ -8,9 +8,10 @@ use tidings::{Json, on};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::job::{Arm, Job, Packing, Work};
-use super::ours;
+use super::knobs;
 use super::read::{Reader, Stores};
+use crate::apart::job::{Arm, Job, Packing, Work};
+use crate::apart::reading;
 use crate::error::BenchError;
 use crate::order::Order;
 
@@ -60,7 +61,7 @@ async fn app(job: &Job, wait: Duration, say: fn()) -> Result<(), BenchError> {
         say();
         tokio::time::sleep(wait).await;
     });
-    let running = ours::start(job, handler).await?;
+    let running = reading::start(job, knobs::binder(job)?, handler).await?;
     running
         .wait_for_signal_and_drain()
         .await

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use rdkafka::ClientConfig;
 use tidings_kafka::{ClientOptions, KafkaBinder};
 
-use super::job::Job;
+use crate::apart::job::Job;
 use crate::error::BenchError;
 
 /// In words, for the table.

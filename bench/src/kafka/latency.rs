@@ -8,10 +8,11 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use tidings::{Json, on};
 use tidings_core::Message;
 
-use super::job::{Job, Outcome};
+use super::knobs;
 use super::produce::Counting;
-use super::read::{broken, gauge};
-use super::{knobs, ours};
+use super::read::broken;
+use crate::apart::job::{Job, Outcome, gauge};
+use crate::apart::reading;
 use crate::arms::latency::{self, Latencies};
 use crate::arms::topic;
 use crate::error::BenchError;
@@ -100,7 +101,7 @@ pub(super) async fn app(job: &Job) -> Result<Outcome, BenchError> {
             _ => {}
         }
     });
-    let running = ours::start(job, handler).await?;
+    let running = reading::start(job, knobs::binder(job)?, handler).await?;
     let publisher = running.publisher().clone();
     let message = |payload, key| Message::new(payload).with_key(order::fixed_key(key));
     let sent = publisher.send(&job.topic, message(first(), 0)).await;

@@ -6,21 +6,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
+use super::knobs;
+use crate::apart::job::{Arm, Job, Outcome, gauge};
+use crate::apart::made::Made;
+use crate::arms::gauge::Gauge;
+use crate::error::BenchError;
+use crate::order::{self, Order};
 use rdkafka::ClientContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
 use rdkafka::producer::{
     BaseProducer, BaseRecord, DeliveryFuture, FutureProducer, FutureRecord, Producer, ProducerContext,
 };
-use tidings_core::{Binder, Clock, Encode, JsonCodec, Message, Outgoing, Publisher, Receipt, Route, Routes};
-
-use super::job::{Arm, Job, Outcome};
-use super::knobs;
-use super::made::{Made, One};
-use super::read::gauge;
-use crate::arms::gauge::Gauge;
-use crate::error::BenchError;
-use crate::order::{self, Order};
 
 /// Messages of one call where they are sent together.
 const TOGETHER: u64 = 500;
@@ -206,75 +203,6 @@ pub(super) async fn future_each(job: &Job) -> Result<Outcome, BenchError> {
 async fn delivered(future: DeliveryFuture) -> Result<(), BenchError> {
     let kept = future.await.map_err(BenchError::part("a future by hand"))?;
     kept.map(drop).map_err(|(error, _)| broken(error))
-}
-
-/// Our driver: one message a call, or 500.
-pub(super) async fn receipts(job: &Job) -> Result<Outcome, BenchError> {
-    let binder = knobs::binder(job)?;
-    let sink = Binder::sink(&*binder);
-    let (made, gauge) = (Made::new(), gauge(job));
-    let topic: Arc<str> = job.topic.as_str().into();
-    let mut open: VecDeque<Receipt> = VecDeque::with_capacity(job.open);
-    let together = match job.arm {
-        Arm::ReceiptBatches => TOGETHER,
-        _ => 1,
-    };
-    let mut number = 0;
-    while number < job.total {
-        let end = (number + together).min(job.total);
-        while open.len() + together as usize > job.open {
-            if let Some(oldest) = open.pop_front() {
-                oldest.await.map_err(BenchError::part("a receipt"))?;
-            }
-        }
-        let outgoing = |number| Ok(Outgoing::new(topic.clone(), message(made.get(number), gauge)?));
-        match together {
-            1 => open.push_back(sink.publish(outgoing(number)?)),
-            _ => open.extend(sink.publish_all((number..end).map(outgoing).collect::<Result<_, _>>()?)),
-        }
-        number = end;
-    }
-    for receipt in open {
-        receipt.await.map_err(BenchError::part("a receipt"))?;
-    }
-    Outcome::of(&gauge.reading_now()?)
-}
-
-/// What an app does: its publisher gives every message an id, a correlation and a trace.
-pub(super) async fn publisher(job: &Job) -> Result<Outcome, BenchError> {
-    let binder = knobs::binder(job)?;
-    let publisher = publisher_to(binder.as_ref(), &job.topic);
-    let (made, gauge) = (Made::new(), gauge(job));
-    let mut open: VecDeque<Receipt> = VecDeque::with_capacity(job.open);
-    for number in 0..job.total {
-        if open.len() == job.open
-            && let Some(oldest) = open.pop_front()
-        {
-            oldest.await.map_err(BenchError::part("a receipt"))?;
-        }
-        open.push_back(publisher.send(&job.topic, message(made.get(number), gauge)?));
-    }
-    for receipt in open {
-        receipt.await.map_err(BenchError::part("a receipt"))?;
-    }
-    Outcome::of(&gauge.reading_now()?)
-}
-
-pub(super) fn publisher_to(binder: &impl Binder, topic: &str) -> Publisher {
-    let mut routes = Routes::default();
-    let route = Route {
-        sink: Binder::sink(binder),
-        destination: topic.into(),
-    };
-    routes.insert(topic, route);
-    Publisher::new(routes.into(), Clock::System)
-}
-
-/// Encodes an order and counts it.
-fn message(one: &One, gauge: &Gauge) -> Result<Message, BenchError> {
-    let json = JsonCodec::encode(&one.order).map_err(BenchError::part("encoding"))?;
-    gauge.hit(one.sum);
-    Ok(Message::new(json).with_key(one.key.clone()))
 }
 
 /// A producer by hand that tells that context of its deliveries.

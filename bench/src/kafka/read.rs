@@ -12,44 +12,12 @@ use rdkafka::bindings as c;
 use rdkafka::consumer::{BaseConsumer, Consumer, StreamConsumer};
 use rdkafka::types::RDKafkaRespErr;
 
-use super::job::{Job, Outcome, Work};
 use super::knobs;
-use crate::arms::gauge::{Gauge, Watch};
+use crate::apart::job::{Job, Outcome, gauge};
 use crate::error::BenchError;
-use crate::order::Order;
 
 /// Messages that one call takes.
 const CHUNK: usize = 512;
-
-impl Work {
-    /// What the arms compare: the same for the same bytes.
-    #[inline]
-    pub(super) fn sum(self, payload: &[u8]) -> Result<u64, BenchError> {
-        match self {
-            Work::Order => {
-                let order: Order = serde_json::from_slice(payload).map_err(BenchError::part("decoding"))?;
-                Ok(order.checksum())
-            }
-            Work::Raw => {
-                let middle = payload.get(payload.len() / 2).copied().unwrap_or_default();
-                Ok(payload.len() as u64 + u64::from(middle))
-            }
-        }
-    }
-}
-
-/// Counts the job's messages. Without a warm-up nothing is timed: that is for a profiler.
-pub(super) fn gauge(job: &Job) -> &'static Gauge {
-    let watch = match job.warm {
-        0 => Watch::Nothing,
-        _ => Watch::Time,
-    };
-    let gauge = Gauge::leaked(job.warm, job.total, watch);
-    if job.warm == 0 {
-        gauge.begin();
-    }
-    gauge
-}
 
 /// librdkafka's batch call: 512 messages a call, offsets stored where the partition changes.
 pub(super) fn batch_loop(job: &Job) -> Result<Outcome, BenchError> {

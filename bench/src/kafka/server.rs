@@ -6,8 +6,8 @@ use brokers::{Kafka, Options};
 use tidings_core::DestinationSpec;
 use tidings_kafka::{ClientOptions, KafkaAdmin};
 
-use super::cores;
-use super::job::{Arm, Job, Packing, Work};
+use crate::apart::cores;
+use crate::apart::job::{Arm, Job, Packing, Work};
 use crate::arms::topic;
 use crate::error::BenchError;
 

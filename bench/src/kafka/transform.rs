@@ -12,10 +12,11 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 use tidings::{Json, Key, on};
 use tidings_core::{Encode, JsonCodec, Message, Output};
 
-use super::job::{Arm, Job, Outcome};
-use super::ours;
+use super::knobs;
 use super::produce::{Numbers, all_delivered, broken, producer, send};
-use super::read::{Reader, Stores, gauge};
+use super::read::{Reader, Stores};
+use crate::apart::job::{Arm, Job, Outcome, gauge};
+use crate::apart::reading;
 use crate::arms::gauge::Gauge;
 use crate::error::BenchError;
 use crate::order::Order;
@@ -165,7 +166,7 @@ pub(super) async fn app(job: &Job) -> Result<Outcome, BenchError> {
         Arm::TransformOnce => handler.exactly_once(),
         _ => handler,
     };
-    let running = ours::start_with(job, handler.to(out.as_str()), |app| {
+    let running = reading::start_with(job, knobs::binder(job)?, handler.to(out.as_str()), |app| {
         app.channel(out.as_str(), |channel| channel.partitions(job.partitions))
     })
     .await?;

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use tidings::{Json, Key, on};
 
-use super::job::{Job, Outcome};
-use super::ours;
-use super::read::{Reader, Stores, gauge};
+use super::knobs;
+use super::read::{Reader, Stores};
+use crate::apart::job::{Job, Outcome, gauge};
+use crate::apart::reading;
 use crate::error::BenchError;
 use crate::order::Order;
 
@@ -81,7 +82,7 @@ pub(super) async fn app(job: &Job) -> Result<Outcome, BenchError> {
             }
         },
     );
-    let running = ours::start(job, handler).await?;
+    let running = reading::start(job, knobs::binder(job)?, handler).await?;
     let reading = gauge.finished().await?;
     running.drain().await;
     Ok(Outcome {

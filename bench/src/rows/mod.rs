@@ -1,6 +1,8 @@
-//! The rows: one file each, in the order of their numbers; those on Kafka together.
+//! The rows: one file each, in the order of their numbers; those on Kafka and on RabbitMQ together.
 
 mod kafka;
+mod lines;
+mod rabbit;
 mod w13;
 mod w14;
 mod w15;
@@ -137,6 +139,16 @@ pub(crate) const ROWS: &[Row] = &[
         name: "W15-kafka",
         about: "latency through Kafka from the intended publish to the handler, at 1,000/s and 20,000/s",
         run: kafka::latency::run,
+    },
+    Row {
+        name: "W16",
+        about: "RabbitMQ: publish and confirm, consume and acknowledge",
+        run: rabbit::by_hand,
+    },
+    Row {
+        name: "W16-java",
+        about: "W16 beside Spring AMQP",
+        run: rabbit::java,
     },
     Row {
         name: "W17",

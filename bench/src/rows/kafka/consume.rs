@@ -1,12 +1,13 @@
 //! W2, W3 and W8 on Kafka: consume with and without decoding, and what key order costs.
 
-use super::{MESSAGES, beside, beside_peer, checksum_of, cost, speed};
+use super::{MESSAGES, beside, beside_peer, checksum_of};
+use crate::apart::job::{Arm, Job, Packing, Work};
+use crate::apart::peers::{Peer, spring, stream};
 use crate::error::BenchError;
-use crate::kafka::job::{Arm, Job, Packing, Work};
-use crate::kafka::peers::{Peer, spring, stream};
 use crate::kafka::server::{PARTITIONS, server};
 use crate::report::Line;
 use crate::rows::Setting;
+use crate::rows::lines::{cost, speed};
 use crate::verdict::Target;
 
 /// W2: decoded, beside three ways to do it by hand.

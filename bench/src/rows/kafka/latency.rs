@@ -3,8 +3,8 @@
 //! Without linger the way is the clients' and the broker's own. With linger most of it is waiting for company, whose end
 //! differs by a millisecond from run to run; that is how applications run, so it is shown as well.
 
+use crate::apart::job::{Arm, Job, Outcome};
 use crate::error::BenchError;
-use crate::kafka::job::{Arm, Job, Outcome};
 use crate::kafka::server::{server, unique};
 use crate::pairs::Spread;
 use crate::report::Line;

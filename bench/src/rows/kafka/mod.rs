@@ -7,15 +7,13 @@ pub(super) mod produce;
 pub(super) mod transform;
 pub(super) mod waits;
 
+use crate::apart::job::{Job, Outcome, Packing};
+use crate::apart::peers::{Peer, Peers, peers};
 use crate::error::BenchError;
-use crate::kafka::job::{Job, Outcome, Packing};
-use crate::kafka::peers::{Peer, Peers, peers};
 use crate::kafka::server::unique;
-use crate::measure::{Figure, Sample};
+use crate::measure::Sample;
 use crate::pairs::Pairs;
-use crate::report::Line;
 use crate::rows::{Setting, agree};
-use crate::verdict::{Target, Unit};
 
 /// Orders of the rows that consume. Every arm reads all of them, so that all get the same checksum.
 const MESSAGES: u64 = 1_000_000;
@@ -90,47 +88,4 @@ fn said(packing: Packing) -> &'static str {
 
 fn the_peers() -> Result<&'static Peers, BenchError> {
     peers().map_err(BenchError::part("other libraries"))
-}
-
-/// Processor time beside a reference: less is better.
-fn cost(what: &str, reference: &str, pairs: &Pairs, target: Target) -> Line {
-    let ratio = (Unit::Ratio, pairs.ratio(Figure::CpuNanoseconds));
-    context(
-        Line::new(format!("{what}, processor time"), reference, ratio, target),
-        pairs,
-    )
-}
-
-/// Messages a second of processor time beside a reference: more is better.
-fn speed(what: &str, reference: &str, pairs: &Pairs, target: Target) -> Line {
-    let ratio = (Unit::Ratio, pairs.ratio(Figure::PerCpuSecond));
-    context(
-        Line::new(format!("{what}, per processor second"), reference, ratio, target),
-        pairs,
-    )
-}
-
-/// Messages a second of wall time beside a reference: more is better.
-fn throughput(what: &str, reference: &str, pairs: &Pairs, target: Target) -> Line {
-    let ratio = (Unit::Ratio, pairs.ratio(Figure::PerSecond));
-    context(
-        Line::new(format!("{what}, per second"), reference, ratio, target),
-        pairs,
-    )
-}
-
-fn context(line: Line, pairs: &Pairs) -> Line {
-    let million = |spread: crate::pairs::Spread| spread.scaled(1e-3);
-    line.with(
-        "ours",
-        Unit::CpuSeconds,
-        million(pairs.ours(Figure::CpuNanoseconds)),
-    )
-    .with(
-        "theirs",
-        Unit::CpuSeconds,
-        million(pairs.reference(Figure::CpuNanoseconds)),
-    )
-    .with("ours", Unit::PerSecond, pairs.ours(Figure::PerSecond))
-    .with("theirs", Unit::PerSecond, pairs.reference(Figure::PerSecond))
 }

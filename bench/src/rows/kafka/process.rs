@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
+use crate::apart::cores;
+use crate::apart::job::{Arm, Job};
+use crate::apart::peers::{Peer, spring, stream};
 use crate::arms::process::Process;
 use crate::child::Part;
 use crate::error::BenchError;
-use crate::kafka::cores;
-use crate::kafka::job::{Arm, Job};
-use crate::kafka::peers::{Peer, spring, stream};
 use crate::kafka::server::{Server, server, unique};
 use crate::pairs::Spread;
 use crate::report::Line;

@@ -1,12 +1,13 @@
 //! W1: produce keyed JSON, every delivery awaited.
 
-use super::{beside, beside_peer, checksum_of, cost, speed};
+use super::{beside, beside_peer, checksum_of};
+use crate::apart::job::{Arm, Job, Packing};
+use crate::apart::peers::{spring, stream};
 use crate::error::BenchError;
-use crate::kafka::job::{Arm, Job, Packing};
-use crate::kafka::peers::{spring, stream};
 use crate::kafka::server::{PARTITIONS, server};
 use crate::report::Line;
 use crate::rows::Setting;
+use crate::rows::lines::{cost, speed};
 use crate::verdict::Target;
 
 const MESSAGES: u64 = 1_000_000;

@@ -1,12 +1,13 @@
 //! W4: consume, change, produce, at least once. W5: the same exactly once.
 
-use super::{beside, beside_peer, cost, speed, throughput};
+use super::{beside, beside_peer};
+use crate::apart::job::{Arm, Job};
+use crate::apart::peers::{spring, stream};
 use crate::error::BenchError;
-use crate::kafka::job::{Arm, Job};
-use crate::kafka::peers::{spring, stream};
 use crate::kafka::server::{PARTITIONS, server};
 use crate::report::Line;
 use crate::rows::Setting;
+use crate::rows::lines::{cost, speed, throughput};
 use crate::verdict::Target;
 
 const OUT: &str = "priced";

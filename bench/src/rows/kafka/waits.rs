@@ -1,9 +1,9 @@
 //! W7 on Kafka: handlers that wait 5 ms, in key order on one partition.
 
 use super::{beside_peer, the_peers};
+use crate::apart::job::{Arm, Job};
+use crate::apart::peers::parallel;
 use crate::error::BenchError;
-use crate::kafka::job::{Arm, Job};
-use crate::kafka::peers::parallel;
 use crate::kafka::server::{server, unique};
 use crate::measure::Figure;
 use crate::pairs::{Pairs, Spread};

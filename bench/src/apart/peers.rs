@@ -14,7 +14,12 @@ use crate::error::BenchError;
 use crate::machine;
 
 const VARIABLE: &str = "TIDINGS_BENCH_PEERS";
-const MODULES: [&str; 3] = ["spring-kafka", "spring-cloud-stream", "parallel-consumer"];
+const MODULES: [&str; 4] = [
+    "spring-kafka",
+    "spring-cloud-stream",
+    "parallel-consumer",
+    "spring-amqp",
+];
 /// Memory and collector of every Java arm.
 const JVM: [&str; 3] = ["-Xms512m", "-Xmx512m", "-XX:+UseG1GC"];
 
@@ -27,6 +32,8 @@ pub(crate) struct Peer {
     main: &'static str,
     workload: &'static str,
     how: &'static str,
+    /// One more argument.
+    with: Option<&'static str>,
 }
 
 /// Spring Kafka with these profiles.
@@ -37,6 +44,7 @@ pub(crate) const fn spring(name: &'static str, workload: &'static str, how: &'st
         main: "peers.SpringKafka",
         workload,
         how,
+        with: None,
     }
 }
 
@@ -48,6 +56,7 @@ pub(crate) const fn stream(name: &'static str, workload: &'static str, how: &'st
         main: "peers.SpringCloudStream",
         workload,
         how,
+        with: None,
     }
 }
 
@@ -59,6 +68,24 @@ pub(crate) const fn parallel(name: &'static str, workload: &'static str, how: &'
         main: "peers.ParallelConsumer",
         workload,
         how,
+        with: None,
+    }
+}
+
+/// Spring AMQP with this profile and setting.
+pub(crate) const fn amqp(
+    name: &'static str,
+    workload: &'static str,
+    how: &'static str,
+    with: &'static str,
+) -> Peer {
+    Peer {
+        name,
+        module: "spring-amqp",
+        main: "peers.SpringAmqp",
+        workload,
+        how,
+        with: Some(with),
     }
 }
 
@@ -138,7 +165,9 @@ impl Peers {
             .arg("-cp")
             .arg(path)
             .args([peer.main, "peer", peer.workload, peer.how])
+            .args(peer.with)
             .env("BROKERS", &job.servers)
+            .env("AMQP_ADDRESS", &job.servers)
             .env("TOPIC", &job.topic)
             .env("OUT", &job.out)
             .env("GROUP", &job.group)

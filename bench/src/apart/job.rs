@@ -6,10 +6,11 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::cores;
-use crate::arms::gauge::Reading;
+use crate::arms::gauge::{Gauge, Reading, Watch};
 use crate::error::BenchError;
 use crate::machine;
 use crate::measure::Sample;
+use crate::order::Order;
 
 /// A way to do the work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,6 +59,33 @@ pub(crate) enum Arm {
     LatencyLoop,
     /// Open load, publisher and app.
     LatencyApp,
+    /// One on RabbitMQ.
+    Rabbit(RabbitArm),
+}
+
+/// A way to do the work on RabbitMQ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum RabbitArm {
+    /// Makes the queue that others read, and writes into it.
+    Fill,
+    /// lapin by hand: messages are published fifty at a time.
+    PublishJoined,
+    /// lapin by hand: one message at a time.
+    PublishEach,
+    /// Our driver: a receipt for each message.
+    Receipts,
+    /// The same, 500 messages a call.
+    ReceiptBatches,
+    /// An app's publisher, with the headers that it adds.
+    Publisher,
+    /// lapin by hand: everything up to a message is acknowledged every fifty.
+    AckFifty,
+    /// lapin by hand: each message is acknowledged.
+    AckEach,
+    /// Our driver without the engine.
+    Source,
+    /// An app with a handler.
+    App,
 }
 
 /// What is done with a message.
@@ -68,6 +96,23 @@ pub(crate) enum Work {
     Order,
     /// Looks at one byte of it.
     Raw,
+}
+
+impl Work {
+    /// What the arms compare: the same for the same bytes.
+    #[inline]
+    pub(crate) fn sum(self, payload: &[u8]) -> Result<u64, BenchError> {
+        match self {
+            Work::Order => {
+                let order: Order = serde_json::from_slice(payload).map_err(BenchError::part("decoding"))?;
+                Ok(order.checksum())
+            }
+            Work::Raw => {
+                let middle = payload.get(payload.len() / 2).copied().unwrap_or_default();
+                Ok(payload.len() as u64 + u64::from(middle))
+            }
+        }
+    }
 }
 
 /// How producers pack their batches.
@@ -171,6 +216,19 @@ impl Job {
         command.args([super::MARK, &job]);
         outcome_of(command, &format!("{:?}", self.arm))
     }
+}
+
+/// Counts the job's messages. Without a warm-up nothing is timed: that is for a profiler.
+pub(crate) fn gauge(job: &Job) -> &'static Gauge {
+    let watch = match job.warm {
+        0 => Watch::Nothing,
+        _ => Watch::Time,
+    };
+    let gauge = Gauge::leaked(job.warm, job.total, watch);
+    if job.warm == 0 {
+        gauge.begin();
+    }
+    gauge
 }
 
 /// Runs a program on the clients' core, and reads the line that it says at its end.

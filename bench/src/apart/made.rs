@@ -7,17 +7,17 @@ use crate::order::{self, Order};
 const DIFFERENT: u64 = 1_000;
 
 /// An order, its key and what its fields add up to.
-pub(super) struct One {
-    pub(super) key: Bytes,
-    pub(super) order: Order,
-    pub(super) sum: u64,
+pub(crate) struct One {
+    pub(crate) key: Bytes,
+    pub(crate) order: Order,
+    pub(crate) sum: u64,
 }
 
 /// A thousand of them, over and over.
-pub(super) struct Made(Vec<One>);
+pub(crate) struct Made(Vec<One>);
 
 impl Made {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let one = |number| {
             let order = Order::numbered(number);
             One {
@@ -29,7 +29,7 @@ impl Made {
         Self((0..DIFFERENT).map(one).collect())
     }
 
-    pub(super) fn get(&self, number: u64) -> &One {
+    pub(crate) fn get(&self, number: u64) -> &One {
         let place = usize::try_from(number % DIFFERENT).unwrap_or_default();
         self.0
             .get(place)

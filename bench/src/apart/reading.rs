@@ -1,25 +1,29 @@
-//! Our own arms that consume: the driver alone, and an app.
+//! Our own arms that consume, on any broker: the driver alone, and an app.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tidings::{App, Json, Raw, Running, Subscription, on};
-use tidings_core::{Binder, Clock, Progress, Source, SourceEvent, SourceInput, SourceSpec, Start};
+use tidings_core::{Binder, Clock, DynBinder, Progress, Source, SourceEvent, SourceInput, SourceSpec, Start};
 
-use super::job::{Job, Outcome, Work};
-use super::knobs;
-use super::read::gauge;
+use super::job::{Job, Outcome, Work, gauge};
 use crate::arms::engine::{self, Mode};
 use crate::arms::gauge::Gauge;
 use crate::error::BenchError;
 use crate::order::Order;
 
 /// An app on the broker with a fresh group, as a user starts it: the channel, its retry topic, its dead letters.
-pub(super) async fn start(job: &Job, subscription: Subscription<()>) -> Result<Running, BenchError> {
-    start_with(job, subscription, |app| app).await
+pub(crate) async fn start(
+    job: &Job,
+    binder: Arc<dyn DynBinder>,
+    subscription: Subscription<()>,
+) -> Result<Running, BenchError> {
+    start_with(job, binder, subscription, |app| app).await
 }
 
-pub(super) async fn start_with(
+pub(crate) async fn start_with(
     job: &Job,
+    binder: Arc<dyn DynBinder>,
     subscription: Subscription<()>,
     more: impl FnOnce(App<()>) -> App<()>,
 ) -> Result<Running, BenchError> {
@@ -33,15 +37,15 @@ pub(super) async fn start_with(
         .channel(job.topic.as_str(), |channel| channel.partitions(job.partitions));
     more(app)
         .with_state(())
-        .start_on(engine::config("memory:")?, knobs::binder(job)?, Clock::System)
+        .start_on(engine::config("memory:")?, binder, Clock::System)
         .await
         .map_err(BenchError::part("starting the app"))
 }
 
 /// Handles the topic once.
-pub(super) async fn consume(job: &Job) -> Result<Outcome, BenchError> {
+pub(crate) async fn consume(job: &Job, binder: Arc<dyn DynBinder>) -> Result<Outcome, BenchError> {
     let gauge = gauge(job);
-    let running = start(job, handler(job, gauge)).await?;
+    let running = start(job, binder, handler(job, gauge)).await?;
     let reading = gauge.finished().await?;
     let drained = running.drain().await;
     match drained.finished_in_time {
@@ -62,9 +66,12 @@ fn handler(job: &Job, gauge: &'static Gauge) -> Subscription<()> {
 }
 
 /// The driver's batches, handled in a loop.
-pub(super) async fn source(job: &Job) -> Result<Outcome, BenchError> {
+pub(crate) async fn source(
+    job: &Job,
+    binder: &impl Binder,
+    commit: (Duration, u64),
+) -> Result<Outcome, BenchError> {
     let gauge = gauge(job);
-    let binder = knobs::binder(job)?;
     let spec = SourceSpec {
         partitions: None,
         subscription: "bench".into(),
@@ -75,12 +82,12 @@ pub(super) async fn source(job: &Job) -> Result<Outcome, BenchError> {
         }],
         start: Start::Earliest,
         max_batch_bytes: 256 * 1024,
-        commit_interval: Duration::from_millis(100),
-        commit_every: 10_000,
+        commit_interval: commit.0,
+        commit_every: commit.1,
         revoke_timeout: Duration::from_secs(1),
         guarantee: tidings_core::Guarantee::AtLeastOnce,
     };
-    let mut source = Binder::subscribe(&*binder, spec)
+    let mut source = Binder::subscribe(binder, spec)
         .await
         .map_err(BenchError::part("subscribing"))?;
     while !gauge.is_done() {
