@@ -159,7 +159,7 @@ impl RabbitSource {
         for lane in &mut self.lanes {
             let acks = lane.acks.take(many);
             if let Some(reading) = lane.reading.as_ref().filter(|_| !acks.is_empty()) {
-                all.push((reading.channel.clone(), acks));
+                all.push((reading.channel.channel.clone(), acks));
             }
         }
         if all.is_empty() {
@@ -356,7 +356,7 @@ impl Source for RabbitSource {
         // The server has taken all acknowledgements before it answers.
         let left = timeout(FAREWELL, async {
             for reading in &readings {
-                let _ = reading.channel.close(200, "OK".into()).await;
+                let _ = reading.channel.channel.close(200, "OK".into()).await;
             }
         });
         let _ = left.await;

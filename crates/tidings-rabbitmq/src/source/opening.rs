@@ -1,6 +1,6 @@
 //! From a connection to queues that are read: [`open`].
 
-use super::lane::Reading;
+use super::lane::{OwnChannel, Reading};
 use crate::connection::{Link, Live, PATIENCE};
 use crate::options::ClientOptions;
 use crate::topology::{QueueSpec, declare};
@@ -10,6 +10,7 @@ use lapin::types::{FieldTable, ShortString};
 use std::sync::Arc;
 use std::time::Duration;
 use tidings_core::SourceError;
+use tokio::runtime::Handle;
 use tokio::time::timeout;
 
 /// Declares these queues and begins to read them, each on a channel of its own.
@@ -24,7 +25,7 @@ pub(super) async fn open(
         let live = link.live().await?;
         let mut readings = Vec::with_capacity(queues.len());
         for queue in &queues {
-            let reading = read(&live, &options, queue).await;
+            let reading = read(&live, &options, queue, link.runtime()).await;
             readings.push(reading.map_err(|error| refused(queue, &Trouble::of(&error, options.auth())))?);
         }
         Ok(readings)
@@ -32,9 +33,18 @@ pub(super) async fn open(
     opened.await.unwrap_or_else(|_| Err(link.silent()))
 }
 
-async fn read(live: &Live, options: &ClientOptions, queue: &QueueSpec) -> Result<Reading, lapin::Error> {
-    let channel = live.connection.create_channel().await?;
-    declare(&channel, queue).await?;
+async fn read(
+    live: &Live,
+    options: &ClientOptions,
+    queue: &QueueSpec,
+    runtime: &Handle,
+) -> Result<Reading, lapin::Error> {
+    let own = OwnChannel {
+        channel: live.connection.create_channel().await?,
+        runtime: runtime.clone(),
+    };
+    let channel = &own.channel;
+    declare(channel, queue).await?;
     let prefetch = options.consuming().prefetch;
     channel.basic_qos(prefetch, BasicQosOptions::default()).await?;
     let consuming = channel.basic_consume(
@@ -44,7 +54,10 @@ async fn read(live: &Live, options: &ClientOptions, queue: &QueueSpec) -> Result
         FieldTable::default(),
     );
     let consumer = consuming.await?;
-    Ok(Reading { channel, consumer })
+    Ok(Reading {
+        channel: own,
+        consumer,
+    })
 }
 
 /// Somebody may put it right while the service runs, so none of it is for good.
