@@ -35,25 +35,22 @@ impl Acks {
         self.finished - self.told
     }
 
-    /// What to tell the server. What is finished above a gap is told singly when it is that much or more: it takes the
-    /// place of messages that could come.
-    pub(super) fn take(&mut self, many: u64) -> Vec<Ack> {
+    /// What to tell the server. What is finished above a gap is told singly: it takes the place of messages that could
+    /// come, and would come again when this reader goes.
+    pub(super) fn take(&mut self) -> Vec<Ack> {
         let mut acks = Vec::new();
         if self.finished > self.told {
             acks.extend(self.last_unknown().map(Ack::UpTo));
             self.told = self.finished;
             self.singly.retain(|tag| *tag > self.told);
         }
-        let above: u64 = self.above.iter().map(|range| range.end - range.start).sum();
-        if above >= many + self.singly.len() as u64 {
-            for place in self.above.iter().cloned().flatten() {
-                let tag = place + 1;
-                if tag > self.told
-                    && let Err(at) = self.singly.binary_search(&tag)
-                {
-                    self.singly.insert(at, tag);
-                    acks.push(Ack::One(tag));
-                }
+        for place in self.above.iter().cloned().flatten() {
+            let tag = place + 1;
+            if tag > self.told
+                && let Err(at) = self.singly.binary_search(&tag)
+            {
+                self.singly.insert(at, tag);
+                acks.push(Ack::One(tag));
             }
         }
         acks
@@ -81,30 +78,29 @@ mod tests {
     #[test]
     fn everything_is_acknowledged_once() {
         let mut acks = Acks::default();
-        assert_eq!(acks.take(1), []);
+        assert_eq!(acks.take(), []);
         report(&mut acks, 3, &[]);
         assert_eq!(acks.untold(), 3);
-        assert_eq!(acks.take(1), [Ack::UpTo(3)]);
-        assert_eq!(acks.take(1), []);
+        assert_eq!(acks.take(), [Ack::UpTo(3)]);
+        assert_eq!(acks.take(), []);
         // Tag 4 is not finished, 5 and 6 are.
         report(&mut acks, 3, &gap(4, 6));
-        assert_eq!(acks.take(3), [], "that few do not matter");
-        assert_eq!(acks.take(2), [Ack::One(5), Ack::One(6)]);
-        assert_eq!(acks.take(1), []);
+        assert_eq!(acks.take(), [Ack::One(5), Ack::One(6)]);
+        assert_eq!(acks.take(), []);
         report(&mut acks, 7, &[]);
-        assert_eq!(acks.take(1), [Ack::UpTo(7)]);
+        assert_eq!(acks.take(), [Ack::UpTo(7)]);
     }
 
     #[test]
     fn no_tag_is_told_again_that_was_told_singly() {
         let mut acks = Acks::default();
         report(&mut acks, 0, &gap(1, 3));
-        assert_eq!(acks.take(1), [Ack::One(2), Ack::One(3)]);
+        assert_eq!(acks.take(), [Ack::One(2), Ack::One(3)]);
         report(&mut acks, 3, &[]);
-        assert_eq!(acks.take(1), [Ack::UpTo(1)], "2 and 3 are known");
+        assert_eq!(acks.take(), [Ack::UpTo(1)], "2 and 3 are known");
         report(&mut acks, 3, &gap(4, 5));
-        assert_eq!(acks.take(1), [Ack::One(5)]);
+        assert_eq!(acks.take(), [Ack::One(5)]);
         report(&mut acks, 5, &[]);
-        assert_eq!(acks.take(1), [Ack::UpTo(4)]);
+        assert_eq!(acks.take(), [Ack::UpTo(4)]);
     }
 }

@@ -154,10 +154,9 @@ impl RabbitSource {
     /// Starts to acknowledge what is finished.
     fn start_acks(&mut self) {
         self.untold_since = None;
-        let many = self.many();
         let mut all = Vec::new();
         for lane in &mut self.lanes {
-            let acks = lane.acks.take(many);
+            let acks = lane.acks.take();
             if let Some(reading) = lane.reading.as_ref().filter(|_| !acks.is_empty()) {
                 all.push((reading.channel.channel.clone(), acks));
             }
