@@ -10,7 +10,7 @@ use crate::source::{RabbitSource, Shared};
 use crate::topology::{Binding, QueueSpec, Topology};
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tidings_core::{
@@ -53,6 +53,7 @@ impl RabbitBinder {
             link,
             topology,
             closed: AtomicBool::new(false),
+            epochs: AtomicU64::new(0),
         };
         Ok(Self {
             shared: Arc::new(shared),
@@ -160,7 +161,9 @@ impl Binder for RabbitBinder {
         self.check_open()?;
         let group = spec.group.clone();
         let queue_of = |destination: &Arc<str>| self.queue(destination, group.as_deref());
-        Ok(RabbitSource::new(self.shared.clone(), spec, queue_of))
+        let mut source = RabbitSource::new(self.shared.clone(), spec, queue_of);
+        source.declare().await;
+        Ok(source)
     }
 
     async fn positions(&self, _: &str, _: Option<&str>) -> Result<Vec<PartitionPosition>, BinderError> {

@@ -16,7 +16,7 @@ use plan::plan;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tidings_core::{BoxFuture, Epoch, LaneId, Progress, Source, SourceError, SourceEvent, SourceSpec};
@@ -38,6 +38,8 @@ pub(crate) struct Shared {
     pub(crate) link: Arc<Link>,
     pub(crate) topology: Arc<Topology>,
     pub(crate) closed: AtomicBool,
+    /// How many assignments there were: what is said of one never counts for another.
+    pub(crate) epochs: AtomicU64,
 }
 
 type Opening = BoxFuture<'static, Result<Vec<Reading>, SourceError>>;
@@ -50,7 +52,6 @@ pub struct RabbitSource {
     spec: SourceSpec,
     lanes: Vec<Lane>,
     queues: Vec<QueueSpec>,
-    epoch: u64,
     opening: Option<Opening>,
     /// The queues are read.
     is_open: bool,
@@ -97,7 +98,6 @@ impl RabbitSource {
             spec,
             lanes,
             queues,
-            epoch: 0,
             opening: None,
             is_open: false,
             wait: Duration::ZERO,
@@ -107,6 +107,20 @@ impl RabbitSource {
             quiet: Quiet::Told,
             timer: Box::pin(sleep_until(Instant::now())),
             closed: false,
+        }
+    }
+
+    /// Makes the queues, so that what is published from now on is kept. What is refused here is refused again, and told,
+    /// when they are to be read; a server that is away is not waited for.
+    pub(crate) async fn declare(&mut self) {
+        if self.shared.link.state().borrow().trouble().is_some() {
+            return;
+        }
+        for queue in &self.queues {
+            if let Err(error) = self.shared.topology.queue(queue).await {
+                tracing::debug!(subscription = %self.spec.subscription, %error, "a queue is not there yet");
+                return;
+            }
         }
     }
 
@@ -120,10 +134,10 @@ impl RabbitSource {
         self.wait = (self.wait * 2).clamp(FIRST_WAIT, LONGEST_WAIT);
         let readings = opened?;
         self.is_open = true;
-        self.epoch += 1;
+        let epoch = Epoch(self.shared.epochs.fetch_add(1, Ordering::Relaxed) + 1);
         self.quiet = Quiet::Until(Instant::now() + QUIET);
         let lanes = self.lanes.iter_mut().zip(readings);
-        let assigned = lanes.map(|(lane, reading)| lane.begin(reading, Epoch(self.epoch)));
+        let assigned = lanes.map(|(lane, reading)| lane.begin(reading, epoch));
         Ok(SourceEvent::Assigned(assigned.collect()))
     }
 
@@ -296,6 +310,10 @@ impl Source for RabbitSource {
             }
             match std::future::poll_fn(|context| self.poll(context)).await {
                 Seen::Event(event) => return Ok(event),
+                // The end of everything is no loss that passes.
+                Seen::Broken if self.shared.closed.load(Ordering::Acquire) => {
+                    return Err(SourceError::Closed);
+                }
                 Seen::Broken => return Ok(self.lose()),
                 Seen::Again => {}
             }
