@@ -8,6 +8,7 @@ mod plan;
 use crate::connection::Link;
 use crate::options::ClientOptions;
 use crate::topology::{QueueSpec, Topology};
+use crate::trouble::Trouble;
 use acks::Ack;
 use futures_core::Stream;
 use lane::{Lane, Reading};
@@ -25,6 +26,8 @@ use tokio::time::{Instant, Sleep, sleep_until, timeout};
 /// The first wait after channels were lost, doubled up to the second.
 const FIRST_WAIT: Duration = Duration::from_millis(50);
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
+/// Channels that lasted as long were good ones: the next come at once.
+const LASTS: Duration = Duration::from_secs(5);
 /// After so long without a message it is asked whether there is none, and not more often than that.
 const QUIET: Duration = Duration::from_millis(50);
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
@@ -56,6 +59,10 @@ pub struct RabbitSource {
     /// The queues are read.
     is_open: bool,
     wait: Duration,
+    /// Since when they are.
+    opened: Instant,
+    /// What the server closed a channel for, until it is told.
+    trouble: Option<String>,
     acking: Option<Acking>,
     /// Since when something is finished that the server does not know of.
     untold_since: Option<Instant>,
@@ -79,8 +86,8 @@ enum Quiet {
 /// What a look at the lanes comes to.
 enum Seen {
     Event(SourceEvent),
-    /// A channel is no more.
-    Broken,
+    /// A channel is no more: why, if the server or the connection said so.
+    Broken(Option<Trouble>),
     /// There is something to do again.
     Again,
 }
@@ -101,6 +108,8 @@ impl RabbitSource {
             opening: None,
             is_open: false,
             wait: Duration::ZERO,
+            opened: Instant::now(),
+            trouble: None,
             acking: None,
             untold_since: None,
             turn: 0,
@@ -134,6 +143,7 @@ impl RabbitSource {
         self.wait = (self.wait * 2).clamp(FIRST_WAIT, LONGEST_WAIT);
         let readings = opened?;
         self.is_open = true;
+        self.opened = Instant::now();
         let epoch = Epoch(self.shared.epochs.fetch_add(1, Ordering::Relaxed) + 1);
         self.quiet = Quiet::Until(Instant::now() + QUIET);
         let lanes = self.lanes.iter_mut().zip(readings);
@@ -141,8 +151,17 @@ impl RabbitSource {
         Ok(SourceEvent::Assigned(assigned.collect()))
     }
 
+    fn trouble_of(&self, error: &lapin::Error) -> Option<Trouble> {
+        Some(Trouble::of(error, self.shared.options.auth()))
+    }
+
     /// Whatever was not acknowledged comes again.
-    fn lose(&mut self) -> SourceEvent {
+    fn lose(&mut self, trouble: Option<&Trouble>) -> SourceEvent {
+        // Of connections that end, the link tells.
+        if let Some(trouble) = trouble.filter(|trouble| trouble.is_of_channel()) {
+            tracing::warn!(subscription = %self.spec.subscription, %trouble, "the server has ended the reading of a queue");
+            self.trouble = Some(format!("it has ended the reading of a queue: {trouble}"));
+        }
         self.is_open = false;
         self.acking = None;
         self.untold_since = None;
@@ -202,7 +221,7 @@ impl RabbitSource {
             self.acking = None;
             if let Err(error) = told {
                 tracing::debug!(subscription = %self.spec.subscription, %error, "an acknowledgement was not sent");
-                return Poll::Ready(Seen::Broken);
+                return Poll::Ready(Seen::Broken(self.trouble_of(&error)));
             }
             return Poll::Ready(Seen::Again);
         }
@@ -212,15 +231,19 @@ impl RabbitSource {
                 continue;
             };
             while let Poll::Ready(delivery) = Pin::new(&mut reading.consumer).poll_next(context) {
-                let Some(Ok(delivery)) = delivery else {
-                    return Poll::Ready(Seen::Broken);
-                };
+                match delivery {
+                    Some(Ok(delivery)) => lane.kept.push_back(delivery),
+                    Some(Err(error)) => return Poll::Ready(Seen::Broken(self.trouble_of(&error))),
+                    None => return Poll::Ready(Seen::Broken(None)),
+                }
                 came = true;
-                lane.kept.push_back(delivery);
             }
         }
         if came {
-            self.wait = Duration::ZERO;
+            // A channel that is closed again and again as soon as it gets something is not made at full speed.
+            if self.opened.elapsed() >= LASTS {
+                self.wait = Duration::ZERO;
+            }
             self.quiet = Quiet::Until(Instant::now() + QUIET);
         }
         if let Some(batch) = self.next_batch() {
@@ -305,16 +328,19 @@ impl Source for RabbitSource {
             if self.closed || self.shared.closed.load(Ordering::Acquire) {
                 return Err(SourceError::Closed);
             }
+            if let Some(reason) = self.trouble.take() {
+                return Err(SourceError::Unavailable { reason });
+            }
             if !self.is_open {
                 return self.open().await;
             }
             match std::future::poll_fn(|context| self.poll(context)).await {
                 Seen::Event(event) => return Ok(event),
                 // The end of everything is no loss that passes.
-                Seen::Broken if self.shared.closed.load(Ordering::Acquire) => {
+                Seen::Broken(_) if self.shared.closed.load(Ordering::Acquire) => {
                     return Err(SourceError::Closed);
                 }
-                Seen::Broken => return Ok(self.lose()),
+                Seen::Broken(trouble) => return Ok(self.lose(trouble.as_ref())),
                 Seen::Again => {}
             }
         }
