@@ -55,6 +55,8 @@ async fn nodes_that_stop_and_die_in_turn_cost_no_confirmed_message_and_no_order(
         return;
     };
     let (host, world) = (host(rabbit.api()), World::default());
+    // So that something is always at work.
+    world.takes(Duration::from_millis(5));
     let reading = binder(&host);
     let running = start(&reading, world.subscription(1)).await;
     has_consumers(&host, "orders.billing", 1).await;

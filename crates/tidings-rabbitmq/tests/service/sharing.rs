@@ -73,7 +73,7 @@ async fn a_backlog_of_one_destination_does_not_starve_another() {
     })
     .await;
     let before = seen.lock().unwrap().len() as u64;
-    assert!(before < BACKLOG, "after {before} of the backlog");
+    assert!(before < BACKLOG / 3, "after {before} of the backlog");
     until("all are handled", || {
         seen.lock().unwrap().len() as u64 == BACKLOG + 1
     })
