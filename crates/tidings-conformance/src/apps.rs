@@ -1,5 +1,6 @@
 //! Whole apps on the broker under test.
 
+use crate::features::Feature;
 use crate::stage::{Broker, Stage, text_of};
 use crate::world::{World, message};
 use std::time::Duration;
@@ -9,9 +10,11 @@ use tidings::{App, Config, Message, Position, Retry, Subscription, SubscriptionS
 /// As many partitions as the channels of the cases have.
 pub(crate) const PARTITIONS: u32 = 2;
 
-/// An app that runs, with short words.
+/// An app that runs, with short words; and how long it may take to settle.
 #[derive(Debug)]
-pub(crate) struct Running(pub(crate) TestApp);
+pub(crate) struct Running(pub(crate) TestApp, Duration);
+
+const REAL_PATIENCE: Duration = Duration::from_secs(80);
 
 /// An app whose channels have few partitions.
 pub(crate) fn app() -> App {
@@ -34,9 +37,21 @@ impl Stage {
     }
 
     pub(crate) async fn start_with(&self, broker: &Broker, app: App, config: &str) -> Running {
-        let config = Config::from_toml(config, "case.toml").expect("the case is configured rightly");
+        let without_partitions = ["orders", "payments", "refunds"]
+            .map(|channel| format!("\n[channel.{channel}]\npartitions = 1\n"))
+            .concat();
+        let config = match self.needs(&[Feature::Partitions]) {
+            Ok(()) => config.to_owned(),
+            Err(_) => format!("{config}{without_partitions}"),
+        };
+        let config = Config::from_toml(&config, "case.toml").expect("the case is configured rightly");
         let started = TestApp::start_on(app.with_state(()), config, broker.0.clone(), self.clock).await;
-        Running(started.expect("the app starts"))
+        let patience = match self.needs(&[Feature::VirtualTime]) {
+            Ok(()) => Duration::from_secs(24 * 3_600),
+            // Sooner than the case is ended without a word.
+            Err(_) => REAL_PATIENCE,
+        };
+        Running(started.expect("the app starts"), patience)
     }
 
     /// Starts an app with this one subscription.
@@ -57,7 +72,7 @@ impl Running {
     }
 
     pub(crate) async fn settled(&self) {
-        self.settled_within(Duration::from_secs(24 * 3_600)).await;
+        self.settled_within(self.1).await;
     }
 
     pub(crate) async fn settled_within(&self, limit: Duration) {

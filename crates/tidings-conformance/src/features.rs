@@ -14,12 +14,19 @@ pub enum Feature {
     Replay,
     /// A group's position outlives its members.
     StoredPositions,
+    /// Positions are offsets, which are stored with what is finished above them and with attempts, and can be asked for.
+    Offsets,
+    /// Dead letters can be sent back.
+    Redrive,
     /// Messages outlive the process.
     Durable,
     /// A message may be published for later.
     Delayed,
-    /// Long waits keep the order of a key.
+    /// Long waits outlive the process.
     RetryLane,
+    /// Whatever its length, a wait frees the place of its message, keeps the order of its key, and counts its attempts
+    /// over the end of its process.
+    WaitsInPlace,
     /// Outputs and progress can be one transaction.
     Transactions,
     /// Messages may have priorities.
@@ -46,9 +53,12 @@ impl fmt::Display for Feature {
             Self::Partitions => "partitions",
             Self::Replay => "replay",
             Self::StoredPositions => "stored positions",
+            Self::Offsets => "offsets",
+            Self::Redrive => "redrive",
             Self::Durable => "durability beyond the process",
             Self::Delayed => "delayed delivery",
             Self::RetryLane => "retry lane",
+            Self::WaitsInPlace => "waits that keep their place in a retry lane",
             Self::Transactions => "transactions",
             Self::Priorities => "priorities",
             Self::Patterns => "patterns of destinations",
@@ -92,7 +102,14 @@ impl Features {
             (capabilities.priorities, Feature::Priorities),
             (capabilities.patterns, Feature::Patterns),
         ];
-        let has = table.into_iter().filter(|(has, _)| *has);
+        let waits_in_place = capabilities.retry_lane && capabilities.longest_hold.is_none();
+        // Who keeps messages knows where each of them is.
+        let of_history = [Feature::Offsets, Feature::Redrive].map(|feature| (capabilities.replay, feature));
+        let has = table
+            .into_iter()
+            .chain(of_history)
+            .chain([(waits_in_place, Feature::WaitsInPlace)])
+            .filter(|(has, _)| *has);
         Self {
             capabilities,
             has: has.map(|(_, feature)| feature).collect(),

@@ -66,6 +66,13 @@ pub trait Harness: Send + Sync + 'static {
         panic!("{} says that it is durable and has no crash", self.name())
     }
 
+    /// How many messages of a destination a group has not finished, as the broker itself says of a group without
+    /// members; none while it still knows of one. Asked only of a broker without [`Feature::Replay`](crate::Feature::Replay).
+    fn unfinished<'a>(&'a self, destination: &'a str, group: &'a str) -> BoxFuture<'a, Option<u64>> {
+        let _ = (destination, group);
+        Box::pin(std::future::ready(None))
+    }
+
     /// Opens the place for reading, also beside its owner.
     ///
     /// # Panics

@@ -47,6 +47,7 @@ mod member;
 mod runner;
 mod seam;
 mod stage;
+mod witness;
 mod world;
 
 pub use features::{Feature, Features};

@@ -1,8 +1,10 @@
 //! What a case gets: [`Stage`], a fresh broker and words to use it.
 
+use crate::apps::PARTITIONS;
 use crate::features::Feature;
 use crate::harness::{Harness, Opening};
 use crate::member::Member;
+use crate::witness::{Book, Witness};
 use std::sync::Arc;
 use std::time::Duration;
 use tidings_core::{
@@ -29,13 +31,15 @@ const SLACK: Duration = Duration::from_secs(3);
 /// A place for a broker under test.
 pub(crate) struct Stage {
     fresh: Fresh,
-    pub(crate) harness: Box<dyn Harness>,
+    pub(crate) harness: Arc<dyn Harness>,
     pub(crate) clock: Clock,
+    /// What is known of its messages where the broker forgets them.
+    book: Arc<Book>,
 }
 
 impl Stage {
     pub(crate) fn new(fresh: Fresh) -> Self {
-        let harness = fresh();
+        let harness: Arc<dyn Harness> = fresh().into();
         let clock = match harness.features().has(Feature::VirtualTime) {
             true => Clock::virtual_from_now(),
             false => Clock::System,
@@ -44,6 +48,7 @@ impl Stage {
             fresh,
             harness,
             clock,
+            book: Arc::default(),
         }
     }
 
@@ -51,8 +56,23 @@ impl Stage {
     pub(crate) fn anew(&self) -> Self {
         Self {
             fresh: self.fresh.clone(),
-            harness: (self.fresh)(),
+            harness: (self.fresh)().into(),
             clock: self.clock,
+            book: Arc::default(),
+        }
+    }
+
+    /// As many partitions as a channel of the case has.
+    pub(crate) fn partitions(&self) -> u32 {
+        self.needs(&[Feature::Partitions]).map_or(1, |()| PARTITIONS)
+    }
+
+    /// Whether a message is said to be where its receipt has put it. Without offsets that is its destination: a receipt
+    /// counts what was sent, a reader counts what it got.
+    pub(crate) fn is_there(&self, found: &Position, sent: &Position) -> bool {
+        match self.needs(&[Feature::Offsets]) {
+            Ok(()) => found == sent,
+            Err(_) => found.destination() == sent.destination(),
         }
     }
 
@@ -100,7 +120,11 @@ impl Stage {
         let mut opening = Opening::new(self.clock);
         change(&mut opening);
         let opened = self.harness.open(opening).await;
-        Broker(opened.expect("the broker under test can be opened"))
+        let opened = opened.expect("the broker under test can be opened");
+        Broker(match self.harness.features().has(Feature::Replay) {
+            true => opened,
+            false => Witness::over(opened, self.harness.clone(), self.book.clone()),
+        })
     }
 
     pub(crate) async fn read_only(&self) -> Broker {
@@ -194,6 +218,16 @@ impl Broker {
     pub(crate) async fn count_one(&self, number: u64) {
         let kept = self.publish("orders", 0, &number.to_string()).await;
         kept.expect("a healthy broker takes a message");
+    }
+
+    /// Lets groups begin on a destination: a broker without a history keeps nothing for those that it has never seen.
+    pub(crate) async fn knows(&self, name: &str, groups: &[&str]) {
+        if self.capabilities().replay {
+            return;
+        }
+        for group in groups {
+            self.join(group, name).await.close().await;
+        }
     }
 
     pub(crate) async fn join(&self, group: &str, name: &str) -> Member {

@@ -31,6 +31,31 @@ pub trait BinderLayer: Send + Sync + fmt::Debug + 'static {
         self.inner().subscribe(spec)
     }
 
+    /// See [`Binder::prepare`](crate::Binder::prepare).
+    fn prepare(&self, destination: DestinationSpec) -> BoxFuture<'_, Result<DestinationInfo, BinderError>> {
+        self.inner().prepare(destination)
+    }
+
+    /// See [`Binder::positions`](crate::Binder::positions).
+    fn positions<'a>(
+        &'a self,
+        destination: &'a str,
+        group: Option<&'a str>,
+    ) -> BoxFuture<'a, Result<Vec<PartitionPosition>, BinderError>> {
+        self.inner().positions(destination, group)
+    }
+
+    /// See [`Binder::read`](crate::Binder::read).
+    fn read<'a>(
+        &'a self,
+        destination: &'a str,
+        partition: u32,
+        from: u64,
+        max_bytes: usize,
+    ) -> BoxFuture<'a, Result<RecordBatch, BinderError>> {
+        self.inner().read(destination, partition, from, max_bytes)
+    }
+
     /// See [`Binder::close`](crate::Binder::close).
     fn close(&self) -> BoxFuture<'_, Result<(), BinderError>> {
         self.inner().close()
@@ -55,7 +80,7 @@ impl<T: BinderLayer> DynBinder for Layered<T> {
     }
 
     fn prepare(&self, destination: DestinationSpec) -> BoxFuture<'_, Result<DestinationInfo, BinderError>> {
-        self.0.inner().prepare(destination)
+        self.0.prepare(destination)
     }
 
     fn subscribe(&self, spec: SourceSpec) -> BoxFuture<'_, Result<Box<dyn DynSource>, BinderError>> {
@@ -67,7 +92,7 @@ impl<T: BinderLayer> DynBinder for Layered<T> {
         destination: &'a str,
         group: Option<&'a str>,
     ) -> BoxFuture<'a, Result<Vec<PartitionPosition>, BinderError>> {
-        self.0.inner().positions(destination, group)
+        self.0.positions(destination, group)
     }
 
     fn store_progress<'a>(
@@ -88,7 +113,7 @@ impl<T: BinderLayer> DynBinder for Layered<T> {
         from: u64,
         max_bytes: usize,
     ) -> BoxFuture<'a, Result<RecordBatch, BinderError>> {
-        self.0.inner().read(destination, partition, from, max_bytes)
+        self.0.read(destination, partition, from, max_bytes)
     }
 
     fn destinations(&self) -> BoxFuture<'_, Result<Vec<DestinationInfo>, BinderError>> {

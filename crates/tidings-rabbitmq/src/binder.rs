@@ -11,7 +11,7 @@ use crate::source::{RabbitSource, Shared};
 use crate::topology::{ExchangeSpec, Topology};
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tidings_core::{
@@ -52,6 +52,7 @@ impl RabbitBinder {
             link,
             topology,
             closed: AtomicBool::new(false),
+            epochs: AtomicU64::new(0),
         };
         Ok(Self {
             shared: Arc::new(shared),
@@ -151,7 +152,9 @@ impl Binder for RabbitBinder {
         let group = spec.group.clone();
         let topology = &self.shared.topology;
         let queue_of = |destination: &Arc<str>| self.layout(destination).queue(group.as_deref(), topology);
-        Ok(RabbitSource::new(self.shared.clone(), spec, queue_of))
+        let mut source = RabbitSource::new(self.shared.clone(), spec, queue_of);
+        source.declare().await;
+        Ok(source)
     }
 
     async fn positions(&self, _: &str, _: Option<&str>) -> Result<Vec<PartitionPosition>, BinderError> {

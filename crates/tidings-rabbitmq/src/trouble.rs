@@ -98,6 +98,10 @@ impl Trouble {
                 "give the user rights in the virtual host: rabbitmqctl set_permissions -p",
             ),
             530 => trouble.cured(Kind::Denied, "ask who runs the server for what is not allowed"),
+            406 if words.contains("delivery acknowledgement") => trouble.cured(
+                Kind::Away,
+                "a message was held for longer than consumer_timeout of the server: give the subscription a shorter timeout, or raise consumer_timeout",
+            ),
             501..=541 => trouble.cured(Kind::Away, "the log of the server says more"),
             _ => trouble,
         }
@@ -137,6 +141,11 @@ impl Trouble {
             }
             _ => Self::away(words),
         }
+    }
+
+    /// Whether the server has closed a channel only.
+    pub(crate) fn is_of_channel(&self) -> bool {
+        matches!(self.code, Some(311 | 313 | 403..=406))
     }
 
     /// With the server that it is about.

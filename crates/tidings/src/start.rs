@@ -1,5 +1,6 @@
 //! Starts a service: opens its brokers, prepares destinations, starts subscriptions and producers.
 
+mod capabilities;
 mod destinations;
 mod late;
 mod prepare;
@@ -9,15 +10,14 @@ pub(crate) use late::Gate;
 use crate::binders::{Binders, Ground};
 use crate::describe::Description;
 use crate::error::Error;
-use crate::plan::{Mistakes, Plan, PlannedSubscription, RunningPattern};
+use crate::plan::{Plan, PlannedSubscription, RunningPattern};
 use crate::running::{Inner, Running, RunningChannel, RunningProducer, RunningSubscription};
 use crate::service::Service;
 use prepare::Prepared;
 use std::sync::Arc;
 use std::time::Duration;
 use tidings_core::{
-    Capabilities, Clock, HandlerContext, Invoke, PublishError, Publisher, Route, Routes, Start,
-    retry_destination,
+    Clock, HandlerContext, Invoke, PublishError, Publisher, Route, Routes, retry_destination,
 };
 use tidings_runtime::{DeadLetterTarget, Input, ProducerSpec, SubscriptionSpec, claiming, start_producer};
 
@@ -27,7 +27,7 @@ pub(crate) async fn start(service: Service, mut plan: Plan, ground: Ground) -> R
     ground.choose(&mut plan);
     let mut binders = ground.open(&plan).await?;
     let plan = Arc::new(plan);
-    let prepared = match check_capabilities(&plan, &binders) {
+    let prepared = match capabilities::check(&plan, &binders) {
         Ok(()) => Prepared::all(&plan, &mut binders).await,
         Err(error) => Err(error),
     };
@@ -50,55 +50,6 @@ pub(crate) async fn start(service: Service, mut plan: Plan, ground: Ground) -> R
             Err(error)
         }
     }
-}
-
-/// What the parts need and their brokers lack.
-fn check_capabilities(plan: &Plan, binders: &Binders) -> Result<(), Error> {
-    let mut mistakes = Mistakes::default();
-    for subscription in &plan.subscriptions {
-        let Some(binder) = binders.get(&subscription.binder) else {
-            continue;
-        };
-        for (lacking, cure) in lacks(subscription, binder.capabilities()) {
-            let problem = format!(
-                "subscription \"{}\" {lacking}, and {} has none of that",
-                subscription.name,
-                binder.kind()
-            );
-            mistakes.add(&subscription.place, problem, cure);
-        }
-    }
-    mistakes.finish()
-}
-
-fn lacks(subscription: &PlannedSubscription, can: Capabilities) -> Vec<(&'static str, &'static str)> {
-    let mut lacking = Vec::new();
-    let replays = matches!(subscription.policy.start, Start::Offset(_) | Start::Time(_));
-    if replays && !can.replay {
-        lacking.push((
-            "starts at an offset or a time",
-            "start at earliest or latest, or use a broker with replay",
-        ));
-    }
-    if subscription.group.is_some() && !can.stored_positions {
-        lacking.push((
-            "has a group whose position is stored",
-            "use another broker for this channel",
-        ));
-    }
-    if subscription.inputs.iter().any(|input| input.pattern.is_some()) && !can.patterns {
-        lacking.push((
-            "reads a pattern of destinations",
-            "name the destinations one by one, or use a broker with patterns (Kafka, embedded)",
-        ));
-    }
-    if subscription.policy.exactly_once && !can.transactions {
-        lacking.push((
-            "is exactly_once, which takes transactions",
-            "remove exactly_once and make the effects idempotent by the message id, or use a broker with transactions (Kafka)",
-        ));
-    }
-    lacking
 }
 
 fn launch(service: Service, plan: &Plan, binders: Binders, prepared: Prepared, clock: Clock) -> Running {

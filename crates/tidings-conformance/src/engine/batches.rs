@@ -143,7 +143,7 @@ pub(crate) async fn items_of_a_key_that_failed_go_before_later_ones(stage: Stage
     world.script(1, Script::fails(2, How::Transient));
     let subscription = world
         .batches()
-        .batch(2, Duration::from_millis(10))
+        .batch(2, stage.seconds(5.0))
         .retry(retry(5, Duration::from_millis(100)));
     let running = stage.run(&broker, subscription).await;
     for id in 0..12 {

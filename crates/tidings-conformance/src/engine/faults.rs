@@ -142,7 +142,7 @@ pub(crate) async fn a_batch_of_a_membership_that_is_over_is_not_taken_for_one_of
 pub(crate) async fn progress_that_is_lost_before_a_crash_means_duplicates_and_no_loss(
     stage: Stage,
 ) -> Verdict {
-    stage.needs(&[Feature::VirtualTime, Feature::StoredPositions])?;
+    stage.needs(&[Feature::StoredPositions])?;
     let (broker, faults) = Faults::over(&stage.open().await);
     let world = World::default();
     world.script(5, Script::always(How::Permanent));

@@ -1,6 +1,6 @@
 //! What keeps its order, and how much runs at once.
 
-use crate::apps::{PARTITIONS, retry};
+use crate::apps::retry;
 use crate::features::Feature;
 use crate::stage::{Stage, Verdict};
 use crate::world::{How, Script, World, message};
@@ -32,8 +32,10 @@ pub(crate) async fn a_key_keeps_its_order_through_failures_and_never_overlaps(st
     running.settled().await;
     assert_eq!(world.succeeded().len(), 200);
     world.keys_kept_their_order();
+    // On a real broker messages come one by one, and most handlings end before the next one comes.
+    let few = stage.needs(&[Feature::VirtualTime]).map_or(1, |()| 4);
     assert!(
-        world.most_running() > 4,
+        world.most_running() > few,
         "keys are handled beside each other: {}",
         world.most_running()
     );
@@ -94,7 +96,6 @@ pub(crate) async fn a_failed_key_does_not_stop_other_keys(stage: Stage) -> Verdi
 pub(crate) async fn a_partition_keeps_its_order_and_partitions_run_beside_each_other(
     stage: Stage,
 ) -> Verdict {
-    stage.needs(&[Feature::Partitions])?;
     let (broker, world) = (stage.open().await, World::default());
     for id in 0..60 {
         world.script(
@@ -117,8 +118,9 @@ pub(crate) async fn a_partition_keeps_its_order_and_partitions_run_beside_each_o
     }
     running.settled().await;
     assert_eq!(world.succeeded().len(), 60);
-    assert_eq!(world.most_running(), PARTITIONS as usize);
-    let mut last = vec![None; PARTITIONS as usize];
+    let partitions = stage.partitions() as usize;
+    assert_eq!(world.most_running(), partitions);
+    let mut last = vec![None; partitions];
     for handling in world.handlings().into_iter().filter(|handling| handling.ok) {
         let last = &mut last[handling.position.partition() as usize];
         assert!(

@@ -124,7 +124,6 @@ pub(crate) async fn a_failed_message_is_never_taken_for_one_that_was_seen(stage:
 
 /// An error requeues at full speed for ever.
 pub(crate) async fn a_message_that_always_fails_does_not_loop_at_full_speed(stage: Stage) -> Verdict {
-    stage.needs(&[Feature::VirtualTime])?;
     let (broker, world) = (stage.open().await, World::default());
     world.script(0, Script::always(How::Transient));
     // As it is by default.

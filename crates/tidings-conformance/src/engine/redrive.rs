@@ -24,7 +24,7 @@ async fn two_groups(stage: &Stage, broker: &crate::stage::Broker) -> (Running, W
 }
 
 pub(crate) async fn redriven_letters_reach_only_their_group_and_only_once(stage: Stage) -> Verdict {
-    stage.needs(&[Feature::RetryLane, Feature::StoredPositions])?;
+    stage.needs(&[Feature::RetryLane, Feature::Redrive])?;
     let broker = stage.open().await;
     let (running, world, other) = two_groups(&stage, &broker).await;
     for id in 0..10 {
@@ -83,7 +83,7 @@ pub(crate) async fn redriven_letters_reach_only_their_group_and_only_once(stage:
 }
 
 pub(crate) async fn redriven_messages_of_a_key_keep_their_order(stage: Stage) -> Verdict {
-    stage.needs(&[Feature::RetryLane, Feature::StoredPositions])?;
+    stage.needs(&[Feature::RetryLane, Feature::Redrive])?;
     let broker = stage.open().await;
     let (running, world, _) = two_groups(&stage, &broker).await;
     for id in 0..40 {
@@ -117,7 +117,7 @@ pub(crate) async fn redriven_messages_of_a_key_keep_their_order(stage: Stage) ->
 }
 
 pub(crate) async fn a_letter_that_fails_again_counts_its_redrives(stage: Stage) -> Verdict {
-    stage.needs(&[Feature::RetryLane, Feature::StoredPositions])?;
+    stage.needs(&[Feature::RetryLane, Feature::Redrive])?;
     let broker = stage.open().await;
     let (running, world, _) = two_groups(&stage, &broker).await;
     world.script(0, Script::always(How::Permanent));
@@ -156,7 +156,7 @@ pub(crate) async fn a_letter_that_fails_again_counts_its_redrives(stage: Stage) 
 pub(crate) async fn a_redrive_that_is_refused_sends_the_rest_later_and_nothing_twice(
     stage: Stage,
 ) -> Verdict {
-    stage.needs(&[Feature::RetryLane, Feature::StoredPositions])?;
+    stage.needs(&[Feature::RetryLane, Feature::Redrive])?;
     let (broker, faults) = Faults::over(&stage.open().await);
     let (running, world, _) = two_groups(&stage, &broker).await;
     for id in 0..6 {
@@ -181,7 +181,7 @@ pub(crate) async fn a_redrive_that_is_refused_sends_the_rest_later_and_nothing_t
 pub(crate) async fn a_crash_between_sending_a_letter_back_and_remembering_it_sends_it_twice_with_one_id(
     stage: Stage,
 ) -> Verdict {
-    stage.needs(&[Feature::Durable, Feature::RetryLane])?;
+    stage.needs(&[Feature::Durable, Feature::RetryLane, Feature::Redrive])?;
     let broker = stage.open().await;
     let (slow, faults) = Faults::over(&broker);
     let (running, world, _) = two_groups(&stage, &slow).await;

@@ -18,7 +18,7 @@ fn patient(world: &World, attempts: u32, wait: Duration) -> Subscription<()> {
 }
 
 pub(crate) async fn a_long_wait_holds_its_key_and_nothing_else(stage: Stage) -> Verdict {
-    stage.needs(&[Feature::RetryLane, Feature::StoredPositions])?;
+    stage.needs(&[Feature::WaitsInPlace, Feature::StoredPositions])?;
     let (broker, world) = (stage.open().await, World::default());
     world.script(0, Script::fails(1, How::Transient));
     let running = stage.run(&broker, patient(&world, 3, stage.minutes(10))).await;
@@ -67,7 +67,7 @@ pub(crate) async fn a_long_wait_holds_its_key_and_nothing_else(stage: Stage) -> 
 }
 
 pub(crate) async fn a_long_wait_outlives_its_process_with_the_order_of_its_key(stage: Stage) -> Verdict {
-    stage.needs(&[Feature::RetryLane, Feature::StoredPositions])?;
+    stage.needs(&[Feature::WaitsInPlace, Feature::StoredPositions])?;
     let (broker, world) = (stage.open().await, World::default());
     world.script(0, Script::fails(1, How::Transient));
     let begun = Instant::now();
@@ -95,7 +95,7 @@ pub(crate) async fn a_long_wait_outlives_its_process_with_the_order_of_its_key(s
 }
 
 pub(crate) async fn attempts_are_not_counted_from_the_start_again_after_a_crash(stage: Stage) -> Verdict {
-    stage.needs(&[Feature::RetryLane, Feature::StoredPositions])?;
+    stage.needs(&[Feature::WaitsInPlace, Feature::StoredPositions])?;
     let (broker, world) = (stage.open().await, World::default());
     world.script(0, Script::always(How::Transient));
     let mut running = stage.run(&broker, patient(&world, 6, stage.minutes(2))).await;
@@ -132,7 +132,7 @@ pub(crate) async fn a_wait_of_a_relaxed_order_is_overtaken(stage: Stage) -> Verd
 pub(crate) async fn many_behind_a_waiting_key_neither_fill_memory_nor_lose_their_order(
     stage: Stage,
 ) -> Verdict {
-    stage.needs(&[Feature::RetryLane])?;
+    stage.needs(&[Feature::WaitsInPlace])?;
     let (broker, world) = (stage.open().await, World::default());
     world.script(0, Script::fails(2, How::Transient));
     let running = stage
@@ -162,7 +162,7 @@ pub(crate) async fn many_behind_a_waiting_key_neither_fill_memory_nor_lose_their
 }
 
 pub(crate) async fn a_full_parking_lot_pauses_the_partition_and_loses_nothing(stage: Stage) -> Verdict {
-    stage.needs(&[Feature::RetryLane])?;
+    stage.needs(&[Feature::WaitsInPlace])?;
     let (broker, world) = (stage.open().await, World::default());
     for id in 0..100 {
         world.script(id, Script::fails(1, How::Transient));
@@ -261,7 +261,7 @@ pub(crate) async fn a_parked_message_that_is_back_before_its_receipt_leaves_the_
 pub(crate) async fn with_the_order_of_a_partition_no_wait_is_durable_and_nothing_overtakes(
     stage: Stage,
 ) -> Verdict {
-    stage.needs(&[Feature::Durable, Feature::StoredPositions, Feature::RetryLane])?;
+    stage.needs(&[Feature::Durable, Feature::Offsets, Feature::RetryLane])?;
     let world = World::default();
     world.script(0, Script::fails(2, How::Transient));
     let strict = || patient(&world, 5, stage.minutes(10)).ordering(tidings::Ordering::Partition);

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 pub(crate) async fn every_group_sees_every_message(stage: Stage) -> Verdict {
     let broker = stage.open().await;
     broker.has("orders", 2).await;
+    broker.knows("orders", &["billing", "shipping", "audit"]).await;
     broker.count_up("orders", 0, 10).await;
     for group in ["billing", "shipping", "audit"] {
         let mut member = broker.join(group, "orders").await;
@@ -206,7 +207,7 @@ fn partner<'a>(one: &Assignment, all: &'a [Assignment]) -> &'a Assignment {
 }
 
 pub(crate) async fn a_partition_and_its_retry_partition_always_move_together(stage: Stage) -> Verdict {
-    stage.needs(&[Feature::RetryLane])?;
+    stage.needs(&[Feature::RetryLane, Feature::Partitions])?;
     let broker = with_retry_lanes(&stage).await;
     broker
         .publish("orders", 0, "before the start")
@@ -249,7 +250,7 @@ pub(crate) async fn a_partition_and_its_retry_partition_always_move_together(sta
 }
 
 pub(crate) async fn a_retry_destination_of_another_shape_is_refused(stage: Stage) -> Verdict {
-    stage.needs(&[Feature::RetryLane])?;
+    stage.needs(&[Feature::RetryLane, Feature::Partitions])?;
     let broker = stage.open().await;
     broker.has("orders", 2).await;
     assert!(

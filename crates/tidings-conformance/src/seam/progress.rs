@@ -14,7 +14,7 @@ fn gapped() -> Progress {
 }
 
 pub(crate) async fn finished_ranges_and_attempts_come_back_with_the_next_member(stage: Stage) -> Verdict {
-    stage.needs(&[Feature::StoredPositions])?;
+    stage.needs(&[Feature::StoredPositions, Feature::Offsets])?;
     let broker = stage.open().await;
     broker.has("orders", 1).await;
     broker.count_up("orders", 0, 12).await;
@@ -49,6 +49,7 @@ pub(crate) async fn progress_of_another_epoch_is_ignored(stage: Stage) -> Verdic
     stage.needs(&[Feature::StoredPositions])?;
     let broker = stage.open().await;
     broker.has("orders", 1).await;
+    broker.knows("orders", &["billing"]).await;
     broker.count_up("orders", 0, 10).await;
     let mut member = broker.join("billing", "orders").await;
     let lane = member.assigned(1).await.remove(0);
@@ -91,7 +92,7 @@ pub(crate) async fn progress_is_stored_after_the_interval_or_so_many_messages(st
 }
 
 pub(crate) async fn a_member_that_closes_has_stored_everything(stage: Stage) -> Verdict {
-    stage.needs(&[Feature::StoredPositions])?;
+    stage.needs(&[Feature::StoredPositions, Feature::Partitions])?;
     let broker = stage.open().await;
     broker.has("orders", 2).await;
     broker.count_up("orders", 0, 5).await;
@@ -114,6 +115,10 @@ pub(crate) async fn groups_have_positions_of_their_own_in_each_destination(stage
     let broker = stage.open().await;
     for name in ["orders", "payments"] {
         broker.has(name, 1).await;
+        broker.knows(name, &["billing"]).await;
+    }
+    broker.knows("orders", &["audit"]).await;
+    for name in ["orders", "payments"] {
         broker.count_up(name, 0, 5).await;
     }
     for (group, name, below) in [

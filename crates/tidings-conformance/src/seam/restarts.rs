@@ -44,7 +44,7 @@ async fn is_whole(broker: &Broker) {
 pub(crate) async fn a_crash_loses_nothing_that_was_acknowledged_and_no_progress_that_was_committed(
     stage: Stage,
 ) -> Verdict {
-    stage.needs(&[Feature::Durable, Feature::StoredPositions])?;
+    stage.needs(&[Feature::Durable, Feature::Offsets])?;
     let broker = filled(&stage).await;
     handled_in_part(&broker).await;
     let broker = stage.crash(broker).await;
@@ -60,7 +60,7 @@ pub(crate) async fn a_crash_loses_nothing_that_was_acknowledged_and_no_progress_
 }
 
 pub(crate) async fn a_close_keeps_everything(stage: Stage) -> Verdict {
-    stage.needs(&[Feature::Durable, Feature::StoredPositions])?;
+    stage.needs(&[Feature::Durable, Feature::Offsets])?;
     let broker = filled(&stage).await;
     let mut member = broker.join("billing", "orders").await;
     let lane = member.assigned(2).await.remove(0);
@@ -84,7 +84,7 @@ pub(crate) async fn a_close_keeps_everything(stage: Stage) -> Verdict {
 }
 
 pub(crate) async fn an_epoch_is_never_given_twice_not_even_after_a_crash(stage: Stage) -> Verdict {
-    stage.needs(&[Feature::Durable, Feature::StoredPositions])?;
+    stage.needs(&[Feature::Durable, Feature::Offsets])?;
     let mut broker = filled(&stage).await;
     for round in 0..3u64 {
         let mut member = broker.join("billing", "orders").await;

@@ -11,6 +11,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tidings_core::SourceError;
+use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
 
 /// How long whoever asks something waits, for the connection and for the answer.
@@ -25,6 +26,7 @@ const LOOK: Duration = Duration::from_millis(500);
 pub(crate) struct Link {
     state: watch::Receiver<LinkState>,
     signals: Arc<Signals>,
+    runtime: Handle,
 }
 
 #[derive(Debug, Default)]
@@ -35,11 +37,7 @@ struct Signals {
 
 impl Link {
     /// A link that nobody needs yet. The server's pages show the purpose as a part of the connection's name.
-    pub(crate) fn start(
-        runtime: &tokio::runtime::Handle,
-        options: Arc<ClientOptions>,
-        purpose: &'static str,
-    ) -> Self {
+    pub(crate) fn start(runtime: &Handle, options: Arc<ClientOptions>, purpose: &'static str) -> Self {
         let (tell, state) = watch::channel(LinkState::Idle);
         let signals = Arc::new(Signals::default());
         let supervisor = Supervisor {
@@ -51,7 +49,16 @@ impl Link {
             generation: 0,
         };
         runtime.spawn(supervisor.run());
-        Self { state, signals }
+        Self {
+            state,
+            signals,
+            runtime: runtime.clone(),
+        }
+    }
+
+    /// Where what nobody waits for is done.
+    pub(crate) fn runtime(&self) -> &Handle {
+        &self.runtime
     }
 
     /// Has it make a connection.

@@ -10,11 +10,31 @@ use lapin::{Channel, Consumer};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use tidings_core::{Assignment, BatchBuilder, Epoch, LaneId, LaneRole, Progress, RecordBatch};
+use tokio::runtime::Handle;
+
+/// A channel that is closed when its owner goes, also one that goes in the middle of asking for something on it: a
+/// consumer that is left there would be handed messages which nobody ever finishes.
+#[derive(Debug)]
+pub(super) struct OwnChannel {
+    pub(super) channel: Channel,
+    pub(super) runtime: Handle,
+}
+
+impl Drop for OwnChannel {
+    fn drop(&mut self) {
+        if self.channel.status().connected() {
+            let channel = self.channel.clone();
+            self.runtime.spawn(async move {
+                let _ = channel.close(200, "OK".into()).await;
+            });
+        }
+    }
+}
 
 /// A queue on its channel.
 #[derive(Debug)]
 pub(super) struct Reading {
-    pub(super) channel: Channel,
+    pub(super) channel: OwnChannel,
     pub(super) consumer: Consumer,
 }
 

@@ -9,7 +9,8 @@ mod stream;
 use crate::connection::Link;
 use crate::options::ClientOptions;
 use crate::topology::{QueueSpec, Topology};
-use acks::Ack;
+use crate::trouble::Trouble;
+use acks::{Above, Ack};
 use futures_core::Stream;
 use lane::{Lane, Reading};
 use lapin::options::BasicAckOptions;
@@ -18,7 +19,7 @@ use plan::plan;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tidings_core::{BoxFuture, Epoch, LaneId, Progress, Source, SourceError, SourceEvent, SourceSpec};
@@ -27,6 +28,8 @@ use tokio::time::{Instant, Sleep, sleep_until, timeout};
 /// The first wait after channels were lost, doubled up to the second.
 const FIRST_WAIT: Duration = Duration::from_millis(50);
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
+/// Channels that lasted as long were good ones: the next come at once.
+const LASTS: Duration = Duration::from_secs(5);
 /// After so long without a message it is asked whether there is none, and not more often than that.
 const QUIET: Duration = Duration::from_millis(50);
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
@@ -40,6 +43,8 @@ pub(crate) struct Shared {
     pub(crate) link: Arc<Link>,
     pub(crate) topology: Arc<Topology>,
     pub(crate) closed: AtomicBool,
+    /// How many assignments there were: what is said of one never counts for another.
+    pub(crate) epochs: AtomicU64,
 }
 
 type Opening = BoxFuture<'static, Result<Vec<Reading>, SourceError>>;
@@ -52,11 +57,14 @@ pub struct RabbitSource {
     spec: SourceSpec,
     lanes: Vec<Lane>,
     queues: Vec<QueueSpec>,
-    epoch: u64,
     opening: Option<Opening>,
     /// The queues are read.
     is_open: bool,
     wait: Duration,
+    /// Since when they are.
+    opened: Instant,
+    /// What the server closed a channel for, until it is told.
+    trouble: Option<String>,
     acking: Option<Acking>,
     /// Since when something is finished that the server does not know of.
     untold_since: Option<Instant>,
@@ -80,8 +88,8 @@ enum Quiet {
 /// What a look at the lanes comes to.
 enum Seen {
     Event(SourceEvent),
-    /// A channel is no more.
-    Broken,
+    /// A channel is no more: why, if the server or the connection said so.
+    Broken(Option<Trouble>),
     /// There is something to do again.
     Again,
 }
@@ -99,16 +107,31 @@ impl RabbitSource {
             spec,
             lanes,
             queues,
-            epoch: 0,
             opening: None,
             is_open: false,
             wait: Duration::ZERO,
+            opened: Instant::now(),
+            trouble: None,
             acking: None,
             untold_since: None,
             turn: 0,
             quiet: Quiet::Told,
             timer: Box::pin(sleep_until(Instant::now())),
             closed: false,
+        }
+    }
+
+    /// Makes the queues, so that what is published from now on is kept. What is refused here is refused again, and told,
+    /// when they are to be read; a server that is away is not waited for.
+    pub(crate) async fn declare(&mut self) {
+        if self.shared.link.state().borrow().trouble().is_some() {
+            return;
+        }
+        for queue in &self.queues {
+            if let Err(error) = self.shared.topology.queue(queue).await {
+                tracing::debug!(subscription = %self.spec.subscription, %error, "a queue is not there yet");
+                return;
+            }
         }
     }
 
@@ -127,15 +150,25 @@ impl RabbitSource {
         self.wait = (self.wait * 2).clamp(FIRST_WAIT, LONGEST_WAIT);
         let readings = opened?;
         self.is_open = true;
-        self.epoch += 1;
+        self.opened = Instant::now();
+        let epoch = Epoch(self.shared.epochs.fetch_add(1, Ordering::Relaxed) + 1);
         self.quiet = Quiet::Until(Instant::now() + QUIET);
         let lanes = self.lanes.iter_mut().zip(readings);
-        let assigned = lanes.map(|(lane, reading)| lane.begin(reading, Epoch(self.epoch)));
+        let assigned = lanes.map(|(lane, reading)| lane.begin(reading, epoch));
         Ok(SourceEvent::Assigned(assigned.collect()))
     }
 
+    fn trouble_of(&self, error: &lapin::Error) -> Option<Trouble> {
+        Some(Trouble::of(error, self.shared.options.auth()))
+    }
+
     /// Whatever was not acknowledged comes again.
-    fn lose(&mut self) -> SourceEvent {
+    fn lose(&mut self, trouble: Option<&Trouble>) -> SourceEvent {
+        // Of connections that end, the link tells.
+        if let Some(trouble) = trouble.filter(|trouble| trouble.is_of_channel()) {
+            tracing::warn!(subscription = %self.spec.subscription, %trouble, "the server has ended the reading of a queue");
+            self.trouble = Some(format!("it has ended the reading of a queue: {trouble}"));
+        }
         self.is_open = false;
         self.acking = None;
         self.untold_since = None;
@@ -159,15 +192,17 @@ impl RabbitSource {
     }
 
     /// Starts to acknowledge what is finished.
-    fn start_acks(&mut self) {
+    fn start_acks(&mut self, above: Above) {
         self.untold_since = None;
-        let many = self.many();
         let mut all = Vec::new();
         for lane in &mut self.lanes {
-            let acks = lane.acks.take(many);
+            let acks = lane.acks.take(above);
             if let Some(reading) = lane.reading.as_ref().filter(|_| !acks.is_empty()) {
-                all.push((reading.channel.clone(), acks));
+                all.push((reading.channel.channel.clone(), acks));
             }
+        }
+        if self.lanes.iter().any(|lane| lane.acks.is_waiting()) {
+            self.untold_since = Some(Instant::now());
         }
         if all.is_empty() {
             return;
@@ -188,7 +223,7 @@ impl RabbitSource {
 
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Seen> {
         if self.due().is_some_and(|due| due <= Instant::now()) {
-            self.start_acks();
+            self.start_acks(Above::MayWait);
         }
         if let Some(acking) = &mut self.acking
             && let Poll::Ready(told) = acking.as_mut().poll(context)
@@ -196,7 +231,7 @@ impl RabbitSource {
             self.acking = None;
             if let Err(error) = told {
                 tracing::debug!(subscription = %self.spec.subscription, %error, "an acknowledgement was not sent");
-                return Poll::Ready(Seen::Broken);
+                return Poll::Ready(Seen::Broken(self.trouble_of(&error)));
             }
             return Poll::Ready(Seen::Again);
         }
@@ -206,15 +241,19 @@ impl RabbitSource {
                 continue;
             };
             while let Poll::Ready(delivery) = Pin::new(&mut reading.consumer).poll_next(context) {
-                let Some(Ok(delivery)) = delivery else {
-                    return Poll::Ready(Seen::Broken);
-                };
+                match delivery {
+                    Some(Ok(delivery)) => lane.kept.push_back(delivery),
+                    Some(Err(error)) => return Poll::Ready(Seen::Broken(self.trouble_of(&error))),
+                    None => return Poll::Ready(Seen::Broken(None)),
+                }
                 came = true;
-                lane.kept.push_back(delivery);
             }
         }
         if came {
-            self.wait = Duration::ZERO;
+            // A channel that is closed again and again as soon as it gets something is not made at full speed.
+            if self.opened.elapsed() >= LASTS {
+                self.wait = Duration::ZERO;
+            }
             self.quiet = Quiet::Until(Instant::now() + QUIET);
         }
         if let Some(batch) = self.next_batch() {
@@ -303,12 +342,19 @@ impl Source for RabbitSource {
             if self.closed || self.shared.closed.load(Ordering::Acquire) {
                 return Err(SourceError::Closed);
             }
+            if let Some(reason) = self.trouble.take() {
+                return Err(SourceError::Unavailable { reason });
+            }
             if !self.is_open {
                 return self.open().await;
             }
             match std::future::poll_fn(|context| self.poll(context)).await {
                 Seen::Event(event) => return Ok(event),
-                Seen::Broken => return Ok(self.lose()),
+                // The end of everything is no loss that passes.
+                Seen::Broken(_) if self.shared.closed.load(Ordering::Acquire) => {
+                    return Err(SourceError::Closed);
+                }
+                Seen::Broken(trouble) => return Ok(self.lose(trouble.as_ref())),
                 Seen::Again => {}
             }
         }
@@ -343,7 +389,7 @@ impl Source for RabbitSource {
                     reason: format!("what is finished was not acknowledged: {error}"),
                 })?;
             }
-            self.start_acks();
+            self.start_acks(Above::Now);
             if self.acking.is_none() {
                 return Ok(());
             }
@@ -367,7 +413,7 @@ impl Source for RabbitSource {
         // The server has taken all acknowledgements before it answers.
         let left = timeout(FAREWELL, async {
             for reading in &readings {
-                let _ = reading.channel.close(200, "OK".into()).await;
+                let _ = reading.channel.channel.close(200, "OK".into()).await;
             }
         });
         let _ = left.await;

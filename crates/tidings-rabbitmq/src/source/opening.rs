@@ -1,6 +1,6 @@
 //! From a connection to queues that are read: [`open`].
 
-use super::lane::Reading;
+use super::lane::{OwnChannel, Reading};
 use crate::connection::{Link, Live, PATIENCE};
 use crate::options::ClientOptions;
 use crate::topology::{QueueSpec, declare};
@@ -10,6 +10,7 @@ use lapin::types::{FieldTable, ShortString};
 use std::sync::Arc;
 use std::time::Duration;
 use tidings_core::SourceError;
+use tokio::runtime::Handle;
 use tokio::time::timeout;
 
 /// Declares these queues and begins to read them with these arguments, each on a channel of its own.
@@ -24,7 +25,7 @@ pub(super) async fn open(
         let live = link.live().await?;
         let mut readings = Vec::with_capacity(queues.len());
         for (queue, from) in &queues {
-            let reading = read(&live, &options, queue, from).await;
+            let reading = read(&live, &options, queue, from, link.runtime()).await;
             readings.push(reading.map_err(|error| refused(queue, &Trouble::of(&error, options.auth())))?);
         }
         Ok(readings)
@@ -37,9 +38,14 @@ async fn read(
     options: &ClientOptions,
     queue: &QueueSpec,
     from: &FieldTable,
+    runtime: &Handle,
 ) -> Result<Reading, lapin::Error> {
-    let channel = live.connection.create_channel().await?;
-    declare(&channel, queue).await?;
+    let own = OwnChannel {
+        channel: live.connection.create_channel().await?,
+        runtime: runtime.clone(),
+    };
+    let channel = &own.channel;
+    declare(channel, queue).await?;
     let prefetch = queue.prefetch.unwrap_or(options.consuming().prefetch);
     channel.basic_qos(prefetch, BasicQosOptions::default()).await?;
     let consuming = channel.basic_consume(
@@ -49,7 +55,10 @@ async fn read(
         from.clone(),
     );
     let consumer = consuming.await?;
-    Ok(Reading { channel, consumer })
+    Ok(Reading {
+        channel: own,
+        consumer,
+    })
 }
 
 /// Somebody may put it right while the service runs, so none of it is for good.

@@ -1,8 +1,13 @@
 //! Whole services on a real RabbitMQ.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod acknowledging;
+mod cluster;
 mod faults;
 mod handling;
+mod poison;
+mod refused;
+mod sharing;
 mod topology;
 mod waits;
 mod world;

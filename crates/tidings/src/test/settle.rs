@@ -151,6 +151,8 @@ async fn look_at_lanes(
     snapshot: &mut Snapshot,
 ) -> Result<Vec<String>, Error> {
     let mut behind = Vec::new();
+    // Where messages are taken, the offsets of a lane begin anew with each member and say nothing of what there is.
+    let counted = binder.capabilities().replay || subscription.group.is_none();
     let inputs = subscription.handle.inputs();
     let destinations = inputs
         .iter()
@@ -166,6 +168,7 @@ async fn look_at_lanes(
             let lane = status
                 .lanes
                 .iter()
+                .filter(|_| counted)
                 .find(|lane| lane.destination == *destination && lane.partition == at.partition);
             // A lane that another member of the group has: its progress is known as far as it is stored.
             let stored = at.progress.as_ref().map(|progress| progress.watermark);
