@@ -17,7 +17,7 @@ mod parts;
 mod read;
 mod write;
 
-pub(crate) use parts::{EXPIRATION, PUBLISH};
+pub(crate) use parts::{ASKING, EXPIRATION, PUBLISH};
 pub(crate) use read::read;
 pub(crate) use write::{Written, write};
 

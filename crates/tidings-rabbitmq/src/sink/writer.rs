@@ -31,7 +31,7 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// leader about itself when it first publishes there, and never again.
 const REFUSING: Duration = Duration::from_secs(1);
 /// A frame has this much besides what it holds.
-const FRAME: usize = 64;
+pub(crate) const FRAME: usize = 64;
 
 /// Writes what was accepted, in order, to one channel after the other.
 pub(super) struct Writer {
@@ -216,10 +216,7 @@ impl Writer {
         channel: &'a Channel,
         confirms: &mut Confirms<'a>,
     ) -> Option<Arc<str>> {
-        let options = BasicPublishOptions {
-            mandatory: self.options.publishing().mandatory,
-            immediate: false,
-        };
+        let mandatory = self.options.publishing().mandatory;
         let now = Instant::now();
         let mut unknown = None;
         let mut left = RUN.min(UNWRITTEN.saturating_sub(confirms.unwritten()));
@@ -248,6 +245,10 @@ impl Writer {
                 continue;
             }
             entry.sends += 1;
+            let options = BasicPublishOptions {
+                mandatory: mandatory && !entry.target.is_address(),
+                immediate: false,
+            };
             let number = entry.number;
             let (exchange, key) = (
                 name(&entry.target.exchange),
@@ -280,8 +281,9 @@ impl Writer {
             let result = match outcome {
                 Outcome::Kept => Ok(()),
                 Outcome::Returned => {
-                    let key = entry.target.routing_key(&entry.message);
-                    Err(refusal::unroutable(&entry.target, key))
+                    let (target, key) = (&entry.target, entry.target.routing_key(&entry.message));
+                    let destination = target.destination.clone();
+                    Err(refusal::unroutable(destination, &target.exchange, key))
                 }
                 Outcome::Refused => {
                     *refusing = true;

@@ -3,5 +3,6 @@
 
 mod faults;
 mod handling;
+mod requests;
 mod waits;
 mod world;
