@@ -14,8 +14,8 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tidings_core::{
-    BoxFuture, Message, OpenRequest, OpenRequests, Outgoing, PublishError, RequestError, RequestStatus,
-    Requester, SourceError, names,
+    BoxFuture, Message, OpenRequests, Outgoing, PublishError, RequestError, RequestStatus, Requester,
+    SourceError, names,
 };
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -144,7 +144,19 @@ async fn request_by(shared: Arc<Shared>, request: Outgoing) -> Result<Message, R
             .set(names::CORRELATION_ID, open.id())
     });
     written.map_err(PublishError::from)?;
-    let desk = shared.desk(&open).await?;
+    let desk = loop {
+        let desk = tokio::select! {
+            biased;
+            // The service ends.
+            ended = &mut open => return ended,
+            desk = shared.desk() => desk?,
+        };
+        open.comes_by(desk.way);
+        // What is lost is noted first, and then told to whom it concerns: this one may just have come too late for that.
+        if shared.is_there(desk.way) {
+            break desk;
+        }
+    };
     tokio::select! {
         biased;
         // The channel was lost, or the service ends.
@@ -172,20 +184,20 @@ impl Shared {
     }
 
     /// The channel that the reply comes by, once there is one and the server takes messages.
-    async fn desk(&self, open: &OpenRequest) -> Result<Arc<Desk>, RequestError> {
+    async fn desk(&self) -> Result<Arc<Desk>, RequestError> {
         let mut state = self.link.state();
         // Gone with its runtime, which is told below.
         let _ = state.wait_for(|state| !state.is_blocked()).await;
         let mut phase = self.phase.subscribe();
         let ready = phase.wait_for(|phase| matches!(phase, Phase::Ready(_)));
         match ready.await.as_deref() {
-            Ok(Phase::Ready(desk)) => {
-                // The phase is locked here, so that the channel cannot be lost in between.
-                open.comes_by(desk.way);
-                Ok(desk.clone())
-            }
+            Ok(Phase::Ready(desk)) => Ok(desk.clone()),
             _ => Err(RequestError::Closed),
         }
+    }
+
+    fn is_there(&self, way: u64) -> bool {
+        matches!(&*self.phase.borrow(), Phase::Ready(desk) if desk.way == way)
     }
 }
 

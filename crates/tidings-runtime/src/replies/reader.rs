@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tidings_core::{
     BinderError, BinderHealth, BoxFuture, DestinationSpec, DynBinder, DynSource, Guarantee, Message,
-    OpenRequest, OpenRequests, Outgoing, Progress, PublishError, ReplyAddress, RequestError, RequestStatus,
-    Requester, SourceError, SourceEvent, SourceInput, SourceSpec, Start,
+    OpenRequests, Outgoing, Progress, PublishError, ReplyAddress, RequestError, RequestStatus, Requester,
+    SourceError, SourceEvent, SourceInput, SourceSpec, Start,
 };
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -154,9 +154,22 @@ impl fmt::Debug for DestinationRequester {
 async fn request_by(shared: Arc<Shared>, mut request: Outgoing) -> Result<Message, RequestError> {
     // It counts from here on, so that those who wait for the reader are bounded too.
     let mut open = shared.open.open()?;
+    let partition = loop {
+        let (partition, way) = tokio::select! {
+            biased;
+            // The service ends.
+            ended = &mut open => return ended,
+            ready = shared.ready() => ready?,
+        };
+        open.comes_by(way);
+        // Who is lost tells so first, and then whom it concerns: this one may just have come too late for that.
+        if shared.is_read_by(way) {
+            break partition;
+        }
+    };
     let address = ReplyAddress {
         destination: shared.spec.destination.clone(),
-        partition: Some(shared.ready(&open).await?),
+        partition: Some(partition),
     };
     let message = &mut request.message;
     let written = address.write(message, open.id());
@@ -174,21 +187,21 @@ async fn request_by(shared: Arc<Shared>, mut request: Outgoing) -> Result<Messag
 }
 
 impl Shared {
-    /// The partition that the reply comes to, once it is read.
-    async fn ready(&self, open: &OpenRequest) -> Result<u32, RequestError> {
+    /// The partition that replies come to, and who reads it, once it is read.
+    async fn ready(&self) -> Result<(u32, u64), RequestError> {
         let mut phase = self.phase.subscribe();
         let decided = phase.wait_for(|phase| matches!(phase, Phase::Ready { .. } | Phase::Refused(_)));
         match decided.await.as_deref() {
-            Ok(Phase::Ready { partition, way }) => {
-                // The phase is locked here, so that its reader cannot be lost in between.
-                open.comes_by(*way);
-                Ok(*partition)
-            }
+            Ok(Phase::Ready { partition, way }) => Ok((*partition, *way)),
             Ok(Phase::Refused(reason)) => Err(RequestError::NoReplies {
                 reason: reason.clone(),
             }),
             _ => Err(RequestError::Closed),
         }
+    }
+
+    fn is_read_by(&self, reader: u64) -> bool {
+        matches!(&*self.phase.borrow(), Phase::Ready { way, .. } if *way == reader)
     }
 
     /// A reader was lost: those that wait for it wait in vain, and the next ones wait for another.
