@@ -161,7 +161,7 @@ pub(crate) async fn who_asks_is_told_at_once_when_the_request_is_given_up(stage:
             assert!(error.contains(words), "{error}");
             assert!(begun.elapsed() < PATIENCE / 2, "{:?}", begun.elapsed());
         }
-        assert_eq!(running.status("prices").replies.sent, 2);
+        until("both are told", || running.status("prices").replies.sent == 2).await;
         assert_eq!(running.status("audit").replies, tidings::ReplyStatus::default());
         assert_eq!(ask(&running, 1).await.expect("it goes on").cents, 10);
     }
@@ -204,7 +204,6 @@ pub(crate) async fn a_reply_that_reaches_nobody_holds_up_nothing(stage: Stage) -
         ),
         (1, 1, 2, 0)
     );
-    assert_eq!(replies.sent, 1);
     Ok(())
 }
 
