@@ -194,6 +194,7 @@ pub(crate) async fn a_reply_that_reaches_nobody_holds_up_nothing(stage: Stage) -
     })
     .await;
     assert_eq!(ask(&running, 4).await.expect("it goes on").cents, 40);
+    until("its reply is kept", || running.status("prices").replies.sent == 1).await;
     let replies = running.status("prices").replies;
     assert_eq!(
         (
