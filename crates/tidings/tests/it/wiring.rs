@@ -111,6 +111,15 @@ fn every_mistake_in_code_has_its_place_and_its_cure() {
             ".group(",
         ),
         (app(every(secs(1), tick)), "`tick` returns an event", ".to("),
+    ];
+    for (app, problem, cure) in cases {
+        expect(app, "", file!(), problem, cure);
+    }
+}
+
+#[test]
+fn replies_that_could_answer_nobody_are_mistakes() {
+    let cases = [
         (
             app(on("orders", answer).to("payments")),
             "where the request says and not to \"payments\"",
