@@ -86,6 +86,12 @@ settings! {
         publish_timeout: Duration = "publish_timeout",
         /// The largest payload that is published.
         max_payload_bytes: usize = "max_payload_bytes",
+        /// How many requests may wait for their reply.
+        max_open_requests: usize = "max_open_requests",
+        /// Where replies come to.
+        reply_destination: String = "reply_destination",
+        /// Where else replies may go.
+        reply_addresses: String = "reply_addresses",
     }
     {
         /// The name of the app: the key `name`.

@@ -175,6 +175,14 @@ macro_rules! __each_case {
                     a_letter_that_fails_again_counts_its_redrives,
                     a_crash_between_sending_a_letter_back_and_remembering_it_sends_it_twice_with_one_id,
                     a_redrive_that_is_refused_sends_the_rest_later_and_nothing_twice;
+                requests:
+                    each_of_many_requests_gets_its_own_reply,
+                    instances_of_an_app_each_get_their_own_replies,
+                    a_reply_that_comes_too_late_is_counted_and_thrown_away,
+                    who_asks_is_told_at_once_when_the_request_is_given_up,
+                    a_reply_that_reaches_nobody_holds_up_nothing,
+                    a_reply_of_another_shape_is_an_error_that_names_it,
+                    open_requests_are_bounded_and_end_with_the_service;
                 headers:
                     control_headers_from_outside_are_stripped_when_publishing,
                     forged_control_headers_in_a_channel_steer_nothing,

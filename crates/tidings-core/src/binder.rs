@@ -3,6 +3,7 @@
 use crate::BoxFuture;
 use crate::message::Timestamp;
 use crate::records::RecordBatch;
+use crate::requests::ReplyPath;
 use crate::sink::Sink;
 use crate::source::{DynSource, Progress, Source, SourceError, SourceSpec};
 use std::fmt;
@@ -356,6 +357,11 @@ pub trait Binder: Send + Sync + fmt::Debug + 'static {
         std::future::ready(Err(no_deleting(self.kind())))
     }
 
+    /// Its own way for requests and replies; none, which is the default, has the engine read a destination for replies.
+    fn reply_path(&self) -> Option<Arc<dyn ReplyPath>> {
+        None
+    }
+
     /// Whether it works.
     fn health(&self) -> BinderHealth;
 
@@ -422,6 +428,10 @@ pub trait DynBinder: Send + Sync + fmt::Debug {
         _group: &'a str,
     ) -> BoxFuture<'a, Result<(), BinderError>> {
         Box::pin(std::future::ready(Err(no_deleting(self.kind()))))
+    }
+    /// See [`Binder::reply_path`].
+    fn reply_path(&self) -> Option<Arc<dyn ReplyPath>> {
+        None
     }
     /// See [`Binder::health`].
     fn health(&self) -> BinderHealth;
@@ -510,6 +520,10 @@ impl<T: Binder> DynBinder for T {
         group: &'a str,
     ) -> BoxFuture<'a, Result<(), BinderError>> {
         Box::pin(Binder::delete_progress(self, destination, group))
+    }
+
+    fn reply_path(&self) -> Option<Arc<dyn ReplyPath>> {
+        Binder::reply_path(self)
     }
 
     fn health(&self) -> BinderHealth {

@@ -42,6 +42,18 @@ pub enum CodecError {
 }
 
 impl CodecError {
+    /// Checks that a codec reads messages of that content type.
+    pub(crate) fn unless_read<C: Codec>(content_type: &[u8]) -> Result<(), Self> {
+        let found = String::from_utf8_lossy(content_type);
+        if C::accepts(&found) {
+            return Ok(());
+        }
+        Err(Self::ContentType {
+            found: found.chars().take(100).flat_map(char::escape_default).collect(),
+            expected: C::CONTENT_TYPE,
+        })
+    }
+
     /// As a failure that is never tried again.
     pub fn into_failure(self) -> Failure {
         Failure::new(crate::FailureKind::Undecodable, self)

@@ -120,14 +120,7 @@ fn payload_of(delivery: &Delivery) -> Result<&[u8], Failure> {
 /// The payload, after checking that the codec reads the message's content type.
 fn payload_for<C: Codec>(delivery: &Delivery) -> Result<&[u8], Failure> {
     if let Some(found) = delivery.headers().find_value(names::CONTENT_TYPE) {
-        let found = String::from_utf8_lossy(found);
-        if !C::accepts(&found) {
-            let found = found.chars().take(100).flat_map(char::escape_default).collect();
-            return Err(undecodable(CodecError::ContentType {
-                found,
-                expected: C::CONTENT_TYPE,
-            }));
-        }
+        CodecError::unless_read::<C>(found).map_err(undecodable)?;
     }
     payload_of(delivery)
 }

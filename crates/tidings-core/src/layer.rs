@@ -7,6 +7,7 @@ use crate::binder::{
 };
 use crate::message::Timestamp;
 use crate::records::RecordBatch;
+use crate::requests::ReplyPath;
 use crate::sink::Sink;
 use crate::source::{DynSource, Progress, SourceSpec};
 use std::fmt;
@@ -139,6 +140,10 @@ impl<T: BinderLayer> DynBinder for Layered<T> {
         group: &'a str,
     ) -> BoxFuture<'a, Result<(), BinderError>> {
         self.0.inner().delete_progress(destination, group)
+    }
+
+    fn reply_path(&self) -> Option<Arc<dyn ReplyPath>> {
+        self.0.inner().reply_path()
     }
 
     fn health(&self) -> BinderHealth {

@@ -31,9 +31,11 @@ mod pace;
 mod partition;
 mod policy;
 mod producer;
+mod publication;
 mod publisher;
 mod receipts;
 mod records;
+mod requests;
 mod retry;
 mod sink;
 mod source;
@@ -81,9 +83,14 @@ pub use policy::{
 pub use producer::{
     ErasedStream, EventStream, Job, OpenStream, PollJob, Producer, Production, every, from_stream,
 };
-pub use publisher::{Publication, Publisher, Route, Routes};
+pub use publication::Publication;
+pub use publisher::{Publisher, Route, Routes};
 pub use receipts::ReceiptGroup;
 pub use records::{BatchBuilder, Epoch, LaneId, Record, RecordBatch, Span};
+pub use requests::{
+    Encodable, OpenRequest, OpenRequests, REPLY_SUFFIX, Reply, ReplyAddress, ReplyPath, ReplyRule,
+    RequestError, RequestStatus, Requester,
+};
 pub use retry::{Backoff, Classifier, MAX_BACKOFF, Retry, RetryBudget};
 pub use sink::{Outgoing, PublishError, Receipt, ReceiptSender, Sink};
 pub use source::{

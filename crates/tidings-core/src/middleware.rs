@@ -5,7 +5,7 @@ use crate::BoxFuture;
 use crate::delivery::{Delivery, HandlerContext};
 use crate::extract::Needs;
 use crate::handler::{ErasedHandler, HandlerKind, HandlerResult, Sequence, SequenceEnd};
-use crate::outcome::BatchOutcome;
+use crate::outcome::{BatchOutcome, Publishes};
 use std::fmt;
 use std::sync::Arc;
 
@@ -64,6 +64,8 @@ pub trait Invoke: Send + Sync {
     fn kind(&self) -> HandlerKind;
     /// What its arguments need.
     fn needs(&self) -> Needs;
+    /// What its result can publish.
+    fn publishes(&self) -> Publishes;
     /// Whether [`sequence`](Self::sequence) may be used: not with middleware, not with manual acknowledgement.
     fn has_sequence(&self) -> bool;
     /// Handles one delivery.
@@ -95,6 +97,10 @@ impl<S: Send + Sync + 'static> Invoke for Bound<S> {
 
     fn needs(&self) -> Needs {
         self.handler.needs()
+    }
+
+    fn publishes(&self) -> Publishes {
+        self.handler.publishes()
     }
 
     fn has_sequence(&self) -> bool {
@@ -136,6 +142,10 @@ impl Invoke for Layered {
 
     fn needs(&self) -> Needs {
         self.inner.needs()
+    }
+
+    fn publishes(&self) -> Publishes {
+        self.inner.publishes()
     }
 
     fn has_sequence(&self) -> bool {

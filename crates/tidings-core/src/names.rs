@@ -16,6 +16,11 @@ pub const CONTENT_TYPE: &str = "content-type";
 pub const CORRELATION_ID: &str = "correlation-id";
 /// The id of the message whose handling published this one.
 pub const CAUSATION_ID: &str = "causation-id";
+/// Requests: the destination that the reply goes to, or whatever the broker takes for its address. Replies carry the
+/// [`CORRELATION_ID`] of their request, or else its [`MESSAGE_ID`] there.
+pub const REPLY_TO: &str = "reply-to";
+/// Requests: the partition of that destination, a decimal number.
+pub const REPLY_PARTITION: &str = "reply-partition";
 /// W3C trace context, level 1: `version-trace_id-parent_id-flags`.
 pub const TRACEPARENT: &str = "traceparent";
 /// W3C trace context: what tracing systems add.
@@ -46,13 +51,13 @@ pub const EDITED: &str = "tidings-edited";
 pub const LAST_FAILURE: &str = "tidings-last-failure";
 /// Dead letters: the group whose handler gave up.
 pub const GROUP: &str = "tidings-group";
-/// Dead letters: the subscription whose handler gave up.
+/// Dead letters and replies to requests that were given up: the subscription whose handler gave up.
 pub const SUBSCRIPTION: &str = "tidings-subscription";
 /// Dead letters: the handler that gave up, its type name.
 pub const HANDLER: &str = "tidings-handler";
-/// Dead letters: why, one of `permanent`, `exhausted`, `undecodable`, `unclaimed`, `rejected`, `killed`.
+/// Dead letters and replies to requests that were given up: why, one of `permanent`, `exhausted`, `undecodable`, `unclaimed`, `rejected`, `killed`.
 pub const REASON: &str = "tidings-reason";
-/// Dead letters: the chain of errors, outermost first, bounded.
+/// Dead letters and replies to requests that were given up: the chain of errors, outermost first, bounded.
 pub const ERROR: &str = "tidings-error";
 
 /// Where the payload is if it was too large to travel: see [`Claim`](crate::Claim). It belongs to the message and stays

@@ -21,6 +21,8 @@ pub enum Publishes {
     ToOutputChannel,
     /// Events that name their channel, or a mixture.
     Addressed,
+    /// The reply to a request, which goes where the request says, and maybe addressed events.
+    Reply,
 }
 
 /// One message to be published.
@@ -29,6 +31,7 @@ pub struct Output {
     channel: Option<Cow<'static, str>>,
     message: Message,
     delay: Option<Duration>,
+    is_reply: bool,
 }
 
 impl Output {
@@ -53,6 +56,7 @@ impl Output {
             channel: None,
             message,
             delay: None,
+            is_reply: false,
         }
     }
 
@@ -68,6 +72,18 @@ impl Output {
     pub fn after(mut self, delay: Duration) -> Self {
         self.delay = Some(delay);
         self
+    }
+
+    /// As the reply to the request that is handled: it goes where that says, and to no channel.
+    #[must_use]
+    pub fn as_reply(mut self) -> Self {
+        self.is_reply = true;
+        self
+    }
+
+    /// Whether it is the reply to a request.
+    pub fn is_reply(&self) -> bool {
+        self.is_reply
     }
 
     pub(crate) fn into_parts(self) -> (Option<Cow<'static, str>>, Message, Option<Duration>) {
@@ -163,11 +179,12 @@ impl FromIterator<Output> for Outputs {
     }
 }
 
-/// What a handler may return: nothing, an event, several, none or some, an addressed one, or a `Result` of those.
+/// What a handler may return: nothing, an event, several, none or some, an addressed one, a reply, or a `Result` of
+/// those.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` can't be what a handler returns",
     label = "a handler can't return this",
-    note = "a handler returns `()`, an event (`#[derive(Event)]`), `Option`, `Vec` or `To` of one, `Outputs`, or `Result<any of these, Failure>`"
+    note = "a handler returns `()`, an event (`#[derive(Event)]`), `Option`, `Vec`, `To` or `Reply` of one, `Outputs`, or `Result<any of these, Failure>`"
 )]
 pub trait IntoOutcome {
     /// What can be published by it.

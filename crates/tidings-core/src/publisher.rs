@@ -8,13 +8,14 @@ use crate::headers::{HeaderWriter, Headers, HeadersError};
 use crate::message::{Message, Position, Timestamp};
 use crate::names;
 use crate::outcome::Output;
+use crate::publication::Publication;
+use crate::requests::{ReplyRule, RequestError, Requester};
 use crate::sink::{Outgoing, PublishError, Receipt, Sink};
 use crate::stamped;
 use crate::trace::TraceParent;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// Where a channel leads: a destination on a broker.
 #[derive(Debug, Clone)]
@@ -30,6 +31,10 @@ pub struct Route {
 pub struct Routes {
     /// An app has a handful of channels with short names: comparing a few of them costs less than one keyed hash.
     by_channel: BTreeMap<String, Result<Route, PublishError>>,
+    /// What sends requests to a channel.
+    requesters: BTreeMap<String, Arc<dyn Requester>>,
+    /// Where replies may go.
+    replies: ReplyRule,
 }
 
 impl Routes {
@@ -41,6 +46,28 @@ impl Routes {
     /// Adds a channel that nothing can be published to, and why.
     pub fn refuse(&mut self, channel: impl Into<String>, error: PublishError) {
         self.by_channel.insert(channel.into(), Err(error));
+    }
+
+    /// Requests to a channel go by that way.
+    pub fn answer(&mut self, channel: impl Into<String>, by: Arc<dyn Requester>) {
+        self.requesters.insert(channel.into(), by);
+    }
+
+    /// Replies to requests from outside may go where this rule says.
+    pub fn allow_replies(&mut self, rule: ReplyRule) {
+        self.replies = rule;
+    }
+
+    /// Where replies may go.
+    pub fn reply_rule(&self) -> &ReplyRule {
+        &self.replies
+    }
+
+    /// What sends requests to a channel.
+    pub(crate) fn requester(&self, channel: &str) -> Result<&Arc<dyn Requester>, RequestError> {
+        self.requesters.get(channel).ok_or_else(|| RequestError::NoReplies {
+            reason: format!("nothing reads replies for the channel \"{channel}\"; send requests by the publisher of a running app"),
+        })
     }
 
     /// Where a channel leads.
@@ -88,7 +115,7 @@ struct Cause {
 
 /// The same, where it stands in the headers of that message.
 #[derive(Debug, Clone, Copy, Default)]
-struct Inherited<'a> {
+pub(crate) struct Inherited<'a> {
     correlation_id: Option<&'a str>,
     causation_id: Option<&'a str>,
     trace: Option<TraceParent>,
@@ -97,7 +124,7 @@ struct Inherited<'a> {
 
 impl<'a> Inherited<'a> {
     /// Of that message, in one reading of its headers.
-    fn from(delivery: &'a Delivery) -> Self {
+    pub(crate) fn from(delivery: &'a Delivery) -> Self {
         let mut inherited = Self::default();
         let mut trace = None;
         for (name, value) in delivery.headers().raw() {
@@ -185,6 +212,11 @@ impl Publisher {
         self.through.as_ref().unwrap_or(&route.sink)
     }
 
+    /// The sink that everything goes into in place of the routes', see [`through`](Self::through).
+    pub fn diverted(&self) -> Option<&Arc<dyn Sink>> {
+        self.through.as_ref()
+    }
+
     /// The same publisher, for messages that this delivery causes.
     #[must_use]
     pub fn caused_by(&self, delivery: &Delivery) -> Self {
@@ -206,19 +238,12 @@ impl Publisher {
 
     /// Sends a message to a channel. Id, time, correlation and trace are added where they are missing.
     pub fn send(&self, channel: &str, message: Message) -> Receipt {
-        send(self, channel, (None, None), || Ok(message))
+        self.to(channel).message(message)
     }
 
     /// Sends to a channel with more options.
     pub fn to<'a>(&'a self, channel: &'a str) -> Publication<'a> {
-        Publication {
-            publisher: self,
-            channel,
-            partition: None,
-            due: None,
-            headers: HeaderWriter::default(),
-            key: None,
-        }
+        Publication::new(self, channel)
     }
 
     /// Sends events to a channel in one go: cheaper than one by one. They keep their order.
@@ -278,6 +303,7 @@ impl Publisher {
         cause: Option<&Delivery>,
         id: Option<&str>,
     ) -> Result<(Arc<dyn Sink>, Outgoing), PublishError> {
+        let channel = channel.filter(|_| !output.is_reply());
         let (own_channel, message, delay) = output.into_parts();
         let channel = own_channel
             .as_deref()
@@ -321,6 +347,11 @@ impl Publisher {
         }
     }
 
+    /// What time it is.
+    pub(crate) fn clock(&self) -> Clock {
+        self.clock
+    }
+
     /// The channels and where they lead.
     pub fn routes(&self) -> &Routes {
         &self.routes
@@ -329,7 +360,7 @@ impl Publisher {
     /// Gives a message what every message carries, and takes from it what only the engine may write. The header block
     /// is read once and written once, at its final size: one allocation. `id` is its id if it has none, and `cause` what it
     /// inherits; without one, what everything inherits that is sent here.
-    fn stamp(
+    pub(crate) fn stamp(
         &self,
         message: &mut Message,
         cause: Option<Inherited<'_>>,
@@ -446,123 +477,6 @@ impl<'a> Added<'a> {
     fn all(&self) -> &[(&'static str, &'a [u8])] {
         self.all.get(..self.count).unwrap_or_default()
     }
-}
-
-/// One message on its way to a channel, with options.
-#[derive(Debug)]
-#[must_use = "nothing is sent until `event` or `message` is called"]
-pub struct Publication<'a> {
-    publisher: &'a Publisher,
-    channel: &'a str,
-    partition: Option<u32>,
-    due: Option<Timestamp>,
-    headers: HeaderWriter,
-    key: Option<bytes::Bytes>,
-}
-
-impl Publication<'_> {
-    /// With this key in place of the event's own.
-    pub fn key(mut self, key: impl Into<bytes::Bytes>) -> Self {
-        self.key = Some(key.into());
-        self
-    }
-
-    /// With a header. Names that start with `tidings-` steer the engine and are removed.
-    pub fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
-        self.headers = self.headers.set(name, value);
-        self
-    }
-
-    /// To that partition, whatever the key.
-    pub fn partition(mut self, partition: u32) -> Self {
-        self.partition = Some(partition);
-        self
-    }
-
-    /// Delivered no earlier than after that time.
-    pub fn delay(self, delay: Duration) -> Self {
-        let due = self.publisher.clock.now().plus(delay);
-        self.at(due)
-    }
-
-    /// Delivered no earlier than at that time.
-    pub fn at(mut self, due: Timestamp) -> Self {
-        self.due = Some(due);
-        self
-    }
-
-    /// Sends an event.
-    pub fn event<E>(self, event: &E) -> Receipt
-    where
-        E: Event,
-        E::Codec: Encode<E>,
-    {
-        let Publication {
-            publisher,
-            channel,
-            partition,
-            due,
-            headers,
-            key,
-        } = self;
-        let options = (partition, due);
-        send(publisher, channel, options, || encode_event(event, headers, key))
-    }
-
-    /// Sends a message as it is; options given before are added to it.
-    pub fn message(self, message: Message) -> Receipt {
-        let Publication {
-            publisher,
-            channel,
-            partition,
-            due,
-            headers,
-            key,
-        } = self;
-        send(publisher, channel, (partition, due), || {
-            let extra = headers.finish()?;
-            let mut message = if key.is_some() {
-                message.with_optional_key(key)
-            } else {
-                message
-            };
-            if !extra.is_empty() {
-                message
-                    .headers_mut()
-                    .edit(|writer| extra.iter().fold(writer, |w, (name, value)| w.set(name, value)))?;
-            }
-            Ok(message)
-        })
-    }
-}
-
-fn send(
-    publisher: &Publisher,
-    channel: &str,
-    (partition, due): (Option<u32>, Option<Timestamp>),
-    message: impl FnOnce() -> Result<Message, PublishError>,
-) -> Receipt {
-    match prepare(publisher, channel, message) {
-        Ok((route, message)) => publisher.sink_of(route).publish(Outgoing {
-            destination: route.destination.clone(),
-            partition,
-            message,
-            due,
-        }),
-        Err(error) => Receipt::failed(error),
-    }
-}
-
-/// Where it goes, and the message with everything that it carries.
-fn prepare<'p>(
-    publisher: &'p Publisher,
-    channel: &str,
-    message: impl FnOnce() -> Result<Message, PublishError>,
-) -> Result<(&'p Route, Message), PublishError> {
-    let route = publisher.routes.get(channel)?;
-    let mut message = message()?;
-    publisher.stamp(&mut message, None, None)?;
-    Ok((route, message))
 }
 
 /// An event as a message: key, payload, type, version and content type.

@@ -1,5 +1,5 @@
-//! The headers by which Spring Kafka says why a record is a dead letter: their names and encodings, so that services of
-//! both kinds can share dead letters. Texts are UTF-8, numbers are big-endian, 4 or 8 bytes.
+//! The headers by which Spring Kafka says why a record is a dead letter, and where the reply to a request goes: their
+//! names and encodings, so that services of both kinds can share dead letters and answer each other. Texts are UTF-8, numbers are big-endian, 4 or 8 bytes.
 //!
 //! `__TypeId__` is not among them. It says which Java class a payload is, belongs to the message, and stays on a dead
 //! letter like every other header of the message; nothing here writes or needs it.
@@ -29,6 +29,13 @@ pub const EXCEPTION_MESSAGE: &str = "kafka_dlt-exception-message";
 pub const EXCEPTION_STACKTRACE: &str = "kafka_dlt-exception-stacktrace";
 /// Which delivery this was, from 1, 4 bytes.
 pub const DELIVERY_ATTEMPT: &str = "kafka_deliveryAttempt";
+
+/// Requests: the topic that the reply goes to.
+pub const REPLY_TOPIC: &str = "kafka_replyTopic";
+/// Requests: the partition there, 4 bytes.
+pub const REPLY_PARTITION: &str = "kafka_replyPartition";
+/// Requests and their replies: what they are known by, bytes of the requester's choice.
+pub const CORRELATION: &str = "kafka_correlationId";
 
 /// What the headers of a dead letter start with.
 const PREFIX: &str = "kafka_dlt-";

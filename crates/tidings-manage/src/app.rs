@@ -17,6 +17,11 @@ pub trait ManagedApp: Send + Sync + fmt::Debug + 'static {
     /// Its subscriptions with what they are doing.
     fn subscriptions(&self) -> Vec<SubscriptionInfo>;
 
+    /// Its requests to others, by the binder that they go to.
+    fn requests(&self) -> Vec<RequestInfo> {
+        Vec::new()
+    }
+
     /// Sends dead letters back to a group, or takes them off the list. One at a time: a second one waits for the first.
     ///
     /// # Errors
@@ -94,6 +99,9 @@ pub struct SubscriptionInfo {
     pub dead_lettered: u64,
     /// Messages dropped because the policy says so.
     pub dropped: u64,
+    /// What became of its replies to requests.
+    #[serde(default)]
+    pub replies: ReplyInfo,
     /// What stands in the way now.
     pub obstacle: Option<String>,
     /// The last failure.
@@ -102,6 +110,38 @@ pub struct SubscriptionInfo {
     pub last_failure_ms: Option<i64>,
     /// What it reads now.
     pub lanes: Vec<SubscriptionLane>,
+}
+
+/// What became of the replies of a subscription.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReplyInfo {
+    /// Kept by the broker, for their requesters.
+    pub sent: u64,
+    /// Of messages that ask for no reply.
+    pub unaddressed: u64,
+    /// Of messages that ask for it where replies may not go.
+    pub refused: u64,
+    /// Dropped, because their address is gone.
+    pub orphaned: u64,
+    /// Dropped, because the broker did not take them in time.
+    pub not_taken: u64,
+}
+
+/// The requests of a service to one broker, and what became of them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RequestInfo {
+    /// The binder that they go to.
+    pub binder: String,
+    /// Those that wait for their reply.
+    pub open: u64,
+    /// Those that got one.
+    pub answered: u64,
+    /// Those that ended without one.
+    pub unanswered: u64,
+    /// Replies for which nobody waited any more.
+    pub late: u64,
+    /// Why no replies can be received now, if that is so.
+    pub obstacle: Option<String>,
 }
 
 /// A partition that a subscription reads.

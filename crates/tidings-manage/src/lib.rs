@@ -50,7 +50,8 @@ mod server;
 
 pub use app::{
     AppDescription, AppHealth, LetterFilter, LetterPosition, ManagedApp, PartHealth, RedriveAction,
-    RedriveCounts, RedriveProgress, RedriveRequest, Replacement, SubscriptionInfo, SubscriptionLane,
+    RedriveCounts, RedriveProgress, RedriveRequest, Replacement, ReplyInfo, RequestInfo, SubscriptionInfo,
+    SubscriptionLane,
 };
 pub use client::{About, AboutBinder, Client};
 pub use connect::{Connection, Intent, Way, connect};

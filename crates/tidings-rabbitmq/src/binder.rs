@@ -5,6 +5,7 @@ use crate::connection::Link;
 use crate::error::RabbitError;
 use crate::layout::Layout;
 use crate::options::{ClientOptions, DestinationOptions};
+use crate::requests::RabbitReplies;
 use crate::retry::{BinderSink, RetryQueues};
 use crate::sink::RabbitSink;
 use crate::source::{RabbitSource, Shared};
@@ -16,7 +17,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tidings_core::{
     Binder, BinderError, BinderHealth, Capabilities, DestinationInfo, DestinationRole, DestinationSpec,
-    PartitionPosition, Progress, PublishError, RecordBatch, Sink, SourceSpec,
+    PartitionPosition, Progress, PublishError, RecordBatch, ReplyPath, Sink, SourceSpec,
 };
 
 /// RabbitMQ takes a message back that is held for half an hour. The rest is for what queues in front of it.
@@ -30,6 +31,7 @@ pub struct RabbitBinder {
     shared: Arc<Shared>,
     sink: Arc<RabbitSink>,
     retries: Arc<RetryQueues>,
+    replies: Arc<RabbitReplies>,
     /// What each destination is, that was prepared.
     known: Mutex<HashMap<Arc<str>, Arc<Layout>>>,
     _worker: Worker,
@@ -47,6 +49,13 @@ impl RabbitBinder {
         let link = Arc::new(Link::start(worker.handle(), options.clone(), "consuming"));
         let topology = Arc::new(Topology::new(link.clone(), options.clone()));
         let retries = RetryQueues::new(sink.clone(), topology.clone());
+        let replies = RabbitReplies {
+            options: options.clone(),
+            runtime: worker.handle().clone(),
+            asking: Arc::new(Link::start(worker.handle(), options.clone(), "asking")),
+            answering: link.clone(),
+            sink: sink.clone(),
+        };
         let shared = Shared {
             options,
             link,
@@ -58,6 +67,7 @@ impl RabbitBinder {
             shared: Arc::new(shared),
             sink,
             retries,
+            replies: Arc::new(replies),
             known: Mutex::default(),
             _worker: worker,
         })
@@ -185,6 +195,10 @@ impl Binder for RabbitBinder {
         )
     }
 
+    fn reply_path(&self) -> Option<Arc<dyn ReplyPath>> {
+        Some(self.replies.clone())
+    }
+
     fn health(&self) -> BinderHealth {
         match (self.sink.health(), self.shared.link.state().borrow().trouble()) {
             (BinderHealth::Up, Some(trouble)) => {
@@ -198,7 +212,11 @@ impl Binder for RabbitBinder {
         if self.shared.closed.swap(true, Ordering::AcqRel) {
             return Ok(());
         }
-        let (kept, ()) = tokio::join!(self.sink.close(), self.shared.link.close());
+        let (kept, (), ()) = tokio::join!(
+            self.sink.close(),
+            self.shared.link.close(),
+            self.replies.asking.close()
+        );
         kept.map_err(|error: PublishError| BinderError::Failed {
             doing: "closing the connections to RabbitMQ".to_owned(),
             reason: error.to_string(),

@@ -7,6 +7,7 @@
 //! | subscription without a group | an exclusive queue that goes with its connection |
 //! | retry lane | a queue `{destination}.{group}.retry`, and one `….retry.{n}s` for each wait, from which it gets what is due |
 //! | dead letters | an exchange `{destination}.DLT` for all groups, and a queue `{destination}.{group}.dlq` for each |
+//! | request | a message with the address of a channel in `reply_to`, and a reply to that address (direct reply-to) |
 //! | position | none: what is finished is acknowledged and gone |
 
 mod background;
@@ -16,6 +17,7 @@ mod error;
 mod layout;
 mod message;
 mod options;
+mod requests;
 mod retry;
 mod sink;
 mod source;

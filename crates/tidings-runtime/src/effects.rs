@@ -1,14 +1,16 @@
 //! What a delivery does to the outside beside its handler: publishing outputs, parking, dead letters. Each is tried
 //! until the broker keeps the message or refuses it for good; in between the status says what stands in the way.
 
+use crate::replies::{self, Answers};
 use crate::status::StatusBoard;
 use sha1::{Digest, Sha1};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tidings_core::{
-    Delivery, HandlerContext, Outgoing, Outputs, Position, PublishError, Publisher, Receipt, Sink,
+    Delivery, HandlerContext, Outgoing, Output, Outputs, Position, PublishError, Publisher, Receipt, Sink,
 };
+use tokio::time::Instant;
 use uuid::fmt::Hyphenated;
 use uuid::{Builder, Uuid};
 
@@ -18,6 +20,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
 /// What an obstacle calls them.
 const OUTPUT: &str = "what the handler returned";
+const REPLY: &str = "a reply";
 
 /// Ids of messages that handlers return are derived from this, the input's id, the subscription and the place.
 const OUTPUT_IDS: Uuid = Uuid::from_u128(0x6f1d_1c26_8f5e_5b0a_9d6a_7469_6469_6e67);
@@ -58,19 +61,32 @@ pub(crate) struct Effects {
     pub(crate) in_transaction: bool,
 }
 
-/// What a handler returned, as the broker gets it.
+/// One message that a handler returned, as the broker gets it.
+pub(crate) struct PreparedOne {
+    pub(crate) sink: Arc<dyn Sink>,
+    pub(crate) outgoing: Outgoing,
+    /// It goes where a request says, and nothing waits for ever for that.
+    pub(crate) is_reply: bool,
+}
+
+/// What a handler returned, as the broker gets it. It may be nothing: a reply that goes nowhere.
 pub(crate) enum Prepared {
     /// Most return no more.
-    One((Arc<dyn Sink>, Outgoing)),
-    Many(Vec<(Arc<dyn Sink>, Outgoing)>),
+    One(PreparedOne),
+    Many(Vec<PreparedOne>),
 }
 
 impl Prepared {
-    pub(crate) fn into_all(self) -> Vec<(Arc<dyn Sink>, Outgoing)> {
-        match self {
+    pub(crate) fn is_empty(&self) -> bool {
+        matches!(self, Self::Many(all) if all.is_empty())
+    }
+
+    fn into_all(self) -> Vec<(Arc<dyn Sink>, Outgoing)> {
+        let all = match self {
             Self::One(one) => vec![one],
             Self::Many(all) => all,
-        }
+        };
+        all.into_iter().map(|one| (one.sink, one.outgoing)).collect()
     }
 }
 
@@ -85,17 +101,29 @@ pub(crate) fn prepare(
     outputs: Outputs,
     cause: Option<&Delivery>,
     id: &OutputId,
+    answers: &Answers,
 ) -> Result<Prepared, PublishError> {
-    let prepare = |index, output| {
+    let prepare = |index, output: Output| -> Result<Option<PreparedOne>, PublishError> {
         let id = id.of(index);
         let id = std::str::from_utf8(&id).ok();
-        publisher.prepare_output(channel, output, cause, id)
+        let is_reply = output.is_reply();
+        let prepared = match is_reply {
+            true => answers.prepare(publisher, output, cause, id)?,
+            false => Some(publisher.prepare_output(channel, output, cause, id)?),
+        };
+        Ok(prepared.map(|(sink, outgoing)| PreparedOne {
+            sink,
+            outgoing,
+            is_reply,
+        }))
     };
     Ok(match outputs {
-        Outputs::One(output) => Prepared::One(prepare(0, *output)?),
+        Outputs::One(output) => prepare(0, *output)?.map_or(Prepared::Many(Vec::new()), Prepared::One),
         outputs => {
             let numbered = outputs.into_iter().enumerate();
-            let all: Result<_, _> = numbered.map(|(index, output)| prepare(index, output)).collect();
+            let all: Result<_, _> = numbered
+                .filter_map(|(index, output)| prepare(index, output).transpose())
+                .collect();
             Prepared::Many(all?)
         }
     })
@@ -114,7 +142,7 @@ impl Effects {
     ) -> Result<Position, PublishError> {
         match self.attempt(&sink, message.clone()).await {
             Err(error) if !error.is_permanent() && !self.in_transaction => {
-                let mut positions = self.insist(what, &[(sink, message)], error).await?;
+                let mut positions = self.insist(what, &[(sink, message)], error, None).await?;
                 positions.pop().ok_or(PublishError::Closed)
             }
             result => result,
@@ -168,7 +196,7 @@ impl Effects {
         match refused {
             // All again, in order: only so do they keep it. Who takes them knows them by their ids.
             Some(error) if self.in_transaction => Err(error),
-            Some(error) => self.insist(OUTPUT, &prepared, error).await.map(|_| ()),
+            Some(error) => self.insist(OUTPUT, &prepared, error, None).await.map(|_| ()),
             None => Ok(()),
         }
     }
@@ -177,12 +205,13 @@ impl Effects {
     /// it was answered for, or has taken too long.
     ///
     /// # Errors
-    /// A permanent one.
+    /// A permanent one; any for a message that is tried for some time only.
     pub(crate) async fn keep_after(
         self,
         behind: Vec<Receipt>,
         message: (Arc<dyn Sink>, Outgoing),
         error: PublishError,
+        patience: Option<Duration>,
     ) -> Result<Position, PublishError> {
         let answers = async {
             for receipt in behind {
@@ -191,7 +220,7 @@ impl Effects {
             }
         };
         let _ = tokio::time::timeout(self.timeout, answers).await;
-        let mut positions = self.insist(OUTPUT, &[message], error).await?;
+        let mut positions = self.insist(OUTPUT, &[message], error, patience).await?;
         positions.pop().ok_or(PublishError::Closed)
     }
 
@@ -200,10 +229,15 @@ impl Effects {
         what: &'static str,
         messages: &[(Arc<dyn Sink>, Outgoing)],
         first: PublishError,
+        patience: Option<Duration>,
     ) -> Result<Vec<Position>, PublishError> {
         let obstacle = Obstacle::new(&self.board);
+        let begun = Instant::now();
         let (mut error, mut wait) = (first, FIRST_WAIT);
         loop {
+            if patience.is_some_and(|patience| begun.elapsed() + wait > patience) {
+                return Err(error);
+            }
             obstacle.say(format!("cannot write {what}: {error}"));
             tokio::time::sleep(jittered(wait)).await;
             wait = (wait * 2).min(LONGEST_WAIT);
@@ -234,6 +268,26 @@ impl Effects {
                 after: self.timeout,
             }),
         }
+    }
+
+    /// Sends a reply, for as long as that is worth the waiting, and counts what becomes of it.
+    ///
+    /// # Errors
+    /// In a transaction, what leaves it in doubt whether the message is part of it.
+    pub(crate) async fn reply(self, sink: Arc<dyn Sink>, message: Outgoing) -> Result<(), PublishError> {
+        let mut result = self.attempt(&sink, message.clone()).await;
+        if let Err(error) = &result {
+            if self.in_transaction && !error.is_permanent() {
+                return Err(error.clone());
+            }
+            if replies::is_tried_again(error) {
+                let (error, patience) = (error.clone(), Some(replies::PATIENCE));
+                let tried = self.insist(REPLY, &[(sink, message)], error, patience).await;
+                result = tried.and_then(|mut kept| kept.pop().ok_or(PublishError::Closed));
+            }
+        }
+        self.board.replies.count(&result.map(|_| ()));
+        Ok(())
     }
 
     fn timed_out(&self, messages: &[(Arc<dyn Sink>, Outgoing)]) -> PublishError {

@@ -18,6 +18,7 @@ mod panics;
 mod pipeline;
 mod producer;
 mod redrive;
+mod replies;
 mod scope;
 mod slots;
 mod span;
@@ -35,6 +36,7 @@ pub use redrive::{
     DeadLetter, RedriveError, RedriveInput, RedriveMode, RedriveReport, RedriveSpec, RedriveWatch, Selection,
     pending_dead_letters, redrive,
 };
+pub use replies::{RequestSpec, requester};
 pub use spec::{DeadLetterTarget, Input, SubscriptionSpec};
-pub use status::{LaneStatus, Phase, SubscriptionStatus};
+pub use status::{LaneStatus, Phase, ReplyStatus, SubscriptionStatus};
 pub use subscription::{DrainReport, SubscriptionHandle, start};

@@ -7,8 +7,9 @@
 //! When the broker does not take a message for now, it and everything behind it is published again, in order, once it
 //! does. What comes twice has the same id.
 
-use crate::effects::{Effects, Prepared};
+use crate::effects::{Effects, Prepared, PreparedOne};
 use crate::ledger::Ticket;
+use crate::replies;
 use crate::tasks::TaskId;
 use std::collections::VecDeque;
 use std::fmt;
@@ -34,6 +35,7 @@ struct Entry {
     last: bool,
     sink: Arc<dyn Sink>,
     outgoing: Outgoing,
+    is_reply: bool,
     /// None while it is to be published again, or for the first time behind one that is.
     receipt: Option<Receipt>,
     /// When it has taken too long.
@@ -48,6 +50,10 @@ pub(crate) struct Ended {
 }
 
 /// What a message's handler returned, handed to the broker or kept back.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "most return one, and it is moved where it is needed at once"
+)]
 pub(crate) enum Sent {
     /// Most return no more.
     One(SentOne),
@@ -55,14 +61,14 @@ pub(crate) enum Sent {
 }
 
 /// Without a receipt it was kept back.
-type SentOne = (Arc<dyn Sink>, Outgoing, Option<Receipt>);
+type SentOne = (PreparedOne, Option<Receipt>);
 
 impl Sent {
     /// Hands it to the broker, unless it is to be kept back.
     pub(crate) fn new(prepared: Prepared, held: bool) -> Self {
-        let send = |(sink, outgoing): (Arc<dyn Sink>, Outgoing)| {
-            let receipt = (!held).then(|| sink.publish_kept(&outgoing));
-            (sink, outgoing, receipt)
+        let send = |one: PreparedOne| {
+            let receipt = (!held).then(|| one.sink.publish_kept(&one.outgoing));
+            (one, receipt)
         };
         match prepared {
             Prepared::One(one) => Self::One(send(one)),
@@ -72,9 +78,14 @@ impl Sent {
 
     pub(crate) fn bytes(&self) -> usize {
         match self {
-            Self::One((_, outgoing, _)) => outgoing.message.size(),
-            Self::Many(all) => all.iter().map(|(_, outgoing, _)| outgoing.message.size()).sum(),
+            Self::One((one, _)) => one.outgoing.message.size(),
+            Self::Many(all) => all.iter().map(|(one, _)| one.outgoing.message.size()).sum(),
         }
+    }
+
+    /// Whether there is nothing to wait for.
+    pub(crate) fn is_empty(&self) -> bool {
+        matches!(self, Self::Many(all) if all.is_empty())
     }
 }
 
@@ -131,7 +142,12 @@ impl Pipeline {
         }
     }
 
-    fn push_one(&mut self, owner: Owner, (sink, outgoing, receipt): SentOne, last: bool, deadline: Instant) {
+    fn push_one(&mut self, owner: Owner, (one, receipt): SentOne, last: bool, deadline: Instant) {
+        let PreparedOne {
+            sink,
+            outgoing,
+            is_reply,
+        } = one;
         self.load.messages += usize::from(last);
         self.load.bytes += outgoing.message.size();
         self.entries.push_back(Entry {
@@ -139,6 +155,7 @@ impl Pipeline {
             last,
             sink,
             outgoing,
+            is_reply,
             receipt,
             deadline,
         });
@@ -151,13 +168,17 @@ impl Pipeline {
                 self.look = None;
                 return Poll::Ready(None);
             }
-            let result = match &mut self.insisting {
+            let (result, was_tried_again) = match &mut self.insisting {
                 Some(insisting) => {
                     let result = ready!(insisting.as_mut().poll(context));
                     self.insisting = None;
-                    result
+                    (result, true)
                 }
-                None => ready!(self.poll_head(context, effects.timeout)),
+                None => (ready!(self.poll_head(context, effects.timeout)), false),
+            };
+            let result = match self.entries.front() {
+                Some(head) if head.is_reply => end_of_reply(result, was_tried_again, effects),
+                _ => result.map(|_| ()),
             };
             match result {
                 Err(error) if !error.is_permanent() && !effects.in_transaction => self.insist(effects, error),
@@ -204,13 +225,16 @@ impl Pipeline {
     fn insist(&mut self, effects: &Effects, error: PublishError) {
         let Some(head) = self.entries.front() else { return };
         let message = (head.sink.clone(), head.outgoing.clone());
+        let patience = head.is_reply.then_some(replies::PATIENCE);
         let behind = self.entries.iter_mut().filter_map(|entry| entry.receipt.take());
         let behind: Vec<_> = behind.skip(1).collect();
-        self.insisting = Some(Box::pin(effects.clone().keep_after(behind, message, error)));
+        self.insisting = Some(Box::pin(
+            effects.clone().keep_after(behind, message, error, patience),
+        ));
     }
 
     /// The head was answered for. The message that ends with it.
-    fn pop(&mut self, result: Result<Position, PublishError>) -> Option<Ended> {
+    fn pop(&mut self, result: Result<(), PublishError>) -> Option<Ended> {
         let head = self.entries.pop_front()?;
         self.load.bytes -= head.outgoing.message.size();
         if let Err(error) = result {
@@ -252,6 +276,22 @@ impl Pipeline {
             polled: self.polled,
             ..Self::default()
         };
+    }
+}
+
+/// What becomes of a reply: one that reaches nobody is counted, and holds up nothing.
+fn end_of_reply<T>(
+    result: Result<T, PublishError>,
+    was_tried_again: bool,
+    effects: &Effects,
+) -> Result<(), PublishError> {
+    match result {
+        Err(error) if effects.in_transaction && !error.is_permanent() => Err(error),
+        Err(error) if !was_tried_again && replies::is_tried_again(&error) => Err(error),
+        result => match effects.board.replies.count(&result) {
+            Some(()) => Ok(()),
+            None => result.map(|_| ()),
+        },
     }
 }
 

@@ -70,12 +70,30 @@ pub struct SubscriptionStatus {
     pub dropped: u64,
     /// Messages that the filter refused.
     pub filtered: u64,
+    /// What became of replies to requests.
+    pub replies: ReplyStatus,
     /// What stands in the way now: the broker is away, a dead letter cannot be written, a lane is damaged.
     pub obstacle: Option<String>,
     /// The last failure and when it was.
     pub last_failure: Option<(Timestamp, String)>,
     /// Whether everything that was received is finished and every lane was read to its end.
     pub idle: bool,
+}
+
+/// What became of the replies of a subscription, those included that tell of a failure.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ReplyStatus {
+    /// Kept by the broker, for their requesters.
+    pub sent: u64,
+    /// Of messages that ask for no reply. They go nowhere.
+    pub unaddressed: u64,
+    /// Of messages that ask for it in a place where replies may not go, see `app.reply_addresses`. They go nowhere.
+    pub refused: u64,
+    /// Their address is gone, or this service may not write there: dropped.
+    pub orphaned: u64,
+    /// The broker did not take them in time: dropped.
+    pub not_taken: u64,
 }
 
 /// Obstacles below this number are those of the source.
@@ -94,6 +112,28 @@ pub(crate) struct Counters {
     pub(crate) dead_lettered: Counter,
     pub(crate) dropped: Counter,
     pub(crate) filtered: Counter,
+}
+
+/// What became of replies.
+#[derive(Debug, Default)]
+pub(crate) struct ReplyCounters {
+    pub(crate) sent: Counter,
+    pub(crate) unaddressed: Counter,
+    pub(crate) refused: Counter,
+    pub(crate) orphaned: Counter,
+    pub(crate) not_taken: Counter,
+}
+
+impl ReplyCounters {
+    fn read(&self) -> ReplyStatus {
+        ReplyStatus {
+            sent: self.sent.value(),
+            unaddressed: self.unaddressed.value(),
+            refused: self.refused.value(),
+            orphaned: self.orphaned.value(),
+            not_taken: self.not_taken.value(),
+        }
+    }
 }
 
 /// A count with one writer: a plain load and store, no locked instruction.
@@ -117,6 +157,7 @@ impl Counter {
 #[derive(Debug, Default)]
 pub(crate) struct StatusBoard {
     pub(crate) counters: Counters,
+    pub(crate) replies: ReplyCounters,
     status: Mutex<SubscriptionStatus>,
     obstacles: Mutex<BTreeMap<u64, String>>,
     inputs: Mutex<Vec<Input>>,
@@ -160,6 +201,7 @@ impl StatusBoard {
         status.dead_lettered = counters.dead_lettered.value();
         status.dropped = counters.dropped.value();
         status.filtered = counters.filtered.value();
+        status.replies = self.replies.read();
         status
     }
 }

@@ -160,10 +160,7 @@ impl Description {
                 .iter()
                 .map(|producer| self::producer(&producer.facts))
                 .collect(),
-            values: vec![
-                duration("app.drain_timeout", &plan.drain_timeout),
-                duration("app.publish_timeout", &plan.publish_timeout),
-            ],
+            values: app_values(plan),
         }
     }
 
@@ -180,6 +177,22 @@ impl SubscriptionDescription {
     pub fn value(&self, key: &str) -> Option<&Value> {
         self.policy.iter().find(|value| value.key == key)
     }
+}
+
+/// What the configuration says of the whole app, and the times that everybody should know.
+fn app_values(plan: &Plan) -> Vec<Value> {
+    let requests = &plan.requests;
+    let said = [
+        Value::of("app.max_open_requests", &requests.max_open),
+        Value::of("app.reply_destination", &requests.destination),
+        Value::of("app.reply_addresses", &requests.addresses),
+    ];
+    let times = [
+        duration("app.drain_timeout", &plan.drain_timeout),
+        duration("app.publish_timeout", &plan.publish_timeout),
+    ];
+    let said = said.into_iter().filter(|value| value.origin != Origin::Default);
+    times.into_iter().chain(said).collect()
 }
 
 fn duration(key: &'static str, setting: &Setting<std::time::Duration>) -> Value {

@@ -118,13 +118,13 @@ pub use tidings_core::{
     Ack, Attempt, Backoff, Batch, BatchHandler, BatchItem, BatchOutcome, BatchPolicy, Binder, BinderError,
     BinderHealth, BytesCodec, Capabilities, Channels, Claim, ClaimError, ClaimStore, Cleanup, Clock, Codec,
     CodecError, Create, DeadLetterHeaders, Decode, Delivery, DestinationInfo, DestinationSpec, Diagnosis,
-    DynBinder, Encode, EventKey, EventStream, Failure, FailureKind, FromContext, FromDelivery, Handler,
-    HandlerContext, HandlerResult, Header, HeaderName, Headers, IntoBatchOutcome, IntoOutcome,
+    DynBinder, Encodable, Encode, EventKey, EventStream, Failure, FailureKind, FromContext, FromDelivery,
+    Handler, HandlerContext, HandlerResult, Header, HeaderName, Headers, IntoBatchOutcome, IntoOutcome,
     IntoSubscription, Job, Json, JsonCodec, Key, LaneInfo, LaneRole, Message, Middleware, Needs, Next,
     OptionalFromDelivery, Ordering, Output, Outputs, PartitionPosition, Payload, Policy, Position, Producer,
-    Publication, PublishError, Publisher, Publishes, Rate, Raw, Receipt, Record, RecordBatch, ResultExt,
-    Retry, RetryBudget, RetryOrder, Start, State, Subscription, Text, TextCodec, Timestamp, To, dead_letter,
-    every, from_stream, headers, names, on, partition_for_key, spring,
+    Publication, PublishError, Publisher, Publishes, Rate, Raw, Receipt, Record, RecordBatch, Reply,
+    RequestError, RequestStatus, ResultExt, Retry, RetryBudget, RetryOrder, Start, State, Subscription, Text,
+    TextCodec, Timestamp, To, dead_letter, every, from_stream, headers, names, on, partition_for_key, spring,
 };
 pub use tidings_core::{Event, FromRef};
 #[cfg(feature = "embedded")]
@@ -136,7 +136,7 @@ pub use tidings_macros::{Event, FromRef, handler};
 pub use tidings_rabbitmq as rabbitmq;
 pub use tidings_runtime::{
     DeadLetter, DrainReport, LaneStatus, Phase, ProducerHandle, ProducerStatus, RedriveError, RedriveMode,
-    RedriveReport, Selection, SubscriptionHandle, SubscriptionStatus,
+    RedriveReport, ReplyStatus, Selection, SubscriptionHandle, SubscriptionStatus,
 };
 
 /// What most services use.
@@ -144,8 +144,8 @@ pub mod prelude {
     pub use crate::{
         Ack, App, Attempt, Batch, BatchOutcome, Config, Delivery, Diagnosis, Event, Failure, FailureKind,
         FromRef, HandlerResult, Header, HeaderName, Headers, Json, Key, Message, Next, Ordering, Output,
-        Outputs, Payload, Position, Publisher, Raw, ResultExt, Retry, Start, State, Text, To, dead_letter,
-        every, from_stream, hours, millis, mins, on, secs,
+        Outputs, Payload, Position, Publisher, Raw, Reply, RequestError, ResultExt, Retry, Start, State,
+        Text, To, dead_letter, every, from_stream, hours, millis, mins, on, secs,
     };
 }
 

@@ -10,11 +10,13 @@ mod patterns;
 mod policy;
 #[cfg(feature = "rabbitmq")]
 pub(crate) mod rabbitmq;
+mod requests;
 mod retry_lanes;
 mod subscriptions;
 
 pub(crate) use channels::PlannedChannel;
 pub(crate) use patterns::RunningPattern;
+pub(crate) use requests::PlannedRequests;
 pub(crate) use subscriptions::PlannedSubscription;
 
 use crate::error::{Error, WiringMistake};
@@ -35,6 +37,7 @@ pub(crate) struct Plan {
     pub(crate) app: String,
     pub(crate) drain_timeout: Setting<Duration>,
     pub(crate) publish_timeout: Setting<Duration>,
+    pub(crate) requests: PlannedRequests,
     /// None if operators must not ask.
     #[cfg(feature = "manage")]
     pub(crate) manage: Option<tidings_manage::ServerOptions>,
@@ -135,8 +138,11 @@ impl Plan {
         mistakes.finish()?;
         let app = config.app();
         let thirty = Duration::from_secs(30);
+        let name = app.name.as_ref();
+        let name = name.map_or_else(|| service.name.clone(), |name| name.value.clone());
         Ok(Self {
-            app: app.name.map_or_else(|| service.name.clone(), |name| name.value),
+            requests: PlannedRequests::new(&name, &app),
+            app: name,
             drain_timeout: layered(thirty, None, app.drain_timeout),
             publish_timeout: layered(thirty, None, app.publish_timeout),
             #[cfg(feature = "manage")]
@@ -236,6 +242,15 @@ fn check_handlers(service: &Service, mistakes: &mut Mistakes) {
                 "remove .middleware(…), or let the handler take messages one by one",
             );
         }
+        if facts.kind == HandlerKind::Batch && facts.publishes == Publishes::Reply {
+            mistakes.add(
+                &place,
+                format!(
+                    "`{handler}` takes a batch and returns one reply, and each message may have asked for one"
+                ),
+                "let the handler take messages one by one",
+            );
+        }
         if facts.kind == HandlerKind::Single && facts.changes.batch.is_some() {
             mistakes.add(
                 &place,
@@ -261,6 +276,16 @@ fn check_handlers(service: &Service, mistakes: &mut Mistakes) {
             facts.output.as_deref(),
             mistakes,
         );
+        if facts.publishes == Publishes::Reply {
+            mistakes.add(
+                &place,
+                format!(
+                    "`{}` returns a reply, and there is no request that it could answer",
+                    facts.name
+                ),
+                "return an event, and say with .to(…) where it goes",
+            );
+        }
         if facts.interval.is_some_and(|interval| interval.is_zero()) {
             mistakes.add(
                 &place,
@@ -288,6 +313,13 @@ fn check_output(
             place,
             format!("`{function}` returns nothing that could go to \"{channel}\""),
             "remove .to(…), or return an event",
+        ),
+        (Publishes::Reply, Some(channel)) => mistakes.add(
+            place,
+            format!(
+                "`{function}` returns a reply, which goes where the request says and not to \"{channel}\""
+            ),
+            "remove .to(…), or return an event in place of Reply",
         ),
         _ => {}
     }

@@ -20,7 +20,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use tidings_core::{Clock, DynBinder, Publisher};
+use tidings_core::{Clock, DynBinder, Publisher, RequestStatus, Requester};
 use tidings_runtime::{ProducerHandle, ProducerStatus, SubscriptionHandle, SubscriptionStatus};
 use tokio::sync::{Mutex, OnceCell};
 use tokio::task::AbortHandle;
@@ -41,6 +41,8 @@ pub(crate) struct Inner {
     pub(crate) subscriptions: Vec<RunningSubscription>,
     pub(crate) producers: Vec<RunningProducer>,
     pub(crate) channels: BTreeMap<String, RunningChannel>,
+    /// What sends requests, by binder.
+    pub(crate) requesters: BTreeMap<String, Arc<dyn Requester>>,
     pub(crate) binders: Binders,
     /// What still prepares the destinations of brokers that were away at the start.
     pub(crate) preparing: Vec<AbortHandle>,
@@ -111,6 +113,8 @@ pub struct Status {
     pub subscriptions: BTreeMap<String, SubscriptionStatus>,
     /// The producers by name.
     pub producers: BTreeMap<String, ProducerStatus>,
+    /// Requests and what became of them, by the binder that they go to.
+    pub requests: BTreeMap<String, RequestStatus>,
 }
 
 /// How a service ended.
@@ -209,6 +213,12 @@ impl Running {
                 .collect(),
             producers: producers
                 .map(|one| (one.name.clone(), one.handle.status()))
+                .collect(),
+            requests: self
+                .inner
+                .requesters
+                .iter()
+                .map(|(binder, requester)| (binder.clone(), requester.status()))
                 .collect(),
         }
     }

@@ -4,6 +4,7 @@ mod capabilities;
 mod destinations;
 mod late;
 mod prepare;
+mod requests;
 
 pub(crate) use late::Gate;
 
@@ -14,6 +15,8 @@ use crate::plan::{Plan, PlannedSubscription, RunningPattern};
 use crate::running::{Inner, Running, RunningChannel, RunningProducer, RunningSubscription};
 use crate::service::Service;
 use prepare::Prepared;
+use requests::Requests;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tidings_core::{
@@ -59,12 +62,14 @@ fn launch(service: Service, plan: &Plan, binders: Binders, prepared: Prepared, c
             subscription.retry.clear();
         }
     }
-    let publisher = Publisher::new(Arc::new(routes(plan, &binders)), clock);
+    let requests = Requests::new(plan, &binders);
+    let publisher = Publisher::new(Arc::new(routes(plan, &binders, &requests)), clock);
     let starter = Starter {
         app: plan.app.as_str().into(),
         plan,
         binders: &binders,
         prepared: &prepared,
+        requests: &requests,
         publisher,
         clock,
     };
@@ -93,16 +98,7 @@ fn launch(service: Service, plan: &Plan, binders: Binders, prepared: Prepared, c
         })),
     });
     let producers = producers.collect();
-    let channels = plan.channels.values().map(|channel| {
-        let running = RunningChannel {
-            binder: channel.binder.value.clone(),
-            destination: channel.destination.value.as_str().into(),
-            dead_letters: plan.all_dead_letters_of(channel).into_iter().collect(),
-            pattern: RunningPattern::new(plan, channel),
-        };
-        (channel.name.clone(), running)
-    });
-    let channels = channels.collect();
+    let channels = running_channels(plan);
     let publisher = starter.publisher;
     tracing::info!(app = %plan.app, "started");
     Running::new(Inner {
@@ -111,6 +107,7 @@ fn launch(service: Service, plan: &Plan, binders: Binders, prepared: Prepared, c
         subscriptions,
         producers,
         channels,
+        requesters: requests.into_running(),
         binders,
         preparing: prepared.later,
         description,
@@ -125,8 +122,22 @@ fn launch(service: Service, plan: &Plan, binders: Binders, prepared: Prepared, c
     })
 }
 
-fn routes(plan: &Plan, binders: &Binders) -> Routes {
+fn running_channels(plan: &Plan) -> BTreeMap<String, RunningChannel> {
+    let channels = plan.channels.values().map(|channel| {
+        let running = RunningChannel {
+            binder: channel.binder.value.clone(),
+            destination: channel.destination.value.as_str().into(),
+            dead_letters: plan.all_dead_letters_of(channel).into_iter().collect(),
+            pattern: RunningPattern::new(plan, channel),
+        };
+        (channel.name.clone(), running)
+    });
+    channels.collect()
+}
+
+fn routes(plan: &Plan, binders: &Binders, requests: &Requests) -> Routes {
     let mut routes = Routes::default();
+    requests.add_to(&mut routes, plan);
     for channel in plan.channels.values() {
         if channel.pattern.is_some() {
             let error = PublishError::Pattern {
@@ -171,6 +182,7 @@ struct Starter<'a> {
     plan: &'a Plan,
     binders: &'a Binders,
     prepared: &'a Prepared,
+    requests: &'a Requests,
     publisher: Publisher,
     clock: Clock,
 }
@@ -188,7 +200,7 @@ impl Starter<'_> {
 
     fn context_of(&self, planned: &PlannedSubscription, group: Option<&str>) -> Arc<HandlerContext> {
         let publisher = if planned.policy.exactly_once {
-            let mut routes = routes(self.plan, self.binders);
+            let mut routes = routes(self.plan, self.binders, self.requests);
             refuse_others(&mut routes, self.plan, &planned.binder);
             Publisher::new(Arc::new(routes), self.clock)
         } else {

@@ -14,6 +14,10 @@ const SYNONYMS: &[(&str, &[&str])] = &[
         "app.publish_timeout",
         &["send-timeout", "delivery-timeout", "request-timeout"],
     ),
+    (
+        "app.reply_destination",
+        &["reply-topic", "reply-queue", "reply-address", "reply-to"],
+    ),
     ("app.max_payload_bytes", &["max-request-size", "max-payload"]),
     (
         "binder.<name>.url",

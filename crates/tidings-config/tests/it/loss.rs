@@ -19,6 +19,10 @@ const KEEPS: &[&str] = &[
     "app.drain_timeout",
     "app.publish_timeout",
     "app.max_payload_bytes",
+    // A request that gets no reply is told so; the request itself is a message like any other.
+    "app.max_open_requests",
+    "app.reply_destination",
+    "app.reply_addresses",
     "binder.<name>.max_message_bytes",
     // What waits is refused at its publisher beyond it; files that are closed are opened again.
     "binder.<name>.max_delayed_pending_bytes",

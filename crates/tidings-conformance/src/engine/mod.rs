@@ -21,6 +21,7 @@ pub(crate) mod peers;
 pub(crate) mod pressure;
 pub(crate) mod rebalance;
 pub(crate) mod redrive;
+pub(crate) mod requests;
 pub(crate) mod restarts;
 pub(crate) mod retries;
 pub(crate) mod simulation;

@@ -6,7 +6,7 @@ mod sink;
 
 pub use http::Client;
 
-use crate::app::{AppDescription, AppHealth, RedriveCounts, RedriveRequest, SubscriptionInfo};
+use crate::app::{AppDescription, AppHealth, RedriveCounts, RedriveRequest, RequestInfo, SubscriptionInfo};
 use crate::error::ManageError;
 use crate::snapshots::{SnapshotBytes, SnapshotCounts, SnapshotRequest};
 use crate::wire::json::{Nothing, To, WireAbout};
@@ -104,6 +104,14 @@ impl Client {
     /// As [`about`](Self::about).
     pub async fn subscriptions(&self) -> Result<Vec<SubscriptionInfo>, ManageError> {
         self.ask("app/subscriptions", Some(&Nothing {})).await
+    }
+
+    /// The requests of the service to others, and what became of them.
+    ///
+    /// # Errors
+    /// As [`subscriptions`](Self::subscriptions).
+    pub async fn requests(&self) -> Result<Vec<RequestInfo>, ManageError> {
+        self.ask("app/requests", Some(&Nothing {})).await
     }
 
     /// Sends dead letters back to their group, or discards them, in the service: one redrive at a time. `progress` is

@@ -4,7 +4,7 @@ use super::Shared;
 use super::calls::{Received, call, failed, json, parse};
 use super::stream::stream;
 use crate::app::{
-    AppDescription, AppHealth, RedriveCounts, RedriveProgress, RedriveRequest, SubscriptionInfo,
+    AppDescription, AppHealth, RedriveCounts, RedriveProgress, RedriveRequest, RequestInfo, SubscriptionInfo,
 };
 use crate::error::ManageError;
 use crate::snapshots::{SnapshotBytes, SnapshotCounts, SnapshotRequest};
@@ -22,6 +22,7 @@ pub(super) fn routes() -> Router<Arc<Shared>> {
         .route("/v1/app/describe", call(describe))
         .route("/v1/app/health", call(health))
         .route("/v1/app/subscriptions", call(subscriptions))
+        .route("/v1/app/requests", call(requests))
         .route("/v1/app/redrive", post(redrive))
         .route("/v1/binder/snapshot", post(snapshot))
 }
@@ -54,6 +55,10 @@ async fn health(shared: Arc<Shared>, _: Nothing) -> Result<AppHealth, ManageErro
 
 async fn subscriptions(shared: Arc<Shared>, _: Nothing) -> Result<Vec<SubscriptionInfo>, ManageError> {
     Ok(shared.app()?.subscriptions())
+}
+
+async fn requests(shared: Arc<Shared>, _: Nothing) -> Result<Vec<RequestInfo>, ManageError> {
+    Ok(shared.app()?.requests())
 }
 
 async fn redrive(State(shared): State<Arc<Shared>>, body: Received) -> Response {

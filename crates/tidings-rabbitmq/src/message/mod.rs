@@ -19,8 +19,8 @@ mod read;
 mod write;
 
 pub(crate) use mark::Mark;
-pub(crate) use parts::EXPIRATION;
-pub(crate) use read::read_into;
+pub(crate) use parts::{ASKING, EXPIRATION};
+pub(crate) use read::{read, read_into};
 pub(crate) use write::{Written, write};
 
 #[cfg(test)]

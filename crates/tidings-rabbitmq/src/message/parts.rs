@@ -19,6 +19,10 @@ pub(super) const CLUSTER_ID: &str = "cluster-id";
 pub(super) const ORDER: &str = "tidings-order";
 /// A block of headers that the table cannot hold.
 pub(super) const MORE: &str = "tidings-more";
+/// The address of whoever publishes, on a channel that consumes the replies. On any other one it would end the channel:
+/// only requests have it as a property.
+pub(crate) const ASKING: &str = "amq.rabbitmq.reply-to";
+
 /// The longest name and the longest value of a property.
 pub(super) const SHORT: usize = 255;
 
@@ -86,7 +90,8 @@ pub(super) const PROPERTIES: &[Property] = &[
         true
     }),
     text!("app-id", with_app_id, app_id, |_| true),
-    text!("reply-to", with_reply_to, reply_to, |_| true),
+    text!(names::REPLY_TO, with_reply_to, reply_to, |address| address
+        != ASKING),
     text!(EXPIRATION, with_expiration, expiration, is_expiration),
     Property {
         name: "amqp-priority",

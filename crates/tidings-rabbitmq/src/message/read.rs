@@ -7,7 +7,7 @@ use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable};
 use std::borrow::Cow;
 use tidings_core::headers::HeaderView;
-use tidings_core::{BatchBuilder, Timestamp};
+use tidings_core::{BatchBuilder, Epoch, LaneId, Message, Timestamp};
 
 type Header<'a> = (Cow<'a, str>, Cow<'a, [u8]>);
 
@@ -59,6 +59,15 @@ fn integer(value: &AMQPValue) -> Option<i64> {
         AMQPValue::Timestamp(number) => i64::try_from(*number).ok(),
         _ => None,
     }
+}
+
+/// A message that comes alone.
+pub(crate) fn read(properties: &BasicProperties, body: &[u8]) -> Message {
+    let mut batch = BatchBuilder::new(LaneId(0), Epoch(0), 0);
+    read_into(&mut batch, properties, body);
+    let batch = batch.finish();
+    let record = batch.records().first();
+    record.map(|record| batch.message(record)).unwrap_or_default()
 }
 
 /// All headers, in the order that [`super::write`] counts by.

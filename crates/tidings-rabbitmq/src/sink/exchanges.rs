@@ -169,6 +169,15 @@ impl Exchanges {
     }
 }
 
+/// Whether there is an exchange of that name.
+pub(crate) async fn exchange_is_there(live: &Live, exchange: &str) -> Result<bool, Error> {
+    match ask(live, exchange).await {
+        Ok(()) => Ok(true),
+        Err(error) if code(&error) == Some(NOT_FOUND) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
 async fn ask(live: &Live, exchange: &str) -> Result<(), Error> {
     let channel = live.connection.create_channel().await?;
     let passive = ExchangeDeclareOptions {

@@ -89,8 +89,25 @@ impl Intake {
 
     pub(super) fn publish(&self, outgoing: Outgoing) -> Receipt {
         let mut state = self.state();
+        let target = self.target(&mut state, &outgoing.destination);
+        self.publish_to(state, target, outgoing)
+    }
+
+    /// To the queue with the destination's name, whatever else has it. Nothing is remembered of it: each address for
+    /// replies is used by one requester alone.
+    pub(super) fn publish_to_queue(&self, outgoing: Outgoing) -> Receipt {
+        let target = Arc::new(Target::queue(&outgoing.destination));
+        self.publish_to(self.state(), target, outgoing)
+    }
+
+    fn publish_to(
+        &self,
+        mut state: MutexGuard<'_, State>,
+        target: Arc<Target>,
+        outgoing: Outgoing,
+    ) -> Receipt {
         let was_empty = state.accepted.is_empty();
-        let receipt = self.accept(&mut state, outgoing);
+        let receipt = self.accept(&mut state, target, outgoing);
         if was_empty && !state.accepted.is_empty() {
             self.bell.ring();
         }
@@ -103,17 +120,28 @@ impl Intake {
         while outgoing.peek().is_some() {
             let mut state = self.state();
             let some = outgoing.by_ref().take(TURN);
-            receipts.extend(some.map(|one| self.accept(&mut state, one)));
+            receipts.extend(some.map(|one| {
+                let target = self.target(&mut state, &one.destination);
+                self.accept(&mut state, target, one)
+            }));
             self.bell.ring();
         }
         receipts
     }
 
-    fn accept(&self, state: &mut State, outgoing: Outgoing) -> Receipt {
+    /// Where a message goes that is published otherwise, after the same checks.
+    pub(super) fn target_of(&self, outgoing: &Outgoing) -> Result<Arc<Target>, PublishError> {
+        let mut state = self.state();
+        let target = self.target(&mut state, &outgoing.destination);
+        self.check(&state, &target, outgoing)?;
+        Ok(target)
+    }
+
+    fn accept(&self, state: &mut State, target: Arc<Target>, outgoing: Outgoing) -> Receipt {
         let destination = outgoing.destination.clone();
-        match self.checked(state, outgoing) {
+        match self.checked(state, &target, outgoing) {
             Err(refused) => Receipt::failed(refused),
-            Ok((target, message)) => {
+            Ok(message) => {
                 let (block, place) = state.receipt();
                 let receipt = block.receipt(place, destination);
                 let number = state.number;
@@ -125,13 +153,25 @@ impl Intake {
         }
     }
 
-    fn checked(&self, state: &mut State, outgoing: Outgoing) -> Result<(Arc<Target>, Message), PublishError> {
+    fn checked(&self, state: &State, target: &Target, outgoing: Outgoing) -> Result<Message, PublishError> {
+        self.check(state, target, &outgoing)?;
+        self.room(&outgoing.destination, &outgoing.message)?;
+        let message = outgoing.message;
+        Ok(match message.timestamp() {
+            Some(_) => message,
+            None => message.with_timestamp(Timestamp::now()),
+        })
+    }
+
+    /// Whether a message can be published there at all.
+    fn check(&self, state: &State, target: &Target, outgoing: &Outgoing) -> Result<(), PublishError> {
         let Outgoing {
             destination,
             partition,
-            mut message,
+            message,
             due,
         } = outgoing;
+        let destination = || destination.clone();
         if state.refuses {
             return Err(PublishError::Closed);
         }
@@ -140,7 +180,7 @@ impl Intake {
         }
         if let Some(partition) = partition.filter(|partition| *partition > 0) {
             return Err(PublishError::UnknownPartition {
-                destination,
+                destination: destination(),
                 partition,
                 partitions: 1,
             });
@@ -151,25 +191,23 @@ impl Intake {
         );
         if size > limit {
             return Err(PublishError::TooLarge {
-                destination,
+                destination: destination(),
                 size,
                 limit,
             });
         }
         let of_key = message.key().map_or(0, |key| key.len());
         if of_key + message.headers().size() > MAX_HEADER_BYTES / 2 {
-            let size = Written::header_bytes(&message);
+            let size = Written::header_bytes(message);
             if size > MOST_PROPERTIES {
-                return Err(refusal::properties_too_large(destination, size, MOST_PROPERTIES));
+                return Err(refusal::properties_too_large(
+                    destination(),
+                    size,
+                    MOST_PROPERTIES,
+                ));
             }
         }
-        let target = self.target(state, &destination);
-        target.check(&message)?;
-        self.room(&destination, &message)?;
-        if message.timestamp().is_none() {
-            message = message.with_timestamp(Timestamp::now());
-        }
-        Ok((target, message))
+        target.check(message)
     }
 
     fn target(&self, state: &mut State, destination: &Arc<str>) -> Arc<Target> {

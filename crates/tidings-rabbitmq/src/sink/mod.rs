@@ -14,13 +14,17 @@ use crate::background::Worker;
 use crate::connection::{Link, LinkState};
 use crate::error::RabbitError;
 use crate::options::ClientOptions;
+pub(crate) use exchanges::exchange_is_there;
 use intake::Intake;
+pub(crate) use refusal::{nack, properties_too_large, unroutable};
 pub use route::Route;
+pub(crate) use route::Target;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 use tidings_core::{BinderHealth, BoxFuture, Outgoing, PublishError, Receipt, ReceiptBlock, Sink};
 use tokio::sync::watch;
+pub(crate) use writer::FRAME;
 use writer::Writer;
 
 const BROKER: &str = "rabbitmq";
@@ -77,6 +81,16 @@ impl RabbitSink {
     /// Says where a destination is, for what is published from now on. Without it, that is the exchange with its name.
     pub fn route(&self, destination: impl Into<Arc<str>>, route: Route) {
         self.intake.route(destination.into(), route);
+    }
+
+    /// As [`publish`](Sink::publish), to the queue with the destination's name.
+    pub(crate) fn publish_to_queue(&self, outgoing: Outgoing) -> Receipt {
+        self.intake.publish_to_queue(outgoing)
+    }
+
+    /// Where a message goes that is published by other means, if it can be published at all.
+    pub(crate) fn target_of(&self, outgoing: &Outgoing) -> Result<Arc<Target>, PublishError> {
+        self.intake.target_of(outgoing)
     }
 
     /// Whether messages get through, and if not, why.

@@ -2,7 +2,6 @@
 
 use super::BROKER;
 use super::entry::Entry;
-use super::route::Target;
 use std::sync::Arc;
 use std::time::Duration;
 use tidings_core::PublishError;
@@ -24,7 +23,7 @@ pub(super) fn no_room(destination: Arc<str>) -> PublishError {
 }
 
 /// The key and the headers go into one frame.
-pub(super) fn properties_too_large(destination: Arc<str>, size: usize, limit: usize) -> PublishError {
+pub(crate) fn properties_too_large(destination: Arc<str>, size: usize, limit: usize) -> PublishError {
     PublishError::TooLarge {
         destination,
         size,
@@ -33,23 +32,20 @@ pub(super) fn properties_too_large(destination: Arc<str>, size: usize, limit: us
 }
 
 /// The server gave it back: no queue wants it.
-pub(super) fn unroutable(target: &Target, routing_key: &str) -> PublishError {
-    if target.is_queue() {
-        return PublishError::UnknownDestination {
-            destination: target.destination.clone(),
-        };
+pub(crate) fn unroutable(destination: Arc<str>, exchange: &str, routing_key: &str) -> PublishError {
+    if exchange.is_empty() {
+        return PublishError::UnknownDestination { destination };
     }
     PublishError::Unroutable {
-        destination: target.destination.clone(),
+        destination,
         reason: format!(
-            "no queue is bound to the exchange \"{}\" for the routing key \"{routing_key}\"; bind one, or set \
-             rabbitmq.lose_unroutable_messages = true to have such messages dropped",
-            target.exchange
+            "no queue is bound to the exchange \"{exchange}\" for the routing key \"{routing_key}\"; bind one, or set \
+             rabbitmq.lose_unroutable_messages = true to have such messages dropped"
         ),
     }
 }
 
-pub(super) fn nack(destination: Arc<str>) -> PublishError {
+pub(crate) fn nack(destination: Arc<str>) -> PublishError {
     unavailable(
         destination,
         "the server did not keep it (nack): a queue is full (overflow = reject-publish), or has lost its nodes",

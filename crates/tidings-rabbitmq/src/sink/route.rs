@@ -1,6 +1,7 @@
 //! Where a destination is on the server: [`Route`].
 
 use crate::options::RoutingKey;
+use crate::requests::is_given_out;
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -61,10 +62,10 @@ impl Routes {
 
 /// A destination that is published to.
 #[derive(Debug)]
-pub(super) struct Target {
+pub(crate) struct Target {
     pub(super) destination: Arc<str>,
     /// Empty for the one that leads to queues by their names.
-    pub(super) exchange: Arc<str>,
+    pub(crate) exchange: Arc<str>,
     key: Key,
 }
 
@@ -98,12 +99,19 @@ impl Target {
         }
     }
 
-    pub(super) fn is_queue(&self) -> bool {
-        self.exchange.is_empty()
+    /// The queue of that name.
+    pub(super) fn queue(name: &Arc<str>) -> Self {
+        Self::new(name, &Route::Queue)
+    }
+
+    /// Whether it is an address that the server gave out for replies. Everything that is published there mandatorily
+    /// comes back, also when it was delivered.
+    pub(super) fn is_address(&self) -> bool {
+        self.exchange.is_empty() && is_given_out(&self.destination)
     }
 
     /// The routing key of a message.
-    pub(super) fn routing_key<'a>(&'a self, message: &'a Message) -> Cow<'a, str> {
+    pub(crate) fn routing_key<'a>(&'a self, message: &'a Message) -> Cow<'a, str> {
         match &self.key {
             Key::Of(key) => key.of(message, &self.destination),
             Key::Name => (&*self.destination).into(),

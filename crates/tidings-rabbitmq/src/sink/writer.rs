@@ -31,7 +31,7 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// leader about itself when it first publishes there, and never again.
 const REFUSING: Duration = Duration::from_secs(1);
 /// A frame has this much besides what it holds.
-const FRAME: usize = 64;
+pub(crate) const FRAME: usize = 64;
 
 /// Writes what was accepted, in order, to one channel after the other.
 pub(super) struct Writer {
@@ -162,8 +162,7 @@ impl Writer {
     async fn serve(&mut self, live: &Live, channel: &Channel) -> End {
         let capacity = self.options.publishing().max_in_flight;
         let mut confirms = Confirms::new(capacity, &self.intake.bell);
-        let mandatory = self.options.publishing().mandatory;
-        let publish = |parcel: Parcel| parcel.publish(channel, mandatory);
+        let publish = |parcel: Parcel| parcel.publish(channel);
         let mut probe: Option<Probe<'_>> = None;
         let opened = Instant::now();
         self.refusing = false;
@@ -249,6 +248,7 @@ impl Writer {
             entry.sends += 1;
             let number = entry.number;
             let parcel = Parcel {
+                mandatory: mandatory && !entry.target.is_address(),
                 exchange: name(&entry.target.exchange),
                 key: name(&entry.target.routing_key(&entry.message)),
                 written: write(&entry.message, mandatory.then_some(number)),
@@ -277,8 +277,9 @@ impl Writer {
             let result = match outcome {
                 Outcome::Kept => Ok(()),
                 Outcome::Returned => {
-                    let key = entry.target.routing_key(&entry.message);
-                    Err(refusal::unroutable(&entry.target, &key))
+                    let (target, key) = (&entry.target, entry.target.routing_key(&entry.message));
+                    let destination = target.destination.clone();
+                    Err(refusal::unroutable(destination, &target.exchange, &key))
                 }
                 Outcome::Refused => {
                     *refusing = true;
@@ -441,15 +442,17 @@ impl Writer {
 
 /// A message as it is handed to lapin.
 struct Parcel {
+    /// Whether it is to come back if no queue wants it.
+    mandatory: bool,
     exchange: ShortString,
     key: ShortString,
     written: Written,
 }
 
 impl Parcel {
-    async fn publish(self, channel: &Channel, mandatory: bool) -> lapin::Result<PublisherConfirm> {
+    async fn publish(self, channel: &Channel) -> lapin::Result<PublisherConfirm> {
         let options = BasicPublishOptions {
-            mandatory,
+            mandatory: self.mandatory,
             immediate: false,
         };
         let Written { properties, body } = self.written;

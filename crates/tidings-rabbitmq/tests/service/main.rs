@@ -7,6 +7,7 @@ mod faults;
 mod handling;
 mod poison;
 mod refused;
+mod requests;
 mod sharing;
 mod topology;
 mod waits;

@@ -4,7 +4,7 @@ use super::Claims;
 use std::sync::Arc;
 use tidings_core::{
     BatchOutcome, BoxFuture, Claim, ClaimError, Delivery, Failure, HandlerContext, HandlerKind,
-    HandlerResult, Invoke, Message, Needs, RecordBatch, Sequence, SequenceEnd, names,
+    HandlerResult, Invoke, Message, Needs, Publishes, RecordBatch, Sequence, SequenceEnd, names,
 };
 
 /// The handler, given messages as they were published. What cannot be fetched fails before the handler is called. The
@@ -57,6 +57,10 @@ impl Invoke for Claiming {
 
     fn needs(&self) -> Needs {
         self.inner.needs()
+    }
+
+    fn publishes(&self) -> Publishes {
+        self.inner.publishes()
     }
 
     fn has_sequence(&self) -> bool {

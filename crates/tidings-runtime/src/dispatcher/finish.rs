@@ -3,6 +3,7 @@
 use super::Dispatcher;
 use super::run::Work;
 use crate::deaths::Standing;
+use crate::effects::OutputId;
 use crate::keys::{KeyId, Parked};
 use crate::letters::{self, GivenUp, Leaving};
 use crate::panics::{call_caught, drop_caught, text_of};
@@ -10,10 +11,12 @@ use crate::span::Cause;
 use crate::tasks::{Stage, TaskId};
 use crate::timers::Timer;
 use crate::verdict::{Verdict, judge};
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 use tidings_core::{
-    AckDecision, BoxFuture, Failure, FailureKind, HandlerResult, Ordering, Outputs, Position, PublishError,
+    AckDecision, BoxFuture, Delivery, Failure, FailureKind, HandlerResult, Ordering, Outgoing, Outputs,
+    Position, PublishError, Publishes, Sink,
 };
 use tokio::time::Instant;
 
@@ -28,6 +31,8 @@ pub(super) enum EffectEnd {
     Parked(Result<Position, PublishError>, Duration),
     /// The message is in the dead letters, or it is in doubt whether it is part of the transaction.
     DeadLettered(Result<(), PublishError>),
+    /// The requester of a message that is lost knows of it, or it is in doubt as above.
+    Told(Result<(), PublishError>),
 }
 
 impl Dispatcher {
@@ -110,13 +115,14 @@ impl Dispatcher {
                 self.board.counters.dead_lettered.add(1);
                 self.close(id, Some(slot));
             }
+            EffectEnd::Told(_) => self.close(id, Some(slot)),
         }
     }
 
     /// What makes it doubtful whether an effect is part of the transaction.
     fn doubt(&self, end: &EffectEnd) -> Option<String> {
         match end {
-            EffectEnd::DeadLettered(result) => self.doubtful(result),
+            EffectEnd::DeadLettered(result) | EffectEnd::Told(result) => self.doubtful(result),
             EffectEnd::Parked(Err(error), _) => self.doubtful::<()>(&Err(error.clone())),
             _ => None,
         }
@@ -326,11 +332,17 @@ impl Dispatcher {
             .lane(task.lane)
             .and_then(|lane| self.spec.inputs.get(lane.input));
         let target = input.and_then(|input| input.dead_letter.as_ref());
+        let refusal = self.refusal(&task.delivery, reason, said);
         let Some(target) = target.filter(|_| !self.spec.policy.lose_exhausted_messages) else {
             self.board.counters.dropped.add(1);
             tracing::warn!(subscription = %self.spec.context.subscription, position = %task.delivery.position(), failure = said,
                 "a message is lost, as lose_exhausted_messages says");
-            return self.close(id, slot);
+            let Some((sink, refusal)) = refusal else {
+                return self.close(id, slot);
+            };
+            let told = self.effects.clone().reply(sink, refusal);
+            let future = Box::pin(async move { EffectEnd::Told(told.await) });
+            return self.start_effect(id, slot, Stage::DeadLettering, future);
         };
         tracing::warn!(subscription = %self.spec.context.subscription, position = %task.delivery.position(), reason, failure = said,
             destination = %target.destination, "to the dead letters");
@@ -352,8 +364,27 @@ impl Dispatcher {
             .effects
             .clone()
             .keep_for_ever("a dead letter", self.sink(), message);
-        let future = Box::pin(async move { EffectEnd::DeadLettered(keep.await.map(|_| ())) });
+        let effects = self.effects.clone();
+        let future = Box::pin(async move {
+            let kept = keep.await.map(|_| ());
+            EffectEnd::DeadLettered(match (kept, refusal) {
+                // Who asks need not wait for what will never come.
+                (Ok(()), Some((sink, refusal))) => effects.reply(sink, refusal).await,
+                (kept, _) => kept,
+            })
+        });
         self.start_effect(id, slot, Stage::DeadLettering, future);
+    }
+
+    /// What tells a requester that its request is given up, by a handler that would have replied to it. Others that read
+    /// the same channel do not speak for it.
+    fn refusal(&self, delivery: &Delivery, reason: &str, said: &str) -> Option<(Arc<dyn Sink>, Outgoing)> {
+        if self.spec.handler.publishes() != Publishes::Reply {
+            return None;
+        }
+        let id = OutputId::new(delivery, &self.spec.context).of(0);
+        let id = std::str::from_utf8(&id).ok();
+        self.answers.refusal(self.publisher(), delivery, reason, said, id)
     }
 
     /// A message is handled.

@@ -272,7 +272,14 @@ impl Dispatcher {
             .filter(|(_, failure)| failure.is_none())
             .filter_map(|(id, _)| self.tasks.get(*id));
         let id = OutputId::of_batch(handled.map(|task| &task.delivery), &self.spec.context);
-        let prepared = prepare(self.publisher(), self.spec.output.as_deref(), outputs, None, &id);
+        let prepared = prepare(
+            self.publisher(),
+            self.spec.output.as_deref(),
+            outputs,
+            None,
+            &id,
+            &self.answers,
+        );
         Box::pin(self.effects.clone().publish(prepared))
     }
 

@@ -34,6 +34,7 @@ use crate::effects::Effects;
 use crate::keys::Keys;
 use crate::lane::Lane;
 use crate::pipeline::Load;
+use crate::replies::Answers;
 use crate::scope::mute;
 use crate::slots::Slots;
 use crate::span::Span;
@@ -103,6 +104,7 @@ pub(crate) struct Dispatcher {
     spec: SubscriptionSpec,
     board: Arc<StatusBoard>,
     effects: Effects,
+    answers: Answers,
     lanes: Vec<Option<Lane>>,
     /// Where the next round of scanning begins.
     turn: usize,
@@ -179,6 +181,7 @@ impl Dispatcher {
         });
         let tracked = Self::tracks(span.as_deref(), &*spec.handler);
         let policy = &spec.policy;
+        let answers = Answers::new(&*spec.binder, board.clone());
         let effects = Effects {
             board: board.clone(),
             timeout: spec.publish_timeout,
@@ -191,6 +194,7 @@ impl Dispatcher {
             paused_by_hand: policy.paused,
             board,
             effects,
+            answers: answers.clone(),
             lanes: Vec::new(),
             turn: 0,
             tasks: Tasks::default(),
@@ -212,7 +216,11 @@ impl Dispatcher {
             source_idle: false,
             commands: VecDeque::new(),
             spare_control: None,
-            outlet: Arc::new(StretchOutlet::new(spec.output.as_deref(), spec.context.clone())),
+            outlet: Arc::new(StretchOutlet::new(
+                spec.output.as_deref(),
+                spec.context.clone(),
+                answers,
+            )),
             taken: Vec::new(),
             usual: Usual::of(&spec, tracked),
             timers_limit: TIMERS,

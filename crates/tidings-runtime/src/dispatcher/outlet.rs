@@ -2,6 +2,7 @@
 
 use crate::effects::{OutputId, prepare};
 use crate::pipeline::Sent;
+use crate::replies::Answers;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tidings_core::{Delivery, HandlerContext, Outlet, Outputs, PublishError, Publisher};
 
@@ -13,6 +14,7 @@ const MOST: (usize, usize) = (64, 64 * 1024);
 pub(super) struct StretchOutlet {
     channel: Option<Arc<str>>,
     context: Arc<HandlerContext>,
+    answers: Answers,
     state: Mutex<State>,
 }
 
@@ -33,10 +35,11 @@ pub(super) struct Taken {
 }
 
 impl StretchOutlet {
-    pub(super) fn new(channel: Option<&str>, context: Arc<HandlerContext>) -> Self {
+    pub(super) fn new(channel: Option<&str>, context: Arc<HandlerContext>, answers: Answers) -> Self {
         Self {
             channel: channel.map(Arc::from),
             context,
+            answers,
             state: Mutex::default(),
         }
     }
@@ -68,7 +71,8 @@ impl Outlet for StretchOutlet {
         let mut state = self.state();
         let publisher = state.publisher.as_ref().unwrap_or(&self.context.publisher);
         let ids = OutputId::new(delivery, &self.context);
-        let prepared = prepare(publisher, self.channel.as_deref(), outputs, Some(delivery), &ids);
+        let channel = self.channel.as_deref();
+        let prepared = prepare(publisher, channel, outputs, Some(delivery), &ids, &self.answers);
         let sent = prepared.map(|prepared| Sent::new(prepared, state.held));
         state.bytes += sent.as_ref().map_or(0, Sent::bytes);
         state.taken.push(Taken {

@@ -25,8 +25,16 @@ impl Dispatcher {
         let index = task.lane;
         let (channel, cause) = (self.spec.output.as_deref(), &task.delivery);
         let ids = OutputId::new(cause, &self.spec.context);
-        let prepared = prepare(self.publisher(), channel, outputs, Some(cause), &ids);
+        let prepared = prepare(
+            self.publisher(),
+            channel,
+            outputs,
+            Some(cause),
+            &ids,
+            &self.answers,
+        );
         let prepared = match prepared {
+            Ok(prepared) if prepared.is_empty() => return self.done(id, Some(slot)),
             Ok(prepared) => prepared,
             Err(error) => return self.on_published(id, Some(slot), Err(error)),
         };
@@ -48,7 +56,14 @@ impl Dispatcher {
     ) {
         let channel = self.spec.output.as_deref();
         let ids = OutputId::new(&message.0, &self.spec.context);
-        let prepared = prepare(self.publisher(), channel, outputs, Some(&message.0), &ids);
+        let prepared = prepare(
+            self.publisher(),
+            channel,
+            outputs,
+            Some(&message.0),
+            &ids,
+            &self.answers,
+        );
         self.slots.give_back(slot);
         let held = self.holds_outputs(index);
         self.follow(index, message, prepared.map(|prepared| Sent::new(prepared, held)));
@@ -62,6 +77,7 @@ impl Dispatcher {
         sent: Result<Sent, PublishError>,
     ) {
         match sent {
+            Ok(sent) if sent.is_empty() => self.handled(index, &delivery, ticket),
             Ok(sent) => {
                 self.track(index, Owner::Handled(delivery, ticket), sent);
                 self.poll_new_outputs(index);
@@ -179,6 +195,11 @@ impl Dispatcher {
             let id = self.add_task(Task::new(delivery, index, ticket, None));
             return self.on_published(id, None, result);
         }
+        self.handled(index, &delivery, ticket);
+    }
+
+    /// A message that is no task is handled, with all that it returned.
+    fn handled(&mut self, index: usize, delivery: &Delivery, ticket: Ticket) {
         self.board.counters.handled.add(1);
         if let Some(lane) = self.lane_mut(index) {
             lane.finish(ticket);

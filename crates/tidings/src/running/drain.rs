@@ -25,6 +25,10 @@ impl Inner {
         self.preparing.iter().for_each(tokio::task::AbortHandle::abort);
         let deadline = Instant::now() + self.drain_timeout;
         let mut drained = self.drain_parts(deadline).await;
+        // Handlers may have waited for replies until now; nobody does from here on.
+        for requester in self.requesters.values() {
+            requester.close();
+        }
         // Publishes of the program itself may be under way; operators that ask get a moment at the same time.
         let (flushed, ()) = tokio::join!(self.binders.flush(deadline + 2 * TAIL), self.stop_answering());
         drained.problems.extend(flushed);

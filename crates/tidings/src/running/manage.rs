@@ -10,11 +10,11 @@ use std::sync::{Arc, Weak};
 use tidings_core::{BoxFuture, Position, Rate, Timestamp};
 use tidings_manage::{
     AppDescription, AppHealth, LetterFilter, LetterPosition, ManageError, ManagedApp, ManagedBinder,
-    PartHealth, RedriveAction, RedriveCounts, RedriveProgress, RedriveRequest, Server, ServerOptions,
-    SubscriptionInfo, SubscriptionLane,
+    PartHealth, RedriveAction, RedriveCounts, RedriveProgress, RedriveRequest, ReplyInfo, RequestInfo,
+    Server, ServerOptions, SubscriptionInfo, SubscriptionLane,
 };
 use tidings_runtime::{
-    LaneStatus, Phase, RedriveMode, RedriveReport, RedriveWatch, Selection, SubscriptionStatus,
+    LaneStatus, Phase, RedriveMode, RedriveReport, RedriveWatch, ReplyStatus, Selection, SubscriptionStatus,
 };
 
 /// What the management address is started with.
@@ -137,6 +137,23 @@ impl ManagedApp for Operator {
         subscriptions.collect()
     }
 
+    fn requests(&self) -> Vec<RequestInfo> {
+        let Some(running) = self.running() else {
+            return Vec::new();
+        };
+        let requests = running.status().requests.into_iter();
+        requests
+            .map(|(binder, status)| RequestInfo {
+                binder,
+                open: status.open as u64,
+                answered: status.answered,
+                unanswered: status.unanswered,
+                late: status.late,
+                obstacle: status.obstacle,
+            })
+            .collect()
+    }
+
     fn redrive(
         &self,
         request: RedriveRequest,
@@ -252,11 +269,22 @@ fn info(status: SubscriptionStatus) -> SubscriptionInfo {
         parked: status.parked,
         dead_lettered: status.dead_lettered,
         dropped: status.dropped,
+        replies: replies(status.replies),
         obstacle: status.obstacle,
         last_failure,
         last_failure_ms: last_failure_ms.map(Timestamp::as_millis),
         lanes: status.lanes.iter().map(lane).collect(),
         ..SubscriptionInfo::default()
+    }
+}
+
+fn replies(replies: ReplyStatus) -> ReplyInfo {
+    ReplyInfo {
+        sent: replies.sent,
+        unaddressed: replies.unaddressed,
+        refused: replies.refused,
+        orphaned: replies.orphaned,
+        not_taken: replies.not_taken,
     }
 }
 

@@ -115,6 +115,13 @@ async fn an_operator_sees_what_the_program_sees() -> Result<(), Error> {
         (subscription.destinations, subscription.dead_letters),
         (vec!["orders".to_owned()], vec!["orders.DLT".to_owned()])
     );
+    assert_eq!(subscription.replies, tidings_manage::ReplyInfo::default());
+    let requests = service.requests().await.expect("they can be counted");
+    let ours: Vec<_> = requests
+        .iter()
+        .map(|one| (one.binder.as_str(), one.open))
+        .collect();
+    assert_eq!(ours, [("main", 0)]);
     let health = service.health().await.expect("it can be asked");
     assert!(
         health.live && health.ready && health.parts.iter().any(|part| part.kind == "binder"),

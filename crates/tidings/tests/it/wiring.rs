@@ -10,6 +10,15 @@ async fn record(_: Batch<Placed>) {}
 async fn charge(Json(order): Json<Placed>) -> Paid {
     paid(&order.order)
 }
+async fn answer(Json(order): Json<Placed>) -> Reply<Paid> {
+    Reply(paid(&order.order))
+}
+async fn answer_all(_: Batch<Placed>) -> Reply<Paid> {
+    Reply(paid("1"))
+}
+async fn answer_nobody() -> Reply<Paid> {
+    Reply(paid("1"))
+}
 async fn tick() -> Placed {
     placed("1")
 }
@@ -102,6 +111,30 @@ fn every_mistake_in_code_has_its_place_and_its_cure() {
             ".group(",
         ),
         (app(every(secs(1), tick)), "`tick` returns an event", ".to("),
+    ];
+    for (app, problem, cure) in cases {
+        expect(app, "", file!(), problem, cure);
+    }
+}
+
+#[test]
+fn replies_that_could_answer_nobody_are_mistakes() {
+    let cases = [
+        (
+            app(on("orders", answer).to("payments")),
+            "where the request says and not to \"payments\"",
+            "remove .to(",
+        ),
+        (
+            app(on("orders", answer_all).group("billing")),
+            "each message may have asked",
+            "one by one",
+        ),
+        (
+            app(every(secs(1), answer_nobody)),
+            "no request that it could answer",
+            "return an event",
+        ),
     ];
     for (app, problem, cure) in cases {
         expect(app, "", file!(), problem, cure);
