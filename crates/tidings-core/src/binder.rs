@@ -1,6 +1,7 @@
 //! The driver for one broker: [`Binder`].
 
 use crate::BoxFuture;
+use crate::held::{HeldLetters, LettersOf};
 use crate::message::Timestamp;
 use crate::records::RecordBatch;
 use crate::sink::Sink;
@@ -356,6 +357,13 @@ pub trait Binder: Send + Sync + fmt::Debug + 'static {
         std::future::ready(Err(no_deleting(self.kind())))
     }
 
+    /// The dead letters of a group, to be gone through. None where they lie still and are read by their positions, which
+    /// is the default: [`read`](Self::read), [`store_progress`](Self::store_progress).
+    fn hold_letters(&self, of: &LettersOf) -> Option<Box<dyn HeldLetters>> {
+        let _ = of;
+        None
+    }
+
     /// Whether it works.
     fn health(&self) -> BinderHealth;
 
@@ -422,6 +430,10 @@ pub trait DynBinder: Send + Sync + fmt::Debug {
         _group: &'a str,
     ) -> BoxFuture<'a, Result<(), BinderError>> {
         Box::pin(std::future::ready(Err(no_deleting(self.kind()))))
+    }
+    /// See [`Binder::hold_letters`].
+    fn hold_letters(&self, _of: &LettersOf) -> Option<Box<dyn HeldLetters>> {
+        None
     }
     /// See [`Binder::health`].
     fn health(&self) -> BinderHealth;
@@ -510,6 +522,10 @@ impl<T: Binder> DynBinder for T {
         group: &'a str,
     ) -> BoxFuture<'a, Result<(), BinderError>> {
         Box::pin(Binder::delete_progress(self, destination, group))
+    }
+
+    fn hold_letters(&self, of: &LettersOf) -> Option<Box<dyn HeldLetters>> {
+        Binder::hold_letters(self, of)
     }
 
     fn health(&self) -> BinderHealth {

@@ -1,10 +1,11 @@
 //! The driver: [`RabbitBinder`].
 
 use crate::background::Worker;
-use crate::connection::Link;
+use crate::connection::{Link, PATIENCE};
 use crate::error::RabbitError;
+use crate::letters::{RabbitLetters, letters_exchange};
 use crate::options::ClientOptions;
-use crate::retry::{BinderSink, RetryQueues, letters_queue};
+use crate::retry::{BinderSink, RetryQueues};
 use crate::sink::RabbitSink;
 use crate::source::{RabbitSource, Shared};
 use crate::topology::{Binding, QueueSpec, Topology};
@@ -12,16 +13,11 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 use tidings_core::{
     Binder, BinderError, BinderHealth, Capabilities, Create, DestinationInfo, DestinationRole,
-    DestinationSpec, PartitionPosition, Progress, PublishError, RecordBatch, Sink, SourceSpec,
+    DestinationSpec, GroupInfo, HeldLetters, LettersOf, PartitionPosition, Progress, PublishError,
+    RecordBatch, Sink, SourceSpec,
 };
-
-/// RabbitMQ takes a message back that is held for half an hour. The rest is for what queues in front of it.
-const LONGEST_HOLD: Duration = Duration::from_secs(15 * 60);
-/// What is added to a destination's name for the exchange of its dead letters, unless a subscription says otherwise.
-const LETTERS: &str = ".DLT";
 
 /// One RabbitMQ: exchanges are destinations, and each group has a queue `{destination}.{group}` for each of them.
 ///
@@ -63,6 +59,17 @@ impl RabbitBinder {
         })
     }
 
+    /// Waits until there is a connection.
+    ///
+    /// # Errors
+    /// The server lets nobody in, or is silent.
+    pub async fn connected(&self) -> Result<(), BinderError> {
+        let link = &self.shared.link;
+        let live = tokio::time::timeout(PATIENCE, link.live()).await;
+        live.unwrap_or_else(|_| Err(link.silent()))?;
+        Ok(())
+    }
+
     fn created(&self, name: &str) -> Create {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.get(name).copied().unwrap_or_default()
@@ -85,14 +92,12 @@ impl RabbitBinder {
                 arguments: lapin::types::FieldTable::default(),
                 exclusive: true,
                 bound_to,
-                ..topology.lying(name, create)
+                // It is nobody else's, so there is nothing to find.
+                ..topology.lying(name, Create::IfMissing)
             };
         };
-        let from = Binding::keyed(&format!("{destination}{LETTERS}").into(), group);
-        let letters = || QueueSpec {
-            bound_to: Some(from.clone()),
-            ..topology.lying(letters_queue(destination, group), create)
-        };
+        let from = Binding::keyed(&letters_exchange(destination), group);
+        let letters = || topology.letters(destination, group, &from.exchange, create);
         QueueSpec {
             arguments: topology.arguments(&from),
             bound_to,
@@ -136,7 +141,7 @@ impl Binder for RabbitBinder {
         can.stored_positions = true;
         can.durable = true;
         can.retry_lane = true;
-        can.longest_hold = Some(LONGEST_HOLD);
+        can.longest_hold = Some(self.shared.options.consuming().longest_hold);
         can
     }
 
@@ -186,9 +191,20 @@ impl Binder for RabbitBinder {
 
     async fn destinations(&self) -> Result<Vec<DestinationInfo>, BinderError> {
         unsupported(
-            "a list of exchanges in its protocol",
+            "list of exchanges in its protocol",
             "look at the server's pages, or `rabbitmqctl list_exchanges`",
         )
+    }
+
+    async fn groups(&self) -> Result<Vec<GroupInfo>, BinderError> {
+        unsupported(
+            "list of groups in its protocol",
+            "name one: `tidings groups show GROUP --topic CHANNEL`; or look at `rabbitmqctl list_queues`",
+        )
+    }
+
+    fn hold_letters(&self, of: &LettersOf) -> Option<Box<dyn HeldLetters>> {
+        Some(Box::new(RabbitLetters::new(self.shared.clone(), of)))
     }
 
     fn health(&self) -> BinderHealth {

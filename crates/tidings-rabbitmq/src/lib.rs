@@ -13,6 +13,7 @@ mod background;
 mod binder;
 mod connection;
 mod error;
+mod letters;
 mod message;
 mod options;
 mod retry;

@@ -79,6 +79,8 @@ const KEEPS: &[&str] = &[
     "binder.<name>.rabbitmq.queue_type",
     "binder.<name>.rabbitmq.single_active_consumer",
     "binder.<name>.rabbitmq.delivery_limit",
+    "binder.<name>.rabbitmq.longest_hold",
+    "binder.<name>.rabbitmq.letter_bytes",
     "channel.<name>.binder",
     "channel.<name>.destination",
     "channel.<name>.partitions",

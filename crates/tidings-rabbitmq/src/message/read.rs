@@ -7,7 +7,7 @@ use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable};
 use std::borrow::Cow;
 use tidings_core::headers::{HeaderView, HeaderWriter};
-use tidings_core::{Message, Timestamp};
+use tidings_core::{Message, Timestamp, amqp};
 
 type Header<'a> = (Cow<'a, str>, Cow<'a, [u8]>);
 
@@ -23,14 +23,32 @@ pub(crate) fn read(properties: &BasicProperties, body: Bytes) -> Message {
         message = message.with_timestamp(timestamp);
     }
     let headers = headers(properties, table);
-    let found = find(ORDER).map(bytes_of);
-    let order = found.as_deref().and_then(|order| parse(order, headers.len()));
-    let mut writer = HeaderWriter::default();
-    let places = order.unwrap_or_else(|| (0..headers.len()).collect());
-    for (name, value) in places.into_iter().filter_map(|place| headers.get(place)) {
-        writer = writer.append(name, value);
-    }
+    let order = find(ORDER).map(bytes_of);
+    let writer = HeaderWriter::default();
+    let writer = in_order(headers, order.as_deref())
+        .iter()
+        .fold(writer, |writer, (name, value)| writer.append(name, value));
     message.with_headers(writer.finish_received())
+}
+
+/// The headers in the order in which they were published. What the server has added on the way had no place there: a
+/// message that comes again says how often, and one that was given up says by whom.
+fn in_order<'a>(headers: Vec<Header<'a>>, order: Option<&[u8]>) -> Vec<Header<'a>> {
+    let Some(order) = order else { return headers };
+    let pick = |headers: &[Header<'a>]| -> Option<Vec<Header<'a>>> {
+        let places = parse(order, headers.len())?;
+        places
+            .into_iter()
+            .map(|place| headers.get(place).cloned())
+            .collect()
+    };
+    if let Some(picked) = pick(&headers) {
+        return picked;
+    }
+    let (added, own): (Vec<_>, Vec<_>) = headers.into_iter().partition(|(name, _)| amqp::is_history(name));
+    let mut all = pick(&own).unwrap_or(own);
+    all.extend(added);
+    all
 }
 
 /// In milliseconds where somebody wrote them; seconds otherwise. Who changed the seconds on the way did not know of the

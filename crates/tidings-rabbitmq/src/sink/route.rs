@@ -1,5 +1,7 @@
 //! Where a destination is on the server: [`Route`].
 
+use crate::letters::letters_key;
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use tidings_core::{Message, PublishError, names};
@@ -26,7 +28,8 @@ pub enum Route {
     },
     /// To the queue with the destination's name.
     Queue,
-    /// Dead letters: to the exchange with the destination's name, the group that gave them up being the routing key.
+    /// Dead letters: to the exchange with the destination's name. The routing key is the group that gave them up, after the
+    /// destination that it read where the exchange is not of that destination alone.
     Letters,
 }
 
@@ -87,14 +90,17 @@ impl Target {
     }
 
     /// The routing key of a message.
-    pub(super) fn routing_key<'a>(&'a self, message: &'a Message) -> &'a str {
-        match &self.key {
-            Some(key) => key,
-            None => {
-                let header = if self.by_group { names::GROUP } else { names::TYPE };
-                message.headers().get_str(header).unwrap_or(&self.destination)
-            }
-        }
+    pub(super) fn routing_key<'a>(&'a self, message: &'a Message) -> Cow<'a, str> {
+        let header = |name| message.headers().get_str(name);
+        let key = match &self.key {
+            Some(key) => Some(key.as_str()),
+            None if self.by_group => match (header(names::ORIGIN_DESTINATION), header(names::GROUP)) {
+                (Some(origin), Some(group)) => return letters_key(&self.exchange, origin, group),
+                (_, group) => group,
+            },
+            None => header(names::TYPE),
+        };
+        key.unwrap_or(&self.destination).into()
     }
 
     /// Whether the protocol can carry the names.

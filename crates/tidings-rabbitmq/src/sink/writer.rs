@@ -251,7 +251,7 @@ impl Writer {
             let number = entry.number;
             let (exchange, key) = (
                 name(&entry.target.exchange),
-                name(entry.target.routing_key(&entry.message)),
+                name(&entry.target.routing_key(&entry.message)),
             );
             let Written { properties, body } = write(&entry.message, options.mandatory.then_some(number));
             let writing = Box::pin(async move {
@@ -281,7 +281,7 @@ impl Writer {
                 Outcome::Kept => Ok(()),
                 Outcome::Returned => {
                     let key = entry.target.routing_key(&entry.message);
-                    Err(refusal::unroutable(&entry.target, key))
+                    Err(refusal::unroutable(&entry.target, &key))
                 }
                 Outcome::Refused => {
                     *refusing = true;

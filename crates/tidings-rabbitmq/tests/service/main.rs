@@ -3,5 +3,6 @@
 
 mod faults;
 mod handling;
+mod letters;
 mod waits;
 mod world;
