@@ -118,6 +118,16 @@ impl Project {
         set.map(|set| set.value).collect()
     }
 
+    /// The groups that subscriptions are given, sorted.
+    pub(crate) fn groups(&self) -> Vec<String> {
+        let names = self.config.names(Section::Subscription);
+        let set = names
+            .into_iter()
+            .filter_map(|name| self.config.subscription(&name.value).group);
+        let groups: std::collections::BTreeSet<_> = set.map(|set| set.value).collect();
+        groups.into_iter().collect()
+    }
+
     /// Every key that applies, with its value: those that somebody set, and the defaults of the others. A default that
     /// code may have changed is still shown as the default: only the running app knows its code.
     pub(crate) fn effective(&self) -> Vec<EffectiveKey> {
@@ -145,7 +155,7 @@ pub(crate) fn parse_url(text: &str) -> Result<BinderUrl, CliError> {
     BinderUrl::parse(text).ok_or_else(|| {
         CliError::usage(
             format!("{text:?} is no address of a broker"),
-            "write embedded:DIRECTORY or kafka://HOST:PORT, for example --url embedded:./data",
+            "write embedded:DIRECTORY, kafka://HOST:PORT or amqp://USER:PASSWORD@HOST/VHOST, for example --url embedded:./data",
         )
     })
 }

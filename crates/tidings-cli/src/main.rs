@@ -55,14 +55,16 @@ fn main() -> ExitCode {
 }
 
 /// What the broker and the engine warn of, as remarks: a repaired log, a letter that cannot go back. What they call an
-/// error is an error of the verb too, and is told once.
+/// error is an error of the verb too, and is told once; so is a server that is away.
 fn show_warnings() {
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .with_ansi(Colour::of(&std::io::stderr()) == Colour::On)
         .with_target(false)
         .without_time();
-    let warnings = filter_fn(|metadata| *metadata.level() == Level::WARN);
+    let warnings = filter_fn(|metadata| {
+        *metadata.level() == Level::WARN && !metadata.target().starts_with("tidings_rabbitmq::connection")
+    });
     tracing_subscriber::registry()
         .with(lines.with_filter(warnings))
         .init();

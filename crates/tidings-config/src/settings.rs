@@ -216,6 +216,10 @@ settings! {
         single_active_consumer: bool = "rabbitmq.single_active_consumer",
         /// After how many deliveries a message is a dead letter.
         delivery_limit: usize = "rabbitmq.delivery_limit",
+        /// For how long a message is held at the most.
+        longest_hold: Duration = "rabbitmq.longest_hold",
+        /// How many bytes of dead letters are in memory while they are gone through.
+        letter_bytes: usize = "rabbitmq.letter_bytes",
     }
 }
 

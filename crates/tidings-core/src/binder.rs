@@ -1,6 +1,7 @@
 //! The driver for one broker: [`Binder`].
 
 use crate::BoxFuture;
+use crate::held::{HeldLetters, LettersOf};
 use crate::message::Timestamp;
 use crate::records::RecordBatch;
 use crate::requests::ReplyPath;
@@ -362,6 +363,13 @@ pub trait Binder: Send + Sync + fmt::Debug + 'static {
         None
     }
 
+    /// The dead letters of a group, to be gone through. None where they lie still and are read by their positions, which
+    /// is the default: [`read`](Self::read), [`store_progress`](Self::store_progress).
+    fn hold_letters(&self, of: &LettersOf) -> Option<Box<dyn HeldLetters>> {
+        let _ = of;
+        None
+    }
+
     /// Whether it works.
     fn health(&self) -> BinderHealth;
 
@@ -431,6 +439,10 @@ pub trait DynBinder: Send + Sync + fmt::Debug {
     }
     /// See [`Binder::reply_path`].
     fn reply_path(&self) -> Option<Arc<dyn ReplyPath>> {
+        None
+    }
+    /// See [`Binder::hold_letters`].
+    fn hold_letters(&self, _of: &LettersOf) -> Option<Box<dyn HeldLetters>> {
         None
     }
     /// See [`Binder::health`].
@@ -524,6 +536,10 @@ impl<T: Binder> DynBinder for T {
 
     fn reply_path(&self) -> Option<Arc<dyn ReplyPath>> {
         Binder::reply_path(self)
+    }
+
+    fn hold_letters(&self, of: &LettersOf) -> Option<Box<dyn HeldLetters>> {
+        Binder::hold_letters(self, of)
     }
 
     fn health(&self) -> BinderHealth {

@@ -7,6 +7,7 @@
 //! Applications use the crate `tidings`, which re-exports what they need. Drivers for brokers depend on this crate.
 
 mod ack;
+pub mod amqp;
 mod binder;
 mod blocks;
 mod claim;
@@ -20,6 +21,7 @@ mod failure;
 mod gate;
 mod handler;
 pub mod headers;
+mod held;
 mod hexadecimal;
 mod layer;
 mod marks;
@@ -67,6 +69,7 @@ pub use handler::{
     BatchHandler, ErasedHandler, Filter, Handler, HandlerKind, HandlerResult, Outlet, Sequence,
     SequenceControl, SequenceEnd,
 };
+pub use held::{HeldLetter, HeldLetters, LettersOf};
 pub use layer::{BinderLayer, Layered};
 pub use marks::{
     Activity, Company, Deaths, LaneMarks, Mark, MarkBoard, MarkCell, MarkMemory, MarkStamp, Marked,

@@ -1,9 +1,10 @@
 //! The driver: [`RabbitBinder`].
 
 use crate::background::Worker;
-use crate::connection::Link;
+use crate::connection::{Link, PATIENCE};
 use crate::error::RabbitError;
 use crate::layout::Layout;
+use crate::letters::RabbitLetters;
 use crate::options::{ClientOptions, DestinationOptions};
 use crate::requests::RabbitReplies;
 use crate::retry::{BinderSink, RetryQueues};
@@ -14,14 +15,11 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 use tidings_core::{
     Binder, BinderError, BinderHealth, Capabilities, DestinationInfo, DestinationRole, DestinationSpec,
-    PartitionPosition, Progress, PublishError, RecordBatch, ReplyPath, Sink, SourceSpec,
+    GroupInfo, HeldLetters, LettersOf, PartitionPosition, Progress, PublishError, RecordBatch, ReplyPath,
+    Sink, SourceSpec,
 };
-
-/// RabbitMQ takes a message back that is held for half an hour. The rest is for what queues in front of it.
-const LONGEST_HOLD: Duration = Duration::from_secs(15 * 60);
 
 /// One RabbitMQ: exchanges are destinations, and each group has a queue `{destination}.{group}` for each of them.
 ///
@@ -71,6 +69,17 @@ impl RabbitBinder {
             known: Mutex::default(),
             _worker: worker,
         })
+    }
+
+    /// Waits until there is a connection.
+    ///
+    /// # Errors
+    /// The server lets nobody in, or is silent.
+    pub async fn connected(&self) -> Result<(), BinderError> {
+        let link = &self.shared.link;
+        let live = tokio::time::timeout(PATIENCE, link.live()).await;
+        live.unwrap_or_else(|_| Err(link.silent()))?;
+        Ok(())
     }
 
     fn layout(&self, name: &Arc<str>) -> Arc<Layout> {
@@ -140,7 +149,7 @@ impl Binder for RabbitBinder {
         can.stored_positions = true;
         can.durable = true;
         can.retry_lane = true;
-        can.longest_hold = Some(LONGEST_HOLD);
+        can.longest_hold = Some(self.shared.options.consuming().longest_hold);
         can
     }
 
@@ -190,13 +199,24 @@ impl Binder for RabbitBinder {
 
     async fn destinations(&self) -> Result<Vec<DestinationInfo>, BinderError> {
         unsupported(
-            "a list of exchanges in its protocol",
+            "list of exchanges in its protocol",
             "look at the server's pages, or `rabbitmqctl list_exchanges`",
         )
     }
 
     fn reply_path(&self) -> Option<Arc<dyn ReplyPath>> {
         Some(self.replies.clone())
+    }
+
+    async fn groups(&self) -> Result<Vec<GroupInfo>, BinderError> {
+        unsupported(
+            "list of groups in its protocol",
+            "name one: `tidings groups show GROUP --topic CHANNEL`; or look at `rabbitmqctl list_queues`",
+        )
+    }
+
+    fn hold_letters(&self, of: &LettersOf) -> Option<Box<dyn HeldLetters>> {
+        Some(Box::new(RabbitLetters::new(self.shared.clone(), of)))
     }
 
     fn health(&self) -> BinderHealth {

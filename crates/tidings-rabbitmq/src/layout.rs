@@ -1,16 +1,13 @@
 //! Which exchange and which queues a destination has: [`Layout`].
 
+use crate::letters::letters_exchange;
 use crate::options::{DestinationOptions, ExchangeType, QueueType, RoutingKey, arguments, headers_of};
-use crate::retry::letters_queue;
 use crate::sink::Route;
 use crate::topology::{Binding, ExchangeSpec, QueueSpec, Topology, text};
 use lapin::types::{AMQPValue, FieldTable};
 use std::sync::Arc;
 use std::time::Duration;
 use tidings_core::{Create, DestinationSpec};
-
-/// What is added to a destination's name for the exchange of its dead letters, unless a subscription says otherwise.
-const LETTERS: &str = ".DLT";
 
 /// A destination on the server.
 #[derive(Debug)]
@@ -87,11 +84,8 @@ impl Layout {
 
     fn of_group(&self, group: &str, topology: &Topology) -> QueueSpec {
         let destination = &self.destination;
-        let from = Binding::keyed(&format!("{destination}{LETTERS}").into(), group);
-        let letters = || QueueSpec {
-            bound_to: vec![from.clone()],
-            ..topology.lying(letters_queue(destination, group), self.create)
-        };
+        let from = Binding::keyed(&letters_exchange(destination), group);
+        let letters = || topology.letters(destination, group, &from.exchange.name, self.create);
         let name = match &self.options.queue {
             Some(name) => name
                 .replace("{destination}", destination)
@@ -114,7 +108,8 @@ impl Layout {
             exclusive: true,
             bound_to: self.bindings(),
             prefetch: self.options.prefetch,
-            ..topology.lying(name, self.create)
+            // It is nobody else's, so there is nothing to find.
+            ..topology.lying(name, Create::IfMissing)
         }
     }
 

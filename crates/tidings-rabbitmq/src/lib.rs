@@ -15,6 +15,7 @@ mod binder;
 mod connection;
 mod error;
 mod layout;
+mod letters;
 mod message;
 mod options;
 mod requests;

@@ -9,12 +9,11 @@
 
 use crate::message::EXPIRATION;
 use crate::sink::{RabbitSink, Route};
-use crate::topology::{Binding, QueueSpec, Topology};
+use crate::topology::{QueueSpec, Topology};
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tidings_core::headers::HeaderWriter;
-use tidings_core::{BoxFuture, Clock, Create, Outgoing, PublishError, Receipt, Sink, Timestamp, names};
+use tidings_core::{BoxFuture, Clock, Create, Outgoing, PublishError, Receipt, Sink, Timestamp, amqp, names};
 
 /// The waits that there are queues for, in seconds.
 const TIERS: [u64; 15] = [
@@ -25,11 +24,6 @@ const TIERS: [u64; 15] = [
 fn tier(wait: Duration) -> Option<Duration> {
     let fits = TIERS.iter().rev().map(|seconds| Duration::from_secs(*seconds));
     fits.into_iter().find(|tier| *tier <= wait)
-}
-
-/// Where the dead letters of a group lie, beside its queue.
-pub(crate) fn letters_queue(destination: &str, group: &str) -> String {
-    format!("{destination}.{group}.dlq")
 }
 
 /// Publishes, and knows which destinations are retry queues.
@@ -121,12 +115,8 @@ impl RetryQueues {
         let headers = outgoing.message.headers();
         let origin = headers.get_str(names::ORIGIN_DESTINATION)?;
         let group = headers.get_str(names::GROUP).filter(|group| !group.is_empty())?;
-        Some(QueueSpec {
-            bound_to: vec![Binding::keyed(&outgoing.destination, group)],
-            ..self
-                .topology
-                .lying(letters_queue(origin, group), Create::IfMissing)
-        })
+        let exchange = &outgoing.destination;
+        Some(self.topology.letters(origin, group, exchange, Create::IfMissing))
     }
 
     async fn make(&self, queue: QueueSpec) -> Result<(), PublishError> {
@@ -175,24 +165,11 @@ impl Sink for BinderSink {
     }
 }
 
-/// What the server wrote about the way of a message, which it would take for its own and add to.
-const OF_SERVER: [&str; 5] = [
-    "x-death",
-    "x-delivery-count",
-    "x-first-death-exchange",
-    "x-first-death-queue",
-    "x-first-death-reason",
-];
-
 /// What waits and what is dead begins a way of its own: it has no time after which it is gone, whatever its publisher has
-/// given it, and nothing of the way that it came.
+/// given it, and nothing of the way that it came, which the server would take for its own word and add to.
 fn lasting(mut outgoing: Outgoing) -> Outgoing {
-    let mut headers = outgoing.message.headers().clone();
-    let mut gone = OF_SERVER.into_iter().chain([EXPIRATION]);
-    let removed = |writer: HeaderWriter| gone.by_ref().fold(writer, |writer, name| writer.remove(name));
-    if headers.edit(removed).is_ok() {
-        outgoing.message = outgoing.message.with_headers(headers);
-    }
+    let headers = outgoing.message.headers_mut();
+    headers.retain(|name| name != EXPIRATION && !amqp::is_history(name));
     outgoing
 }
 

@@ -1,6 +1,7 @@
 //! Exchanges and queues, declared and asked for: [`Topology`].
 
 use crate::connection::{Link, PATIENCE};
+use crate::letters::{letters_key, letters_queue};
 use crate::options::{ClientOptions, Consuming, ExchangeType, QueueType};
 use crate::trouble::{Kind, Trouble};
 use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
@@ -102,6 +103,32 @@ impl Topology {
             letters: None,
             prefetch: None,
             is_stream: false,
+        }
+    }
+
+    /// The queue in which the dead letters of a group lie, which it gets from that exchange.
+    ///
+    /// Letters are looked at by handing them over and giving them back, which a quorum queue counts as a failed delivery.
+    /// Without a limit of its own, RabbitMQ 4 drops a letter that was looked at twenty times; no limit at all cannot be
+    /// said to older servers (3.10 takes -1, and drops what comes back once). So it is one that nobody reaches.
+    pub(crate) fn letters(
+        &self,
+        destination: &str,
+        group: &str,
+        exchange: &Arc<str>,
+        create: Create,
+    ) -> QueueSpec {
+        let mut arguments = self.kept();
+        if self.options.consuming().queue_type == QueueType::Quorum {
+            arguments.insert("x-delivery-limit".into(), AMQPValue::LongLongInt(i32::MAX.into()));
+        }
+        QueueSpec {
+            arguments,
+            bound_to: vec![Binding::keyed(
+                exchange,
+                &letters_key(exchange, destination, group),
+            )],
+            ..self.lying(letters_queue(destination, group), create)
         }
     }
 

@@ -33,8 +33,8 @@ pub use claims::{ClaimLayer, ClaimRule, Claims, claiming};
 pub use discovery::{Discovery, LetterName, Pattern, PatternError, PatternInput, PatternReads};
 pub use producer::{Call, Open, ProducerHandle, ProducerSpec, ProducerStatus, Work, start_producer};
 pub use redrive::{
-    DeadLetter, RedriveError, RedriveInput, RedriveMode, RedriveReport, RedriveSpec, RedriveWatch, Selection,
-    pending_dead_letters, redrive,
+    DeadLetter, EachLetter, LetterList, RedriveError, RedriveInput, RedriveMode, RedriveReport, RedriveSpec,
+    RedriveWatch, Selection, look_through, pending_dead_letters, redrive,
 };
 pub use replies::{RequestSpec, requester};
 pub use spec::{DeadLetterTarget, Input, SubscriptionSpec};

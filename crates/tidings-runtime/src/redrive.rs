@@ -1,23 +1,25 @@
 //! Sends dead letters back to the group that gave up on them: [`redrive`].
 
 mod letters;
+mod look;
 mod marks;
 mod revive;
 mod run;
 mod selection;
 mod turns;
 
-pub use letters::{DeadLetter, pending_dead_letters};
+pub use letters::DeadLetter;
+pub use look::{EachLetter, LetterList, look_through, pending_dead_letters};
 pub use selection::Selection;
 
 use bytes::Bytes;
 use run::Run;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
-use tidings_core::{BinderError, Clock, DynBinder, Position, PublishError, Rate};
+use tidings_core::{BinderError, Clock, DynBinder, LettersOf, Position, PublishError, Rate};
 
 /// What a redrive is asked to do.
 #[derive(Clone)]
@@ -109,7 +111,7 @@ pub enum RedriveMode {
     /// It only counts what it would send.
     DryRun,
     /// It takes them off the list and sends nothing: they count as sent back, and lie where they are until retention
-    /// takes them.
+    /// takes them. A broker that hands its letters over has them no more.
     Discard,
 }
 
@@ -128,7 +130,8 @@ pub struct RedriveInput {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct RedriveReport {
-    /// Dead letters of the group that were not sent back before.
+    /// Dead letters of the group that were not sent back before. Where they are handed over by the broker, those that
+    /// somebody else holds are not seen.
     pub pending: usize,
     /// Those of them that were selected. The limit is about letters that can go back: refused ones come on top.
     pub selected: usize,
@@ -166,27 +169,31 @@ pub enum RedriveError {
 /// in: anybody may have written those headers.
 ///
 /// What was sent back is recorded as the progress of a group called `{group}.redrive` in the dead-letter destination,
-/// after the broker has kept it. A crash between the two sends a message back twice, with the same message id: at
-/// least once, as everywhere.
+/// after the broker has kept it; where the broker [hands letters over](tidings_core::HeldLetters), they are acknowledged
+/// then. A crash between the two sends a message back twice, with the same message id: at least once, as everywhere.
 ///
 /// # Errors
 /// [`RedriveError`]: the broker is away. A letter that is refused for good is no error; it is counted in
 /// [`RedriveReport::refused`].
 pub async fn redrive(binder: &dyn DynBinder, spec: RedriveSpec) -> Result<RedriveReport, RedriveError> {
-    let mut dead_letters: Vec<_> = spec
-        .inputs
-        .iter()
-        .map(|input| input.dead_letter.clone())
-        .collect();
-    dead_letters.sort();
-    dead_letters.dedup();
     let mut run = Run::new(binder, &spec).await?;
-    for destination in dead_letters {
+    let (mut lying, mut gone_through) = (BTreeSet::new(), BTreeSet::new());
+    for input in &spec.inputs {
+        let of = LettersOf::group(input.destination.clone(), spec.group.clone());
+        let Some(letters) = binder.hold_letters(&of) else {
+            lying.insert(&input.dead_letter);
+            continue;
+        };
+        if gone_through.insert(of) && run.held(input, letters).await?.is_break() {
+            return Ok(run.report());
+        }
+    }
+    for destination in lying {
         for partition in binder
-            .positions(&destination, Some(&recorder(&spec.group)))
+            .positions(destination, Some(&recorder(&spec.group)))
             .await?
         {
-            if run.partition(&destination, partition).await?.is_break() {
+            if run.partition(destination, partition).await?.is_break() {
                 return Ok(run.report());
             }
         }

@@ -16,6 +16,8 @@ pub(crate) struct Address {
     pub(super) settings: BinderConfig,
     pub(super) channels: Vec<ChannelPlace>,
     pub(super) dead_letters: Vec<String>,
+    /// The groups of the configuration.
+    pub(super) groups: Vec<String>,
 }
 
 impl Address {
@@ -28,6 +30,7 @@ impl Address {
                 settings: BinderConfig::default(),
                 channels: Vec::new(),
                 dead_letters: Vec::new(),
+                groups: Vec::new(),
             });
         }
         let project = Project::load(global)?;
@@ -40,6 +43,7 @@ impl Address {
             settings: project.settings(&binder),
             channels: channels.filter(|channel| channel.binder == binder).collect(),
             dead_letters: project.dead_letters(),
+            groups: project.groups(),
         })
     }
 

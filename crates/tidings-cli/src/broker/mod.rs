@@ -12,7 +12,8 @@ use crate::names::unknown;
 use crate::out::Out;
 use std::sync::Arc;
 use tidings_core::{
-    BinderError, DestinationInfo, DynBinder, GroupInfo, PartitionPosition, RecordBatch, Timestamp,
+    BinderError, Create, DestinationInfo, DestinationSpec, DynBinder, GroupInfo, LettersOf,
+    PartitionPosition, RecordBatch, Timestamp,
 };
 use tidings_manage::{Client, Connection, Way};
 use tidings_runtime::Pattern;
@@ -36,6 +37,7 @@ pub(crate) struct Broker {
     url: String,
     channels: Vec<ChannelPlace>,
     dead_letters: Vec<String>,
+    groups: Vec<String>,
 }
 
 impl Broker {
@@ -58,6 +60,7 @@ impl Broker {
             settings,
             channels,
             dead_letters,
+            groups,
         } = address;
         let connection = open::open(&url, &origin, settings, intent).await?;
         if let Way::BesideOwner { reason } = connection.way() {
@@ -70,6 +73,7 @@ impl Broker {
             url: url.to_string(),
             channels,
             dead_letters,
+            groups,
         })
     }
 
@@ -121,7 +125,12 @@ impl Broker {
     /// The topic that a name means: a channel's destination, or a destination.
     pub(crate) async fn topic(&self, name: &str) -> Result<DestinationInfo, CliError> {
         let wanted = self.destination(name);
-        let topics = self.topics().await?;
+        let topics = match self.binder().destinations().await {
+            Ok(topics) => topics,
+            // It knows one when it is asked for it.
+            Err(BinderError::Unsupported { .. }) => return self.named(wanted).await,
+            Err(error) => return Err(self.failed(error)),
+        };
         if let Ok(pattern) = Pattern::parse(wanted) {
             return Err(several(name, &pattern, &topics));
         }
@@ -142,6 +151,37 @@ impl Broker {
                 ))
             }
         }
+    }
+
+    /// The destination of that name, of a broker that has no list of them.
+    async fn named(&self, name: &str) -> Result<DestinationInfo, CliError> {
+        let spec = DestinationSpec::new(name, 1).create(Create::Never);
+        match self.binder().prepare(spec).await {
+            Err(BinderError::UnknownDestination { .. }) => Err(CliError::missing(
+                format!("no topic \"{name}\" in {}", self.url),
+                "name one that is there, or start the app that makes it",
+            )),
+            found => found.map_err(|error| self.failed(error)),
+        }
+    }
+
+    /// Whether it shows dead letters only by handing them over, and has no list of where they are.
+    pub(crate) fn hands_over(&self) -> bool {
+        let anywhere = LettersOf::Place(self.url.as_str().into());
+        self.binder().hold_letters(&anywhere).is_some()
+    }
+
+    /// The groups that the project's configuration names.
+    pub(crate) fn known_groups(&self) -> &[String] {
+        &self.groups
+    }
+
+    /// The channels that the project's configuration names.
+    pub(crate) fn known_channels(&self) -> Vec<String> {
+        self.channels
+            .iter()
+            .map(|channel| channel.channel.clone())
+            .collect()
     }
 
     /// The destination that a name means, whether it exists or not.

@@ -2,6 +2,10 @@
 
 #[cfg(feature = "kafka")]
 mod kafka;
+#[cfg(feature = "rabbitmq")]
+mod rabbitmq;
+#[cfg(any(feature = "kafka", feature = "rabbitmq"))]
+mod server;
 
 use super::Intent;
 use crate::error::CliError;
@@ -10,7 +14,7 @@ use tidings_config::{BinderConfig, BinderUrl, nearest};
 use tidings_manage::{Connection, connect};
 
 /// What an address may begin with.
-const SCHEMES: [&str; 3] = ["embedded", "memory", "kafka"];
+const SCHEMES: [&str; 5] = ["embedded", "memory", "kafka", "amqp", "amqps"];
 
 /// Asks the running app that owns the broker, or opens it.
 pub(super) async fn open(
@@ -24,12 +28,20 @@ pub(super) async fn open(
     if url.scheme() == "kafka" {
         return kafka::open(url, &settings).await;
     }
+    #[cfg(feature = "rabbitmq")]
+    if is_rabbitmq(url) {
+        return rabbitmq::open(url, &settings).await;
+    }
     drop(settings);
     let wish = match intent {
         Intent::Read => tidings_manage::Intent::Read,
         Intent::Change | Intent::Create => tidings_manage::Intent::Change,
     };
     Ok(connect(url.expose(), wish).await?)
+}
+
+fn is_rabbitmq(url: &BinderUrl) -> bool {
+    matches!(url.scheme(), "amqp" | "amqps")
 }
 
 /// Refuses what cannot be meant before anything is opened, because opening makes a directory that is missing.
@@ -40,7 +52,7 @@ pub(super) fn check(url: &BinderUrl, origin: &str, intent: Intent) -> Result<(),
             Err(CliError::usage(
                 format!("{url} ({origin}) names a broker that this program does not know"),
                 format!(
-                    "{}write embedded:DIRECTORY or kafka://HOST:PORT",
+                    "{}write embedded:DIRECTORY, kafka://HOST:PORT or amqp://USER:PASSWORD@HOST/VHOST",
                     meant.unwrap_or_default()
                 ),
             ))
@@ -48,6 +60,10 @@ pub(super) fn check(url: &BinderUrl, origin: &str, intent: Intent) -> Result<(),
         "kafka" if cfg!(not(feature = "kafka")) => Err(CliError::usage(
             format!("{url} ({origin}) is a Kafka, and this program was built without its driver"),
             "install it with the feature \"kafka\", which is one of its defaults",
+        )),
+        _ if is_rabbitmq(url) && cfg!(not(feature = "rabbitmq")) => Err(CliError::usage(
+            format!("{url} ({origin}) is a RabbitMQ, and this program was built without its driver"),
+            "install it with the feature \"rabbitmq\", which is one of its defaults",
         )),
         "memory" => Err(CliError::refused(
             format!("{url} ({origin}) lives in the memory of the app alone"),

@@ -11,6 +11,8 @@ mod kafka;
 mod log;
 mod new;
 mod publish;
+#[cfg(feature = "rabbitmq")]
+mod rabbitmq;
 mod running;
 mod service;
 mod shell;

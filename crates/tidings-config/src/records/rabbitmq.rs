@@ -1,6 +1,6 @@
 //! Keys of a binder that is a RabbitMQ.
 
-use super::{HOUR, duration};
+use super::{DAY, HOUR, duration};
 use crate::record::{KeyRecord, Kind};
 
 pub(super) const RECORDS: &[KeyRecord] = &[
@@ -133,5 +133,22 @@ pub(super) const RECORDS: &[KeyRecord] = &[
         example: "50",
         doc: "After so many deliveries that were not finished, because a process died or a connection was lost, a quorum \
               queue gives a message to the dead letters.",
+    },
+    KeyRecord {
+        path: "binder.<name>.rabbitmq.longest_hold",
+        kind: duration(1_000, DAY),
+        default: "15m",
+        example: "\"2m\"",
+        doc: "For how long a message is held without being finished: what waits for longer leaves its queue and comes back, \
+              and who goes through dead letters gives them back and takes them again. Half of the server's `consumer_timeout` \
+              is right; the server closes the channel of who holds a message for longer than that.",
+    },
+    KeyRecord {
+        path: "binder.<name>.rabbitmq.letter_bytes",
+        kind: Kind::Bytes { min: 1, max: 1 << 30 },
+        default: "8MiB",
+        example: "\"64MiB\"",
+        doc: "How many bytes of dead letters are in memory while they are listed or sent back. The more, the more letters come \
+              at once, and the more of them keep their order in a quorum queue when they are given back.",
     },
 ];

@@ -84,6 +84,8 @@ const KEEPS: &[&str] = &[
     "binder.<name>.rabbitmq.queue_type",
     "binder.<name>.rabbitmq.single_active_consumer",
     "binder.<name>.rabbitmq.delivery_limit",
+    "binder.<name>.rabbitmq.longest_hold",
+    "binder.<name>.rabbitmq.letter_bytes",
     // What a group's queue gives up is a dead letter, and what it refuses is published again.
     "channel.<name>.rabbitmq.message_ttl",
     "channel.<name>.rabbitmq.max_length",

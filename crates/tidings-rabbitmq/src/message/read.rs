@@ -7,7 +7,7 @@ use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable};
 use std::borrow::Cow;
 use tidings_core::headers::HeaderView;
-use tidings_core::{BatchBuilder, Epoch, LaneId, Message, Timestamp};
+use tidings_core::{BatchBuilder, Epoch, LaneId, Message, Timestamp, amqp};
 
 type Header<'a> = (Cow<'a, str>, Cow<'a, [u8]>);
 
@@ -19,17 +19,30 @@ pub(crate) fn read_into(batch: &mut BatchBuilder, properties: &BasicProperties, 
     let key = find(KEY).map(bytes_of);
     let mark = Mark::of(properties);
     let timestamp = timestamp(properties, find(MILLIS), mark).unwrap_or_default();
-    let mut headers = headers(properties, table, mark);
-    if let Some(order) = find(ORDER).map(bytes_of)
-        && let Some(places) = parse(&order, headers.len())
-    {
-        headers = places
-            .into_iter()
-            .filter_map(|place| headers.get(place).cloned())
-            .collect();
-    }
+    let order = find(ORDER).map(bytes_of);
+    let headers = in_order(headers(properties, table, mark), order.as_deref());
     let headers = headers.iter().map(|(name, value)| (&**name, &**value));
     batch.push(timestamp, key.as_deref(), headers, (!tombstone).then_some(body));
+}
+
+/// The headers in the order in which they were published. What the server has added on the way had no place there: a
+/// message that comes again says how often, and one that was given up says by whom.
+fn in_order<'a>(headers: Vec<Header<'a>>, order: Option<&[u8]>) -> Vec<Header<'a>> {
+    let Some(order) = order else { return headers };
+    let pick = |headers: &[Header<'a>]| -> Option<Vec<Header<'a>>> {
+        let places = parse(order, headers.len())?;
+        places
+            .into_iter()
+            .map(|place| headers.get(place).cloned())
+            .collect()
+    };
+    if let Some(picked) = pick(&headers) {
+        return picked;
+    }
+    let (added, own): (Vec<_>, Vec<_>) = headers.into_iter().partition(|(name, _)| amqp::is_history(name));
+    let mut all = pick(&own).unwrap_or(own);
+    all.extend(added);
+    all
 }
 
 /// In milliseconds where somebody wrote them, as RabbitMQ's own plugin for timestamps does in a header and we do in the mark;
@@ -61,13 +74,22 @@ fn integer(value: &AMQPValue) -> Option<i64> {
     }
 }
 
-/// A message that comes alone.
+/// A message that comes alone: it has a time only if somebody gave it one.
 pub(crate) fn read(properties: &BasicProperties, body: &[u8]) -> Message {
     let mut batch = BatchBuilder::new(LaneId(0), Epoch(0), 0);
     read_into(&mut batch, properties, body);
     let batch = batch.finish();
-    let record = batch.records().first();
-    record.map(|record| batch.message(record)).unwrap_or_default()
+    let Some(record) = batch.records().first() else {
+        return Message::default();
+    };
+    let message = batch.message(record);
+    if properties.timestamp().is_some() || record.timestamp != Timestamp::default() {
+        return message;
+    }
+    Message::default()
+        .with_payload(message.payload().cloned())
+        .with_optional_key(message.key().cloned())
+        .with_headers(message.headers().clone())
 }
 
 /// All headers, in the order that [`super::write`] counts by.

@@ -94,6 +94,10 @@ impl ClientOptions {
         let limit = keys.delivery_limit.as_ref();
         let limit = limit.map(|set| u32::try_from(set.value).unwrap_or(u32::MAX));
         set(&mut consuming.delivery_limit, limit.map(Some));
+        let hold = keys.longest_hold.as_ref();
+        set(&mut consuming.longest_hold, hold.map(|set| set.value));
+        let bytes = keys.letter_bytes.as_ref();
+        set(&mut consuming.letter_bytes, bytes.map(|set| set.value as u64));
     }
 }
 

@@ -1,6 +1,7 @@
 //! How messages are received: [`Consuming`].
 
 use super::ClientOptions;
+use std::time::Duration;
 
 /// What kind of queue is declared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -33,6 +34,8 @@ pub(crate) struct Consuming {
     pub(crate) prefetch: u16,
     pub(crate) single_active_consumer: bool,
     pub(crate) delivery_limit: Option<u32>,
+    pub(crate) longest_hold: Duration,
+    pub(crate) letter_bytes: u64,
 }
 
 impl Default for Consuming {
@@ -42,6 +45,9 @@ impl Default for Consuming {
             prefetch: 1_000,
             single_active_consumer: true,
             delivery_limit: Some(20),
+            // The server takes a message back after half an hour. The rest is for what queues in front of it.
+            longest_hold: Duration::from_secs(15 * 60),
+            letter_bytes: 8 << 20,
         }
     }
 }
@@ -74,6 +80,21 @@ impl ClientOptions {
     #[must_use]
     pub fn with_delivery_limit(mut self, limit: Option<u32>) -> Self {
         self.consuming.delivery_limit = limit;
+        self
+    }
+
+    /// With another time than 15 minutes for which a message is held at the most: half of the server's `consumer_timeout`.
+    #[must_use]
+    pub fn with_longest_hold(mut self, time: Duration) -> Self {
+        self.consuming.longest_hold = time;
+        self
+    }
+
+    /// With another number than 8 MiB of bytes of dead letters that are in memory while somebody goes through them; one
+    /// letter always is.
+    #[must_use]
+    pub fn with_letter_bytes(mut self, bytes: u64) -> Self {
+        self.consuming.letter_bytes = bytes;
         self
     }
 

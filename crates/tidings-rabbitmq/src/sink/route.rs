@@ -1,5 +1,6 @@
 //! Where a destination is on the server: [`Route`].
 
+use crate::letters::letters_key;
 use crate::options::RoutingKey;
 use crate::requests::is_given_out;
 use std::borrow::Cow;
@@ -34,7 +35,8 @@ pub enum Route {
     },
     /// To the queue with the destination's name.
     Queue,
-    /// Dead letters: to the exchange with the destination's name, the group that gave them up being the routing key.
+    /// Dead letters: to the exchange with the destination's name. The routing key is the group that gave them up, after the
+    /// destination that it read where the exchange is not of that destination alone.
     Letters,
 }
 
@@ -116,8 +118,11 @@ impl Target {
             Key::Of(key) => key.of(message, &self.destination),
             Key::Name => (&*self.destination).into(),
             Key::Group => {
-                let group = message.headers().get_str(names::GROUP);
-                group.unwrap_or(&self.destination).into()
+                let header = |name| message.headers().get_str(name);
+                match (header(names::ORIGIN_DESTINATION), header(names::GROUP)) {
+                    (Some(origin), Some(group)) => letters_key(&self.exchange, origin, group),
+                    (_, group) => group.unwrap_or(&self.destination).into(),
+                }
             }
         }
     }

@@ -5,6 +5,7 @@ mod acknowledging;
 mod cluster;
 mod faults;
 mod handling;
+mod letters;
 mod poison;
 mod refused;
 mod requests;

@@ -1,11 +1,13 @@
-//! Dead letters as they lie: [`DeadLetter`], and which of them were not sent back yet.
+//! Dead letters as they lie: [`DeadLetter`], and which of them groups have sent back already.
 
 use super::marks::Marks;
 use super::recorder;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
-use tidings_core::{BinderError, Diagnosis, DynBinder, Message, PartitionPosition, Position, names};
+use tidings_core::{
+    BinderError, Diagnosis, DynBinder, HeldLetter, Message, PartitionPosition, Position, names,
+};
 
 /// How much is read at once.
 const READ_BYTES: usize = 1 << 20;
@@ -26,6 +28,19 @@ impl DeadLetter {
     /// The message's id; other systems may not have given one.
     pub fn message_id(&self) -> Option<&str> {
         self.message.headers().get_str(names::MESSAGE_ID)
+    }
+}
+
+/// A letter that is held. Whose it is, the place knows better than the letter.
+pub(super) fn held(letter: HeldLetter, group: Option<&str>) -> DeadLetter {
+    let mut diagnosis = Diagnosis::from_headers(letter.message.headers().view());
+    if let Some(group) = group {
+        diagnosis.group = Some(group.to_owned());
+    }
+    DeadLetter {
+        position: letter.position,
+        message: letter.message,
+        diagnosis,
     }
 }
 
@@ -82,55 +97,23 @@ impl<'a> Scan<'a> {
     }
 }
 
-/// Dead letters that were not sent back yet, in the order of their positions: at most `limit`, those after `after`.
-/// Letters of every group are listed, and messages that somebody else put there.
-///
-/// # Errors
-/// The broker cannot be read.
-pub async fn pending_dead_letters(
-    binder: &dyn DynBinder,
-    destination: &str,
-    after: Option<&Position>,
-    limit: usize,
-) -> Result<Vec<DeadLetter>, BinderError> {
-    let destination: Arc<str> = destination.into();
-    let mut groups = Groups {
-        binder,
-        destination: destination.clone(),
-        progress: HashMap::new(),
-    };
-    let mut pending = Vec::new();
-    for at in binder.positions(&destination, None).await? {
-        let from = match after {
-            Some(after) if at.partition < after.partition() => continue,
-            Some(after) if at.partition == after.partition() => after.offset().saturating_add(1),
-            _ => 0,
-        };
-        let from = from.max(at.first);
-        let mut scan = Scan::new(binder, destination.clone(), at.partition, from, at.end);
-        while let Some(letters) = scan.next().await? {
-            for letter in letters {
-                if pending.len() == limit {
-                    return Ok(pending);
-                }
-                if !groups.sent_back(&letter).await? {
-                    pending.push(letter);
-                }
-            }
-        }
-    }
-    Ok(pending)
-}
-
 /// What each group has sent back already, asked for when a letter of the group is first met.
-struct Groups<'a> {
+pub(super) struct Groups<'a> {
     binder: &'a dyn DynBinder,
     destination: Arc<str>,
     progress: HashMap<String, Vec<PartitionPosition>>,
 }
 
-impl Groups<'_> {
-    async fn sent_back(&mut self, letter: &DeadLetter) -> Result<bool, BinderError> {
+impl<'a> Groups<'a> {
+    pub(super) fn new(binder: &'a dyn DynBinder, destination: Arc<str>) -> Self {
+        Self {
+            binder,
+            destination,
+            progress: HashMap::new(),
+        }
+    }
+
+    pub(super) async fn sent_back(&mut self, letter: &DeadLetter) -> Result<bool, BinderError> {
         let Some(group) = &letter.diagnosis.group else {
             return Ok(false);
         };

@@ -3,7 +3,7 @@
 use super::letters::DeadLetter;
 use bytes::Bytes;
 use tidings_core::headers::{HeaderWriter, Headers, HeadersError};
-use tidings_core::{Clock, Message, names, spring};
+use tidings_core::{Clock, Message, amqp, names, spring};
 
 /// The message as it goes back: without the diagnosis of its last failure, in whatever words, due now, with no attempt
 /// made. Where it was first published is said in our words, also of a letter that somebody else wrote.
@@ -23,6 +23,7 @@ pub(super) fn revived(letter: &DeadLetter, clock: Clock) -> Result<Message, Head
         last_failure.contains(&name)
             || steering.contains(&name)
             || spring::is_diagnosis(name)
+            || amqp::is_history(name)
             || origin.iter().any(|(known, _)| *known == name)
     };
     let mut writer = HeaderWriter::with_capacity(old.size() + 64);
@@ -93,6 +94,7 @@ mod tests {
             (names::FIRST_FAILURE, "5"),
             (names::GROUP, "billing"),
             (names::ERROR, "the bank is closed"),
+            (amqp::DEATH, "[]"),
         ] {
             message = message.with_header(name, value).unwrap();
         }
@@ -120,5 +122,6 @@ mod tests {
         assert!(header(names::DUE).is_some_and(|due| due.starts_with("100")));
         assert_eq!(header(names::ERROR), None);
         assert_eq!(header(names::GROUP), None);
+        assert_eq!(header(amqp::DEATH), None);
     }
 }

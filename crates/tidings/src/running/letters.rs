@@ -6,9 +6,9 @@ use bytes::Bytes;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use tidings_core::{BinderError, Position, Rate};
+use tidings_core::{BinderError, LettersOf, Position, Rate};
 use tidings_runtime::{
-    DeadLetter, RedriveInput, RedriveMode, RedriveReport, RedriveSpec, RedriveWatch, Selection,
+    DeadLetter, LetterList, RedriveInput, RedriveMode, RedriveReport, RedriveSpec, RedriveWatch, Selection,
     pending_dead_letters, redrive,
 };
 
@@ -66,7 +66,8 @@ impl Running {
     }
 
     /// A page of dead letters: at most `limit`, those behind `after`, which is the position of the last letter of the
-    /// page before.
+    /// page before. On RabbitMQ, which shows a letter only by handing it over, those are listed that groups of this service
+    /// gave up on; and if the last letter is gone, the page begins again where it lay.
     ///
     /// # Errors
     /// As [`dead_letters`](Self::dead_letters).
@@ -78,28 +79,20 @@ impl Running {
     ) -> Result<Vec<DeadLetter>, Error> {
         let channel = self.inner.channel(channel)?;
         let binder = self.binder(&channel.binder)?;
-        let mut page = Vec::new();
-        // The destinations are sorted, so those before the last letter's are done.
         let found = match &channel.pattern {
             Some(pattern) => pattern.dead_letters(&**binder).await,
             None => Ok(channel.dead_letters.clone()),
         };
-        let all = found.map_err(|error| Error::binder(&channel.binder, error))?;
-        let left = all
-            .iter()
-            .filter(|name| after.is_none_or(|after| name.as_str() >= after.destination()));
-        for destination in left {
-            let after = after.filter(|after| after.destination() == destination);
-            let found =
-                pending_dead_letters(&**binder, destination, after, limit.saturating_sub(page.len())).await;
-            match found {
-                Ok(letters) => page.extend(letters),
-                // Nobody has failed yet on a broker that makes destinations when they are first written.
-                Err(BinderError::UnknownDestination { .. }) => {}
-                Err(error) => return Err(Error::binder(&channel.binder, error)),
-            }
-        }
-        Ok(page)
+        let found = found.map_err(|error| Error::binder(&channel.binder, error))?;
+        let lists: Vec<_> = found
+            .into_iter()
+            .map(|dead_letter| LetterList {
+                of: self.inner.owners(&dead_letter, &channel.binder),
+                dead_letter: dead_letter.into(),
+            })
+            .collect();
+        let page = pending_dead_letters(&**binder, &lists, after, limit).await;
+        page.map_err(|error| Error::binder(&channel.binder, error))
     }
 }
 
@@ -174,6 +167,20 @@ impl Inner {
             }
         }
         Ok(total)
+    }
+
+    /// Whose letters are published to that destination.
+    fn owners(&self, dead_letter: &str, binder: &str) -> Vec<LettersOf> {
+        let members = self.subscriptions.iter().filter(|one| one.binder == binder);
+        let mut owners = Vec::new();
+        for (group, inputs) in members.filter_map(|one| Some((one.group.clone()?, one.handle.inputs()))) {
+            let own = inputs.iter().filter(|input| {
+                let letters = input.dead_letter.as_ref();
+                letters.is_some_and(|letters| &*letters.destination == dead_letter)
+            });
+            owners.extend(own.map(|input| LettersOf::group(input.destination.clone(), group.clone())));
+        }
+        owners
     }
 
     /// What a group reads, by binder, with its dead letters and its retry destination.

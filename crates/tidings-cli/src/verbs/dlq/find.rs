@@ -7,13 +7,11 @@ use crate::names::unknown;
 use crate::verbs::groups::is_recorder;
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
-use tidings_core::{BinderError, DestinationInfo, Position};
-use tidings_runtime::{DeadLetter, pending_dead_letters};
+use tidings_core::{BinderError, DestinationInfo, LettersOf, Position, retry_destination};
+use tidings_runtime::{DeadLetter, LetterList, look_through};
 
 /// What dead-letter topics end with if nobody says otherwise: ours and Spring's of old, and Spring's of today.
 pub(super) const SUFFIXES: [&str; 2] = [".DLT", "-dlt"];
-/// How many are looked at in one go.
-const PAGE: usize = 500;
 
 /// Where dead letters are looked for.
 #[derive(Debug, Default)]
@@ -22,11 +20,17 @@ pub(super) struct Search {
     topics: BTreeSet<String>,
     /// Single letters.
     positions: BTreeSet<Position>,
+    /// Whose letters, where a broker has no list of the topics in which they lie.
+    of: BTreeSet<LettersOf>,
 }
 
 impl Search {
     /// What the arguments name: everything if they name nothing.
-    pub(super) async fn new(broker: &Broker, from: &[String]) -> Result<Self, CliError> {
+    pub(super) async fn new(broker: &Broker, args: &LetterArgs) -> Result<Self, CliError> {
+        let from = &args.from;
+        if broker.hands_over() {
+            return Self::by_name(broker, args).await;
+        }
         let topics = broker.topics().await?;
         let mut search = Self::default();
         for name in from {
@@ -39,6 +43,76 @@ impl Search {
             search.topics = all(broker, &topics);
         }
         Ok(search)
+    }
+
+    /// Where nothing but a name leads to letters: those of channels and groups that somebody names, here or in the
+    /// configuration.
+    async fn by_name(broker: &Broker, args: &LetterArgs) -> Result<Self, CliError> {
+        let mut search = Self::default();
+        let (mut named, mut channels) = (false, Vec::new());
+        for name in &args.from {
+            match parse_position(name) {
+                Some(position) => {
+                    named = true;
+                    search.positions.insert(position);
+                }
+                None => {
+                    broker.topic(name).await?;
+                    channels.push(name.clone());
+                }
+            }
+        }
+        if channels.is_empty() && !named {
+            channels = broker.known_channels();
+        }
+        let groups = match &args.group {
+            Some(group) => vec![group.clone()],
+            None => broker.known_groups().to_vec(),
+        };
+        if !named && (channels.is_empty() || groups.is_empty()) {
+            return Err(CliError::usage(
+                format!(
+                    "{} has no list of the queues in which dead letters lie",
+                    broker.url()
+                ),
+                "name the channel and the group: tidings dlq ls CHANNEL --group GROUP",
+            ));
+        }
+        for channel in channels {
+            let of = |group: &String| LettersOf::group(broker.destination(&channel), group.as_str());
+            search.of.extend(groups.iter().map(of));
+        }
+        Ok(search)
+    }
+
+    /// Where to look.
+    fn lists(&self) -> Vec<LetterList> {
+        let only = self.positions.iter().map(|at| at.destination());
+        let topics: BTreeSet<&str> = self.topics.iter().map(String::as_str).chain(only).collect();
+        let list = |topic: &str, of: LettersOf| LetterList {
+            dead_letter: topic.into(),
+            of: vec![of],
+        };
+        let of = self.of.iter().map(|of| list("", of.clone()));
+        let places = topics
+            .into_iter()
+            .map(|topic| list(topic, LettersOf::Place(topic.into())));
+        of.chain(places).collect()
+    }
+
+    /// Whether the letter is among those that were named.
+    fn names(&self, letter: &DeadLetter) -> bool {
+        let lies = letter.position.destination();
+        let group = letter.diagnosis.group.as_deref().unwrap_or_default();
+        self.topics.contains(lies)
+            || self.positions.contains(&letter.position)
+            || self.of.iter().any(|of| match of {
+                LettersOf::Group {
+                    destination,
+                    group: of,
+                } => &**of == group && is_beside(lies, &retry_destination(destination, of)),
+                LettersOf::Place(place) => &**place == lies,
+            })
     }
 
     fn add_position(
@@ -113,12 +187,44 @@ pub(super) async fn check_group(broker: &Broker, args: &LetterArgs) -> Result<()
     let Some(wanted) = &args.group else {
         return Ok(());
     };
+    if broker.hands_over() {
+        return check_queues(broker, args, wanted).await;
+    }
     let known = known_groups(broker).await;
     if known.is_empty() || known.contains(wanted) {
         return Ok(());
     }
     let known = known.iter().map(String::as_str);
     Err(unknown("group", wanted, format!("in {}", broker.url()), known))
+}
+
+/// Tells it where only a queue of dead letters says that a group has read a channel.
+async fn check_queues(broker: &Broker, args: &LetterArgs, group: &str) -> Result<(), CliError> {
+    for name in args.from.iter().filter(|name| parse_position(name).is_none()) {
+        let of = LettersOf::group(broker.destination(name), group);
+        let Some(mut letters) = broker.binder().hold_letters(&of) else {
+            continue;
+        };
+        let looked = letters.next(1).await;
+        let place = letters.place().clone();
+        let closed = letters.close().await;
+        match looked {
+            Err(BinderError::UnknownDestination { .. }) => {
+                return Err(CliError::missing(
+                    format!(
+                        "no group {group} has read \"{name}\" in {}: there is no queue \"{place}\"",
+                        broker.url()
+                    ),
+                    "write the group as the app does, with --group",
+                ));
+            }
+            looked => looked
+                .map(drop)
+                .and(closed)
+                .map_err(|error| broker.failed(error))?,
+        }
+    }
+    Ok(())
 }
 
 /// Every topic that holds dead letters, by the usual name or by what the configuration says.
@@ -154,7 +260,13 @@ fn fits(name: &str, template: &str) -> bool {
         && name.ends_with(after)
 }
 
-/// Looks at every dead letter that is meant, in the order of their positions, until `each` has had enough.
+/// Whether letters lie beside the place where messages of the same group and destination wait: both begin alike.
+fn is_beside(letters: &str, retry: &str) -> bool {
+    let start = |name: &str| name.rsplit_once('.').map(|(start, _)| start.to_owned());
+    start(letters) == start(retry)
+}
+
+/// Looks at every dead letter that is meant, in the order of their places, until `each` has had enough.
 pub(super) async fn each<F>(
     broker: &Broker,
     search: &Search,
@@ -162,38 +274,30 @@ pub(super) async fn each<F>(
     mut each: F,
 ) -> Result<(), CliError>
 where
-    F: FnMut(DeadLetter) -> Result<ControlFlow<()>, CliError>,
+    F: FnMut(DeadLetter) -> Result<ControlFlow<()>, CliError> + Send,
 {
     let mut left = args.limit.unwrap_or(usize::MAX);
-    let only = search.positions.iter().map(|at| at.destination().to_owned());
-    let topics: BTreeSet<String> = search.topics.iter().cloned().chain(only).collect();
-    for topic in topics {
-        let whole = search.topics.contains(&topic);
-        let mut after: Option<Position> = None;
-        while left > 0 {
-            let page = page(broker, &topic, after.as_ref()).await?;
-            let Some(last) = page.last() else { break };
-            after = Some(last.position.clone());
-            for letter in page {
-                let named = whole || search.positions.contains(&letter.position);
-                if left > 0 && named && is_meant(&letter, args) {
-                    left -= 1;
-                    if each(letter)?.is_break() {
-                        return Ok(());
-                    }
-                }
+    let mut ended = Ok(());
+    if left == 0 {
+        return ended;
+    }
+    let mut one = |letter: DeadLetter| {
+        if !search.names(&letter) || !is_meant(&letter, args) {
+            return ControlFlow::Continue(());
+        }
+        left -= 1;
+        match each(letter) {
+            Ok(ControlFlow::Continue(())) if left > 0 => ControlFlow::Continue(()),
+            Ok(_) => ControlFlow::Break(()),
+            Err(error) => {
+                ended = Err(error);
+                ControlFlow::Break(())
             }
         }
-    }
-    Ok(())
-}
-
-async fn page(broker: &Broker, topic: &str, after: Option<&Position>) -> Result<Vec<DeadLetter>, CliError> {
-    match pending_dead_letters(&**broker.binder(), topic, after, PAGE).await {
-        // It was listed a moment ago, and is gone: so are its letters.
-        Err(BinderError::UnknownDestination { .. }) => Ok(Vec::new()),
-        found => found.map_err(|error| broker.failed(error)),
-    }
+    };
+    let looked = look_through(&**broker.binder(), &search.lists(), None, &mut one).await;
+    looked.map_err(|error| broker.failed(error))?;
+    ended
 }
 
 fn is_meant(letter: &DeadLetter, args: &LetterArgs) -> bool {

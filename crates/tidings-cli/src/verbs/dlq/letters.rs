@@ -7,7 +7,7 @@ use crate::error::CliError;
 use crate::out::Out;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
-use tidings_core::{Position, retry_destination};
+use tidings_core::{Create, DestinationRole, DestinationSpec, Position, retry_destination};
 use tidings_runtime::RedriveInput;
 
 /// The chosen letters of one group.
@@ -31,7 +31,7 @@ pub(super) struct Chosen {
 impl Chosen {
     /// Chooses what the arguments name.
     pub(super) async fn new(broker: &Broker, args: &LetterArgs, out: &Out) -> Result<Self, CliError> {
-        let search = Search::new(broker, &args.from).await?;
+        let search = Search::new(broker, args).await?;
         let mut chosen = Self::default();
         let progress = out.progress("reading dead letters", None);
         each(broker, &search, args, |letter| {
@@ -72,6 +72,9 @@ impl Chosen {
 
     /// Refuses groups that nothing can be sent back to: anybody may have written a group's name into a header.
     pub(super) async fn check_retry_topics(&self, broker: &Broker) -> Result<(), CliError> {
+        if broker.hands_over() {
+            return self.prepare_retry(broker).await;
+        }
         let topics = broker.topics().await?;
         for (group, of_group) in &self.groups {
             for (origin, _) in &of_group.inputs {
@@ -82,6 +85,20 @@ impl Chosen {
                         "start the app once with that group, or choose other letters with --group; nothing was sent",
                     ));
                 }
+            }
+        }
+        Ok(())
+    }
+
+    /// Says what these destinations are for, to a broker that has no list of them.
+    async fn prepare_retry(&self, broker: &Broker) -> Result<(), CliError> {
+        for (group, of_group) in &self.groups {
+            for input in of_group.inputs(group) {
+                let spec = DestinationSpec::new(input.retry, 1)
+                    .role(DestinationRole::Retry)
+                    .create(Create::Never);
+                let prepared = broker.binder().prepare(spec).await;
+                prepared.map_err(|error| broker.failed(error))?;
             }
         }
         Ok(())

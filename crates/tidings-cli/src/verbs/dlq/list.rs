@@ -2,6 +2,7 @@
 
 use super::LetterArgs;
 use super::find::{Search, check_group, each};
+use super::show::attempts;
 use crate::args::Global;
 use crate::broker::{Broker, Intent};
 use crate::error::CliError;
@@ -33,6 +34,9 @@ pub(super) struct LetterRow {
     id: Option<String>,
     reason: Option<String>,
     attempts: Option<u32>,
+    broker_attempts: Option<u32>,
+    #[serde(skip)]
+    tries: Option<String>,
     redrives: u32,
     failed: Option<String>,
     origin: Option<String>,
@@ -51,6 +55,8 @@ impl LetterRow {
             id: letter.message_id().map(str::to_owned),
             reason: diagnosis.reason.clone(),
             attempts: diagnosis.attempts,
+            broker_attempts: diagnosis.broker_attempts,
+            tries: attempts(diagnosis),
             redrives: diagnosis.redrives,
             failed: diagnosis.last_failure.map(show),
             origin: diagnosis.position.as_ref().map(ToString::to_string),
@@ -77,8 +83,7 @@ impl Row for LetterRow {
             text(&self.group),
             text(&self.key),
             text(&self.failed),
-            self.attempts
-                .map_or_else(|| "-".to_owned(), |attempts| attempts.to_string()),
+            text(&self.tries),
             text(&self.reason),
             text(&self.error),
         ]
@@ -89,7 +94,7 @@ impl Row for LetterRow {
 pub(super) async fn run(global: &Global, args: &LsArgs, out: &mut Out) -> Result<Exit, CliError> {
     let name = args.letters.from.first().map(String::as_str);
     let broker = Broker::open(global, Intent::Read, name, out).await?;
-    let search = Search::new(&broker, &args.letters.from).await?;
+    let search = Search::new(&broker, &args.letters).await?;
     let mut rows: Vec<LetterRow> = Vec::new();
     let (mut found, mut more) = (false, 0);
     let progress = out.progress("reading dead letters", None);

@@ -9,7 +9,9 @@ use crate::out::{Form, MessageJson, Out, Style, escape, message_block};
 use crate::time::show;
 use clap::Args;
 use serde::Serialize;
-use tidings_core::{Claim, Diagnosis, Message, Position, Timestamp, names};
+use std::ops::ControlFlow;
+use tidings_core::{Claim, Diagnosis, LettersOf, Message, Position, Timestamp, names};
+use tidings_runtime::{DeadLetter, LetterList, look_through};
 
 /// Any message comes at once, however large: this only bounds how many others come with it.
 const READ_BYTES: usize = 1;
@@ -33,6 +35,8 @@ struct DiagnosisJson<'a> {
     reason: Option<&'a str>,
     error: Option<&'a str>,
     attempts: Option<u32>,
+    /// By the broker's own count.
+    broker_attempts: Option<u32>,
     redrives: u32,
     origin: Option<String>,
     published: Option<String>,
@@ -50,6 +54,7 @@ impl<'a> DiagnosisJson<'a> {
             reason: diagnosis.reason.as_deref(),
             error: diagnosis.error.as_deref(),
             attempts: diagnosis.attempts,
+            broker_attempts: diagnosis.broker_attempts,
             redrives: diagnosis.redrives,
             origin: diagnosis.position.as_ref().map(ToString::to_string),
             published: diagnosis.timestamp.map(show),
@@ -96,6 +101,9 @@ pub(super) async fn run(global: &Global, args: &ShowArgs, out: &mut Out) -> Resu
 
 /// The message at a position.
 pub(super) async fn find(broker: &Broker, position: &Position) -> Result<Message, CliError> {
+    if broker.hands_over() {
+        return handed_over(broker, position).await;
+    }
     let topic = broker.topic(position.destination()).await?;
     let missing = |what: String| CliError::missing(what, "tidings dlq ls lists what is there");
     if position.partition() >= topic.partitions {
@@ -113,6 +121,30 @@ pub(super) async fn find(broker: &Broker, position: &Position) -> Result<Message
     Ok(batch.message(record))
 }
 
+/// The letter at a position, where it has to be gone through the others.
+async fn handed_over(broker: &Broker, position: &Position) -> Result<Message, CliError> {
+    let list = LetterList {
+        dead_letter: position.destination().into(),
+        of: vec![LettersOf::Place(position.destination().into())],
+    };
+    let mut found = None;
+    let mut each = |letter: DeadLetter| {
+        if letter.position != *position {
+            return ControlFlow::Continue(());
+        }
+        found = Some(letter.message);
+        ControlFlow::Break(())
+    };
+    let looked = look_through(&**broker.binder(), &[list], None, &mut each).await;
+    looked.map_err(|error| broker.failed(error))?;
+    found.ok_or_else(|| {
+        CliError::missing(
+            format!("nothing lies at {position}"),
+            "tidings dlq ls CHANNEL --group GROUP lists what is there",
+        )
+    })
+}
+
 fn text(position: &Position, diagnosis: &Diagnosis, message: &Message, out: &Out) -> String {
     let mut text = String::new();
     let mut line = |name: &str, value: Option<String>| {
@@ -128,10 +160,7 @@ fn text(position: &Position, diagnosis: &Diagnosis, message: &Message, out: &Out
     line("handler", diagnosis.handler.clone());
     line("reason", diagnosis.reason.clone());
     line("error", diagnosis.error.clone());
-    line(
-        "attempts",
-        diagnosis.attempts.map(|attempts| attempts.to_string()),
-    );
+    line("attempts", attempts(diagnosis));
     line("failed", failed(diagnosis));
     line(
         "sent back",
@@ -149,6 +178,14 @@ fn text(position: &Position, diagnosis: &Diagnosis, message: &Message, out: &Out
     plain.headers_mut().retain(|name| !names::is_added(name));
     text.push_str(&message_block(&plain));
     text
+}
+
+/// Both counts, where they differ.
+pub(super) fn attempts(diagnosis: &Diagnosis) -> Option<String> {
+    match (diagnosis.attempts, diagnosis.broker_attempts) {
+        (Some(ours), Some(theirs)) if ours != theirs => Some(format!("{ours} (broker: {theirs})")),
+        (ours, theirs) => ours.or(theirs).map(|count| count.to_string()),
+    }
 }
 
 /// Where the payload is if it was too large to travel.

@@ -1,5 +1,6 @@
 //! `tidings tail`.
 
+mod live;
 mod starts;
 
 use crate::args::Global;
@@ -61,6 +62,25 @@ pub(crate) struct TailArgs {
     raw: bool,
 }
 
+impl TailArgs {
+    fn filter(&self) -> MessageFilter {
+        MessageFilter {
+            key: self.key.clone(),
+            headers: self.headers.clone(),
+            payload_contains: self.grep.clone(),
+        }
+    }
+
+    fn view(&self, out: &Out) -> View {
+        match out.form() {
+            _ if self.raw => View::Raw,
+            Form::Json => View::Json,
+            Form::Table if self.verbose => View::Block,
+            Form::Table => View::Line,
+        }
+    }
+}
+
 /// How a message is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum View {
@@ -74,23 +94,20 @@ enum View {
 pub(crate) async fn run(global: &Global, args: TailArgs, out: &mut Out) -> Result<Exit, CliError> {
     let broker = Broker::open(global, Intent::Read, Some(&args.channel), out).await?;
     let topic = broker.topic(&args.channel).await?;
+    if !broker.binder().capabilities().replay {
+        let shown = live::run(&broker, &topic, &args, out).await;
+        out.flush()?;
+        broker.close().await?;
+        return shown.map(|()| Exit::Done);
+    }
     let partitions = starts::partitions(&broker, &topic, args.partition).await?;
-    let filter = MessageFilter {
-        key: args.key.clone(),
-        headers: args.headers.clone(),
-        payload_contains: args.grep.clone(),
-    };
+    let filter = args.filter();
     let starts = match (args.from, args.last) {
         (Some(place), _) => starts::at(&broker, &topic.name, &partitions, place).await?,
         (None, Some(last)) => starts::last(&broker, &topic.name, &partitions, &filter, last).await?,
         (None, None) => starts::last(&broker, &topic.name, &partitions, &filter, 10).await?,
     };
-    let view = match out.form() {
-        _ if args.raw => View::Raw,
-        Form::Json => View::Json,
-        Form::Table if args.verbose => View::Block,
-        Form::Table => View::Line,
-    };
+    let view = args.view(out);
     let tail = Tail {
         merge: Merge::new(&broker, &topic.name, &starts.offsets),
         filter,

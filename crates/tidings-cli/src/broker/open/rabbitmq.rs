@@ -1,0 +1,17 @@
+//! RabbitMQ: everybody may ask it, beside the services that use it.
+
+use super::server::{answers, failed, options_error};
+use crate::error::CliError;
+use std::sync::Arc;
+use tidings_config::{BinderConfig, BinderUrl};
+use tidings_manage::Connection;
+use tidings_rabbitmq::{ClientOptions, RabbitBinder};
+
+/// Connects, so that a server that is away, or lets nobody in, is told from whatever is asked next.
+pub(super) async fn open(url: &BinderUrl, settings: &BinderConfig) -> Result<Connection, CliError> {
+    let options = ClientOptions::from_config(url, settings).map_err(|error| options_error(url, error))?;
+    let binder = RabbitBinder::open(options).map_err(|error| failed(url, error.to_string()))?;
+    let binder = Arc::new(binder);
+    answers(url, &*binder, binder.connected()).await?;
+    Ok(Connection::to_server(binder))
+}
