@@ -5,6 +5,7 @@ use crate::binder::{
     BinderError, BinderHealth, Capabilities, DestinationInfo, DestinationSpec, DynBinder, GroupInfo,
     PartitionPosition,
 };
+use crate::held::{HeldLetters, LettersOf};
 use crate::message::Timestamp;
 use crate::records::RecordBatch;
 use crate::requests::ReplyPath;
@@ -144,6 +145,10 @@ impl<T: BinderLayer> DynBinder for Layered<T> {
 
     fn reply_path(&self) -> Option<Arc<dyn ReplyPath>> {
         self.0.inner().reply_path()
+    }
+
+    fn hold_letters(&self, of: &LettersOf) -> Option<Box<dyn HeldLetters>> {
+        self.0.inner().hold_letters(of)
     }
 
     fn health(&self) -> BinderHealth {

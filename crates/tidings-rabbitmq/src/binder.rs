@@ -1,20 +1,21 @@
 //! The driver: [`RabbitBinder`].
 
 use crate::background::Worker;
+use crate::binder_sink::BinderSink;
 use crate::connection::{Link, PATIENCE};
+use crate::delays::Delays;
 use crate::error::RabbitError;
-use crate::layout::Layout;
+use crate::layout::{Layout, Layouts};
 use crate::letters::RabbitLetters;
 use crate::options::{ClientOptions, DestinationOptions};
 use crate::requests::RabbitReplies;
-use crate::retry::{BinderSink, RetryQueues};
+use crate::retry::RetryQueues;
 use crate::sink::RabbitSink;
 use crate::source::{RabbitSource, Shared};
 use crate::topology::{ExchangeSpec, Topology};
-use std::collections::HashMap;
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use tidings_core::{
     Binder, BinderError, BinderHealth, Capabilities, DestinationInfo, DestinationRole, DestinationSpec,
     GroupInfo, HeldLetters, LettersOf, PartitionPosition, Progress, PublishError, RecordBatch, ReplyPath,
@@ -30,8 +31,8 @@ pub struct RabbitBinder {
     sink: Arc<RabbitSink>,
     retries: Arc<RetryQueues>,
     replies: Arc<RabbitReplies>,
-    /// What each destination is, that was prepared.
-    known: Mutex<HashMap<Arc<str>, Arc<Layout>>>,
+    delays: Arc<Delays>,
+    layouts: Arc<Layouts>,
     _worker: Worker,
 }
 
@@ -47,6 +48,7 @@ impl RabbitBinder {
         let link = Arc::new(Link::start(worker.handle(), options.clone(), "consuming"));
         let topology = Arc::new(Topology::new(link.clone(), options.clone()));
         let retries = RetryQueues::new(sink.clone(), topology.clone());
+        let delays = Delays::new(sink.clone(), topology.clone(), worker.handle().clone());
         let replies = RabbitReplies {
             options: options.clone(),
             runtime: worker.handle().clone(),
@@ -66,7 +68,8 @@ impl RabbitBinder {
             sink,
             retries,
             replies: Arc::new(replies),
-            known: Mutex::default(),
+            delays,
+            layouts: Arc::default(),
             _worker: worker,
         })
     }
@@ -80,19 +83,6 @@ impl RabbitBinder {
         let live = tokio::time::timeout(PATIENCE, link.live()).await;
         live.unwrap_or_else(|_| Err(link.silent()))?;
         Ok(())
-    }
-
-    fn layout(&self, name: &Arc<str>) -> Arc<Layout> {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known
-            .get(name)
-            .cloned()
-            .unwrap_or_else(|| Arc::new(Layout::plain(name)))
-    }
-
-    fn remember(&self, layout: Layout) {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.insert(layout.destination.clone(), Arc::new(layout));
     }
 
     fn check_open(&self) -> Result<(), BinderError> {
@@ -110,7 +100,8 @@ impl RabbitBinder {
             DestinationRole::DeadLetters => {
                 topology.exchange(&ExchangeSpec::topic(name, spec.create)).await?;
                 self.retries.are_letters(name);
-                self.remember(Layout::new(spec, DestinationOptions::default()));
+                self.layouts
+                    .remember(Layout::new(spec, DestinationOptions::default()));
             }
             _ => {
                 let options = self.shared.options.destination(name).cloned().unwrap_or_default();
@@ -122,7 +113,7 @@ impl RabbitBinder {
                     topology.queue(&layout.stream(topology)).await?;
                 }
                 self.sink.route(name.clone(), layout.route());
-                self.remember(layout);
+                self.layouts.remember(layout);
             }
         }
         Ok(())
@@ -148,13 +139,20 @@ impl Binder for RabbitBinder {
         let mut can = Capabilities::NONE;
         can.stored_positions = true;
         can.durable = true;
+        can.delayed = true;
+        can.priorities = true;
         can.retry_lane = true;
         can.longest_hold = Some(self.shared.options.consuming().longest_hold);
         can
     }
 
     fn sink(&self) -> Arc<dyn Sink> {
-        Arc::new(BinderSink(self.retries.clone()))
+        Arc::new(BinderSink {
+            retries: self.retries.clone(),
+            delays: self.delays.clone(),
+            layouts: self.layouts.clone(),
+            sink: self.sink.clone(),
+        })
     }
 
     async fn prepare(&self, spec: DestinationSpec) -> Result<DestinationInfo, BinderError> {
@@ -170,7 +168,8 @@ impl Binder for RabbitBinder {
         self.check_open()?;
         let group = spec.group.clone();
         let topology = &self.shared.topology;
-        let queue_of = |destination: &Arc<str>| self.layout(destination).queue(group.as_deref(), topology);
+        let queue_of =
+            |destination: &Arc<str>| self.layouts.of(destination).queue(group.as_deref(), topology);
         let mut source = RabbitSource::new(self.shared.clone(), spec, queue_of);
         source.declare().await;
         Ok(source)

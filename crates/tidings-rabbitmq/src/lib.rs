@@ -6,13 +6,16 @@
 //! | group | a queue `{destination}.{group}`, which gets everything from the exchange; one instance reads it at a time |
 //! | subscription without a group | an exclusive queue that goes with its connection |
 //! | retry lane | a queue `{destination}.{group}.retry`, and one `….retry.{n}s` for each wait, from which it gets what is due |
+//! | message for later | goes by queues `tidings.delay.{n}` that all destinations of a virtual host share |
 //! | dead letters | an exchange `{destination}.DLT` for all groups, and a queue `{destination}.{group}.dlq` for each |
 //! | request | a message with the address of a channel in `reply_to`, and a reply to that address (direct reply-to) |
 //! | position | none: what is finished is acknowledged and gone |
 
 mod background;
 mod binder;
+mod binder_sink;
 mod connection;
+mod delays;
 mod error;
 mod layout;
 mod letters;

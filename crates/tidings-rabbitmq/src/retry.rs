@@ -13,7 +13,7 @@ use crate::topology::{QueueSpec, Topology};
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tidings_core::{BoxFuture, Clock, Create, Outgoing, PublishError, Receipt, Sink, Timestamp, amqp, names};
+use tidings_core::{Clock, Create, Outgoing, PublishError, Receipt, Sink, Timestamp, amqp, names};
 
 /// The waits that there are queues for, in seconds.
 const TIERS: [u64; 15] = [
@@ -70,9 +70,22 @@ impl RetryQueues {
     }
 
     /// Whether more than publishing may be to do for what goes there.
-    fn is_special(&self, destination: &Arc<str>) -> bool {
+    pub(crate) fn is_special(&self, destination: &Arc<str>) -> bool {
         let known = self.known();
         known.queues.contains(destination) || known.letters.contains(destination)
+    }
+
+    /// Publishes what goes there.
+    pub(crate) fn publish(self: &Arc<Self>, outgoing: Outgoing) -> Receipt {
+        let (outgoing, missing) = self.direct(outgoing);
+        let Some(queue) = missing else {
+            return self.sink.publish(outgoing);
+        };
+        let queues = self.clone();
+        Receipt::boxed(async move {
+            queues.make(queue).await?;
+            queues.sink.publish(outgoing).await
+        })
     }
 
     /// Sends a message on its way, and names the queue that must be there for it; none if that is known to be there.
@@ -130,38 +143,6 @@ impl RetryQueues {
         }
         self.known().made.insert(queue.name);
         Ok(())
-    }
-}
-
-/// What the engine publishes to.
-#[derive(Debug, Clone)]
-pub(crate) struct BinderSink(pub(crate) Arc<RetryQueues>);
-
-impl Sink for BinderSink {
-    fn publish(&self, outgoing: Outgoing) -> Receipt {
-        if !self.0.is_special(&outgoing.destination) {
-            return self.0.sink.publish(outgoing);
-        }
-        let (outgoing, missing) = self.0.direct(outgoing);
-        let Some(queue) = missing else {
-            return self.0.sink.publish(outgoing);
-        };
-        let queues = self.0.clone();
-        Receipt::boxed(async move {
-            queues.make(queue).await?;
-            queues.sink.publish(outgoing).await
-        })
-    }
-
-    fn publish_all(&self, outgoing: Vec<Outgoing>) -> Vec<Receipt> {
-        if outgoing.iter().any(|one| self.0.is_special(&one.destination)) {
-            return outgoing.into_iter().map(|one| self.publish(one)).collect();
-        }
-        self.0.sink.publish_all(outgoing)
-    }
-
-    fn flush(&self) -> BoxFuture<'static, Result<(), PublishError>> {
-        self.0.sink.flush()
     }
 }
 

@@ -4,7 +4,7 @@ use crate::connection::{Link, PATIENCE};
 use crate::letters::{letters_key, letters_queue};
 use crate::options::{ClientOptions, Consuming, ExchangeType, QueueType};
 use crate::trouble::{Kind, Trouble};
-use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
+use lapin::options::{ExchangeBindOptions, ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 use lapin::{Channel, ExchangeKind};
 use std::sync::Arc;
@@ -164,6 +164,25 @@ impl Topology {
         let doing = format!("declaring the exchange \"{name}\"");
         self.on_channel(name, &doing, async |channel| {
             declare_exchange(&channel, exchange).await
+        })
+        .await
+    }
+
+    /// Has messages with such headers go on from one exchange to another.
+    pub(crate) async fn lead(
+        &self,
+        from: &Arc<str>,
+        to: &ExchangeSpec,
+        headers: FieldTable,
+    ) -> Result<(), BinderError> {
+        let doing = format!("leading the exchange \"{from}\" to \"{}\"", to.name);
+        self.on_channel(from, &doing, async |channel| {
+            declare_exchange(&channel, to).await?;
+            let (to, from) = ((&*to.name).into(), (&**from).into());
+            let options = ExchangeBindOptions::default();
+            channel
+                .exchange_bind(to, from, "".into(), options, headers.clone())
+                .await
         })
         .await
     }

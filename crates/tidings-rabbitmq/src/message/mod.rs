@@ -19,7 +19,7 @@ mod read;
 mod write;
 
 pub(crate) use mark::Mark;
-pub(crate) use parts::{ASKING, EXPIRATION};
+pub(crate) use parts::{ASKING, DELAY, DELAY_QUEUE, EXPIRATION};
 pub(crate) use read::{read, read_into};
 pub(crate) use write::{Written, write};
 

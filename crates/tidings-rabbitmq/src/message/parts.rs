@@ -19,6 +19,10 @@ pub(super) const CLUSTER_ID: &str = "cluster-id";
 pub(super) const ORDER: &str = "tidings-order";
 /// A block of headers that the table cannot hold.
 pub(super) const MORE: &str = "tidings-more";
+/// What the headers of a message that is published for later begin with: the way that it takes.
+pub(crate) const DELAY: &str = "tidings-delay-";
+/// What the queues on that way begin with.
+pub(crate) const DELAY_QUEUE: &str = "tidings.delay.";
 /// The address of whoever publishes, on a channel that consumes the replies. On any other one it would end the channel:
 /// only requests have it as a property.
 pub(crate) const ASKING: &str = "amq.rabbitmq.reply-to";

@@ -2,7 +2,7 @@
 
 use super::foreign::bytes_of;
 use super::mark::Mark;
-use super::parts::{CLUSTER_ID, KEY, MILLIS, MORE, ORDER, PROPERTIES, TOMBSTONE};
+use super::parts::{CLUSTER_ID, DELAY, DELAY_QUEUE, KEY, MILLIS, MORE, ORDER, PROPERTIES, TOMBSTONE};
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable};
 use std::borrow::Cow;
@@ -112,7 +112,12 @@ fn headers<'a>(
     let Some(table) = table else {
         return headers;
     };
+    let was_delayed = last_death(table).is_some_and(|queue| queue.starts_with(DELAY_QUEUE));
     for (name, value) in table {
+        // The way of a message that was published for later is nobody's business.
+        if name.as_str().starts_with(DELAY) || (was_delayed && amqp::is_history(name.as_str())) {
+            continue;
+        }
         if ![KEY, TOMBSTONE, MILLIS, ORDER, MORE].contains(&name.as_str()) {
             headers.push((name.as_str().into(), bytes_of(value)));
         }
@@ -122,6 +127,20 @@ fn headers<'a>(
         headers.extend(more.map(|(name, value)| (name.into(), value.into())));
     }
     headers
+}
+
+/// The queue that a message left last by the server's own hand.
+fn last_death(table: &FieldTable) -> Option<&str> {
+    let AMQPValue::FieldArray(deaths) = table.inner().get(amqp::DEATH)? else {
+        return None;
+    };
+    let AMQPValue::FieldTable(last) = deaths.as_slice().first()? else {
+        return None;
+    };
+    let AMQPValue::LongString(queue) = last.inner().get("queue")? else {
+        return None;
+    };
+    std::str::from_utf8(queue.as_bytes()).ok()
 }
 
 /// The places, if each is named once: somebody may have added or removed headers on the way.

@@ -14,6 +14,8 @@ use tidings_core::{Message, Outgoing, PublishError, RECEIPTS_PER_BLOCK, Receipt,
 
 /// The lock is given back after this many messages of one call: others publish too.
 const TURN: usize = 256;
+/// Room for more entries than that is not kept.
+const LARGEST_SPARE: usize = 4_096;
 /// What the properties of a message may take: the frame that holds them has no more on a server that nobody changed.
 const MOST_PROPERTIES: usize = 131_072 - 64;
 
@@ -50,6 +52,8 @@ pub(super) struct Intake {
 struct State {
     /// Accepted, and not taken by the writer yet.
     accepted: Vec<Entry>,
+    /// Empty, for what is accepted after the next taking.
+    spare: Vec<Entry>,
     /// The number of the next message.
     number: u64,
     targets: HashMap<Arc<str>, Arc<Target>, foldhash::fast::RandomState>,
@@ -98,6 +102,13 @@ impl Intake {
     pub(super) fn publish_to_queue(&self, outgoing: Outgoing) -> Receipt {
         let target = Arc::new(Target::queue(&outgoing.destination));
         self.publish_to(self.state(), target, outgoing)
+    }
+
+    /// By that exchange in place of the destination's own, which it leads to.
+    pub(super) fn publish_through(&self, outgoing: Outgoing, exchange: Arc<str>) -> Receipt {
+        let mut state = self.state();
+        let target = self.target(&mut state, &outgoing.destination);
+        self.publish_to(state, Arc::new(target.through(exchange)), outgoing)
     }
 
     fn publish_to(
@@ -256,10 +267,14 @@ impl Intake {
         if state.accepted.is_empty() {
             return;
         }
-        let accepted = std::mem::take(&mut state.accepted);
-        state.accepted.reserve(accepted.len().min(TURN));
+        let spare = std::mem::take(&mut state.spare);
+        let mut accepted = std::mem::replace(&mut state.accepted, spare);
         drop(state);
-        into.extend(accepted);
+        into.extend(accepted.drain(..));
+        // Its memory is used again, but for that of a burst.
+        if accepted.capacity() <= LARGEST_SPARE {
+            self.state().spare = accepted;
+        }
     }
 
     /// Takes nothing more.

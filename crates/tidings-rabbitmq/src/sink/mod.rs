@@ -88,6 +88,11 @@ impl RabbitSink {
         self.intake.publish_to_queue(outgoing)
     }
 
+    /// As [`publish`](Sink::publish), by that exchange in place of the destination's own.
+    pub(crate) fn publish_through(&self, outgoing: Outgoing, exchange: Arc<str>) -> Receipt {
+        self.intake.publish_through(outgoing, exchange)
+    }
+
     /// Where a message goes that is published by other means, if it can be published at all.
     pub(crate) fn target_of(&self, outgoing: &Outgoing) -> Result<Arc<Target>, PublishError> {
         self.intake.target_of(outgoing)

@@ -10,7 +10,7 @@ pub(super) fn no_delay() -> PublishError {
     PublishError::Unsupported {
         broker: BROKER,
         feature: "publishing for later",
-        cure: "publish now, or let the handler answer `Failure::later`",
+        cure: "publish by the binder's sink, which knows the way; or publish now",
     }
 }
 

@@ -72,7 +72,7 @@ pub(crate) struct Target {
 }
 
 /// What a routing key is.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum Key {
     Of(RoutingKey),
     /// The destination's name.
@@ -98,6 +98,15 @@ impl Target {
             destination: destination.clone(),
             exchange,
             key,
+        }
+    }
+
+    /// The same by another exchange.
+    pub(super) fn through(&self, exchange: Arc<str>) -> Self {
+        Self {
+            destination: self.destination.clone(),
+            exchange,
+            key: self.key.clone(),
         }
     }
 

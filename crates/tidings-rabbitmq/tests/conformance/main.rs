@@ -8,7 +8,7 @@ use lapin::{Connection, ConnectionProperties};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
-use tidings_conformance::{Features, Harness, Opening, suite};
+use tidings_conformance::{Feature, Features, Harness, Opening, suite};
 use tidings_core::{BinderError, BoxFuture, Capabilities, DynBinder};
 use tidings_rabbitmq::{ClientOptions, RabbitBinder};
 
@@ -47,9 +47,11 @@ impl Harness for Place {
         let mut can = Capabilities::NONE;
         can.stored_positions = true;
         can.durable = true;
+        can.delayed = true;
+        can.priorities = true;
         can.retry_lane = true;
         can.longest_hold = Some(Duration::from_secs(15 * 60));
-        Features::of(can)
+        Features::of(can).with(Feature::Redrive)
     }
 
     fn missing(&self) -> Option<&'static str> {

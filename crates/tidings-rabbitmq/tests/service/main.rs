@@ -3,6 +3,7 @@
 
 mod acknowledging;
 mod cluster;
+mod delays;
 mod faults;
 mod handling;
 mod letters;
