@@ -273,11 +273,11 @@ pub struct HeaderWriter {
 }
 
 /// Writes a header behind others; false, and nothing is written, if it is larger than any can be.
+#[inline]
 pub(crate) fn write(block: &mut Vec<u8>, name: &str, value: &[u8]) -> bool {
     let (Ok(name_length), Ok(value_length)) = (u16::try_from(name.len()), u32::try_from(value.len())) else {
         return false;
     };
-    block.reserve(6 + name.len() + value.len());
     block.extend_from_slice(&name_length.to_le_bytes());
     block.extend_from_slice(name.as_bytes());
     block.extend_from_slice(&value_length.to_le_bytes());

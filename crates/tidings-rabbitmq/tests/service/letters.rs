@@ -110,7 +110,7 @@ async fn selected_letters_go_back_to_their_group_alone_and_the_others_stay_in_or
         ),
         (Some("billing"), Some("exhausted"), Some(3))
     );
-    let even = Selection::matching(|letter| payload(letter) % 2 == 0);
+    let even = Selection::matching(|letter| payload(letter).is_multiple_of(2));
     let dry = billing
         .redrive_with("billing", even.clone(), 2, RedriveMode::DryRun)
         .await
@@ -196,7 +196,7 @@ async fn check_many(api: &RabbitApi, count: u64, change: impl FnOnce(ClientOptio
     left_behind(&host, &binder).await;
     put_letters(&binder, count).await;
     let every = count / 10;
-    let selection = Selection::matching(move |letter| payload(letter) % every == 0);
+    let selection = Selection::matching(move |letter| payload(letter).is_multiple_of(every));
     let report = redrive(&*binder, RedriveSpec { selection, ..spec() })
         .await
         .unwrap();
@@ -283,6 +283,35 @@ async fn get(channel: &Channel) -> u64 {
     }
 }
 
+/// One message is too old, one is rejected, and one comes back too often.
+async fn given_up_by_the_server(host: &VirtualHost, binder: &RabbitBinder) {
+    let old = Message::new("1").with_header("amqp-expiration", "50").unwrap();
+    Binder::sink(binder)
+        .publish(Outgoing::new("orders", old))
+        .await
+        .unwrap();
+    has_ready(host, LETTERS, 1).await;
+    let connection = Connection::connect(&host.url(), ConnectionProperties::default())
+        .await
+        .unwrap();
+    let channel = connection.create_channel().await.unwrap();
+    let reject = async |requeue| {
+        let tag = get(&channel).await;
+        channel
+            .basic_reject(tag, BasicRejectOptions { requeue })
+            .await
+            .unwrap();
+    };
+    publish(binder, [2], 1).await;
+    reject(false).await;
+    has_ready(host, LETTERS, 2).await;
+    publish(binder, [3], 1).await;
+    for _ in 0..3 {
+        reject(true).await;
+    }
+    has_ready(host, LETTERS, 3).await;
+}
+
 #[tokio::test]
 async fn what_the_server_gives_up_has_a_diagnosis_and_can_be_sent_back() {
     let test = "what_the_server_gives_up_has_a_diagnosis_and_can_be_sent_back";
@@ -297,31 +326,7 @@ async fn what_the_server_gives_up_has_a_diagnosis_and_can_be_sent_back() {
             .with_single_active_consumer(false)
     });
     left_behind(&host, &binder).await;
-    let old = Message::new("1").with_header("amqp-expiration", "50").unwrap();
-    Binder::sink(&*binder)
-        .publish(Outgoing::new("orders", old))
-        .await
-        .unwrap();
-    has_ready(&host, LETTERS, 1).await;
-    let connection = Connection::connect(&host.url(), ConnectionProperties::default())
-        .await
-        .unwrap();
-    let channel = connection.create_channel().await.unwrap();
-    let reject = async |requeue| {
-        let tag = get(&channel).await;
-        channel
-            .basic_reject(tag, BasicRejectOptions { requeue })
-            .await
-            .unwrap();
-    };
-    publish(&binder, [2], 1).await;
-    reject(false).await;
-    has_ready(&host, LETTERS, 2).await;
-    publish(&binder, [3], 1).await;
-    for _ in 0..3 {
-        reject(true).await;
-    }
-    has_ready(&host, LETTERS, 3).await;
+    given_up_by_the_server(&host, &binder).await;
     let running = start(&binder, world.subscription(1)).await;
     let letters = running.dead_letters("orders").await.unwrap();
     let expected = [

@@ -3,7 +3,7 @@
 use crate::world::*;
 use std::sync::Arc;
 use tidings::{App, Config, Delivery, Subscription, on};
-use tidings_core::{Clock, DynBinder, Message, PublishError, Start, Timestamp};
+use tidings_core::{Clock, DynBinder, Start, Timestamp};
 use tidings_rabbitmq::{ClientOptions, RabbitBinder};
 
 async fn ignore(_: Delivery) {}

@@ -9,7 +9,9 @@ use tidings_core::{
     Binder, Create, DestinationSpec, Guarantee, Message, Outgoing, PublishError, Source, SourceEvent,
     SourceInput, SourceSpec,
 };
-use tidings_rabbitmq::{DestinationOptions, ExchangeType, Overflow, QueueType, RabbitBinder, RoutingKey};
+use tidings_rabbitmq::{
+    ClientOptions, DestinationOptions, ExchangeType, Overflow, QueueType, RabbitBinder, RoutingKey,
+};
 
 fn spec(group: Option<&str>, destination: &str, start: Start) -> SourceSpec {
     SourceSpec {
@@ -78,6 +80,39 @@ fn queue_of(host: &VirtualHost, queue: &str) -> Value {
     host.api().get(&host.path("queues", queue)).unwrap()
 }
 
+/// One destination with an exchange of each type.
+fn with_exchanges(options: ClientOptions) -> ClientOptions {
+    let of = DestinationOptions::new;
+    let by_region = RoutingKey::parse("{header:region}.{type}").unwrap();
+    options
+        .with_single_active_consumer(false)
+        .with_destination(
+            "patterns",
+            of(ExchangeType::Topic)
+                .binding("eu.#")
+                .binding("*.x")
+                .routing_key(by_region),
+        )
+        .with_destination(
+            "keys",
+            of(ExchangeType::Direct)
+                .binding("eu")
+                .exchange("by-key")
+                .alternate_exchange("rest")
+                .routing_key(RoutingKey::by(|message| {
+                    message.headers().get_str("region").unwrap_or_default().to_owned()
+                })),
+        )
+        .with_destination("rest", of(ExchangeType::Fanout))
+        .with_destination(
+            "tiers",
+            of(ExchangeType::Headers)
+                .binding("region=eu & tier=gold")
+                .binding("tier=all"),
+        )
+        .with_destination("straight", of(ExchangeType::Default).queue("{destination}"))
+}
+
 #[tokio::test]
 async fn exchanges_of_each_type_choose_the_queues_of_a_message() {
     let test = "exchanges_of_each_type_choose_the_queues_of_a_message";
@@ -85,37 +120,7 @@ async fn exchanges_of_each_type_choose_the_queues_of_a_message() {
         return;
     };
     let host = host(api);
-    let of = DestinationOptions::new;
-    let by_region = RoutingKey::parse("{header:region}.{type}").unwrap();
-    let binder = binder(&host, |options| {
-        options
-            .with_single_active_consumer(false)
-            .with_destination(
-                "patterns",
-                of(ExchangeType::Topic)
-                    .binding("eu.#")
-                    .binding("*.x")
-                    .routing_key(by_region),
-            )
-            .with_destination(
-                "keys",
-                of(ExchangeType::Direct)
-                    .binding("eu")
-                    .exchange("by-key")
-                    .alternate_exchange("rest")
-                    .routing_key(RoutingKey::by(|message| {
-                        message.headers().get_str("region").unwrap_or_default().to_owned()
-                    })),
-            )
-            .with_destination("rest", of(ExchangeType::Fanout))
-            .with_destination(
-                "tiers",
-                of(ExchangeType::Headers)
-                    .binding("region=eu & tier=gold")
-                    .binding("tier=all"),
-            )
-            .with_destination("straight", of(ExchangeType::Default).queue("{destination}"))
-    });
+    let binder = binder(&host, with_exchanges);
     for destination in ["rest", "patterns", "keys", "tiers", "straight"] {
         make(&binder, destination).await;
     }
