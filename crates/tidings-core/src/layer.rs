@@ -58,6 +58,11 @@ pub trait BinderLayer: Send + Sync + fmt::Debug + 'static {
         self.inner().read(destination, partition, from, max_bytes)
     }
 
+    /// See [`Binder::hold_letters`](crate::Binder::hold_letters).
+    fn hold_letters(&self, of: &LettersOf) -> Option<Box<dyn HeldLetters>> {
+        self.inner().hold_letters(of)
+    }
+
     /// See [`Binder::close`](crate::Binder::close).
     fn close(&self) -> BoxFuture<'_, Result<(), BinderError>> {
         self.inner().close()
@@ -148,7 +153,7 @@ impl<T: BinderLayer> DynBinder for Layered<T> {
     }
 
     fn hold_letters(&self, of: &LettersOf) -> Option<Box<dyn HeldLetters>> {
-        self.0.inner().hold_letters(of)
+        self.0.hold_letters(of)
     }
 
     fn health(&self) -> BinderHealth {

@@ -9,6 +9,7 @@
 //! were for the group, `watermark` how many of them are finished, wherever they lie.
 
 mod book;
+mod letters;
 mod log;
 mod sink;
 mod source;
@@ -17,6 +18,7 @@ pub(crate) use book::Book;
 use book::Share;
 
 use crate::harness::Harness;
+use letters::UnstampedLetters;
 use sink::StampingSink;
 use source::NotedSource;
 use std::fmt;
@@ -25,7 +27,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 use tidings_core::{
     BinderError, BinderLayer, BoxFuture, DestinationInfo, DestinationRole, DestinationSpec, DynBinder,
-    DynSource, Layered, PartitionPosition, Progress, RecordBatch, Sink, SourceSpec,
+    DynSource, HeldLetters, Layered, LettersOf, PartitionPosition, Progress, RecordBatch, Sink, SourceSpec,
 };
 
 /// The group by which the witness reads.
@@ -146,6 +148,11 @@ impl BinderLayer for Witness {
     fn close(&self) -> BoxFuture<'_, Result<(), BinderError>> {
         self.closed.store(true, Relaxed);
         self.inner.close()
+    }
+
+    fn hold_letters(&self, of: &LettersOf) -> Option<Box<dyn HeldLetters>> {
+        let held = self.inner.hold_letters(of)?;
+        Some(Box::new(UnstampedLetters(held)))
     }
 
     fn positions<'a>(
