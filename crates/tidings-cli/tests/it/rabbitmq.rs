@@ -59,6 +59,7 @@ async fn the_verbs_look_into_a_rabbitmq_and_send_letters_back() {
     let host = api.virtual_host(&unique("cli")).unwrap();
     let world = left_behind(&host).await;
     tokio::task::block_in_place(|| dead_letters(&world, &host));
+    tokio::task::block_in_place(|| queues(&world));
     tokio::task::block_in_place(|| mistakes(&world, &host));
 }
 
@@ -97,6 +98,36 @@ fn dead_letters(world: &World, host: &VirtualHost) {
     assert!(letters(world).is_empty());
     let waiting = host.peek("orders.billing.retry", 9).unwrap();
     assert_eq!(waiting[1].payload, b"3 4242");
+}
+
+/// What lies in the queues of a group, instead of positions.
+fn queues(world: &World) {
+    let row = |queue: &str, holds: &str, waiting: u32| {
+        json!({
+            "group": "billing", "topic": "orders", "queue": queue, "holds": holds, "waiting": waiting, "readers": 0,
+        })
+    };
+    let shown = world.ok(&["groups", "show", "billing", "--topic", "orders"]);
+    let expected = [
+        row("orders.billing", "messages", 0),
+        row("orders.billing.retry", "retries", 2),
+        row("orders.billing.dlq", "dead letters", 0),
+    ];
+    assert_eq!(shown.rows(), expected);
+    world
+        .say(&["groups", "show", "biling", "--topic", "orders"])
+        .refused(3, &["no queue \"orders.biling\"", "check the name of the group"]);
+    world
+        .say(&["groups", "show", "billing", "--topic", "ordres"])
+        .refused(3, &["no topic \"ordres\""]);
+    world
+        .say(&["groups", "show", "billing"])
+        .refused(4, &["tidings groups show GROUP --topic CHANNEL"]);
+    world
+        .say(&[
+            "groups", "reset", "billing", "--topic", "orders", "--to", "earliest",
+        ])
+        .refused(4, &["keeps nothing of what was handled"]);
 }
 
 fn mistakes(world: &World, host: &VirtualHost) {
