@@ -61,6 +61,7 @@ async fn the_verbs_look_into_a_rabbitmq_and_send_letters_back() {
     tokio::task::block_in_place(|| dead_letters(&world, &host));
     tokio::task::block_in_place(|| queues(&world));
     tokio::task::block_in_place(|| mistakes(&world, &host));
+    tokio::task::block_in_place(|| another_exchange(&host));
 }
 
 fn dead_letters(world: &World, host: &VirtualHost) {
@@ -85,6 +86,9 @@ fn dead_letters(world: &World, host: &VirtualHost) {
             .is_some_and(|queue| queue.ready == Some(1))
     });
     assert_eq!(letters(world), positions[1..]);
+    world
+        .say(&[&["dlq", "discard"], &billing[..]].concat())
+        .refused(4, &["delete 1 dead letters from their queue", "--yes"]);
     let position = positions[1].as_str().unwrap();
     let mut edit = world.command(&["dlq", "redrive", position, "--edit"]);
     edit.env("EDITOR", "sed -i 's/bad card/4242/'");
@@ -128,6 +132,26 @@ fn queues(world: &World) {
             "groups", "reset", "billing", "--topic", "orders", "--to", "earliest",
         ])
         .refused(4, &["keeps nothing of what was handled"]);
+}
+
+/// Exchanges and queues have the names that the project gives them.
+fn another_exchange(host: &VirtualHost) {
+    let world = World::new();
+    let text = format!(
+        "[binder.main]\nurl = \"{}\"\n\n[channel.parcels.rabbitmq]\nexchange = \"post\"\nqueue = \"{{group}}-inbox\"\n",
+        host.url()
+    );
+    world.write("tidings.toml", &text);
+    world
+        .say(&["publish", "parcels", "1"])
+        .refused(3, &["no topic \"parcels\""]);
+    world.say(&["publish", "parcels", "1", "--create"]).refused(
+        1,
+        &["no queue is bound to the exchange \"post\" for the routing key"],
+    );
+    world
+        .say(&["groups", "show", "sorting", "--topic", "parcels"])
+        .refused(3, &["no queue \"sorting-inbox\""]);
 }
 
 fn mistakes(world: &World, host: &VirtualHost) {
