@@ -157,6 +157,8 @@ fn another_exchange(host: &VirtualHost) {
 fn mistakes(world: &World, host: &VirtualHost) {
     let published = world.ok(&["publish", "orders", "4", "--key", "dan"]);
     assert_eq!(published.rows().len(), 1);
+    let later = world.ok(&["publish", "orders", "later", "--delay", "1h"]);
+    assert_eq!(later.rows()[0]["position"], json!(null));
     let mut tail = world.spawn(&mut world.command(&["tail", "orders", "--follow", "--raw"]));
     let mut lines = BufReader::new(tail.stdout.take().unwrap()).lines();
     let end = Instant::now() + PATIENCE;
