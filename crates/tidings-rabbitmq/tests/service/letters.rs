@@ -189,12 +189,14 @@ async fn who_dies_between_sending_and_finishing_sends_the_same_message_twice() {
         sleep(Duration::from_millis(50)).await;
     }
     drop(dying);
-    has_ready(&host, LETTERS, 1).await;
+    // By the queue itself: the server's pages may still show the time before it was held.
+    while count(LETTERS).await == 0 {
+        sleep(Duration::from_millis(50)).await;
+    }
     // By way of what stands in front of the broker in an app, such as its claim store.
     let again = redrive(&Layered(Front(binder)), spec()).await.unwrap();
     assert_eq!((again.pending, again.redriven), (1, 1));
-    has_ready(&host, RETRY, 2).await;
-    assert_eq!(ready(&host, LETTERS), 0);
+    assert_eq!((count(RETRY).await, count(LETTERS).await), (2, 0));
     let sent = host.peek(RETRY, 9).unwrap();
     let ids = sent.iter().map(|message| &message.properties["message_id"]);
     assert_eq!(ids.collect::<Vec<_>>(), ["m-0", "m-0"]);
