@@ -4,7 +4,8 @@ use crate::args::Global;
 use crate::error::CliError;
 use crate::names::unknown;
 use tidings_config::{
-    BinderConfig, BinderUrl, Config, ConfigBuilder, ConfigError, Origin, Section, nearest, records,
+    BinderConfig, BinderUrl, Config, ConfigBuilder, ConfigError, Origin, RabbitmqChannelConfig, Section,
+    nearest, records,
 };
 
 /// The binder that is meant if nobody names one.
@@ -106,6 +107,17 @@ impl Project {
             }
         });
         places.collect()
+    }
+
+    /// What the destinations of a binder are there, if it is a RabbitMQ.
+    pub(crate) fn on_rabbitmq(&self, binder: &str) -> Vec<(String, RabbitmqChannelConfig)> {
+        let channels = self.channels().into_iter();
+        let here = channels.filter(|channel| channel.binder == binder);
+        here.map(|channel| {
+            let said = self.config.channel(&channel.channel).rabbitmq;
+            (channel.destination, said)
+        })
+        .collect()
     }
 
     /// Where subscriptions put their dead letters, where the configuration says so; may have `{destination}` and

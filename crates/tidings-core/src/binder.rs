@@ -1,6 +1,7 @@
 //! The driver for one broker: [`Binder`].
 
 use crate::BoxFuture;
+use crate::group_queue::GroupQueue;
 use crate::held::{HeldLetters, LettersOf};
 use crate::message::Timestamp;
 use crate::records::RecordBatch;
@@ -328,6 +329,20 @@ pub trait Binder: Send + Sync + fmt::Debug + 'static {
         std::future::ready(Err(no_groups(self.kind())))
     }
 
+    /// The queues of a group that reads a destination, the one that it reads first. None where groups have positions in
+    /// what all of them read, which is the default: [`positions`](Self::positions).
+    ///
+    /// # Errors
+    /// [`BinderError::UnknownDestination`] with the name of the queue if the group has none there.
+    fn group_queues(
+        &self,
+        destination: &str,
+        group: &str,
+    ) -> impl Future<Output = Result<Option<Vec<GroupQueue>>, BinderError>> + Send {
+        let _ = (destination, group);
+        std::future::ready(Ok(None))
+    }
+
     /// The first offset in a partition with a message of that time or a later one; the end if there is none.
     ///
     /// # Errors
@@ -419,6 +434,14 @@ pub trait DynBinder: Send + Sync + fmt::Debug {
     /// See [`Binder::groups`].
     fn groups(&self) -> BoxFuture<'_, Result<Vec<GroupInfo>, BinderError>> {
         Box::pin(std::future::ready(Err(no_groups(self.kind()))))
+    }
+    /// See [`Binder::group_queues`].
+    fn group_queues<'a>(
+        &'a self,
+        _destination: &'a str,
+        _group: &'a str,
+    ) -> BoxFuture<'a, Result<Option<Vec<GroupQueue>>, BinderError>> {
+        Box::pin(std::future::ready(Ok(None)))
     }
     /// See [`Binder::offset_at`].
     fn offset_at<'a>(
@@ -515,6 +538,14 @@ impl<T: Binder> DynBinder for T {
 
     fn groups(&self) -> BoxFuture<'_, Result<Vec<GroupInfo>, BinderError>> {
         Box::pin(Binder::groups(self))
+    }
+
+    fn group_queues<'a>(
+        &'a self,
+        destination: &'a str,
+        group: &'a str,
+    ) -> BoxFuture<'a, Result<Option<Vec<GroupQueue>>, BinderError>> {
+        Box::pin(Binder::group_queues(self, destination, group))
     }
 
     fn offset_at<'a>(

@@ -5,6 +5,7 @@ use crate::binder::{
     BinderError, BinderHealth, Capabilities, DestinationInfo, DestinationSpec, DynBinder, GroupInfo,
     PartitionPosition,
 };
+use crate::group_queue::GroupQueue;
 use crate::held::{HeldLetters, LettersOf};
 use crate::message::Timestamp;
 use crate::records::RecordBatch;
@@ -129,6 +130,14 @@ impl<T: BinderLayer> DynBinder for Layered<T> {
 
     fn groups(&self) -> BoxFuture<'_, Result<Vec<GroupInfo>, BinderError>> {
         self.0.inner().groups()
+    }
+
+    fn group_queues<'a>(
+        &'a self,
+        destination: &'a str,
+        group: &'a str,
+    ) -> BoxFuture<'a, Result<Option<Vec<GroupQueue>>, BinderError>> {
+        self.0.inner().group_queues(destination, group)
     }
 
     fn offset_at<'a>(

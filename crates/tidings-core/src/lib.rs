@@ -19,6 +19,7 @@ mod event;
 mod extract;
 mod failure;
 mod gate;
+mod group_queue;
 mod handler;
 pub mod headers;
 mod held;
@@ -65,6 +66,7 @@ pub use extract::{
 };
 pub use failure::{Failure, FailureKind, ResultExt};
 pub use gate::{Gate, GateMember, Passage};
+pub use group_queue::GroupQueue;
 pub use handler::{
     BatchHandler, ErasedHandler, Filter, Handler, HandlerKind, HandlerResult, Outlet, Sequence,
     SequenceControl, SequenceEnd,

@@ -5,6 +5,7 @@ use crate::binder_sink::BinderSink;
 use crate::connection::{Link, PATIENCE};
 use crate::delays::Delays;
 use crate::error::RabbitError;
+use crate::group_queues;
 use crate::layout::{Layout, Layouts};
 use crate::letters::RabbitLetters;
 use crate::options::{ClientOptions, DestinationOptions};
@@ -18,8 +19,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use tidings_core::{
     Binder, BinderError, BinderHealth, Capabilities, DestinationInfo, DestinationRole, DestinationSpec,
-    GroupInfo, HeldLetters, LettersOf, PartitionPosition, Progress, PublishError, RecordBatch, ReplyPath,
-    Sink, SourceSpec,
+    GroupInfo, GroupQueue, HeldLetters, LettersOf, PartitionPosition, Progress, PublishError, RecordBatch,
+    ReplyPath, Sink, SourceSpec,
 };
 
 /// One RabbitMQ: exchanges are destinations, and each group has a queue `{destination}.{group}` for each of them.
@@ -178,7 +179,7 @@ impl Binder for RabbitBinder {
     async fn positions(&self, _: &str, _: Option<&str>) -> Result<Vec<PartitionPosition>, BinderError> {
         unsupported(
             "positions: what was handled is gone from its queue",
-            "look at the length of the queue on the server's pages, or take a broker with replay (Kafka, embedded)",
+            "`tidings groups show GROUP --topic CHANNEL` says what waits in its queues; or take a broker with replay (Kafka, embedded)",
         )
     }
 
@@ -212,6 +213,17 @@ impl Binder for RabbitBinder {
             "list of groups in its protocol",
             "name one: `tidings groups show GROUP --topic CHANNEL`; or look at `rabbitmqctl list_queues`",
         )
+    }
+
+    async fn group_queues(
+        &self,
+        destination: &str,
+        group: &str,
+    ) -> Result<Option<Vec<GroupQueue>>, BinderError> {
+        self.check_open()?;
+        let layout = self.layouts.of(&destination.into());
+        let queues = group_queues::count(&self.shared.topology, &layout, group);
+        queues.await.map(Some)
     }
 
     fn hold_letters(&self, of: &LettersOf) -> Option<Box<dyn HeldLetters>> {

@@ -17,6 +17,7 @@ mod binder_sink;
 mod connection;
 mod delays;
 mod error;
+mod group_queues;
 mod layout;
 mod letters;
 mod message;

@@ -26,6 +26,17 @@ fn tier(wait: Duration) -> Option<Duration> {
     fits.into_iter().find(|tier| *tier <= wait)
 }
 
+/// The queues in which messages for a retry queue may wait, the shortest wait first. Those of them exist that were needed.
+pub(crate) fn queues_of_waits(retry: &str) -> impl Iterator<Item = Arc<str>> {
+    TIERS
+        .iter()
+        .map(move |seconds| queue_of_wait(retry, Duration::from_secs(*seconds)))
+}
+
+fn queue_of_wait(retry: &str, tier: Duration) -> Arc<str> {
+    format!("{retry}.{}s", tier.as_secs()).into()
+}
+
 /// Publishes, and knows which destinations are retry queues.
 #[derive(Debug)]
 pub(crate) struct RetryQueues {
@@ -110,7 +121,7 @@ impl RetryQueues {
         let Some(tier) = due.and_then(|due| tier(due.since(Clock::System.now()))) else {
             return (outgoing, None);
         };
-        let name = format!("{}.{}s", outgoing.destination, tier.as_secs());
+        let name = queue_of_wait(&outgoing.destination, tier);
         let queue = QueueSpec {
             arguments: self.topology.tier(tier, &outgoing.destination),
             ..self.topology.lying(name, Create::IfMissing)

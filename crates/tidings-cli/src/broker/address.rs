@@ -4,7 +4,7 @@ use crate::args::Global;
 use crate::configuration::{ChannelPlace, Project, parse_url};
 use crate::error::CliError;
 use std::path::PathBuf;
-use tidings_config::{BinderConfig, BinderUrl};
+use tidings_config::{BinderConfig, BinderUrl, RabbitmqChannelConfig};
 
 /// The broker that the command line or the configuration names; nothing is opened yet.
 #[derive(Debug)]
@@ -14,6 +14,8 @@ pub(crate) struct Address {
     pub(super) origin: String,
     /// What the configuration says of it besides.
     pub(super) settings: BinderConfig,
+    /// What it says of destinations, if they live on a RabbitMQ.
+    pub(super) on_rabbitmq: Vec<(String, RabbitmqChannelConfig)>,
     pub(super) channels: Vec<ChannelPlace>,
     pub(super) dead_letters: Vec<String>,
     /// The groups of the configuration.
@@ -28,6 +30,7 @@ impl Address {
                 url: parse_url(url)?,
                 origin: "--url".to_owned(),
                 settings: BinderConfig::default(),
+                on_rabbitmq: Vec::new(),
                 channels: Vec::new(),
                 dead_letters: Vec::new(),
                 groups: Vec::new(),
@@ -41,6 +44,7 @@ impl Address {
             url,
             origin,
             settings: project.settings(&binder),
+            on_rabbitmq: project.on_rabbitmq(&binder),
             channels: channels.filter(|channel| channel.binder == binder).collect(),
             dead_letters: project.dead_letters(),
             groups: project.groups(),

@@ -54,15 +54,14 @@ impl Broker {
 
     /// Opens the broker that was found.
     pub(crate) async fn open_at(address: Address, intent: Intent, out: &mut Out) -> Result<Self, CliError> {
+        let connection = open::open(&address, intent).await?;
         let Address {
             url,
-            origin,
-            settings,
             channels,
             dead_letters,
             groups,
+            ..
         } = address;
-        let connection = open::open(&url, &origin, settings, intent).await?;
         if let Way::BesideOwner { reason } = connection.way() {
             out.remark(&format!(
                 "the app that owns {url} cannot be asked ({reason}); messages are read beside it, groups are not seen"

@@ -7,32 +7,35 @@ mod rabbitmq;
 #[cfg(any(feature = "kafka", feature = "rabbitmq"))]
 mod server;
 
-use super::Intent;
+use super::{Address, Intent};
 use crate::error::CliError;
 use std::path::Path;
-use tidings_config::{BinderConfig, BinderUrl, nearest};
+use tidings_config::{BinderUrl, nearest};
 use tidings_manage::{Connection, connect};
 
 /// What an address may begin with.
 const SCHEMES: [&str; 5] = ["embedded", "memory", "kafka", "amqp", "amqps"];
 
 /// Asks the running app that owns the broker, or opens it.
-pub(super) async fn open(
-    url: &BinderUrl,
-    origin: &str,
-    settings: BinderConfig,
-    intent: Intent,
-) -> Result<Connection, CliError> {
+pub(super) async fn open(address: &Address, intent: Intent) -> Result<Connection, CliError> {
+    let Address {
+        url,
+        origin,
+        settings,
+        on_rabbitmq,
+        ..
+    } = address;
     check(url, origin, intent)?;
     #[cfg(feature = "kafka")]
     if url.scheme() == "kafka" {
-        return kafka::open(url, &settings).await;
+        return kafka::open(url, settings).await;
     }
     #[cfg(feature = "rabbitmq")]
     if is_rabbitmq(url) {
-        return rabbitmq::open(url, &settings).await;
+        return rabbitmq::open(url, settings, on_rabbitmq).await;
     }
-    drop(settings);
+    // Of no use to who was built without the drivers.
+    let _ = (settings, on_rabbitmq);
     let wish = match intent {
         Intent::Read => tidings_manage::Intent::Read,
         Intent::Change | Intent::Create => tidings_manage::Intent::Change,

@@ -281,7 +281,7 @@ async fn ctrl_c_ends_a_slow_redrive_and_what_was_done_is_remembered() {
     child.stderr.take().unwrap().read_to_string(&mut told).unwrap();
     assert_eq!(code, Some(130), "{told}");
     assert!(
-        told.contains("interrupted") && told.contains("remembered"),
+        told.contains("interrupted") && told.contains("will not be done again"),
         "{told}"
     );
     let sent = sent_back(&world).len();

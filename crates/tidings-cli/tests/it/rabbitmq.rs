@@ -59,7 +59,9 @@ async fn the_verbs_look_into_a_rabbitmq_and_send_letters_back() {
     let host = api.virtual_host(&unique("cli")).unwrap();
     let world = left_behind(&host).await;
     tokio::task::block_in_place(|| dead_letters(&world, &host));
+    tokio::task::block_in_place(|| queues(&world));
     tokio::task::block_in_place(|| mistakes(&world, &host));
+    tokio::task::block_in_place(|| another_exchange(&host));
 }
 
 fn dead_letters(world: &World, host: &VirtualHost) {
@@ -84,6 +86,9 @@ fn dead_letters(world: &World, host: &VirtualHost) {
             .is_some_and(|queue| queue.ready == Some(1))
     });
     assert_eq!(letters(world), positions[1..]);
+    world
+        .say(&[&["dlq", "discard"], &billing[..]].concat())
+        .refused(4, &["delete 1 dead letters from their queue", "--yes"]);
     let position = positions[1].as_str().unwrap();
     let mut edit = world.command(&["dlq", "redrive", position, "--edit"]);
     edit.env("EDITOR", "sed -i 's/bad card/4242/'");
@@ -99,9 +104,61 @@ fn dead_letters(world: &World, host: &VirtualHost) {
     assert_eq!(waiting[1].payload, b"3 4242");
 }
 
+/// What lies in the queues of a group, instead of positions.
+fn queues(world: &World) {
+    let row = |queue: &str, holds: &str, waiting: u32| {
+        json!({
+            "group": "billing", "topic": "orders", "queue": queue, "holds": holds, "waiting": waiting, "readers": 0,
+        })
+    };
+    let shown = world.ok(&["groups", "show", "billing", "--topic", "orders"]);
+    let expected = [
+        row("orders.billing", "messages", 0),
+        row("orders.billing.retry", "retries", 2),
+        row("orders.billing.dlq", "dead letters", 0),
+    ];
+    assert_eq!(shown.rows(), expected);
+    world
+        .say(&["groups", "show", "biling", "--topic", "orders"])
+        .refused(3, &["no queue \"orders.biling\"", "check the name of the group"]);
+    world
+        .say(&["groups", "show", "billing", "--topic", "ordres"])
+        .refused(3, &["no topic \"ordres\""]);
+    world
+        .say(&["groups", "show", "billing"])
+        .refused(4, &["tidings groups show GROUP --topic CHANNEL"]);
+    world
+        .say(&[
+            "groups", "reset", "billing", "--topic", "orders", "--to", "earliest",
+        ])
+        .refused(4, &["keeps nothing of what was handled"]);
+}
+
+/// Exchanges and queues have the names that the project gives them.
+fn another_exchange(host: &VirtualHost) {
+    let world = World::new();
+    let text = format!(
+        "[binder.main]\nurl = \"{}\"\n\n[channel.parcels.rabbitmq]\nexchange = \"post\"\nqueue = \"{{group}}-inbox\"\n",
+        host.url()
+    );
+    world.write("tidings.toml", &text);
+    world
+        .say(&["publish", "parcels", "1"])
+        .refused(3, &["no topic \"parcels\""]);
+    world.say(&["publish", "parcels", "1", "--create"]).refused(
+        1,
+        &["no queue is bound to the exchange \"post\" for the routing key"],
+    );
+    world
+        .say(&["groups", "show", "sorting", "--topic", "parcels"])
+        .refused(3, &["no queue \"sorting-inbox\""]);
+}
+
 fn mistakes(world: &World, host: &VirtualHost) {
     let published = world.ok(&["publish", "orders", "4", "--key", "dan"]);
     assert_eq!(published.rows().len(), 1);
+    let later = world.ok(&["publish", "orders", "later", "--delay", "1h"]);
+    assert_eq!(later.rows()[0]["position"], json!(null));
     let mut tail = world.spawn(&mut world.command(&["tail", "orders", "--follow", "--raw"]));
     let mut lines = BufReader::new(tail.stdout.take().unwrap()).lines();
     let end = Instant::now() + PATIENCE;

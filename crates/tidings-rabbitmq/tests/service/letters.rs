@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 use tidings::{DeadLetter, Delivery, Failure, Running, Selection, on};
-use tidings_core::{Binder, Message, Outgoing, Retry, names};
+use tidings_core::{Binder, BinderLayer, DynBinder, Layered, Message, Outgoing, Retry, names};
 use tidings_rabbitmq::{ClientOptions, QueueType, RabbitBinder};
 use tidings_runtime::{RedriveInput, RedriveMode, RedriveSpec, redrive};
 use tokio::time::sleep;
@@ -65,6 +65,16 @@ async fn put_letters(binder: &RabbitBinder, count: u64) {
     });
     for receipt in sink.publish_all(outgoing.collect()) {
         receipt.await.unwrap();
+    }
+}
+
+/// Changes nothing.
+#[derive(Debug)]
+struct Front(Arc<dyn DynBinder>);
+
+impl BinderLayer for Front {
+    fn inner(&self) -> &Arc<dyn DynBinder> {
+        &self.0
     }
 }
 
@@ -179,11 +189,14 @@ async fn who_dies_between_sending_and_finishing_sends_the_same_message_twice() {
         sleep(Duration::from_millis(50)).await;
     }
     drop(dying);
-    has_ready(&host, LETTERS, 1).await;
-    let again = redrive(&*binder, spec()).await.unwrap();
+    // By the queue itself: the server's pages may still show the time before it was held.
+    while count(LETTERS).await == 0 {
+        sleep(Duration::from_millis(50)).await;
+    }
+    // By way of what stands in front of the broker in an app, such as its claim store.
+    let again = redrive(&Layered(Front(binder)), spec()).await.unwrap();
     assert_eq!((again.pending, again.redriven), (1, 1));
-    has_ready(&host, RETRY, 2).await;
-    assert_eq!(ready(&host, LETTERS), 0);
+    assert_eq!((count(RETRY).await, count(LETTERS).await), (2, 0));
     let sent = host.peek(RETRY, 9).unwrap();
     let ids = sent.iter().map(|message| &message.properties["message_id"]);
     assert_eq!(ids.collect::<Vec<_>>(), ["m-0", "m-0"]);

@@ -2,7 +2,8 @@
 
 use crate::world::*;
 use std::time::Duration;
-use tidings_core::RetryOrder;
+use tidings_core::{Binder, DestinationRole, GroupQueue, RetryOrder};
+use tidings_rabbitmq::RabbitBinder;
 
 #[tokio::test]
 async fn a_wait_that_may_be_held_keeps_the_order_of_its_key() {
@@ -18,6 +19,16 @@ async fn a_wait_that_may_be_held_keeps_the_order_of_its_key() {
     world.until_succeeded(5).await;
     assert_eq!(world.succeeded(), [0, 1, 2, 3, 4]);
     assert!(running.drain().await.finished_in_time);
+}
+
+/// Whether one message lies in a queue that the group has for its retries.
+async fn waits_in(binder: &RabbitBinder, name: &str) -> bool {
+    let queues = Binder::group_queues(binder, "orders", "billing").await.unwrap();
+    let holds = |queue: &GroupQueue| queue.role == DestinationRole::Retry && queue.waiting == 1;
+    queues
+        .unwrap()
+        .iter()
+        .any(|queue| &*queue.name == name && holds(queue))
 }
 
 #[tokio::test]
@@ -40,6 +51,12 @@ async fn where_order_does_not_count_a_wait_is_spent_in_a_queue_and_outlives_the_
         host.queue("orders.billing.retry.5s").unwrap().is_some()
     })
     .await;
+    let counted = tokio::time::timeout(Duration::from_secs(4), async {
+        while !waits_in(&binder, "orders.billing.retry.5s").await {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
+    assert!(counted.await.is_ok(), "it is among what its group has to do");
     assert!(running.drain().await.finished_in_time, "nobody waits for it");
     let running = start(&crate::world::binder(&host, |options| options), relaxed(2)).await;
     world.until_succeeded(5).await;

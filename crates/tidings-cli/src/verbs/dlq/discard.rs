@@ -16,7 +16,8 @@ use serde::Serialize;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Discarded letters are remembered as those that were sent back are: they are not listed and not sent back any more. The \
-messages stay in the dead-letter topic until its retention removes them; tidings tail still shows them there.
+messages stay in the dead-letter topic until its retention removes them; tidings tail still shows them there. On RabbitMQ \
+letters lie in a queue: those that are discarded are taken out of it, and gone.
 
 Example:
   tidings dlq discard orders --group billing --error-contains \"card expired\" --dry-run")]
@@ -75,7 +76,7 @@ async fn all(broker: &Broker, args: &DiscardArgs, out: &mut Out) -> Result<(), C
     let chosen = Chosen::new(broker, &args.letters, out).await?;
     if chosen.without_group > 0 {
         out.remark(&format!(
-            "{} are left out: somebody else put them there, and what is remembered is remembered by group",
+            "{} are left out: somebody else put them there, and only what a group gave up on is discarded",
             chosen.without_group
         ))?;
     }
@@ -83,10 +84,11 @@ async fn all(broker: &Broker, args: &DiscardArgs, out: &mut Out) -> Result<(), C
         return out.remark("no dead letter is meant by that; tidings dlq ls lists them");
     }
     if !args.dry_run {
-        confirm(
-            args.yes.into(),
-            &format!("discard {} dead letters for good", chosen.count()),
-        )?;
+        let what = match broker.hands_over() {
+            true => format!("delete {} dead letters from their queue", chosen.count()),
+            false => format!("discard {} dead letters for good", chosen.count()),
+        };
+        confirm(args.yes.into(), &what)?;
     }
     let mut rows: Vec<DiscardRow> = Vec::new();
     for (group, letters) in &chosen.groups {

@@ -33,7 +33,7 @@ enum What {
     Show(show::ShowArgs),
     /// Send dead letters back to the group that gave up on them, and to no other
     Redrive(redrive::RedriveArgs),
-    /// Take dead letters off the list for good; the messages stay where they lie
+    /// Take dead letters off the list for good; on RabbitMQ, out of their queue
     Discard(discard::DiscardArgs),
 }
 
@@ -43,10 +43,13 @@ const HEADING: &str = "Which dead letters";
 /// Which dead letters are meant: all conditions must hold.
 #[derive(Debug, Args)]
 pub(crate) struct LetterArgs {
-    /// Those of this channel, topic or dead-letter topic, or one at a position like orders.DLT/0@5; all without it
+    /// Those of this channel or topic, or one at a position as dlq ls shows it; all without it.
+    ///
+    /// A position is like orders.DLT/0@5, and on RabbitMQ like orders.billing.dlq/0@7203685477580. A dead-letter topic is understood
+    /// too, but not on RabbitMQ. There all are those of the channels and groups that the configuration names.
     #[arg(value_name = "CHANNEL|POSITION")]
     from: Vec<String>,
-    /// Those that this group gave up on
+    /// Those that this group gave up on; needed on RabbitMQ where the configuration names no group
     #[arg(long, short, value_name = "GROUP", help_heading = HEADING)]
     group: Option<String>,
     /// Those with this key

@@ -72,7 +72,7 @@ pub(super) async fn pass(
 
 fn interrupted(done: u64) -> CliError {
     CliError::Interrupted {
-        done: format!("{done} letters were done and are remembered"),
+        done: format!("{done} letters were done and will not be done again"),
     }
 }
 
@@ -120,7 +120,7 @@ async fn here(
         }),
         Err(RedriveError::Binder(error)) => Err(broker.failed(error)),
         Err(error) => Err(CliError::Failed {
-            what: format!("{error}; {so_far} letters were done and are remembered"),
+            what: format!("{error}; {so_far} letters were done and will not be done again"),
             cure: "try again: they are not done twice".to_owned(),
         }),
     }

@@ -18,7 +18,7 @@ use serde::Serialize;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 A letter goes back to the retry topic of its group, with its key, payload, headers and message id, and is handled anew \
-from attempt 1. What was sent back is remembered, so it is not sent again.
+from attempt 1. What was sent back is remembered, so it is not sent again; on RabbitMQ it is taken out of its queue.
 
 Examples:
   tidings dlq redrive orders --group billing --error-contains timeout --dry-run
@@ -146,7 +146,7 @@ async fn edited(broker: &Broker, chosen: &Chosen, out: &mut Out) -> Result<Passa
     let (Some(position), None) = (positions.next(), positions.next()) else {
         return Err(CliError::usage(
             format!("--edit takes one letter, and {} are meant", chosen.count()),
-            "name it by its position, for example tidings dlq redrive orders.DLT/0@5 --edit",
+            "name it by its position as dlq ls shows it, for example tidings dlq redrive orders.DLT/0@5 --edit",
         ));
     };
     let message = find(broker, position).await?;

@@ -1,6 +1,6 @@
 //! `tidings groups ls` and `tidings groups show`.
 
-use super::{group, is_recorder, is_retry_of, lag};
+use super::{group, is_recorder, is_retry_of, lag, queues};
 use crate::args::Global;
 use crate::broker::{Broker, Intent};
 use crate::error::CliError;
@@ -24,7 +24,7 @@ pub(super) struct LsArgs {
 pub(super) struct ShowArgs {
     /// The group
     group: String,
-    /// Only this channel or topic
+    /// Only this channel or topic; needed on RabbitMQ, which has no list of what a group reads
     #[arg(long, short, value_name = "CHANNEL")]
     topic: Option<String>,
 }
@@ -125,6 +125,12 @@ pub(super) async fn ls(global: &Global, args: &LsArgs, out: &mut Out) -> Result<
 pub(super) async fn show(global: &Global, args: &ShowArgs, out: &mut Out) -> Result<Exit, CliError> {
     let broker = Broker::open(global, Intent::Read, args.topic.as_deref(), out).await?;
     let only = only(&broker, args.topic.as_deref()).await?;
+    if let Some(topic) = &only
+        && let Some(rows) = queues::rows(&broker, topic, &args.group).await?
+    {
+        out.rows(&rows)?;
+        return broker.close().await.map(|()| Exit::Done);
+    }
     let group = group(&broker, &args.group).await?;
     let mut rows = Vec::new();
     for (topic, standing) in by_topic(&group) {

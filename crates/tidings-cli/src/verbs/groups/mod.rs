@@ -1,6 +1,7 @@
 //! `tidings groups`.
 
 mod list;
+mod queues;
 mod reset;
 
 use crate::args::Global;
@@ -26,7 +27,7 @@ pub(crate) struct GroupsArgs {
 enum What {
     /// List the groups with their lag; what groups alone does
     Ls(list::LsArgs),
-    /// Show where a group stands in each partition
+    /// Show where a group stands in each partition; on RabbitMQ what lies in its queues
     Show(list::ShowArgs),
     /// Let a group go on elsewhere
     Reset(reset::ResetArgs),

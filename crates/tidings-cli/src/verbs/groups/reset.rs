@@ -99,6 +99,15 @@ async fn reset(broker: &Broker, args: &ResetArgs, out: &mut Out) -> Result<(), C
         Some(topic) => Some(broker.topic(topic).await?.name),
         None => None,
     };
+    if !broker.binder().capabilities().replay {
+        return Err(CliError::refused(
+            format!(
+                "{} keeps nothing of what was handled: a group has no position that could be another",
+                broker.url()
+            ),
+            "what waits is in its queues: tidings groups show GROUP --topic CHANNEL; what failed is among its dead letters: tidings dlq ls",
+        ));
+    }
     let group = group(broker, &args.group).await?;
     let topic = match topic {
         Some(topic) => topic,

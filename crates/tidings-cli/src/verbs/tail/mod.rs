@@ -22,6 +22,8 @@ const LONGEST_LINE: usize = 1_000;
 /// What `tail` understands.
 #[derive(Debug, Args)]
 #[command(after_help = "\
+RabbitMQ keeps nothing of what was handled: there, only --follow shows something, and that from now on.
+
 Examples:
   tidings tail orders                         the last 10 messages
   tidings tail orders --follow                and every one that comes
