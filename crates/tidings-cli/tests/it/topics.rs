@@ -88,8 +88,8 @@ fn an_address_names_the_broker_and_must_be_one() {
         .say(&["topics", "--url", "memory:"])
         .refused(4, &["lives in the memory of the app alone"]);
     elsewhere
-        .say(&["topics", "--url", "amqp://h"])
-        .refused(2, &["amqp://h", "embedded:"]);
+        .say(&["topics", "--url", "nats://h"])
+        .refused(2, &["nats://h", "embedded:"]);
     elsewhere
         .say(&["topics", "--url", "embeded:./data"])
         .refused(2, &["embeded:./data (--url)", "did you mean embedded:?"]);
