@@ -18,6 +18,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tidings_core::{BoxFuture, Delivery, Outgoing, Position, PublishError, Receipt, Sink};
+use tokio::sync::oneshot;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 /// Whose outputs they are.
@@ -110,6 +111,11 @@ pub(crate) struct Pipeline {
     look: Option<Pin<Box<Sleep>>>,
     /// Whether somebody polls it.
     pub(crate) polled: bool,
+    /// How many outputs there ever were, and for how many of them the broker has answered.
+    pushed: u64,
+    answered: u64,
+    /// Who waits until it has answered for so many, the fewest first.
+    waiting: VecDeque<(u64, oneshot::Sender<()>)>,
 }
 
 impl Pipeline {
@@ -120,6 +126,17 @@ impl Pipeline {
     /// Whose outputs are waited for.
     pub(crate) fn head(&self) -> Option<&Owner> {
         self.entries.front().map(|entry| &entry.owner)
+    }
+
+    /// Ends when the broker has answered for everything that is on its way now, or nobody waits for that any more; none if
+    /// nothing is.
+    pub(crate) fn answered(&mut self) -> Option<oneshot::Receiver<()>> {
+        if self.entries.is_empty() {
+            return None;
+        }
+        let (told, ends) = oneshot::channel();
+        self.waiting.push_back((self.pushed, told));
+        Some(ends)
     }
 
     /// Whether nothing more may be published for now, because the head is tried again.
@@ -150,6 +167,7 @@ impl Pipeline {
         } = one;
         self.load.messages += usize::from(last);
         self.load.bytes += outgoing.message.size();
+        self.pushed += 1;
         self.entries.push_back(Entry {
             owner,
             last,
@@ -237,6 +255,11 @@ impl Pipeline {
     fn pop(&mut self, result: Result<(), PublishError>) -> Option<Ended> {
         let head = self.entries.pop_front()?;
         self.load.bytes -= head.outgoing.message.size();
+        self.answered += 1;
+        while let Some((_, told)) = self.waiting.pop_front_if(|(count, _)| *count <= self.answered) {
+            // Who does not wait any more need not know.
+            let _ = told.send(());
+        }
         if let Err(error) = result {
             if !error.is_permanent() {
                 // In a transaction, and one doubt is enough.

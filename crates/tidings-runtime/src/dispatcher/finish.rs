@@ -18,6 +18,7 @@ use tidings_core::{
     AckDecision, BoxFuture, Delivery, Failure, FailureKind, HandlerResult, Ordering, Outgoing, Outputs,
     Position, PublishError, Publishes, Sink,
 };
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 /// After the retry lane refused a message for good, none is moved there for so long.
@@ -258,8 +259,29 @@ impl Dispatcher {
             self.effects
                 .clone()
                 .keep("a message that waits for its next attempt", self.sink(), message);
-        let future = Box::pin(async move { EffectEnd::Parked(keep.await, wait) });
+        let earlier = self.earlier_outputs(id);
+        let future = Box::pin(async move {
+            for outputs in earlier {
+                // Nobody waits for them any more: this counts for nothing either.
+                let _ = outputs.await;
+            }
+            EffectEnd::Parked(keep.await, wait)
+        });
         self.start_effect(id, slot, Stage::Parking, future);
+    }
+
+    /// What earlier messages returned and the broker has not kept yet. A message that waits is handled first after a crash,
+    /// and what it returns then would come before what an earlier one of its key returned and the crash has taken.
+    fn earlier_outputs(&mut self, id: TaskId) -> Vec<oneshot::Receiver<()>> {
+        let Some(task) = self.tasks.get(id).filter(|_| !self.effects.in_transaction) else {
+            return Vec::new();
+        };
+        let own = task.lane;
+        let partner = self.lane(own).and_then(|lane| lane.partner);
+        let lanes = [Some(own), partner].into_iter().flatten();
+        lanes
+            .filter_map(|lane| self.lane_mut(lane)?.outputs.answered())
+            .collect()
     }
 
     fn on_parked(&mut self, id: TaskId, slot: usize, position: &Position) {

@@ -165,6 +165,27 @@ async fn the_next_message_is_handled_while_the_output_of_the_one_before_is_on_it
     }
 }
 
+/// After a crash what is parked is handled first, and what an earlier message returned must not be missing then.
+#[tokio::test(start_paused = true)]
+async fn a_message_is_parked_only_when_what_earlier_ones_returned_is_kept() {
+    let (broker, far) = (broker_with(2, |_| Some("tea")), Far::answering(ms(500), &[]));
+    let handler = |Raw(payload): Raw, Attempt(attempt): Attempt| async move {
+        match (id_of(&payload), attempt) {
+            (1, 1) => Err(Failure::transient("later")),
+            _ => Ok(Output::message(Message::new(payload))),
+        }
+    };
+    let wait = Retry::fixed(3, Duration::from_secs(5)).durable_after(Duration::from_secs(1));
+    let handle = handling(&broker, &far, on("orders", handler).retry(wait));
+    let parked = || broker.messages("orders.g.retry").len();
+    sleep(ms(400)).await;
+    assert_eq!((far.count(), parked()), (1, 0), "the first is on its way");
+    sleep(ms(300)).await;
+    assert_eq!(parked(), 1, "and kept");
+    finished(&broker, &handle).await;
+    assert_eq!(far.kept(), [0, 1]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_output_that_is_refused_for_now_takes_those_behind_it_along_and_all_come_in_order() {
     let far = Far::answering(ms(5), &[(3, &[Answer::Away, Answer::Away]), (7, &[Answer::Away])]);
