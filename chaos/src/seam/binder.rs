@@ -4,7 +4,9 @@ use super::sink::SeamSink;
 use super::source::SeamSource;
 use crate::service::World;
 use std::sync::Arc;
-use tidings_core::{BinderError, BinderLayer, BoxFuture, DynBinder, DynSource, Layered, Sink, SourceSpec};
+use tidings_core::{
+    BinderError, BinderLayer, BoxFuture, DynBinder, DynSource, Layered, LayeredSource, Sink, SourceSpec,
+};
 
 /// Another broker, watched.
 #[derive(Debug)]
@@ -33,7 +35,8 @@ impl BinderLayer for Seam {
         Box::pin(async move {
             let group = spec.group.clone().unwrap_or_default();
             let source = self.inner.subscribe(spec).await?;
-            let source: Box<dyn DynSource> = Box::new(SeamSource::new(source, group, self.world.clone()));
+            let source: Box<dyn DynSource> =
+                Box::new(LayeredSource(SeamSource::new(source, group, self.world.clone())));
             Ok(source)
         })
     }

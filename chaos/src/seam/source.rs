@@ -7,7 +7,7 @@ use crate::service::World;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tidings_core::{
-    Assignment, DynSource, Epoch, LaneId, Progress, Source, SourceError, SourceEvent, SourceInput,
+    Assignment, BoxFuture, DynSource, Epoch, LaneId, Progress, SourceError, SourceEvent, SourceLayer,
 };
 
 /// The incarnation that forgets with [`Plant::ForgetProgress`]: it ends cleanly.
@@ -123,46 +123,38 @@ impl SeamSource {
     }
 }
 
-impl Source for SeamSource {
-    async fn next(&mut self) -> Result<SourceEvent, SourceError> {
-        let event = self.inner.next().await?;
-        self.follow(&event);
-        Ok(event)
+impl SourceLayer for SeamSource {
+    fn inner(&self) -> &dyn DynSource {
+        &*self.inner
+    }
+
+    fn inner_mut(&mut self) -> &mut dyn DynSource {
+        &mut *self.inner
+    }
+
+    fn next(&mut self) -> BoxFuture<'_, Result<SourceEvent, SourceError>> {
+        Box::pin(async move {
+            let event = self.inner.next().await?;
+            self.follow(&event);
+            Ok(event)
+        })
     }
 
     fn progress(&mut self, lane: LaneId, epoch: Epoch, progress: Progress) {
         self.report(lane, epoch, progress);
     }
 
-    fn pause(&mut self, lanes: &[LaneId]) {
-        self.inner.pause(lanes);
-    }
-
-    fn resume(&mut self, lanes: &[LaneId]) {
-        self.inner.resume(lanes);
-    }
-
-    fn seek(&mut self, lane: LaneId, offset: u64) {
-        self.inner.seek(lane, offset);
-    }
-
-    fn change_inputs(&mut self, inputs: &[SourceInput]) -> Result<(), SourceError> {
-        self.inner.change_inputs(inputs)
-    }
-
-    async fn commit(&mut self) -> Result<(), SourceError> {
-        self.world.points.pass(Point::CommitBefore);
-        self.inner.commit().await?;
-        self.world.points.pass(Point::CommitAfter);
-        Ok(())
+    fn commit(&mut self) -> BoxFuture<'_, Result<(), SourceError>> {
+        Box::pin(async move {
+            self.world.points.pass(Point::CommitBefore);
+            self.inner.commit().await?;
+            self.world.points.pass(Point::CommitAfter);
+            Ok(())
+        })
     }
 
     fn release(&mut self, lanes: &[LaneId]) {
         lanes.iter().for_each(|lane| drop(self.lanes.remove(lane)));
         self.inner.release(lanes);
-    }
-
-    async fn close(&mut self) -> Result<(), SourceError> {
-        self.inner.close().await
     }
 }

@@ -42,6 +42,7 @@ mod requests;
 mod retry;
 mod sink;
 mod source;
+mod source_layer;
 pub mod spring;
 mod stamped;
 mod subscription;
@@ -102,6 +103,7 @@ pub use source::{
     Assignment, DynSource, Guarantee, Progress, Source, SourceError, SourceEvent, SourceInput, SourceSpec,
     Start, Transaction, is_chosen,
 };
+pub use source_layer::{LayeredSource, SourceLayer};
 pub use subscription::{
     Channels, IntoSubscription, One, Reads, Several, Subscription, SubscriptionParts, dead_letter, on,
 };

@@ -27,7 +27,8 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 use tidings_core::{
     BinderError, BinderLayer, BoxFuture, DestinationInfo, DestinationRole, DestinationSpec, DynBinder,
-    DynSource, HeldLetters, Layered, LettersOf, PartitionPosition, Progress, RecordBatch, Sink, SourceSpec,
+    DynSource, HeldLetters, Layered, LayeredSource, LettersOf, PartitionPosition, Progress, RecordBatch,
+    Sink, SourceSpec,
 };
 
 /// The group by which the witness reads.
@@ -141,7 +142,7 @@ impl BinderLayer for Witness {
         Box::pin(async move {
             let inner = self.inner.subscribe(spec.clone()).await?;
             let source = NotedSource::new(inner, &spec, self.book.clone());
-            Ok(Box::new(source) as Box<dyn DynSource>)
+            Ok(Box::new(LayeredSource(source)) as Box<dyn DynSource>)
         })
     }
 

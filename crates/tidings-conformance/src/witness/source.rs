@@ -2,11 +2,10 @@
 
 use super::{Book, STAMP};
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::Arc;
 use tidings_core::{
-    DynSource, Epoch, LaneId, Message, Progress, RecordBatch, Source, SourceError, SourceEvent, SourceInput,
-    SourceSpec,
+    BoxFuture, DynSource, Epoch, LaneId, Message, Progress, RecordBatch, SourceError, SourceEvent,
+    SourceLayer, SourceSpec,
 };
 
 pub(super) struct NotedSource {
@@ -23,14 +22,6 @@ struct Noted {
     epoch: Epoch,
     /// Stamps of what came and is not finished, by offset.
     open: BTreeMap<u64, u64>,
-}
-
-impl fmt::Debug for NotedSource {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("NotedSource")
-            .field("share", &self.share)
-            .finish_non_exhaustive()
-    }
 }
 
 /// A message as it was before it was stamped, and its stamp.
@@ -84,23 +75,33 @@ impl NotedSource {
     }
 }
 
-impl Source for NotedSource {
-    async fn next(&mut self) -> Result<SourceEvent, SourceError> {
-        let event = self.inner.next().await?;
-        Ok(match event {
-            SourceEvent::Batch(batch) => SourceEvent::Batch(self.note(&batch)),
-            SourceEvent::Assigned(lanes) => {
-                for lane in &lanes {
-                    let noted = Noted {
-                        destination: lane.destination.clone(),
-                        epoch: lane.epoch,
-                        open: BTreeMap::new(),
-                    };
-                    self.lanes.insert(lane.lane, noted);
+impl SourceLayer for NotedSource {
+    fn inner(&self) -> &dyn DynSource {
+        &*self.inner
+    }
+
+    fn inner_mut(&mut self) -> &mut dyn DynSource {
+        &mut *self.inner
+    }
+
+    fn next(&mut self) -> BoxFuture<'_, Result<SourceEvent, SourceError>> {
+        Box::pin(async move {
+            let event = self.inner.next().await?;
+            Ok(match event {
+                SourceEvent::Batch(batch) => SourceEvent::Batch(self.note(&batch)),
+                SourceEvent::Assigned(lanes) => {
+                    for lane in &lanes {
+                        let noted = Noted {
+                            destination: lane.destination.clone(),
+                            epoch: lane.epoch,
+                            open: BTreeMap::new(),
+                        };
+                        self.lanes.insert(lane.lane, noted);
+                    }
+                    SourceEvent::Assigned(lanes)
                 }
-                SourceEvent::Assigned(lanes)
-            }
-            other => other,
+                other => other,
+            })
         })
     }
 
@@ -115,34 +116,6 @@ impl Source for NotedSource {
             self.book.finishes(&noted.destination, group, &finished);
         }
         self.inner.progress(lane, epoch, progress);
-    }
-
-    fn pause(&mut self, lanes: &[LaneId]) {
-        self.inner.pause(lanes);
-    }
-
-    fn resume(&mut self, lanes: &[LaneId]) {
-        self.inner.resume(lanes);
-    }
-
-    fn seek(&mut self, lane: LaneId, offset: u64) {
-        self.inner.seek(lane, offset);
-    }
-
-    fn change_inputs(&mut self, inputs: &[SourceInput]) -> Result<(), SourceError> {
-        self.inner.change_inputs(inputs)
-    }
-
-    async fn commit(&mut self) -> Result<(), SourceError> {
-        self.inner.commit().await
-    }
-
-    fn release(&mut self, lanes: &[LaneId]) {
-        self.inner.release(lanes);
-    }
-
-    async fn close(&mut self) -> Result<(), SourceError> {
-        self.inner.close().await
     }
 }
 

@@ -8,8 +8,8 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tidings_core::headers::HeadersError;
 use tidings_core::{
-    BinderError, BinderLayer, BoxFuture, Claim, ClaimError, DynBinder, DynSource, Guarantee, Outgoing,
-    PublishError, Receipt, ReceiptSender, Sink, SinkTransaction, SourceSpec, names,
+    BinderError, BinderLayer, BoxFuture, Claim, ClaimError, DynBinder, DynSource, Guarantee, LayeredSource,
+    Outgoing, PublishError, Receipt, ReceiptSender, Sink, SinkTransaction, SourceSpec, names,
 };
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
@@ -52,7 +52,7 @@ impl BinderLayer for ClaimLayer {
         Box::pin(async move {
             let source = subscribing.await?;
             Ok(match transactional {
-                true => Box::new(ClaimSource::new(source, sink)) as Box<dyn DynSource>,
+                true => Box::new(LayeredSource(ClaimSource::new(source, sink))) as Box<dyn DynSource>,
                 false => source,
             })
         })

@@ -4,8 +4,7 @@ use super::sink::ClaimSink;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use tidings_core::{
-    BoxFuture, DynSource, Epoch, LaneId, Progress, PublishError, Sink, SinkTransaction, SourceError,
-    SourceEvent, SourceInput, Transaction,
+    BoxFuture, DynSource, PublishError, Sink, SinkTransaction, SourceError, SourceLayer, Transaction,
 };
 
 /// The source of an exactly-once subscription, whose effects pass the claim store.
@@ -47,29 +46,13 @@ impl ClaimSource {
     }
 }
 
-impl DynSource for ClaimSource {
-    fn next(&mut self) -> BoxFuture<'_, Result<SourceEvent, SourceError>> {
-        self.inner.next()
+impl SourceLayer for ClaimSource {
+    fn inner(&self) -> &dyn DynSource {
+        &*self.inner
     }
 
-    fn progress(&mut self, lane: LaneId, epoch: Epoch, progress: Progress) {
-        self.inner.progress(lane, epoch, progress);
-    }
-
-    fn pause(&mut self, lanes: &[LaneId]) {
-        self.inner.pause(lanes);
-    }
-
-    fn resume(&mut self, lanes: &[LaneId]) {
-        self.inner.resume(lanes);
-    }
-
-    fn seek(&mut self, lane: LaneId, offset: u64) {
-        self.inner.seek(lane, offset);
-    }
-
-    fn change_inputs(&mut self, inputs: &[SourceInput]) -> Result<(), SourceError> {
-        self.inner.change_inputs(inputs)
+    fn inner_mut(&mut self) -> &mut dyn DynSource {
+        &mut *self.inner
     }
 
     /// What is in line is published first: it is part of the transaction, also where nobody has awaited it.
@@ -90,22 +73,10 @@ impl DynSource for ClaimSource {
         })
     }
 
-    fn release(&mut self, lanes: &[LaneId]) {
-        self.inner.release(lanes);
-    }
-
     fn transaction(&self) -> Option<Transaction> {
         let mut transaction = self.inner.transaction()?;
         transaction.sink = self.before(transaction.sink);
         Some(transaction)
-    }
-
-    fn abort(&mut self) {
-        self.inner.abort();
-    }
-
-    fn close(&mut self) -> BoxFuture<'_, Result<(), SourceError>> {
-        self.inner.close()
     }
 }
 

@@ -3,8 +3,8 @@
 use std::future::pending;
 use std::sync::Arc;
 use tidings_core::{
-    BinderError, BinderLayer, BoxFuture, DynBinder, DynSource, Epoch, LaneId, Outgoing, Progress,
-    PublishError, Receipt, Sink, SourceError, SourceEvent, SourceInput, SourceSpec,
+    BinderError, BinderLayer, BoxFuture, DynBinder, DynSource, LayeredSource, Outgoing, PublishError,
+    Receipt, Sink, SourceError, SourceLayer, SourceSpec,
 };
 
 /// What is never answered.
@@ -41,7 +41,7 @@ impl BinderLayer for Hanging<Arc<dyn DynBinder>> {
                 pending::<()>().await;
             }
             let (inner, at) = (self.inner.subscribe(spec).await?, self.at);
-            Ok(Box::new(Hanging { inner, at }) as Box<dyn DynSource>)
+            Ok(Box::new(LayeredSource(Hanging { inner, at })) as Box<dyn DynSource>)
         })
     }
 
@@ -69,29 +69,13 @@ impl Sink for Hanging<Arc<dyn Sink>> {
     }
 }
 
-impl DynSource for Hanging<Box<dyn DynSource>> {
-    fn next(&mut self) -> BoxFuture<'_, Result<SourceEvent, SourceError>> {
-        self.inner.next()
+impl SourceLayer for Hanging<Box<dyn DynSource>> {
+    fn inner(&self) -> &dyn DynSource {
+        &*self.inner
     }
 
-    fn progress(&mut self, lane: LaneId, epoch: Epoch, progress: Progress) {
-        self.inner.progress(lane, epoch, progress);
-    }
-
-    fn pause(&mut self, lanes: &[LaneId]) {
-        self.inner.pause(lanes);
-    }
-
-    fn resume(&mut self, lanes: &[LaneId]) {
-        self.inner.resume(lanes);
-    }
-
-    fn seek(&mut self, lane: LaneId, offset: u64) {
-        self.inner.seek(lane, offset);
-    }
-
-    fn change_inputs(&mut self, inputs: &[SourceInput]) -> Result<(), SourceError> {
-        self.inner.change_inputs(inputs)
+    fn inner_mut(&mut self) -> &mut dyn DynSource {
+        &mut *self.inner
     }
 
     fn commit(&mut self) -> BoxFuture<'_, Result<(), SourceError>> {
@@ -99,10 +83,6 @@ impl DynSource for Hanging<Box<dyn DynSource>> {
             Hang::Commit => Box::pin(pending()),
             _ => self.inner.commit(),
         }
-    }
-
-    fn release(&mut self, lanes: &[LaneId]) {
-        self.inner.release(lanes);
     }
 
     fn close(&mut self) -> BoxFuture<'_, Result<(), SourceError>> {
