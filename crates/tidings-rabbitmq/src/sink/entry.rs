@@ -26,6 +26,7 @@ impl Entry {
         number: u64,
         target: Arc<Target>,
         message: Message,
+        accepted: Instant,
         receipt: (Arc<ReceiptBlock>, usize),
         open: Arc<Open>,
     ) -> Self {
@@ -33,7 +34,7 @@ impl Entry {
             number,
             target,
             message,
-            accepted: Instant::now(),
+            accepted,
             sends: 0,
             receipt: Some(receipt),
             open,

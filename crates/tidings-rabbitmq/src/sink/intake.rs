@@ -9,6 +9,7 @@ use crate::options::{Publishing, WhenFull};
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 use tidings_core::headers::MAX_HEADER_BYTES;
 use tidings_core::{Message, Outgoing, PublishError, RECEIPTS_PER_BLOCK, Receipt, ReceiptBlock, Timestamp};
 
@@ -35,6 +36,22 @@ impl Open {
     pub(super) fn remove(&self, bytes: usize) {
         self.messages.fetch_sub(1, Ordering::Relaxed);
         self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
+/// When messages are accepted: asked once for all of a call.
+#[derive(Debug, Clone, Copy)]
+struct Moment {
+    instant: Instant,
+    time: Timestamp,
+}
+
+impl Moment {
+    fn now() -> Self {
+        Self {
+            instant: Instant::now(),
+            time: Timestamp::now(),
+        }
     }
 }
 
@@ -118,7 +135,7 @@ impl Intake {
         outgoing: Outgoing,
     ) -> Receipt {
         let was_empty = state.accepted.is_empty();
-        let receipt = self.accept(&mut state, target, outgoing);
+        let receipt = self.accept(&mut state, target, outgoing, Moment::now());
         if was_empty && !state.accepted.is_empty() {
             self.bell.ring();
         }
@@ -130,10 +147,11 @@ impl Intake {
         let mut outgoing = outgoing.into_iter().peekable();
         while outgoing.peek().is_some() {
             let mut state = self.state();
+            let now = Moment::now();
             let some = outgoing.by_ref().take(TURN);
             receipts.extend(some.map(|one| {
                 let target = self.target(&mut state, &one.destination);
-                self.accept(&mut state, target, one)
+                self.accept(&mut state, target, one, now)
             }));
             self.bell.ring();
         }
@@ -148,29 +166,43 @@ impl Intake {
         Ok(target)
     }
 
-    fn accept(&self, state: &mut State, target: Arc<Target>, outgoing: Outgoing) -> Receipt {
+    fn accept(&self, state: &mut State, target: Arc<Target>, outgoing: Outgoing, now: Moment) -> Receipt {
         let destination = outgoing.destination.clone();
-        match self.checked(state, &target, outgoing) {
+        match self.checked(state, &target, outgoing, now.time) {
             Err(refused) => Receipt::failed(refused),
             Ok(message) => {
                 let (block, place) = state.receipt();
                 let receipt = block.receipt(place, destination);
                 let number = state.number;
                 state.number += 1;
-                let entry = Entry::new(number, target, message, (block, place), self.open.clone());
+                let receipt_at = (block, place);
+                let entry = Entry::new(
+                    number,
+                    target,
+                    message,
+                    now.instant,
+                    receipt_at,
+                    self.open.clone(),
+                );
                 state.accepted.push(entry);
                 receipt
             }
         }
     }
 
-    fn checked(&self, state: &State, target: &Target, outgoing: Outgoing) -> Result<Message, PublishError> {
+    fn checked(
+        &self,
+        state: &State,
+        target: &Target,
+        outgoing: Outgoing,
+        now: Timestamp,
+    ) -> Result<Message, PublishError> {
         self.check(state, target, &outgoing)?;
         self.room(&outgoing.destination, &outgoing.message)?;
         let message = outgoing.message;
         Ok(match message.timestamp() {
             Some(_) => message,
-            None => message.with_timestamp(Timestamp::now()),
+            None => message.with_timestamp(now),
         })
     }
 

@@ -21,7 +21,7 @@ use tokio::sync::watch;
 /// So many messages are written before answers are looked at.
 const RUN: usize = 64;
 /// lapin is handed no more while it has so many to write.
-const UNWRITTEN: usize = 512;
+const UNWRITTEN: usize = 128;
 /// After a channel was closed for a reason that is nobody's in particular.
 const PAUSE: Duration = Duration::from_millis(200);
 /// A channel that refuses messages is replaced once it is this old.
@@ -160,8 +160,7 @@ impl Writer {
 
     /// Writes to a channel until it ends.
     async fn serve(&mut self, live: &Live, channel: &Channel) -> End {
-        let capacity = self.options.publishing().max_in_flight;
-        let mut confirms = Confirms::new(capacity, &self.intake.bell);
+        let mut confirms = Confirms::new(&self.intake.bell);
         let publish = |parcel: Parcel| parcel.publish(channel);
         let mut probe: Option<Probe<'_>> = None;
         let opened = Instant::now();
