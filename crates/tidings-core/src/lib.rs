@@ -48,6 +48,7 @@ mod stamped;
 mod subscription;
 mod trace;
 mod transaction;
+mod when_full;
 
 pub use ack::{Ack, AckDecision, AckWaiter};
 pub use binder::{
@@ -108,6 +109,7 @@ pub use subscription::{
     Channels, IntoSubscription, One, Reads, Several, Subscription, SubscriptionParts, dead_letter, on,
 };
 pub use transaction::SinkTransaction;
+pub use when_full::WhenFull;
 
 /// A boxed future that may be sent to another thread.
 pub type BoxFuture<'a, T> = std::pin::Pin<Box<dyn Future<Output = T> + Send + 'a>>;

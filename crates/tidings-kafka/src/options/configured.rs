@@ -80,15 +80,8 @@ impl ClientOptions {
 
 fn when_full(config: &BinderConfig) -> WhenFull {
     let wanted = config.when_full.as_ref().map(|wanted| wanted.value);
-    if wanted == Some(tidings_config::WhenFull::Refuse) {
-        return WhenFull::Refuse;
-    }
-    match &config.max_waiting_bytes {
-        Some(bytes) => WhenFull::Wait {
-            max_bytes: bytes.value,
-        },
-        None => WhenFull::default(),
-    }
+    let most = config.max_waiting_bytes.as_ref().map(|bytes| bytes.value);
+    WhenFull::of_keys(wanted == Some(tidings_config::WhenFull::Refuse), most)
 }
 
 /// What is wrong with an address, which the error around it names.

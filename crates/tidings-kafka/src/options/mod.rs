@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
+pub use tidings_core::WhenFull;
 
 /// The brokers, the client's properties, and what Tidings adds. `Debug` shows no secret.
 #[derive(Clone, PartialEq, Eq)]
@@ -25,29 +26,6 @@ pub struct ClientOptions {
     replication: Option<u16>,
     topic_settings: BTreeMap<String, String>,
     token_source: Option<SharedTokenSource>,
-}
-
-/// What publishing does when the buffer of messages that wait for the broker is full.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum WhenFull {
-    /// The message waits for room, in order, and its receipt with it. So may messages of this many bytes; beyond, the
-    /// receipt is an error that may be tried again.
-    Wait {
-        /// How many bytes may wait for room.
-        max_bytes: usize,
-    },
-    /// The receipt is an error at once, one that may be tried again.
-    Refuse,
-}
-
-impl Default for WhenFull {
-    /// Up to 64 MiB wait, which is more than the buffer itself: who publishes more without awaiting a receipt is told.
-    fn default() -> Self {
-        Self::Wait {
-            max_bytes: 64 * 1024 * 1024,
-        }
-    }
 }
 
 /// What preparing a topic that exists checks. It is never changed.

@@ -1,10 +1,10 @@
 //! The options that a configuration gives: [`ClientOptions::from_config`].
 
-use super::configured_destination::queue_type;
+use super::configured_destination::{at_most_u16, at_most_u32, queue_type};
 use super::{Auth, ClientOptions, WhenFull};
 use crate::error::RabbitError;
 use std::path::PathBuf;
-use tidings_config::{BinderConfig, BinderUrl, RabbitmqAuth, RabbitmqConfig};
+use tidings_config::{BinderConfig, BinderUrl, RabbitmqAuth, RabbitmqConfig, Setting};
 use tidings_core::BinderError;
 
 impl ClientOptions {
@@ -30,94 +30,70 @@ impl ClientOptions {
 
     fn with_keys(mut self, config: &BinderConfig) -> Self {
         let keys = &config.rabbitmq;
-        let publishing = &mut self.publishing;
-        set(&mut self.heartbeat, keys.heartbeat.as_ref().map(|set| set.value));
-        set(
-            &mut self.connect_timeout,
-            keys.connect_timeout.as_ref().map(|set| set.value),
-        );
-        set(
-            &mut self.close_timeout,
-            keys.close_timeout.as_ref().map(|set| set.value),
-        );
-        set(
-            &mut publishing.confirm_timeout,
-            keys.confirm_timeout.as_ref().map(|set| set.value),
-        );
-        set(
-            &mut publishing.message_timeout,
-            keys.message_timeout.as_ref().map(|set| set.value),
-        );
-        set(
-            &mut publishing.max_in_flight,
-            keys.max_in_flight.as_ref().map(|set| set.value),
-        );
-        let bytes = keys.max_in_flight_bytes.as_ref();
-        set(&mut publishing.max_in_flight_bytes, bytes.map(|set| set.value));
-        let lose = keys.lose_unroutable_messages.as_ref();
-        set(&mut publishing.mandatory, lose.map(|lose| !lose.value));
-        set(
-            &mut publishing.max_message_bytes,
-            config.max_message_bytes.as_ref().map(|set| set.value),
-        );
-        publishing.when_full = when_full(config);
-        set(
-            &mut self.auth,
-            keys.auth.as_ref().map(|auth| match auth.value {
-                RabbitmqAuth::Plain => Auth::Plain,
-                RabbitmqAuth::External => Auth::External,
-            }),
-        );
-        let file = |key: &Option<tidings_config::Setting<String>>| {
-            key.as_ref().map(|file| PathBuf::from(&file.value))
-        };
+        set(&mut self.heartbeat, &keys.heartbeat);
+        set(&mut self.connect_timeout, &keys.connect_timeout);
+        set(&mut self.close_timeout, &keys.close_timeout);
+        set_as(&mut self.auth, &keys.auth, |auth| match auth {
+            RabbitmqAuth::Plain => Auth::Plain,
+            RabbitmqAuth::External => Auth::External,
+        });
+        let file = |key| value(key).map(PathBuf::from);
         self.tls.ca = file(&keys.tls_ca);
         self.tls.certificate = file(&keys.tls_certificate);
         self.tls.key = file(&keys.tls_key);
-        self.with_consuming(keys);
-        self
+        let publishing = &mut self.publishing;
+        set(&mut publishing.confirm_timeout, &keys.confirm_timeout);
+        set(&mut publishing.message_timeout, &keys.message_timeout);
+        set(&mut publishing.max_in_flight, &keys.max_in_flight);
+        set(&mut publishing.max_in_flight_bytes, &keys.max_in_flight_bytes);
+        set(&mut publishing.max_message_bytes, &config.max_message_bytes);
+        set_as(
+            &mut publishing.mandatory,
+            &keys.lose_unroutable_messages,
+            |lose| !lose,
+        );
+        publishing.when_full = when_full(config);
+        self.with_consuming(keys)
     }
 
-    fn with_consuming(&mut self, keys: &RabbitmqConfig) {
+    fn with_consuming(mut self, keys: &RabbitmqConfig) -> Self {
         let consuming = &mut self.consuming;
-        let prefetch = keys.prefetch.as_ref().map(|set| set.value);
+        set_as(&mut consuming.prefetch, &keys.prefetch, at_most_u16);
+        set_as(&mut consuming.queue_type, &keys.queue_type, queue_type);
         set(
-            &mut consuming.prefetch,
-            prefetch.map(|prefetch| u16::try_from(prefetch).unwrap_or(u16::MAX)),
+            &mut consuming.single_active_consumer,
+            &keys.single_active_consumer,
         );
-        set(
-            &mut consuming.queue_type,
-            keys.queue_type.as_ref().map(|kind| queue_type(kind.value)),
-        );
-        let single = keys.single_active_consumer.as_ref();
-        set(&mut consuming.single_active_consumer, single.map(|set| set.value));
-        let limit = keys.delivery_limit.as_ref();
-        let limit = limit.map(|set| u32::try_from(set.value).unwrap_or(u32::MAX));
-        set(&mut consuming.delivery_limit, limit.map(Some));
-        let hold = keys.longest_hold.as_ref();
-        set(&mut consuming.longest_hold, hold.map(|set| set.value));
-        let bytes = keys.letter_bytes.as_ref();
-        set(&mut consuming.letter_bytes, bytes.map(|set| set.value as u64));
+        set_as(&mut consuming.delivery_limit, &keys.delivery_limit, |limit| {
+            Some(at_most_u32(limit))
+        });
+        set(&mut consuming.longest_hold, &keys.longest_hold);
+        set_as(&mut consuming.letter_bytes, &keys.letter_bytes, |bytes| {
+            bytes as u64
+        });
+        self
     }
 }
 
-fn set<T>(to: &mut T, value: Option<T>) {
-    if let Some(value) = value {
-        *to = value;
+/// What a key says, if it says anything.
+pub(super) fn value<T: Clone>(key: &Option<Setting<T>>) -> Option<T> {
+    key.as_ref().map(|set| set.value.clone())
+}
+
+fn set<T: Clone>(to: &mut T, key: &Option<Setting<T>>) {
+    set_as(to, key, |value| value);
+}
+
+fn set_as<T: Clone, U>(to: &mut U, key: &Option<Setting<T>>, of: impl FnOnce(T) -> U) {
+    if let Some(value) = value(key) {
+        *to = of(value);
     }
 }
 
 fn when_full(config: &BinderConfig) -> WhenFull {
     let wanted = config.when_full.as_ref().map(|wanted| wanted.value);
-    if wanted == Some(tidings_config::WhenFull::Refuse) {
-        return WhenFull::Refuse;
-    }
-    match &config.max_waiting_bytes {
-        Some(bytes) => WhenFull::Wait {
-            max_bytes: bytes.value,
-        },
-        None => WhenFull::default(),
-    }
+    let most = config.max_waiting_bytes.as_ref().map(|bytes| bytes.value);
+    WhenFull::of_keys(wanted == Some(tidings_config::WhenFull::Refuse), most)
 }
 
 /// Where the keys of TLS are, of which one does not go with the others.

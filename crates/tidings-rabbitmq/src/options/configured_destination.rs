@@ -1,10 +1,11 @@
 //! What a configuration says of a channel's destination: [`DestinationOptions::from_config`].
 
+use super::configured::value;
 use super::{DestinationOptions, ExchangeType, Overflow, QueueType, RoutingKey};
 use crate::error::RabbitError;
 use std::collections::BTreeMap;
 use tidings_config::{
-    Properties, RabbitmqChannelConfig, RabbitmqExchangeType, RabbitmqOverflow, RabbitmqQueueType, Setting,
+    Properties, RabbitmqChannelConfig, RabbitmqExchangeType, RabbitmqOverflow, RabbitmqQueueType,
 };
 
 impl DestinationOptions {
@@ -38,9 +39,9 @@ impl DestinationOptions {
             queue: value(&keys.queue),
             queue_type: value(&keys.queue_type).map(queue_type),
             queue_arguments: texts(&keys.queue_arguments),
-            prefetch: value(&keys.prefetch).map(|many| u16::try_from(many).unwrap_or(u16::MAX)),
+            prefetch: value(&keys.prefetch).map(at_most_u16),
             single_active_consumer: value(&keys.single_active_consumer),
-            delivery_limit: value(&keys.delivery_limit).map(|many| u32::try_from(many).unwrap_or(u32::MAX)),
+            delivery_limit: value(&keys.delivery_limit).map(at_most_u32),
             message_ttl: value(&keys.message_ttl),
             unused_for: value(&keys.queue_expires),
             max_length: value(&keys.max_length),
@@ -51,8 +52,14 @@ impl DestinationOptions {
     }
 }
 
-fn value<T: Clone>(key: &Option<Setting<T>>) -> Option<T> {
-    key.as_ref().map(|set| set.value.clone())
+/// The range of a key ends below.
+pub(super) fn at_most_u16<T: TryInto<u16>>(number: T) -> u16 {
+    number.try_into().unwrap_or(u16::MAX)
+}
+
+/// The range of a key ends below.
+pub(super) fn at_most_u32<T: TryInto<u32>>(number: T) -> u32 {
+    number.try_into().unwrap_or(u32::MAX)
 }
 
 fn texts(all: &Properties) -> BTreeMap<String, String> {

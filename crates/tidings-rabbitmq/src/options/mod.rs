@@ -19,6 +19,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 use tidings_config::Secret;
+pub use tidings_core::WhenFull;
 pub(crate) use tls::TlsFiles;
 use url::Address;
 pub(crate) use url::Host;
@@ -47,29 +48,6 @@ pub enum Auth {
     Plain,
     /// By the client's certificate.
     External,
-}
-
-/// What publishing does when as much is on its way as may be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum WhenFull {
-    /// The message waits for room, in order, and its receipt with it. So may messages of this many bytes; beyond, the
-    /// receipt is an error that may be tried again.
-    Wait {
-        /// How many bytes may wait for room.
-        max_bytes: usize,
-    },
-    /// The receipt is an error at once, one that may be tried again.
-    Refuse,
-}
-
-impl Default for WhenFull {
-    /// Up to 64 MiB wait.
-    fn default() -> Self {
-        Self::Wait {
-            max_bytes: 64 * 1024 * 1024,
-        }
-    }
 }
 
 /// How messages are published.
