@@ -4,14 +4,15 @@ use crate::background::Worker;
 use crate::binder_sink::BinderSink;
 use crate::connection::{Link, PATIENCE};
 use crate::delays::Delays;
+use crate::destinations::{Destination, Destinations};
 use crate::error::RabbitError;
 use crate::group_queues;
-use crate::layout::{Layout, Layouts};
+use crate::layout::Layout;
 use crate::letters::RabbitLetters;
 use crate::options::{ClientOptions, DestinationOptions};
 use crate::requests::RabbitReplies;
 use crate::retry::RetryQueues;
-use crate::sink::RabbitSink;
+use crate::sink::{RabbitSink, Route};
 use crate::source::{RabbitSource, Shared};
 use crate::topology::{ExchangeSpec, Topology};
 use std::fmt;
@@ -33,7 +34,7 @@ pub struct RabbitBinder {
     retries: Arc<RetryQueues>,
     replies: Arc<RabbitReplies>,
     delays: Arc<Delays>,
-    layouts: Arc<Layouts>,
+    destinations: Arc<Destinations>,
     _worker: Worker,
 }
 
@@ -70,7 +71,7 @@ impl RabbitBinder {
             retries,
             replies: Arc::new(replies),
             delays,
-            layouts: Arc::default(),
+            destinations: Arc::default(),
             _worker: worker,
         })
     }
@@ -97,12 +98,15 @@ impl RabbitBinder {
         let (name, topology) = (&spec.name, &self.shared.topology);
         match spec.role {
             // The source declares it beside the queue whose messages come back to it.
-            DestinationRole::Retry => self.retries.is_retry_queue(name),
+            DestinationRole::Retry => {
+                self.sink.route(name.clone(), Route::Queue);
+                self.destinations.remember(name, Destination::Retry);
+            }
             DestinationRole::DeadLetters => {
                 topology.exchange(&ExchangeSpec::topic(name, spec.create)).await?;
-                self.retries.are_letters(name);
-                self.layouts
-                    .remember(Layout::new(spec, DestinationOptions::default()));
+                self.sink.route(name.clone(), Route::Letters);
+                let layout = Arc::new(Layout::new(spec, DestinationOptions::default()));
+                self.destinations.remember(name, Destination::Letters(layout));
             }
             _ => {
                 let options = self.shared.options.destination(name).cloned().unwrap_or_default();
@@ -114,7 +118,8 @@ impl RabbitBinder {
                     topology.queue(&layout.stream(topology)).await?;
                 }
                 self.sink.route(name.clone(), layout.route());
-                self.layouts.remember(layout);
+                self.destinations
+                    .remember(name, Destination::Named(Arc::new(layout)));
             }
         }
         Ok(())
@@ -151,7 +156,7 @@ impl Binder for RabbitBinder {
         Arc::new(BinderSink {
             retries: self.retries.clone(),
             delays: self.delays.clone(),
-            layouts: self.layouts.clone(),
+            destinations: self.destinations.clone(),
             sink: self.sink.clone(),
         })
     }
@@ -169,8 +174,11 @@ impl Binder for RabbitBinder {
         self.check_open()?;
         let group = spec.group.clone();
         let topology = &self.shared.topology;
-        let queue_of =
-            |destination: &Arc<str>| self.layouts.of(destination).queue(group.as_deref(), topology);
+        let queue_of = |destination: &Arc<str>| {
+            self.destinations
+                .layout(destination)
+                .queue(group.as_deref(), topology)
+        };
         let mut source = RabbitSource::new(self.shared.clone(), spec, queue_of);
         source.declare().await;
         Ok(source)
@@ -221,7 +229,7 @@ impl Binder for RabbitBinder {
         group: &str,
     ) -> Result<Option<Vec<GroupQueue>>, BinderError> {
         self.check_open()?;
-        let layout = self.layouts.of(&destination.into());
+        let layout = self.destinations.layout(&destination.into());
         let queues = group_queues::count(&self.shared.topology, &layout, group);
         queues.await.map(Some)
     }

@@ -1,9 +1,10 @@
 //! Where a binder takes messages: [`BinderSink`].
 
 use crate::delays::Delays;
-use crate::layout::Layouts;
+use crate::destinations::{Destination, Destinations};
 use crate::retry::RetryQueues;
 use crate::sink::RabbitSink;
+use std::slice;
 use std::sync::Arc;
 use tidings_core::{BoxFuture, Outgoing, PublishError, Receipt, Sink};
 
@@ -12,36 +13,38 @@ use tidings_core::{BoxFuture, Outgoing, PublishError, Receipt, Sink};
 pub(crate) struct BinderSink {
     pub(crate) retries: Arc<RetryQueues>,
     pub(crate) delays: Arc<Delays>,
-    pub(crate) layouts: Arc<Layouts>,
+    pub(crate) destinations: Arc<Destinations>,
     pub(crate) sink: Arc<RabbitSink>,
 }
 
 impl BinderSink {
-    /// Whether more than publishing may be to do.
-    fn is_special(&self, outgoing: &Outgoing) -> bool {
-        outgoing.due.is_some() || self.retries.is_special(&outgoing.destination)
+    /// One for which more than publishing may be to do.
+    fn publish_specially(&self, outgoing: Outgoing) -> Receipt {
+        match (self.destinations.of(&outgoing.destination), outgoing.due) {
+            (Destination::Retry, _) => self.retries.publish(outgoing),
+            (Destination::Letters(_), _) => self.retries.publish_letter(outgoing),
+            (Destination::Named(layout), Some(due)) => self.delays.publish(outgoing, due, &layout),
+            (Destination::Named(_), None) => self.sink.publish(outgoing),
+        }
     }
 }
 
 impl Sink for BinderSink {
     fn publish(&self, outgoing: Outgoing) -> Receipt {
-        if self.retries.is_special(&outgoing.destination) {
-            return self.retries.publish(outgoing);
-        }
-        match outgoing.due {
-            Some(due) => {
-                let layout = self.layouts.of(&outgoing.destination);
-                self.delays.publish(outgoing, due, &layout)
-            }
-            None => self.sink.publish(outgoing),
+        match self.destinations.are_plain(slice::from_ref(&outgoing)) {
+            true => self.sink.publish(outgoing),
+            false => self.publish_specially(outgoing),
         }
     }
 
     fn publish_all(&self, outgoing: Vec<Outgoing>) -> Vec<Receipt> {
-        if outgoing.iter().any(|one| self.is_special(one)) {
-            return outgoing.into_iter().map(|one| self.publish(one)).collect();
+        match self.destinations.are_plain(&outgoing) {
+            true => self.sink.publish_all(outgoing),
+            false => outgoing
+                .into_iter()
+                .map(|one| self.publish_specially(one))
+                .collect(),
         }
-        self.sink.publish_all(outgoing)
     }
 
     fn flush(&self) -> BoxFuture<'static, Result<(), PublishError>> {

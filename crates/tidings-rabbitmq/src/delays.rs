@@ -23,7 +23,7 @@ use std::time::Duration;
 use tidings_core::headers::HeaderWriter;
 use tidings_core::{BinderError, Clock, Create, Outgoing, PublishError, Receipt, Sink, Timestamp};
 use tokio::runtime::Handle;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 
 /// The length of the shortest wait.
 const UNIT: Duration = Duration::from_millis(100);
@@ -129,33 +129,23 @@ impl Delays {
             return self.sink.publish_through(outgoing, through);
         }
         // It is on its way from here on, whether anybody waits for the receipt or not.
-        let (answer, answered) = oneshot::channel();
-        let (delays, destination) = (self.clone(), outgoing.destination.clone());
+        let (answer, receipt) = Receipt::pair();
+        let delays = self.clone();
         self.waiting.send_modify(|waiting| *waiting += 1);
         self.runtime.spawn(async move {
-            let receipt = {
+            let published = {
                 let making = delays.making.clone();
                 let _turn = making.lock().await;
                 let made = delays.make(bits, &outgoing.destination, &exchange).await;
                 made.map(|()| delays.sink.publish_through(outgoing, through))
             };
             delays.waiting.send_modify(|waiting| *waiting -= 1);
-            let result = match receipt {
+            answer.resolve(match published {
                 Ok(receipt) => receipt.await,
                 Err(error) => Err(error),
-            };
-            // Whoever dropped the receipt does not want to know.
-            let _ = answer.send(result);
+            });
         });
-        Receipt::boxed(async move {
-            let closed = |_| {
-                Err(PublishError::Unavailable {
-                    destination,
-                    reason: "the service ended before it was published".to_owned(),
-                })
-            };
-            answered.await.unwrap_or_else(closed)
-        })
+        receipt
     }
 
     /// Resolves when everything that was given so far is on its way.

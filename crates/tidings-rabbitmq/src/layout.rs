@@ -5,8 +5,7 @@ use crate::options::{DestinationOptions, ExchangeType, QueueType, RoutingKey, ar
 use crate::sink::Route;
 use crate::topology::{Binding, ExchangeSpec, QueueSpec, Topology, text};
 use lapin::types::{AMQPValue, FieldTable};
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 use tidings_core::{Create, DestinationSpec};
 
@@ -212,23 +211,5 @@ impl Layout {
             put(name, value);
         }
         table
-    }
-}
-
-/// What each destination is, that was prepared.
-#[derive(Debug, Default)]
-pub(crate) struct Layouts(Mutex<HashMap<Arc<str>, Arc<Layout>>>);
-
-impl Layouts {
-    /// One that nobody has prepared is what it would be by itself.
-    pub(crate) fn of(&self, destination: &Arc<str>) -> Arc<Layout> {
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let found = known.get(destination).cloned();
-        found.unwrap_or_else(|| Arc::new(Layout::plain(destination)))
-    }
-
-    pub(crate) fn remember(&self, layout: Layout) {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.insert(layout.destination.clone(), Arc::new(layout));
     }
 }

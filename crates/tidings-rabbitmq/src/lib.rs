@@ -16,6 +16,7 @@ mod binder;
 mod binder_sink;
 mod connection;
 mod delays;
+mod destinations;
 mod error;
 mod group_queues;
 mod layout;

@@ -37,22 +37,13 @@ fn queue_of_wait(retry: &str, tier: Duration) -> Arc<str> {
     format!("{retry}.{}s", tier.as_secs()).into()
 }
 
-/// Publishes, and knows which destinations are retry queues.
+/// Publishes what waits and what is dead.
 #[derive(Debug)]
 pub(crate) struct RetryQueues {
     sink: Arc<RabbitSink>,
     topology: Arc<Topology>,
-    known: Mutex<Known>,
-}
-
-#[derive(Debug, Default)]
-struct Known {
-    /// Retry queues.
-    queues: HashSet<Arc<str>>,
-    /// Exchanges of dead letters.
-    letters: HashSet<Arc<str>>,
     /// Queues that were made here, for waits and for dead letters.
-    made: HashSet<Arc<str>>,
+    made: Mutex<HashSet<Arc<str>>>,
 }
 
 impl RetryQueues {
@@ -60,36 +51,30 @@ impl RetryQueues {
         Arc::new(Self {
             sink,
             topology,
-            known: Mutex::default(),
+            made: Mutex::default(),
         })
     }
 
-    /// What is published there may have to wait on the way.
-    pub(crate) fn is_retry_queue(&self, name: &Arc<str>) {
-        self.sink.route(name.clone(), Route::Queue);
-        self.known().queues.insert(name.clone());
+    fn made(&self) -> MutexGuard<'_, HashSet<Arc<str>>> {
+        self.made.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What is published there are dead letters.
-    pub(crate) fn are_letters(&self, name: &Arc<str>) {
-        self.sink.route(name.clone(), Route::Letters);
-        self.known().letters.insert(name.clone());
-    }
-
-    fn known(&self) -> MutexGuard<'_, Known> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Whether more than publishing may be to do for what goes there.
-    pub(crate) fn is_special(&self, destination: &Arc<str>) -> bool {
-        let known = self.known();
-        known.queues.contains(destination) || known.letters.contains(destination)
-    }
-
-    /// Publishes what goes there.
+    /// Publishes to the retry queue of a group.
     pub(crate) fn publish(self: &Arc<Self>, outgoing: Outgoing) -> Receipt {
-        let (outgoing, missing) = self.direct(outgoing);
-        let Some(queue) = missing else {
+        let (outgoing, queue) = self.to_wait(lasting(outgoing));
+        self.publish_where(outgoing, queue)
+    }
+
+    /// Publishes a dead letter.
+    pub(crate) fn publish_letter(self: &Arc<Self>, outgoing: Outgoing) -> Receipt {
+        let outgoing = lasting(outgoing);
+        let queue = self.letters_of(&outgoing);
+        self.publish_where(outgoing, queue)
+    }
+
+    /// Publishes once a queue is there, if one is needed.
+    fn publish_where(self: &Arc<Self>, outgoing: Outgoing, queue: Option<QueueSpec>) -> Receipt {
+        let Some(queue) = queue.filter(|queue| !self.made().contains(&queue.name)) else {
             return self.sink.publish(outgoing);
         };
         let queues = self.clone();
@@ -97,21 +82,6 @@ impl RetryQueues {
             queues.make(queue).await?;
             queues.sink.publish(outgoing).await
         })
-    }
-
-    /// Sends a message on its way, and names the queue that must be there for it; none if that is known to be there.
-    fn direct(&self, outgoing: Outgoing) -> (Outgoing, Option<QueueSpec>) {
-        let outgoing = lasting(outgoing);
-        let is_letter = self.known().letters.contains(&outgoing.destination);
-        let (outgoing, queue) = match is_letter {
-            true => {
-                let queue = self.letters_of(&outgoing);
-                (outgoing, queue)
-            }
-            false => self.to_wait(outgoing),
-        };
-        let missing = queue.filter(|queue| !self.known().made.contains(&queue.name));
-        (outgoing, missing)
     }
 
     /// A message for a retry queue takes a queue in which it waits, unless it is due.
@@ -152,7 +122,7 @@ impl RetryQueues {
         if queue.bound_to.is_empty() {
             self.sink.route(queue.name.clone(), Route::Queue);
         }
-        self.known().made.insert(queue.name);
+        self.made().insert(queue.name);
         Ok(())
     }
 }

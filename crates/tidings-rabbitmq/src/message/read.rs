@@ -3,26 +3,71 @@
 use super::foreign::bytes_of;
 use super::mark::Mark;
 use super::parts::{CLUSTER_ID, DELAY, DELAY_QUEUE, KEY, MILLIS, MORE, ORDER, PROPERTIES, TOMBSTONE};
+use bytes::Bytes;
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable};
 use std::borrow::Cow;
-use tidings_core::headers::HeaderView;
-use tidings_core::{BatchBuilder, Epoch, LaneId, Message, Timestamp, amqp};
+use tidings_core::headers::{HeaderView, HeaderWriter};
+use tidings_core::{BatchBuilder, Message, Timestamp, amqp};
 
 type Header<'a> = (Cow<'a, str>, Cow<'a, [u8]>);
 
-/// Adds the message that somebody published; what other clients write becomes headers as text, and nothing is an error.
+/// What came, part by part. What other clients write becomes headers as text, and nothing is an error.
+struct Received<'a> {
+    key: Option<Cow<'a, [u8]>>,
+    headers: Vec<Header<'a>>,
+    timestamp: Option<Timestamp>,
+    payload: Option<&'a [u8]>,
+}
+
+impl<'a> Received<'a> {
+    fn of(properties: &'a BasicProperties, body: &'a [u8]) -> Self {
+        let table = properties.headers().as_ref();
+        let find = |name: &str| table.and_then(|table| table.inner().get(name));
+        let tombstone = body.is_empty() && find(TOMBSTONE) == Some(&AMQPValue::Boolean(true));
+        let mark = Mark::of(properties);
+        let order = find(ORDER).map(bytes_of);
+        Self {
+            key: find(KEY).map(bytes_of),
+            headers: in_order(headers(properties, table, mark), order.as_deref()),
+            timestamp: timestamp(properties, find(MILLIS), mark),
+            payload: (!tombstone).then_some(body),
+        }
+    }
+
+    fn headers(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        self.headers.iter().map(|(name, value)| (&**name, &**value))
+    }
+}
+
+/// Adds the message that somebody published.
 pub(crate) fn read_into(batch: &mut BatchBuilder, properties: &BasicProperties, body: &[u8]) {
-    let table = properties.headers().as_ref();
-    let find = |name: &str| table.and_then(|table| table.inner().get(name));
-    let tombstone = body.is_empty() && find(TOMBSTONE) == Some(&AMQPValue::Boolean(true));
-    let key = find(KEY).map(bytes_of);
-    let mark = Mark::of(properties);
-    let timestamp = timestamp(properties, find(MILLIS), mark).unwrap_or_default();
-    let order = find(ORDER).map(bytes_of);
-    let headers = in_order(headers(properties, table, mark), order.as_deref());
-    let headers = headers.iter().map(|(name, value)| (&**name, &**value));
-    batch.push(timestamp, key.as_deref(), headers, (!tombstone).then_some(body));
+    let received = Received::of(properties, body);
+    let timestamp = received.timestamp.unwrap_or_default();
+    batch.push(
+        timestamp,
+        received.key.as_deref(),
+        received.headers(),
+        received.payload,
+    );
+}
+
+/// A message that comes alone: it has a time only if somebody gave it one.
+pub(crate) fn read(properties: &BasicProperties, body: &[u8]) -> Message {
+    let received = Received::of(properties, body);
+    let headers = received
+        .headers()
+        .fold(HeaderWriter::default(), |headers, (name, value)| {
+            headers.append(name, value)
+        });
+    let message = Message::default()
+        .with_payload(received.payload.map(Bytes::copy_from_slice))
+        .with_optional_key(received.key.as_deref().map(Bytes::copy_from_slice))
+        .with_headers(headers.finish_received());
+    match received.timestamp {
+        Some(timestamp) => message.with_timestamp(timestamp),
+        None => message,
+    }
 }
 
 /// The headers in the order in which they were published. What the server has added on the way had no place there: a
@@ -72,24 +117,6 @@ fn integer(value: &AMQPValue) -> Option<i64> {
         AMQPValue::Timestamp(number) => i64::try_from(*number).ok(),
         _ => None,
     }
-}
-
-/// A message that comes alone: it has a time only if somebody gave it one.
-pub(crate) fn read(properties: &BasicProperties, body: &[u8]) -> Message {
-    let mut batch = BatchBuilder::new(LaneId(0), Epoch(0), 0);
-    read_into(&mut batch, properties, body);
-    let batch = batch.finish();
-    let Some(record) = batch.records().first() else {
-        return Message::default();
-    };
-    let message = batch.message(record);
-    if properties.timestamp().is_some() || record.timestamp != Timestamp::default() {
-        return message;
-    }
-    Message::default()
-        .with_payload(message.payload().cloned())
-        .with_optional_key(message.key().cloned())
-        .with_headers(message.headers().clone())
 }
 
 /// All headers, in the order that [`super::write`] counts by.
