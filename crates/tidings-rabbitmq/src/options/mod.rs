@@ -1,18 +1,23 @@
 //! How the clients of one RabbitMQ are set up: [`ClientOptions`].
 
+mod arguments;
 mod configured;
 mod configured_destination;
 mod consuming;
 mod destination;
+mod destination_check;
+mod destination_words;
+mod kinds;
 mod routing_key;
 mod tls;
 mod url;
 
 use crate::error::RabbitError;
+pub(crate) use arguments::{arguments, headers_of};
 pub(crate) use consuming::Consuming;
 pub use consuming::QueueType;
-pub use destination::{DestinationOptions, ExchangeType, Overflow};
-pub(crate) use destination::{arguments, headers_of};
+pub use destination::DestinationOptions;
+pub use kinds::{ExchangeType, Overflow};
 pub use routing_key::RoutingKey;
 use std::collections::BTreeMap;
 use std::fmt;

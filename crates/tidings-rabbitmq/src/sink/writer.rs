@@ -4,26 +4,22 @@ use super::confirms::{Confirms, Outcome};
 use super::entry::Answers;
 use super::exchanges::{Exchanges, Probe, Verdict};
 use super::intake::Intake;
+use super::parcel::Parcel;
 use super::refusal;
 use super::window::Window;
 use crate::connection::{Link, LinkState, Live};
-use crate::message::{Written, write};
+use crate::message::Written;
 use crate::options::ClientOptions;
-use crate::trouble::Trouble;
-use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
-use lapin::types::ShortString;
+use lapin::options::ConfirmSelectOptions;
 use lapin::{Channel, Error, PublisherConfirm};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tidings_core::PublishError;
 use tokio::sync::watch;
 
 /// So many messages are written before answers are looked at.
 const RUN: usize = 64;
 /// lapin is handed no more while it has so many to write.
 const UNWRITTEN: usize = 128;
-/// After a channel was closed for a reason that is nobody's in particular.
-const PAUSE: Duration = Duration::from_millis(200);
 /// A channel that refuses messages is replaced once it is this old.
 ///
 /// Seen with 3.10: after the node of a quorum queue's leader died, nothing of what a channel published there was kept for
@@ -35,15 +31,15 @@ pub(crate) const FRAME: usize = 64;
 
 /// Writes what was accepted, in order, to one channel after the other.
 pub(super) struct Writer {
-    options: Arc<ClientOptions>,
-    intake: Arc<Intake>,
+    pub(super) options: Arc<ClientOptions>,
+    pub(super) intake: Arc<Intake>,
     link: Arc<Link>,
-    state: watch::Receiver<LinkState>,
+    pub(super) state: watch::Receiver<LinkState>,
     /// When everything that is open is given up, once it is to close.
     closing: watch::Receiver<Option<Instant>>,
-    window: Window,
-    exchanges: Exchanges,
-    answers: Answers,
+    pub(super) window: Window,
+    pub(super) exchanges: Exchanges,
+    pub(super) answers: Answers,
     /// Whether a message was refused on the channel that there is.
     refusing: bool,
     /// Whether the server takes no messages, and since when it does again.
@@ -246,12 +242,7 @@ impl Writer {
             }
             entry.sends += 1;
             let number = entry.number;
-            let parcel = Parcel {
-                mandatory: mandatory && !entry.target.is_address(),
-                exchange: name(&entry.target.exchange),
-                key: name(&entry.target.routing_key(&entry.message)),
-                written: write(&entry.message, mandatory.then_some(number)),
-            };
+            let parcel = Parcel::of(entry, mandatory);
             self.window.sent(now);
             left -= 1;
             confirms.write(number, publish(parcel));
@@ -287,87 +278,6 @@ impl Writer {
             };
             entry.answer(result, answers);
         })
-    }
-
-    /// Finds out whose fault the end of a channel is.
-    async fn ended(&mut self, live: &Live, error: &Error) {
-        let trouble = Trouble::of(error, self.options.auth());
-        if !live.connection.status().connected() {
-            return;
-        }
-        tracing::debug!(reason = %trouble, "RabbitMQ closed the channel that is published to");
-        let of_exchange = trouble.exchange().map(Arc::<str>::from);
-        let guilty = match (trouble.code, of_exchange) {
-            (Some(404 | 403), Some(exchange)) => {
-                let found = self.window.find(|entry, _| entry.target.exchange == exchange);
-                self.exchanges.refuse(exchange, &trouble, self.window.end());
-                found
-            }
-            (Some(406), _) if trouble.too_large().is_some() => self.too_large(&trouble),
-            _ => Vec::new(),
-        };
-        if guilty.is_empty() {
-            tokio::time::sleep(PAUSE).await;
-        }
-        for number in guilty {
-            let Some(entry) = self.window.take(number) else {
-                continue;
-            };
-            let destination = &entry.target.destination;
-            let error = match (trouble.code, trouble.too_large()) {
-                (Some(404), _) => PublishError::UnknownDestination {
-                    destination: destination.clone(),
-                },
-                (_, Some((size, limit))) => PublishError::TooLarge {
-                    destination: destination.clone(),
-                    size,
-                    limit,
-                },
-                _ => PublishError::Unauthorized {
-                    destination: destination.clone(),
-                    reason: trouble.to_string(),
-                },
-            };
-            entry.answer(Err(error), &mut self.answers);
-        }
-        self.window.forget();
-        self.answers.tell();
-    }
-
-    /// The messages that the server finds too large; it says their size and not which.
-    fn too_large(&self, trouble: &Trouble) -> Vec<u64> {
-        let Some((size, _)) = trouble.too_large() else {
-            return Vec::new();
-        };
-        self.window.find(|entry, _| {
-            entry
-                .message
-                .payload()
-                .is_some_and(|payload| payload.len() == size)
-        })
-    }
-
-    fn refuse(&mut self, number: u64, error: PublishError) {
-        if let Some(entry) = self.window.take(number) {
-            entry.answer(Err(error), &mut self.answers);
-        }
-        self.window.forget();
-    }
-
-    /// Answers what has waited for too long.
-    fn expire(&mut self) {
-        let patience = self.options.publishing().message_timeout;
-        let now = Instant::now();
-        while let Some(number) = self.window.expired(patience, now) {
-            let Some(entry) = self.window.take(number) else {
-                break;
-            };
-            let trouble = self.state.borrow().trouble();
-            let error = refusal::expired(&entry, patience, trouble);
-            entry.answer(Err(error), &mut self.answers);
-        }
-        self.window.forget();
-        self.answers.tell();
     }
 
     /// Whether the connection is the one that there is. Notes the time in which the server takes nothing.
@@ -425,42 +335,4 @@ impl Writer {
             Ok(()) = closing.changed() => {}
         }
     }
-
-    /// Answers everything that is left.
-    fn give_up(&mut self) {
-        self.intake.take(&mut self.window);
-        for number in self.window.find(|_, _| true) {
-            if let Some(entry) = self.window.take(number) {
-                let error = refusal::closed(&entry);
-                entry.answer(Err(error), &mut self.answers);
-            }
-        }
-        self.answers.tell();
-    }
-}
-
-/// A message as it is handed to lapin.
-struct Parcel {
-    /// Whether it is to come back if no queue wants it.
-    mandatory: bool,
-    exchange: ShortString,
-    key: ShortString,
-    written: Written,
-}
-
-impl Parcel {
-    async fn publish(self, channel: &Channel) -> lapin::Result<PublisherConfirm> {
-        let options = BasicPublishOptions {
-            mandatory: self.mandatory,
-            immediate: false,
-        };
-        let Written { properties, body } = self.written;
-        let publishing = channel.basic_publish(self.exchange, self.key, options, &body, properties);
-        publishing.await
-    }
-}
-
-/// A name whose length was checked when it was accepted.
-fn name(text: &str) -> ShortString {
-    ShortString::try_new(text).unwrap_or_default()
 }
