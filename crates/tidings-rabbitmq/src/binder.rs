@@ -7,20 +7,20 @@ use crate::delays::Delays;
 use crate::error::RabbitError;
 use crate::group_queues;
 use crate::layout::{Layout, Layouts};
-use crate::letters::RabbitLetters;
+use crate::letters::{RabbitLetters, letters_exchange};
 use crate::options::{ClientOptions, DestinationOptions};
 use crate::requests::RabbitReplies;
 use crate::retry::RetryQueues;
 use crate::sink::RabbitSink;
 use crate::source::{RabbitSource, Shared};
-use crate::topology::{ExchangeSpec, Topology};
+use crate::topology::{ExchangeSpec, QueueSpec, Topology};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use tidings_core::{
-    Binder, BinderError, BinderHealth, Capabilities, DestinationInfo, DestinationRole, DestinationSpec,
-    GroupInfo, GroupQueue, HeldLetters, LettersOf, PartitionPosition, Progress, PublishError, RecordBatch,
-    ReplyPath, Sink, SourceSpec,
+    Binder, BinderError, BinderHealth, Capabilities, Create, DestinationInfo, DestinationRole,
+    DestinationSpec, GroupInfo, GroupQueue, HeldLetters, LettersOf, PartitionPosition, Progress,
+    PublishError, RecordBatch, ReplyPath, Sink, SourceSpec,
 };
 
 /// One RabbitMQ: exchanges are destinations, and each group has a queue `{destination}.{group}` for each of them.
@@ -93,14 +93,33 @@ impl RabbitBinder {
         }
     }
 
+    /// The queue from which a group reads. Where its dead letters' queue may not be made, it must be there before the first.
+    fn queue(&self, destination: &Arc<str>, group: Option<&str>) -> QueueSpec {
+        let topology = &self.shared.topology;
+        let queue = self.layouts.of(destination).queue(group, topology);
+        let exchange = letters_exchange(destination);
+        let Some(group) = group.filter(|_| self.retries.has_letters_there(&exchange)) else {
+            return queue;
+        };
+        QueueSpec {
+            letters: Some(Box::new(topology.letters(
+                destination,
+                group,
+                &exchange,
+                Create::Never,
+            ))),
+            ..queue
+        }
+    }
+
     async fn declare(&self, spec: &DestinationSpec) -> Result<(), BinderError> {
         let (name, topology) = (&spec.name, &self.shared.topology);
         match spec.role {
             // The source declares it beside the queue whose messages come back to it.
-            DestinationRole::Retry => self.retries.is_retry_queue(name),
+            DestinationRole::Retry => self.retries.is_retry_queue(name, spec.create).await?,
             DestinationRole::DeadLetters => {
                 topology.exchange(&ExchangeSpec::topic(name, spec.create)).await?;
-                self.retries.are_letters(name);
+                self.retries.are_letters(name, spec.create);
                 self.layouts
                     .remember(Layout::new(spec, DestinationOptions::default()));
             }
@@ -165,12 +184,13 @@ impl Binder for RabbitBinder {
         })
     }
 
-    async fn subscribe(&self, spec: SourceSpec) -> Result<RabbitSource, BinderError> {
+    async fn subscribe(&self, mut spec: SourceSpec) -> Result<RabbitSource, BinderError> {
         self.check_open()?;
         let group = spec.group.clone();
-        let topology = &self.shared.topology;
-        let queue_of =
-            |destination: &Arc<str>| self.layouts.of(destination).queue(group.as_deref(), topology);
+        for input in &mut spec.inputs {
+            input.retry.take_if(|retry| self.retries.is_lacking(retry));
+        }
+        let queue_of = |destination: &Arc<str>| self.queue(destination, group.as_deref());
         let mut source = RabbitSource::new(self.shared.clone(), spec, queue_of);
         source.declare().await;
         Ok(source)

@@ -6,23 +6,30 @@
 //! queue looks at its first message only: one that waits for a day would hold up all behind it.
 //!
 //! Dead letters go to an exchange for all groups of a destination, and from there to the queue of the group.
+//!
+//! Where nothing may be made (`create = "never"`) the queues that are there are used: a wait takes the longest that fits, and
+//! without one it is spent in the retry queue itself, for as long as a message may be held there. Without a retry queue the
+//! engine has no lane for it.
 
 use crate::message::EXPIRATION;
 use crate::sink::{RabbitSink, Route};
 use crate::topology::{QueueSpec, Topology};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tidings_core::{Clock, Create, Outgoing, PublishError, Receipt, Sink, Timestamp, amqp, names};
+use tidings_core::headers::HeaderWriter;
+use tidings_core::{
+    BinderError, Clock, Create, Outgoing, PublishError, Receipt, Sink, Timestamp, amqp, names,
+};
 
 /// The waits that there are queues for, in seconds.
 const TIERS: [u64; 15] = [
     1, 2, 5, 10, 30, 60, 120, 300, 600, 1_800, 3_600, 7_200, 21_600, 43_200, 86_400,
 ];
 
-/// The longest wait that is not longer than that one.
-fn tier(wait: Duration) -> Option<Duration> {
-    let fits = TIERS.iter().rev().map(|seconds| Duration::from_secs(*seconds));
+/// The longest of these waits, the shortest first, that is not longer than that one.
+fn tier(tiers: &[u64], wait: Duration) -> Option<Duration> {
+    let fits = tiers.iter().rev().map(|seconds| Duration::from_secs(*seconds));
     fits.into_iter().find(|tier| *tier <= wait)
 }
 
@@ -48,11 +55,22 @@ pub(crate) struct RetryQueues {
 #[derive(Debug, Default)]
 struct Known {
     /// Retry queues.
-    queues: HashSet<Arc<str>>,
-    /// Exchanges of dead letters.
-    letters: HashSet<Arc<str>>,
+    queues: HashMap<Arc<str>, Waits>,
+    /// Retry queues that are not there and may not be made.
+    lacking: HashSet<Arc<str>>,
+    /// Exchanges of dead letters, and whether queues of theirs may be made.
+    letters: HashMap<Arc<str>, Create>,
     /// Queues that were made here, for waits and for dead letters.
     made: HashSet<Arc<str>>,
+}
+
+/// The waits in front of a retry queue.
+#[derive(Debug, Clone)]
+enum Waits {
+    /// Each has a queue as soon as it is needed.
+    Made,
+    /// These have one, in seconds.
+    There(Vec<u64>),
 }
 
 impl RetryQueues {
@@ -64,16 +82,66 @@ impl RetryQueues {
         })
     }
 
-    /// What is published there may have to wait on the way.
-    pub(crate) fn is_retry_queue(&self, name: &Arc<str>) {
+    /// What is published there may have to wait on the way. Where nothing may be made, finds out what is there.
+    pub(crate) async fn is_retry_queue(&self, name: &Arc<str>, create: Create) -> Result<(), BinderError> {
+        let waits = match create {
+            Create::IfMissing => Some(Waits::Made),
+            Create::Never => self.there(name).await?,
+        };
         self.sink.route(name.clone(), Route::Queue);
-        self.known().queues.insert(name.clone());
+        let mut known = self.known();
+        match waits {
+            Some(waits) => drop((known.lacking.remove(name), known.queues.insert(name.clone(), waits))),
+            None => drop(known.lacking.insert(name.clone())),
+        }
+        Ok(())
+    }
+
+    /// Which waits of a retry queue have a queue; none if there is no retry queue. What that means for the group is told.
+    async fn there(&self, name: &Arc<str>) -> Result<Option<Waits>, BinderError> {
+        let longest = self.topology.consuming().longest_hold;
+        if !self.is_there(name).await? {
+            tracing::warn!(queue = %name, "there is no retry queue, and none may be made (create = \"never\"): what waits is \
+                held in its own queue, {} s at the most, and no dead letter can be sent back; make the queue, or let it be made",
+                longest.as_secs());
+            return Ok(None);
+        }
+        let mut there = Vec::new();
+        for seconds in TIERS {
+            if self.is_there(&queue_of_wait(name, Duration::from_secs(seconds))).await? {
+                there.push(seconds);
+            }
+        }
+        if there.is_empty() {
+            tracing::warn!(queue = %name, "there is no queue for waits, and none may be made (create = \"never\"): what waits is \
+                held in the retry queue, {} s at the most; make {name}.60s or the like, with x-message-ttl and a dead letter \
+                exchange back, or let them be made", longest.as_secs());
+        }
+        Ok(Some(Waits::There(there)))
+    }
+
+    async fn is_there(&self, name: &Arc<str>) -> Result<bool, BinderError> {
+        match self.topology.counts(name).await {
+            Ok(_) => Ok(true),
+            Err(BinderError::UnknownDestination { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether that retry queue is not there, and may not be made.
+    pub(crate) fn is_lacking(&self, name: &Arc<str>) -> bool {
+        self.known().lacking.contains(name)
     }
 
     /// What is published there are dead letters.
-    pub(crate) fn are_letters(&self, name: &Arc<str>) {
+    pub(crate) fn are_letters(&self, name: &Arc<str>, create: Create) {
         self.sink.route(name.clone(), Route::Letters);
-        self.known().letters.insert(name.clone());
+        self.known().letters.insert(name.clone(), create);
+    }
+
+    /// Whether dead letters go to that exchange, and their queues are to be there already.
+    pub(crate) fn has_letters_there(&self, exchange: &Arc<str>) -> bool {
+        self.known().letters.get(exchange) == Some(&Create::Never)
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
@@ -83,7 +151,7 @@ impl RetryQueues {
     /// Whether more than publishing may be to do for what goes there.
     pub(crate) fn is_special(&self, destination: &Arc<str>) -> bool {
         let known = self.known();
-        known.queues.contains(destination) || known.letters.contains(destination)
+        known.queues.contains_key(destination) || known.letters.contains_key(destination)
     }
 
     /// Publishes what goes there.
@@ -102,13 +170,13 @@ impl RetryQueues {
     /// Sends a message on its way, and names the queue that must be there for it; none if that is known to be there.
     fn direct(&self, outgoing: Outgoing) -> (Outgoing, Option<QueueSpec>) {
         let outgoing = lasting(outgoing);
-        let is_letter = self.known().letters.contains(&outgoing.destination);
-        let (outgoing, queue) = match is_letter {
-            true => {
-                let queue = self.letters_of(&outgoing);
+        let create = self.known().letters.get(&outgoing.destination).copied();
+        let (outgoing, queue) = match create {
+            Some(create) => {
+                let queue = self.letters_of(&outgoing, create);
                 (outgoing, queue)
             }
-            false => self.to_wait(outgoing),
+            None => self.to_wait(outgoing),
         };
         let missing = queue.filter(|queue| !self.known().made.contains(&queue.name));
         (outgoing, missing)
@@ -118,13 +186,23 @@ impl RetryQueues {
     fn to_wait(&self, outgoing: Outgoing) -> (Outgoing, Option<QueueSpec>) {
         let due = outgoing.message.headers().get_str(names::DUE);
         let due = due.and_then(|due| due.parse().ok()).map(Timestamp::from_millis);
-        let Some(tier) = due.and_then(|due| tier(due.since(Clock::System.now()))) else {
+        let waits = self.known().queues.get(&outgoing.destination).cloned();
+        let (Some(due), Some(waits)) = (due, waits) else {
             return (outgoing, None);
+        };
+        let (tiers, create) = match &waits {
+            Waits::Made => (&TIERS[..], Create::IfMissing),
+            Waits::There(tiers) => (&tiers[..], Create::Never),
+        };
+        let now = Clock::System.now();
+        let Some(tier) = tier(tiers, due.since(now)) else {
+            let latest = now.plus(self.topology.consuming().longest_hold);
+            return (due_by(outgoing, due, latest), None);
         };
         let name = queue_of_wait(&outgoing.destination, tier);
         let queue = QueueSpec {
             arguments: self.topology.tier(tier, &outgoing.destination),
-            ..self.topology.lying(name, Create::IfMissing)
+            ..self.topology.lying(name, create)
         };
         let outgoing = Outgoing {
             destination: queue.name.clone(),
@@ -135,12 +213,12 @@ impl RetryQueues {
     }
 
     /// The queue that a dead letter is to reach.
-    fn letters_of(&self, outgoing: &Outgoing) -> Option<QueueSpec> {
+    fn letters_of(&self, outgoing: &Outgoing, create: Create) -> Option<QueueSpec> {
         let headers = outgoing.message.headers();
         let origin = headers.get_str(names::ORIGIN_DESTINATION)?;
         let group = headers.get_str(names::GROUP).filter(|group| !group.is_empty())?;
         let exchange = &outgoing.destination;
-        Some(self.topology.letters(origin, group, exchange, Create::IfMissing))
+        Some(self.topology.letters(origin, group, exchange, create))
     }
 
     async fn make(&self, queue: QueueSpec) -> Result<(), PublishError> {
@@ -154,6 +232,19 @@ impl RetryQueues {
         }
         self.known().made.insert(queue.name);
         Ok(())
+    }
+}
+
+/// The message, due then at the latest: nobody may hold it for longer.
+fn due_by(outgoing: Outgoing, due: Timestamp, latest: Timestamp) -> Outgoing {
+    if due <= latest {
+        return outgoing;
+    }
+    let writer = HeaderWriter::from_headers(outgoing.message.headers());
+    let writer = writer.set(names::DUE, latest.as_millis().to_string());
+    Outgoing {
+        message: outgoing.message.with_headers(writer.finish_received()),
+        ..outgoing
     }
 }
 
@@ -181,7 +272,7 @@ mod tests {
             (900_000, Some(600)),
             (40 * 86_400_000, Some(86_400)),
         ] {
-            let tier = tier(Duration::from_millis(millis));
+            let tier = tier(&TIERS, Duration::from_millis(millis));
             assert_eq!(tier.map(|tier| tier.as_secs()), seconds, "{millis} ms");
         }
     }
