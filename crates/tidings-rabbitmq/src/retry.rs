@@ -11,7 +11,7 @@
 //! without one it is spent in the retry queue itself, for as long as a message may be held there. Without a retry queue the
 //! engine has no lane for it.
 
-use crate::message::EXPIRATION;
+use crate::message::{EXPIRATION, NOTE};
 use crate::sink::{RabbitSink, Route};
 use crate::topology::{QueueSpec, Topology};
 use std::collections::{HashMap, HashSet};
@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tidings_core::headers::HeaderWriter;
 use tidings_core::{
-    BinderError, Clock, Create, Outgoing, PublishError, Receipt, Sink, Timestamp, amqp, names,
+    BinderError, Clock, Create, Message, Outgoing, PublishError, Receipt, Sink, Timestamp, amqp, names,
 };
 
 /// The waits that there are queues for, in seconds.
@@ -91,7 +91,10 @@ impl RetryQueues {
         self.sink.route(name.clone(), Route::Queue);
         let mut known = self.known();
         match waits {
-            Some(waits) => drop((known.lacking.remove(name), known.queues.insert(name.clone(), waits))),
+            Some(waits) => drop((
+                known.lacking.remove(name),
+                known.queues.insert(name.clone(), waits),
+            )),
             None => drop(known.lacking.insert(name.clone())),
         }
         Ok(())
@@ -108,7 +111,10 @@ impl RetryQueues {
         }
         let mut there = Vec::new();
         for seconds in TIERS {
-            if self.is_there(&queue_of_wait(name, Duration::from_secs(seconds))).await? {
+            if self
+                .is_there(&queue_of_wait(name, Duration::from_secs(seconds)))
+                .await?
+            {
                 there.push(seconds);
             }
         }
@@ -207,7 +213,8 @@ impl RetryQueues {
         let outgoing = Outgoing {
             destination: queue.name.clone(),
             partition: None,
-            ..outgoing
+            message: noted(outgoing.message),
+            due: None,
         };
         (outgoing, Some(queue))
     }
@@ -248,6 +255,16 @@ fn due_by(outgoing: Outgoing, due: Timestamp, latest: Timestamp) -> Outgoing {
     }
 }
 
+/// The message with its attempts for the server.
+fn noted(message: Message) -> Message {
+    let headers = message.headers();
+    let Some(attempts) = headers.get_str(names::ATTEMPTS) else {
+        return message;
+    };
+    let headers = HeaderWriter::from_headers(headers).append(NOTE, attempts);
+    message.with_headers(headers.finish_received())
+}
+
 /// What waits and what is dead begins a way of its own: it has no time after which it is gone, whatever its publisher has
 /// given it, and nothing of the way that it came, which the server would take for its own word and add to.
 fn lasting(mut outgoing: Outgoing) -> Outgoing {
@@ -259,7 +276,6 @@ fn lasting(mut outgoing: Outgoing) -> Outgoing {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tidings_core::Message;
 
     #[test]
     fn a_wait_is_never_longer_than_it_should_be() {
