@@ -134,6 +134,8 @@ async fn exchanges_of_each_type_choose_the_queues_of_a_message() {
         ("tiers", vec![("tier", "all")], true),
         ("tiers", vec![("region", "eu"), ("tier", "blue")], false),
         ("straight", vec![("type", "s")], true),
+        // The server would take it for another queue.
+        ("straight", vec![("type", "t"), ("CC", "keys.g")], true),
     ];
     for (destination, headers, kept) in &sent {
         let answer = send(&binder, destination, headers).await;
@@ -151,7 +153,7 @@ async fn exchanges_of_each_type_choose_the_queues_of_a_message() {
         "what no queue of the other wants"
     );
     assert_eq!(payloads(&host, "tiers.g"), ["eu,gold", "all"]);
-    assert_eq!(payloads(&host, "straight"), ["s"]);
+    assert_eq!(payloads(&host, "straight"), ["s", "t,keys.g"]);
     let exchange = host.api().get(&host.path("exchanges", "by-key")).unwrap();
     assert_eq!(
         (&exchange["type"], &exchange["durable"]),
