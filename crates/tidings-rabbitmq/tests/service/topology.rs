@@ -208,6 +208,32 @@ async fn what_a_queue_gives_up_by_its_limits_is_a_dead_letter_or_told_to_its_pub
 }
 
 #[tokio::test]
+async fn a_queue_that_nobody_reads_goes_after_its_time_and_one_that_is_read_stays() {
+    let test = "a_queue_that_nobody_reads_goes_after_its_time_and_one_that_is_read_stays";
+    let Some(api) = brokers::rabbit_or_skip(test) else {
+        return;
+    };
+    let host = host(api);
+    let unused = DestinationOptions::default().lose_queue_unused_for(Duration::from_secs(1));
+    let binder = binder(&host, |client| client.with_destination("orders", unused));
+    Binder::prepare(&*binder, DestinationSpec::new("orders", 1))
+        .await
+        .unwrap();
+    let mut read = reading(&binder, spec(Some("read"), "orders", Start::Earliest)).await;
+    make(&binder, "orders").await;
+    publish(&binder, 0..1, 1).await;
+    let ready = |queue: &str| host.queue(queue).unwrap().map(|queue| queue.ready);
+    until("it is gone with what is in it", || ready("orders.g").is_none()).await;
+    assert!(ready("orders.read").is_some());
+    let kept = read.next().await.unwrap();
+    assert!(
+        matches!(&kept, SourceEvent::Batch(batch) if batch.records().len() == 1),
+        "{kept:?}"
+    );
+    read.close().await.unwrap();
+}
+
+#[tokio::test]
 async fn higher_priorities_overtake() {
     let Some(api) = brokers::rabbit_or_skip("higher_priorities_overtake") else {
         return;
