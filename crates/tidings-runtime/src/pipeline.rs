@@ -222,7 +222,6 @@ impl Pipeline {
     }
 
     /// A reply is waited for as long as it would be tried again: its place is the word of somebody else.
-
     fn poll_head(&mut self, context: &mut Context<'_>, effects: &Effects) -> Poll<Answer> {
         let Some(head) = self.entries.front_mut() else {
             return Poll::Pending;
