@@ -12,6 +12,7 @@ use tidings_core::{
 use tidings_rabbitmq::{
     ClientOptions, DestinationOptions, ExchangeType, Overflow, QueueType, RabbitBinder, RoutingKey,
 };
+use tokio::time::Instant;
 
 fn spec(group: Option<&str>, destination: &str, start: Start) -> SourceSpec {
     SourceSpec {
@@ -34,13 +35,16 @@ fn spec(group: Option<&str>, destination: &str, start: Start) -> SourceSpec {
 /// A reader that has begun.
 async fn reading(binder: &RabbitBinder, spec: SourceSpec) -> impl Source {
     let mut source = Binder::subscribe(binder, spec).await.unwrap();
-    loop {
+    let (end, mut last) = (Instant::now() + PATIENCE, None);
+    while Instant::now() < end {
         match source.next().await {
             Ok(SourceEvent::Assigned(_)) => return source,
             Ok(event) => panic!("{event:?}"),
-            Err(error) => assert!(error.is_transient(), "{error}"),
+            Err(error) if error.is_transient() => last = Some(error),
+            Err(error) => panic!("{error}"),
         }
     }
+    panic!("it does not begin: {last:?}")
 }
 
 /// Makes a destination and the queue of the group `g`.
@@ -345,10 +349,10 @@ async fn a_stream_keeps_what_was_published_for_readers_without_a_group() {
     let all = start(&binder, reader(&world, 1).start(Start::Earliest)).await;
     world.until_succeeded(100).await;
     // The channel ends under it: it goes on where it was.
-    let connections = host.connections().unwrap();
-    for connection in connections.iter().filter(|one| one.name.contains("consuming")) {
-        host.close_connection(connection).unwrap();
-    }
+    until("its connection is closed", || {
+        close_connections(&host, "consuming") > 0
+    })
+    .await;
     publish(&binder, 100..200, 1).await;
     world.until_succeeded(200).await;
     assert!(world.succeeded().is_sorted(), "in order");
