@@ -8,20 +8,21 @@ use crate::destinations::{Destination, Destinations};
 use crate::error::RabbitError;
 use crate::group_queues;
 use crate::layout::Layout;
-use crate::letters::RabbitLetters;
+use crate::letters::{RabbitLetters, letters_exchange};
 use crate::options::{ClientOptions, DestinationOptions};
 use crate::requests::RabbitReplies;
 use crate::retry::RetryQueues;
 use crate::sink::{RabbitSink, Route};
 use crate::source::{RabbitSource, Shared};
-use crate::topology::{ExchangeSpec, Topology};
+use crate::topology::{ExchangeSpec, QueueSpec, Topology};
+use crate::waits::Waits;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use tidings_core::{
-    Binder, BinderError, BinderHealth, Capabilities, DestinationInfo, DestinationRole, DestinationSpec,
-    GroupInfo, GroupQueue, HeldLetters, LettersOf, PartitionPosition, Progress, PublishError, RecordBatch,
-    ReplyPath, Sink, SourceSpec,
+    Binder, BinderError, BinderHealth, Capabilities, Create, DestinationInfo, DestinationRole,
+    DestinationSpec, GroupInfo, GroupQueue, HeldLetters, LettersOf, PartitionPosition, Progress,
+    PublishError, RecordBatch, ReplyPath, Sink, SourceSpec,
 };
 
 /// One RabbitMQ: exchanges are destinations, and each group has a queue `{destination}.{group}` for each of them.
@@ -94,13 +95,40 @@ impl RabbitBinder {
         }
     }
 
+    /// The queue from which a group reads. Where its dead letters' queue may not be made, it must be there before the first.
+    fn queue(&self, destination: &Arc<str>, group: Option<&str>) -> QueueSpec {
+        let topology = &self.shared.topology;
+        let queue = self.destinations.layout(destination).queue(group, topology);
+        let exchange = letters_exchange(destination);
+        let (Some(group), Destination::Letters(letters)) = (group, self.destinations.of(&exchange)) else {
+            return queue;
+        };
+        if letters.create != Create::Never {
+            return queue;
+        }
+        QueueSpec {
+            letters: Some(Box::new(topology.letters(
+                destination,
+                group,
+                &exchange,
+                Create::Never,
+            ))),
+            ..queue
+        }
+    }
+
     async fn declare(&self, spec: &DestinationSpec) -> Result<(), BinderError> {
         let (name, topology) = (&spec.name, &self.shared.topology);
         match spec.role {
             // The source declares it beside the queue whose messages come back to it.
             DestinationRole::Retry => {
+                let waits = match spec.create {
+                    Create::IfMissing => Some(Waits::Made),
+                    Create::Never => Waits::there(topology, name).await?,
+                };
                 self.sink.route(name.clone(), Route::Queue);
-                self.destinations.remember(name, Destination::Retry);
+                let retry = waits.map_or(Destination::Lacking, Destination::Retry);
+                self.destinations.remember(name, retry);
             }
             DestinationRole::DeadLetters => {
                 topology.exchange(&ExchangeSpec::topic(name, spec.create)).await?;
@@ -170,15 +198,14 @@ impl Binder for RabbitBinder {
         })
     }
 
-    async fn subscribe(&self, spec: SourceSpec) -> Result<RabbitSource, BinderError> {
+    async fn subscribe(&self, mut spec: SourceSpec) -> Result<RabbitSource, BinderError> {
         self.check_open()?;
         let group = spec.group.clone();
-        let topology = &self.shared.topology;
-        let queue_of = |destination: &Arc<str>| {
-            self.destinations
-                .layout(destination)
-                .queue(group.as_deref(), topology)
-        };
+        let is_lacking = |retry: &mut Arc<str>| matches!(self.destinations.of(retry), Destination::Lacking);
+        for input in &mut spec.inputs {
+            input.retry.take_if(is_lacking);
+        }
+        let queue_of = |destination: &Arc<str>| self.queue(destination, group.as_deref());
         let mut source = RabbitSource::new(self.shared.clone(), spec, queue_of);
         source.declare().await;
         Ok(source)

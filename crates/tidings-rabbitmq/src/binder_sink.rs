@@ -21,10 +21,10 @@ impl BinderSink {
     /// One for which more than publishing may be to do.
     fn publish_specially(&self, outgoing: Outgoing) -> Receipt {
         match (self.destinations.of(&outgoing.destination), outgoing.due) {
-            (Destination::Retry, _) => self.retries.publish(outgoing),
-            (Destination::Letters(_), _) => self.retries.publish_letter(outgoing),
+            (Destination::Retry(waits), _) => self.retries.publish(outgoing, &waits),
+            (Destination::Letters(layout), _) => self.retries.publish_letter(outgoing, layout.create),
             (Destination::Named(layout), Some(due)) => self.delays.publish(outgoing, due, &layout),
-            (Destination::Named(_), None) => self.sink.publish(outgoing),
+            (Destination::Named(_), None) | (Destination::Lacking, _) => self.sink.publish(outgoing),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What each destination is that was prepared: [`Destinations`].
 
 use crate::layout::Layout;
+use crate::waits::Waits;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tidings_core::Outgoing;
@@ -11,7 +12,9 @@ pub(crate) enum Destination {
     /// One that people name.
     Named(Arc<Layout>),
     /// The retry queue of a group: what goes there may have to wait on the way.
-    Retry,
+    Retry(Waits),
+    /// The retry queue of a group that is not there, and may not be made.
+    Lacking,
     /// Dead letters: the queue of the group that they come from must be there.
     Letters(Arc<Layout>),
 }
@@ -38,7 +41,7 @@ impl Destinations {
     pub(crate) fn layout(&self, name: &Arc<str>) -> Arc<Layout> {
         match self.of(name) {
             Destination::Named(layout) | Destination::Letters(layout) => layout,
-            Destination::Retry => Arc::new(Layout::plain(name)),
+            Destination::Retry(_) | Destination::Lacking => Arc::new(Layout::plain(name)),
         }
     }
 
@@ -50,7 +53,10 @@ impl Destinations {
             let name = &outgoing.destination;
             // The next is mostly for the same.
             let is_named = last.is_some_and(|last| Arc::ptr_eq(last, name))
-                || matches!(all.get(name), None | Some(Destination::Named(_)));
+                || matches!(
+                    all.get(name),
+                    None | Some(Destination::Named(_) | Destination::Lacking)
+                );
             last = Some(name);
             is_named && outgoing.due.is_none()
         })

@@ -2,8 +2,8 @@
 
 use crate::layout::Layout;
 use crate::letters::letters_queue;
-use crate::retry::queues_of_waits;
 use crate::topology::Topology;
+use crate::waits::queues_of_waits;
 use std::sync::Arc;
 use tidings_core::{BinderError, DestinationRole, GroupQueue, retry_destination};
 

@@ -13,7 +13,7 @@ use tidings_core::{Create, DestinationSpec};
 #[derive(Debug)]
 pub(crate) struct Layout {
     pub(crate) destination: Arc<str>,
-    create: Create,
+    pub(crate) create: Create,
     options: DestinationOptions,
     /// How long, and how much of it, a stream keeps.
     retention: (Option<Duration>, Option<u64>),

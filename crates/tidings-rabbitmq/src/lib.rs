@@ -29,6 +29,7 @@ mod sink;
 mod source;
 mod topology;
 mod trouble;
+mod waits;
 
 pub use binder::RabbitBinder;
 pub use error::RabbitError;

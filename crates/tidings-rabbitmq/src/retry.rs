@@ -6,36 +6,19 @@
 //! queue looks at its first message only: one that waits for a day would hold up all behind it.
 //!
 //! Dead letters go to an exchange for all groups of a destination, and from there to the queue of the group.
+//!
+//! Where nothing may be made (`create = "never"`) the queues that are there are used: a wait takes the longest that fits, and
+//! without one it is spent in the retry queue itself, for as long as a message may be held there. Without a retry queue the
+//! engine has no lane for it.
 
-use crate::message::EXPIRATION;
+use crate::message::{EXPIRATION, NOTE};
 use crate::sink::{RabbitSink, Route};
 use crate::topology::{QueueSpec, Topology};
+use crate::waits::{Waits, queue_of_wait};
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
-use tidings_core::{Clock, Create, Outgoing, PublishError, Receipt, Sink, Timestamp, amqp, names};
-
-/// The waits that there are queues for, in seconds.
-const TIERS: [u64; 15] = [
-    1, 2, 5, 10, 30, 60, 120, 300, 600, 1_800, 3_600, 7_200, 21_600, 43_200, 86_400,
-];
-
-/// The longest wait that is not longer than that one.
-fn tier(wait: Duration) -> Option<Duration> {
-    let fits = TIERS.iter().rev().map(|seconds| Duration::from_secs(*seconds));
-    fits.into_iter().find(|tier| *tier <= wait)
-}
-
-/// The queues in which messages for a retry queue may wait, the shortest wait first. Those of them exist that were needed.
-pub(crate) fn queues_of_waits(retry: &str) -> impl Iterator<Item = Arc<str>> {
-    TIERS
-        .iter()
-        .map(move |seconds| queue_of_wait(retry, Duration::from_secs(*seconds)))
-}
-
-fn queue_of_wait(retry: &str, tier: Duration) -> Arc<str> {
-    format!("{retry}.{}s", tier.as_secs()).into()
-}
+use tidings_core::headers::HeaderWriter;
+use tidings_core::{Clock, Create, Message, Outgoing, PublishError, Receipt, Sink, Timestamp, amqp, names};
 
 /// Publishes what waits and what is dead.
 #[derive(Debug)]
@@ -59,16 +42,16 @@ impl RetryQueues {
         self.made.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Publishes to the retry queue of a group.
-    pub(crate) fn publish(self: &Arc<Self>, outgoing: Outgoing) -> Receipt {
-        let (outgoing, queue) = self.to_wait(lasting(outgoing));
+    /// Publishes to the retry queue of a group, in front of which there are those waits.
+    pub(crate) fn publish(self: &Arc<Self>, outgoing: Outgoing, waits: &Waits) -> Receipt {
+        let (outgoing, queue) = self.to_wait(lasting(outgoing), waits);
         self.publish_where(outgoing, queue)
     }
 
-    /// Publishes a dead letter.
-    pub(crate) fn publish_letter(self: &Arc<Self>, outgoing: Outgoing) -> Receipt {
+    /// Publishes a dead letter, whose queue may be made or not.
+    pub(crate) fn publish_letter(self: &Arc<Self>, outgoing: Outgoing, create: Create) -> Receipt {
         let outgoing = lasting(outgoing);
-        let queue = self.letters_of(&outgoing);
+        let queue = self.letters_of(&outgoing, create);
         self.publish_where(outgoing, queue)
     }
 
@@ -85,32 +68,37 @@ impl RetryQueues {
     }
 
     /// A message for a retry queue takes a queue in which it waits, unless it is due.
-    fn to_wait(&self, outgoing: Outgoing) -> (Outgoing, Option<QueueSpec>) {
+    fn to_wait(&self, outgoing: Outgoing, waits: &Waits) -> (Outgoing, Option<QueueSpec>) {
         let due = outgoing.message.headers().get_str(names::DUE);
-        let due = due.and_then(|due| due.parse().ok()).map(Timestamp::from_millis);
-        let Some(tier) = due.and_then(|due| tier(due.since(Clock::System.now()))) else {
+        let Some(due) = due.and_then(|due| due.parse().ok()).map(Timestamp::from_millis) else {
             return (outgoing, None);
         };
-        let name = queue_of_wait(&outgoing.destination, tier);
+        let now = Clock::System.now();
+        let Some(wait) = waits.longest_within(due.since(now)) else {
+            let latest = now.plus(self.topology.consuming().longest_hold);
+            return (due_by(outgoing, due, latest), None);
+        };
+        let name = queue_of_wait(&outgoing.destination, wait);
         let queue = QueueSpec {
-            arguments: self.topology.tier(tier, &outgoing.destination),
-            ..self.topology.lying(name, Create::IfMissing)
+            arguments: self.topology.tier(wait, &outgoing.destination),
+            ..self.topology.lying(name, waits.create())
         };
         let outgoing = Outgoing {
             destination: queue.name.clone(),
             partition: None,
-            ..outgoing
+            message: noted(outgoing.message),
+            due: None,
         };
         (outgoing, Some(queue))
     }
 
     /// The queue that a dead letter is to reach.
-    fn letters_of(&self, outgoing: &Outgoing) -> Option<QueueSpec> {
+    fn letters_of(&self, outgoing: &Outgoing, create: Create) -> Option<QueueSpec> {
         let headers = outgoing.message.headers();
         let origin = headers.get_str(names::ORIGIN_DESTINATION)?;
         let group = headers.get_str(names::GROUP).filter(|group| !group.is_empty())?;
         let exchange = &outgoing.destination;
-        Some(self.topology.letters(origin, group, exchange, Create::IfMissing))
+        Some(self.topology.letters(origin, group, exchange, create))
     }
 
     async fn make(&self, queue: QueueSpec) -> Result<(), PublishError> {
@@ -127,6 +115,29 @@ impl RetryQueues {
     }
 }
 
+/// The message, due then at the latest: nobody may hold it for longer.
+fn due_by(outgoing: Outgoing, due: Timestamp, latest: Timestamp) -> Outgoing {
+    if due <= latest {
+        return outgoing;
+    }
+    let writer = HeaderWriter::from_headers(outgoing.message.headers());
+    let writer = writer.set(names::DUE, latest.as_millis().to_string());
+    Outgoing {
+        message: outgoing.message.with_headers(writer.finish_received()),
+        ..outgoing
+    }
+}
+
+/// The message with its attempts for the server.
+fn noted(message: Message) -> Message {
+    let headers = message.headers();
+    let Some(attempts) = headers.get_str(names::ATTEMPTS) else {
+        return message;
+    };
+    let headers = HeaderWriter::from_headers(headers).append(NOTE, attempts);
+    message.with_headers(headers.finish_received())
+}
+
 /// What waits and what is dead begins a way of its own: it has no time after which it is gone, whatever its publisher has
 /// given it, and nothing of the way that it came, which the server would take for its own word and add to.
 fn lasting(mut outgoing: Outgoing) -> Outgoing {
@@ -138,23 +149,6 @@ fn lasting(mut outgoing: Outgoing) -> Outgoing {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tidings_core::Message;
-
-    #[test]
-    fn a_wait_is_never_longer_than_it_should_be() {
-        for (millis, seconds) in [
-            (0, None),
-            (999, None),
-            (1_000, Some(1)),
-            (4_999, Some(2)),
-            (90_000, Some(60)),
-            (900_000, Some(600)),
-            (40 * 86_400_000, Some(86_400)),
-        ] {
-            let tier = tier(Duration::from_millis(millis));
-            assert_eq!(tier.map(|tier| tier.as_secs()), seconds, "{millis} ms");
-        }
-    }
 
     #[test]
     fn what_waits_neither_expires_nor_takes_its_history_along() {

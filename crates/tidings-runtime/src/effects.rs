@@ -140,7 +140,7 @@ impl Effects {
         sink: Arc<dyn Sink>,
         message: Outgoing,
     ) -> Result<Position, PublishError> {
-        match self.attempt(&sink, message.clone()).await {
+        match self.attempt(&sink, message.clone(), self.timeout).await {
             Err(error) if !error.is_permanent() && !self.in_transaction => {
                 let mut positions = self.insist(what, &[(sink, message)], error, None).await?;
                 positions.pop().ok_or(PublishError::Closed)
@@ -241,7 +241,8 @@ impl Effects {
             obstacle.say(format!("cannot write {what}: {error}"));
             tokio::time::sleep(jittered(wait)).await;
             wait = (wait * 2).min(LONGEST_WAIT);
-            match self.attempt_all(messages).await {
+            let left = patience.map_or(self.timeout, |patience| patience.saturating_sub(begun.elapsed()));
+            match self.attempt_all(messages, left).await {
                 Err(refused) if !refused.is_permanent() => error = refused,
                 result => return result,
             }
@@ -251,21 +252,27 @@ impl Effects {
     async fn attempt_all(
         &self,
         messages: &[(Arc<dyn Sink>, Outgoing)],
+        within: Duration,
     ) -> Result<Vec<Position>, PublishError> {
         let mut positions = Vec::with_capacity(messages.len());
         for (sink, message) in messages {
-            positions.push(self.attempt(sink, message.clone()).await?);
+            positions.push(self.attempt(sink, message.clone(), within).await?);
         }
         Ok(positions)
     }
 
-    async fn attempt(&self, sink: &Arc<dyn Sink>, message: Outgoing) -> Result<Position, PublishError> {
+    async fn attempt(
+        &self,
+        sink: &Arc<dyn Sink>,
+        message: Outgoing,
+        within: Duration,
+    ) -> Result<Position, PublishError> {
         let destination = message.destination.clone();
-        match tokio::time::timeout(self.timeout, sink.publish(message)).await {
+        match tokio::time::timeout(within, sink.publish(message)).await {
             Ok(result) => result,
             Err(_) => Err(PublishError::Timeout {
                 destination,
-                after: self.timeout,
+                after: within,
             }),
         }
     }
@@ -275,7 +282,11 @@ impl Effects {
     /// # Errors
     /// In a transaction, what leaves it in doubt whether the message is part of it.
     pub(crate) async fn reply(self, sink: Arc<dyn Sink>, message: Outgoing) -> Result<(), PublishError> {
-        let mut result = self.attempt(&sink, message.clone()).await;
+        let within = match self.in_transaction {
+            true => self.timeout,
+            false => self.timeout.min(replies::PATIENCE),
+        };
+        let mut result = self.attempt(&sink, message.clone(), within).await;
         if let Err(error) = &result {
             if self.in_transaction && !error.is_permanent() {
                 return Err(error.clone());
@@ -288,6 +299,14 @@ impl Effects {
         }
         self.board.replies.count(&result.map(|_| ()));
         Ok(())
+    }
+
+    /// Counts what becomes of a reply that is on its way, and that nothing waits for any more.
+    pub(crate) async fn follow_reply(self, receipt: Receipt) {
+        let result = tokio::time::timeout(self.timeout, receipt).await;
+        self.board
+            .replies
+            .count(&result.unwrap_or(Err(PublishError::Closed)));
     }
 
     fn timed_out(&self, messages: &[(Arc<dyn Sink>, Outgoing)]) -> PublishError {

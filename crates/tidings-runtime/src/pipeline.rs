@@ -16,7 +16,6 @@ use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 use tidings_core::{BoxFuture, Delivery, Outgoing, Position, PublishError, Receipt, Sink};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, Sleep, sleep_until};
@@ -48,6 +47,13 @@ struct Entry {
 pub(crate) struct Ended {
     pub(crate) owner: Owner,
     pub(crate) result: Result<(), PublishError>,
+}
+
+/// What is known of the output at the head.
+enum Answer {
+    Given(Result<Position, PublishError>),
+    /// It is a reply, and what is behind it waits no longer.
+    Overdue,
 }
 
 /// What a message's handler returned, handed to the broker or kept back.
@@ -107,6 +113,8 @@ pub(crate) struct Pipeline {
     refused: Option<PublishError>,
     /// The head is tried until it is kept, and nothing else is published.
     insisting: Option<BoxFuture<'static, Result<Position, PublishError>>>,
+    /// Until when the reply at the head is waited for.
+    leaves: Option<Instant>,
     /// When somebody looks whether the head has taken too long.
     look: Option<Pin<Box<Sleep>>>,
     /// Whether somebody polls it.
@@ -186,17 +194,20 @@ impl Pipeline {
                 self.look = None;
                 return Poll::Ready(None);
             }
-            let (result, was_tried_again) = match &mut self.insisting {
+            let (answer, was_tried_again) = match &mut self.insisting {
                 Some(insisting) => {
                     let result = ready!(insisting.as_mut().poll(context));
                     self.insisting = None;
-                    (result, true)
+                    (Answer::Given(result), true)
                 }
-                None => (ready!(self.poll_head(context, effects.timeout)), false),
+                None => (ready!(self.poll_head(context, effects)), false),
             };
-            let result = match self.entries.front() {
-                Some(head) if head.is_reply => end_of_reply(result, was_tried_again, effects),
-                _ => result.map(|_| ()),
+            let result = match (self.entries.front(), answer) {
+                (_, Answer::Overdue) => Ok(()),
+                (Some(head), Answer::Given(result)) if head.is_reply => {
+                    end_of_reply(result, was_tried_again, effects)
+                }
+                (_, Answer::Given(result)) => result.map(|_| ()),
             };
             match result {
                 Err(error) if !error.is_permanent() && !effects.in_transaction => self.insist(effects, error),
@@ -210,30 +221,42 @@ impl Pipeline {
         }
     }
 
-    fn poll_head(
-        &mut self,
-        context: &mut Context<'_>,
-        timeout: Duration,
-    ) -> Poll<Result<Position, PublishError>> {
+    /// A reply is waited for as long as it would be tried again: its place is the word of somebody else.
+    fn poll_head(&mut self, context: &mut Context<'_>, effects: &Effects) -> Poll<Answer> {
         let Some(head) = self.entries.front_mut() else {
             return Poll::Pending;
         };
         let Some(receipt) = &mut head.receipt else {
-            return Poll::Ready(Err(PublishError::Closed));
+            return Poll::Ready(Answer::Given(Err(PublishError::Closed)));
         };
         if let Poll::Ready(result) = Pin::new(receipt).poll(context) {
-            return Poll::Ready(result);
+            return Poll::Ready(Answer::Given(result));
         }
-        let deadline = head.deadline;
+        let is_left = head.is_reply && !effects.in_transaction;
+        let deadline = match is_left {
+            true => *self
+                .leaves
+                .get_or_insert_with(|| Instant::now() + effects.timeout.min(replies::PATIENCE)),
+            false => head.deadline,
+        };
         let look = self.look.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
-        while look.as_mut().poll(context).is_ready() {
-            if Instant::now() >= deadline {
-                return Poll::Ready(Err(PublishError::Timeout {
-                    destination: head.outgoing.destination.clone(),
-                    after: timeout,
-                }));
-            }
+        // It may have been set for another head, which had longer.
+        if look.deadline() > deadline {
             look.as_mut().reset(deadline);
+        }
+        while look.as_mut().poll(context).is_ready() {
+            if Instant::now() < deadline {
+                look.as_mut().reset(deadline);
+                continue;
+            }
+            if let Some(receipt) = head.receipt.take_if(|_| is_left) {
+                tokio::spawn(effects.clone().follow_reply(receipt));
+                return Poll::Ready(Answer::Overdue);
+            }
+            return Poll::Ready(Answer::Given(Err(PublishError::Timeout {
+                destination: head.outgoing.destination.clone(),
+                after: effects.timeout,
+            })));
         }
         Poll::Pending
     }
@@ -254,6 +277,7 @@ impl Pipeline {
     /// The head was answered for. The message that ends with it.
     fn pop(&mut self, result: Result<(), PublishError>) -> Option<Ended> {
         let head = self.entries.pop_front()?;
+        self.leaves = None;
         self.load.bytes -= head.outgoing.message.size();
         self.answered += 1;
         while let Some((_, told)) = self.waiting.pop_front_if(|(count, _)| *count <= self.answered) {

@@ -32,7 +32,8 @@ pub(super) const RECORDS: &[KeyRecord] = &[
         kind: Kind::Choice(&["if-missing", "never"]),
         default: "if-missing",
         example: "\"never\"",
-        doc: "Whether a missing destination is created at start. With `never` the start fails instead.",
+        doc: "Whether a missing destination is created at start. With `never` the start fails instead. On RabbitMQ a group \
+              does without a retry queue then: what waits is held for `longest_hold` at the most.",
     },
     KeyRecord {
         path: "channel.<name>.retention_time",

@@ -107,8 +107,8 @@ pub(super) const RECORDS: &[KeyRecord] = &[
         kind: Kind::Integer { min: 1, max: 65_535 },
         default: "1000",
         example: "100",
-        doc: "How many messages a queue hands over before one of them is finished. Little of it keeps memory small, much of \
-              it keeps handlers busy.",
+        doc: "How many messages a queue hands over before one of them is finished. They are in memory, whatever their size: \
+              little of it keeps memory small, much of it keeps handlers busy.",
     },
     KeyRecord {
         path: "binder.<name>.rabbitmq.queue_type",

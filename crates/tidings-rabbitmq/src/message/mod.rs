@@ -14,11 +14,13 @@
 
 mod foreign;
 mod mark;
+mod note;
 mod parts;
 mod read;
 mod write;
 
 pub(crate) use mark::Mark;
+pub(crate) use note::{NOTE, recounted};
 pub(crate) use parts::{ASKING, DELAY, DELAY_QUEUE, EXPIRATION};
 pub(crate) use read::{read, read_into};
 pub(crate) use write::{Written, write};

@@ -1,5 +1,6 @@
 //! Names on the wire, and which headers are properties: [`PROPERTIES`].
 
+use super::note::ROUTING_KEYS;
 use lapin::BasicProperties;
 use lapin::types::ShortString;
 use std::borrow::Cow;
@@ -30,9 +31,13 @@ pub(crate) const ASKING: &str = "amq.rabbitmq.reply-to";
 /// The longest name and the longest value of a property.
 pub(super) const SHORT: usize = 255;
 
-/// Whether a header of that name would be taken for one of ours, or be none to us.
+/// Headers in which the server looks for more routing keys. As text they end the channel, and no header of a message says
+/// where it goes.
+const ROUTING: [&str; 2] = [ROUTING_KEYS, "BCC"];
+
+/// Whether a header of that name would be taken for one of ours or of the server's, or be none to us.
 pub(super) fn is_ours(name: &str) -> bool {
-    [KEY, TOMBSTONE, MILLIS, ORDER, MORE].contains(&name)
+    [KEY, TOMBSTONE, MILLIS, ORDER, MORE].contains(&name) || ROUTING.contains(&name)
 }
 
 /// A property that is a header in Tidings.

@@ -158,6 +158,8 @@ fn name() -> impl Strategy<Value = String> {
         "timestamp_in_ms",
         "tidings-tombstone",
         "user-id",
+        "CC",
+        "BCC",
         "a",
         "b",
     ]);

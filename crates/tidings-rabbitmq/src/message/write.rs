@@ -1,6 +1,7 @@
 //! A message as AMQP's properties and body.
 
 use super::mark::{MARK_BYTES, Mark};
+use super::note::{NOTE, ROUTING_KEYS, note};
 use super::parts::{KEY, MILLIS, MORE, ORDER, PERSISTENT, PROPERTIES, SHORT, TOMBSTONE, is_ours};
 use bytes::Bytes;
 use lapin::BasicProperties;
@@ -67,6 +68,10 @@ fn headers(headers: &Headers, properties: &mut BasicProperties, put: &mut impl F
     let mut more = HeaderWriter::default();
     let mut beyond = 0;
     for (name, value) in headers {
+        if name == NOTE {
+            note(value).into_iter().for_each(|note| put(ROUTING_KEYS, note));
+            continue;
+        }
         let property = PROPERTIES.iter().position(|property| property.name == name);
         let property = property.filter(|index| !places.contains(&Place::Property(*index)));
         let in_table = |places: &[Place<'_>]| places.contains(&Place::Table(name));

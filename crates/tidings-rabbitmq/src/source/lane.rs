@@ -5,6 +5,7 @@
 
 use super::acks::Acks;
 use super::stream::StreamPlace;
+use crate::message::{read_into, recounted};
 use lapin::message::Delivery;
 use lapin::{Channel, Consumer};
 use std::collections::VecDeque;
@@ -132,7 +133,11 @@ impl Lane {
             if let Some(stream) = &mut self.stream {
                 stream.handed_on(batch.next(), &delivery.properties);
             }
-            crate::message::read_into(&mut batch, &delivery.properties, &delivery.data);
+            let properties = match self.role {
+                LaneRole::Retry => recounted(delivery.properties, &self.queue),
+                _ => delivery.properties,
+            };
+            read_into(&mut batch, &properties, &delivery.data);
         }
         self.next = batch.next();
         (!batch.is_empty()).then(|| batch.finish())

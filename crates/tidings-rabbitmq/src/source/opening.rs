@@ -9,7 +9,7 @@ use lapin::options::{BasicConsumeOptions, BasicQosOptions};
 use lapin::types::{FieldTable, ShortString};
 use std::sync::Arc;
 use std::time::Duration;
-use tidings_core::SourceError;
+use tidings_core::{Create, SourceError};
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 
@@ -66,6 +66,11 @@ fn refused(queue: &QueueSpec, trouble: &Trouble) -> SourceError {
     let reason = format!("reading the queue \"{}\": {trouble}", queue.name);
     match (trouble.code, trouble.kind) {
         (Some(403), _) | (_, Kind::Denied) => SourceError::Unauthorized { reason },
+        (Some(404), _) if queue.create == Create::Never => SourceError::Unavailable {
+            reason: format!(
+                "{reason}; make it, or let it be made with create = \"if-missing\" in its channel"
+            ),
+        },
         (Some(406), _) => SourceError::Unavailable {
             reason: format!(
                 "{reason}; delete it or make it alike, or take it as it is with create = \"never\" in its channel"

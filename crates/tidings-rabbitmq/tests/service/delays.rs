@@ -92,7 +92,11 @@ async fn messages_for_later_outlive_their_publisher() {
     assert!(matches!(far, PublishError::Unsupported { .. }), "{far}");
     Binder::close(&*publisher).await.unwrap();
     drop(publisher);
-    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    until("all are due", || {
+        let queue = host.queue("orders.billing").unwrap();
+        queue.and_then(|queue| queue.ready) == Some(50)
+    })
+    .await;
     let binder = binder(&host, |options| options);
     let running = start(&binder, world.subscription(1)).await;
     world.until_succeeded(50).await;

@@ -4,6 +4,7 @@
 mod acknowledging;
 mod cluster;
 mod delays;
+mod existing;
 mod faults;
 mod handling;
 mod letters;

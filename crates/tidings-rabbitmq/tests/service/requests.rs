@@ -150,7 +150,7 @@ async fn requests_whose_connection_is_cut_fail_at_once_and_later_ones_are_answer
     .await;
     let mut cut = 0;
     until("the connection is cut", || {
-        cut += close_connections_for_requests(&host);
+        cut += close_connections(&host, "asking");
         cut > 0
     })
     .await;
@@ -170,20 +170,6 @@ async fn requests_whose_connection_is_cut_fail_at_once_and_later_ones_are_answer
     .await;
     assert_eq!(replies().not_taken, 0);
     assert!(asking.drain().await.finished_in_time && running.drain().await.finished_in_time);
-}
-
-/// How many were closed.
-fn close_connections_for_requests(host: &VirtualHost) -> usize {
-    let all = host.api().get("connections").unwrap();
-    let of_requests = all.as_array().unwrap().iter().filter(|connection| {
-        let purpose = connection["user_provided_name"].as_str();
-        connection["vhost"] == host.name() && purpose.is_some_and(|name| name.ends_with(" asking"))
-    });
-    let closed = of_requests.filter(|connection| {
-        let name = RabbitApi::segment(connection["name"].as_str().unwrap());
-        host.api().delete(&format!("connections/{name}")).is_ok()
-    });
-    closed.count()
 }
 
 async fn ask_owned(publisher: Publisher, number: u64) -> Result<Number, RequestError> {

@@ -12,6 +12,7 @@ use tidings_core::{
 use tidings_rabbitmq::{
     ClientOptions, DestinationOptions, ExchangeType, Overflow, QueueType, RabbitBinder, RoutingKey,
 };
+use tokio::time::Instant;
 
 fn spec(group: Option<&str>, destination: &str, start: Start) -> SourceSpec {
     SourceSpec {
@@ -34,13 +35,16 @@ fn spec(group: Option<&str>, destination: &str, start: Start) -> SourceSpec {
 /// A reader that has begun.
 async fn reading(binder: &RabbitBinder, spec: SourceSpec) -> impl Source {
     let mut source = Binder::subscribe(binder, spec).await.unwrap();
-    loop {
+    let (end, mut last) = (Instant::now() + PATIENCE, None);
+    while Instant::now() < end {
         match source.next().await {
             Ok(SourceEvent::Assigned(_)) => return source,
             Ok(event) => panic!("{event:?}"),
-            Err(error) => assert!(error.is_transient(), "{error}"),
+            Err(error) if error.is_transient() => last = Some(error),
+            Err(error) => panic!("{error}"),
         }
     }
+    panic!("it does not begin: {last:?}")
 }
 
 /// Makes a destination and the queue of the group `g`.
@@ -134,6 +138,8 @@ async fn exchanges_of_each_type_choose_the_queues_of_a_message() {
         ("tiers", vec![("tier", "all")], true),
         ("tiers", vec![("region", "eu"), ("tier", "blue")], false),
         ("straight", vec![("type", "s")], true),
+        // The server would take it for another queue.
+        ("straight", vec![("type", "t"), ("CC", "keys.g")], true),
     ];
     for (destination, headers, kept) in &sent {
         let answer = send(&binder, destination, headers).await;
@@ -151,7 +157,7 @@ async fn exchanges_of_each_type_choose_the_queues_of_a_message() {
         "what no queue of the other wants"
     );
     assert_eq!(payloads(&host, "tiers.g"), ["eu,gold", "all"]);
-    assert_eq!(payloads(&host, "straight"), ["s"]);
+    assert_eq!(payloads(&host, "straight"), ["s", "t,keys.g"]);
     let exchange = host.api().get(&host.path("exchanges", "by-key")).unwrap();
     assert_eq!(
         (&exchange["type"], &exchange["durable"]),
@@ -203,6 +209,32 @@ async fn what_a_queue_gives_up_by_its_limits_is_a_dead_letter_or_told_to_its_pub
     }
     assert_eq!(payloads(&host, "few.g.dlq"), ["1"]);
     assert_eq!(payloads(&host, "few.g"), ["2", "3"]);
+}
+
+#[tokio::test]
+async fn a_queue_that_nobody_reads_goes_after_its_time_and_one_that_is_read_stays() {
+    let test = "a_queue_that_nobody_reads_goes_after_its_time_and_one_that_is_read_stays";
+    let Some(api) = brokers::rabbit_or_skip(test) else {
+        return;
+    };
+    let host = host(api);
+    let unused = DestinationOptions::default().lose_queue_unused_for(Duration::from_secs(1));
+    let binder = binder(&host, |client| client.with_destination("orders", unused));
+    Binder::prepare(&*binder, DestinationSpec::new("orders", 1))
+        .await
+        .unwrap();
+    let mut read = reading(&binder, spec(Some("read"), "orders", Start::Earliest)).await;
+    make(&binder, "orders").await;
+    publish(&binder, 0..1, 1).await;
+    let ready = |queue: &str| host.queue(queue).unwrap().map(|queue| queue.ready);
+    until("it is gone with what is in it", || ready("orders.g").is_none()).await;
+    assert!(ready("orders.read").is_some());
+    let kept = read.next().await.unwrap();
+    assert!(
+        matches!(&kept, SourceEvent::Batch(batch) if batch.records().len() == 1),
+        "{kept:?}"
+    );
+    read.close().await.unwrap();
 }
 
 #[tokio::test]
@@ -317,10 +349,10 @@ async fn a_stream_keeps_what_was_published_for_readers_without_a_group() {
     let all = start(&binder, reader(&world, 1).start(Start::Earliest)).await;
     world.until_succeeded(100).await;
     // The channel ends under it: it goes on where it was.
-    let connections = host.connections().unwrap();
-    for connection in connections.iter().filter(|one| one.name.contains("consuming")) {
-        host.close_connection(connection).unwrap();
-    }
+    until("its connection is closed", || {
+        close_connections(&host, "consuming") > 0
+    })
+    .await;
     publish(&binder, 100..200, 1).await;
     world.until_succeeded(200).await;
     assert!(world.succeeded().is_sorted(), "in order");

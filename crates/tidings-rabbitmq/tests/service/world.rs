@@ -160,6 +160,21 @@ pub(crate) async fn has_consumers(host: &VirtualHost, queue: &str, count: usize)
     until(&format!("{queue} has {count} consumers"), || consumers() >= count).await;
 }
 
+/// Closes the connections of that purpose; how many there were.
+pub(crate) fn close_connections(host: &VirtualHost, purpose: &str) -> usize {
+    let all = host.api().get("connections").unwrap();
+    let of_purpose = all.as_array().unwrap().iter().filter(|connection| {
+        let name = connection["user_provided_name"].as_str();
+        let last = name.and_then(|name| name.rsplit(' ').next());
+        connection["vhost"] == host.name() && last == Some(purpose)
+    });
+    let closed = of_purpose.filter(|connection| {
+        let name = RabbitApi::segment(connection["name"].as_str().unwrap());
+        host.api().delete(&format!("connections/{name}")).is_ok()
+    });
+    closed.count()
+}
+
 /// Publishes messages with these numbers and keys.
 pub(crate) async fn publish(binder: &RabbitBinder, ids: impl IntoIterator<Item = u64>, keys: u64) {
     let sink = Binder::sink(binder);

@@ -216,6 +216,8 @@ impl Dispatcher {
         if self.tasks.get(id).is_some_and(|task| self.is_stopping(task.lane)) {
             return self.abandon_task(id);
         }
+        // What is held for longer the broker takes back, and its attempts are forgotten.
+        let wait = self.longest_hold.map_or(wait, |longest| wait.min(longest));
         self.wait(id, wait);
     }
 

@@ -7,8 +7,8 @@ use tidings_core::{
     Delivery, DynBinder, Outgoing, Output, PublishError, Publisher, ReplyAddress, ReplyPath, Sink,
 };
 
-/// A reply that the broker cannot take now is tried again for so long. Its requester does not wait for ever, and messages
-/// behind it should not wait for a place that somebody else has named.
+/// A reply that the broker cannot take now is tried again for so long, and one that it does not answer for is waited for as
+/// long. Its requester does not wait for ever, and messages behind it should not wait for a place that somebody else has named.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
 
 /// A reply that is ready to be sent, and where to.

@@ -263,6 +263,44 @@ async fn an_answer_that_never_comes_is_waited_for_as_long_as_publish_timeout_say
     assert_eq!(far.kept(), [0, 2, 1, 2]);
 }
 
+/// A request names any place for its reply, also one that does not answer.
+#[tokio::test(start_paused = true)]
+async fn a_reply_without_an_answer_keeps_its_place_for_a_second_and_is_counted_when_it_ends() {
+    for (answers_after, sent, not_taken) in [(20, 1, 0), (40, 0, 1)] {
+        let (broker, far) = (Broker::new(1), Far::answering(ms(5), &[]));
+        broker.ack_after("slow.replies", Duration::from_secs(answers_after));
+        for id in 0..3 {
+            let request = message(id, None).with_header(names::REPLY_TO, "slow.replies");
+            broker.put(
+                "orders",
+                0,
+                if id == 1 {
+                    request.unwrap()
+                } else {
+                    message(id, None)
+                },
+            );
+        }
+        let handler = |Raw(payload): Raw| async move {
+            let copy = Output::message(Message::new(payload.clone()));
+            let reply = Output::message(Message::new(payload)).as_reply();
+            Ok::<_, Failure>(vec![reply, copy])
+        };
+        let began = Instant::now();
+        let handle = handling(&broker, &far, in_turn(on("orders", handler)));
+        sleep(ms(900)).await;
+        assert_eq!(watermark(&broker), 1, "what is behind it waits");
+        finished(&broker, &handle).await;
+        let took = began.elapsed();
+        assert!(took > ms(999) && took < ms(1_500), "{took:?}");
+        assert_eq!(far.kept(), [0, 1, 2], "each once");
+        let counted = || (handle.status().replies.sent, handle.status().replies.not_taken);
+        assert_eq!(counted(), (0, 0), "nobody knows yet");
+        sleep(Duration::from_secs(60)).await;
+        assert_eq!(counted(), (sent, not_taken));
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn outputs_on_their_way_are_bounded_in_bytes_and_all_arrive() {
     let (broker, far) = (broker_with(100, |_| None), Far::answering(ms(20), &[]));

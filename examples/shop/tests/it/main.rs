@@ -10,5 +10,7 @@ mod http;
 mod kafka;
 mod killed;
 mod process;
+mod rabbitmq;
 mod restart;
+mod several;
 mod support;

@@ -38,15 +38,15 @@ impl Process {
 
     /// Starts these services of a shop on Kafka; all if none is named. Without the order service it has no door.
     pub(crate) fn on_kafka(bootstrap: &str, directory: &Path, services: &[&str]) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_shop"));
-        command.args(["--http", "127.0.0.1:0"]).current_dir(directory);
-        for service in services {
-            command.args(["--service", service]);
-        }
-        command.env("TIDINGS_URL", format!("kafka://{bootstrap}"));
+        let mut command = on_broker(&format!("kafka://{bootstrap}"), directory, services);
         // As soon as a broker allows it, a member that was killed is taken for gone.
         command.env("TIDINGS__BINDER__MAIN__KAFKA__SESSION_TIMEOUT_MS", "6000");
         Self::spawn(command)
+    }
+
+    /// The same on RabbitMQ.
+    pub(crate) fn on_rabbitmq(url: &str, directory: &Path, services: &[&str]) -> Self {
+        Self::spawn(on_broker(url, directory, services))
     }
 
     /// Starts it and waits for its first line; without a URL if that has none.
@@ -72,12 +72,21 @@ impl Process {
         self.child.wait().unwrap();
     }
 
-    /// As an orchestrator ends it.
-    pub(crate) fn terminate(mut self) -> ExitStatus {
+    fn signal(&self, name: &str) {
         let signalled = Command::new("sh")
-            .args(["-c", &format!("kill -TERM {}", self.child.id())])
+            .args(["-c", &format!("kill -{name} {}", self.child.id())])
             .status();
         assert!(signalled.unwrap().success());
+    }
+
+    /// It gets what comes and does nothing any more.
+    pub(crate) fn freeze(&self) {
+        self.signal("STOP");
+    }
+
+    /// As an orchestrator ends it.
+    pub(crate) fn terminate(mut self) -> ExitStatus {
+        self.signal("TERM");
         let begun = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
@@ -95,6 +104,17 @@ impl Drop for Process {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// These services of a shop on the broker at that address.
+fn on_broker(url: &str, directory: &Path, services: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_shop"));
+    command.args(["--http", "127.0.0.1:0"]).current_dir(directory);
+    for service in services {
+        command.args(["--service", service]);
+    }
+    command.env("TIDINGS_URL", url);
+    command
 }
 
 /// Asks until the answer is as wanted.
