@@ -24,6 +24,7 @@ mod handler;
 pub mod headers;
 mod held;
 mod hexadecimal;
+mod inbox;
 mod layer;
 mod marks;
 mod message;
@@ -73,6 +74,7 @@ pub use handler::{
     SequenceControl, SequenceEnd,
 };
 pub use held::{HeldLetter, HeldLetters, LettersOf};
+pub use inbox::{Database, Inbox, InboxError, InboxId, InboxStore, InboxTransaction, MAX_INBOX_ID_BYTES};
 pub use layer::{BinderLayer, Layered};
 pub use marks::{
     Activity, Company, Deaths, LaneMarks, Mark, MarkBoard, MarkCell, MarkMemory, MarkStamp, Marked,
