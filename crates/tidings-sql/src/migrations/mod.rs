@@ -60,7 +60,7 @@ pub fn migrations_as_sql<DB: Dialect>(options: &SqlOptions) -> Result<String, Sq
     }
     for migration in DB::MIGRATIONS {
         sql.push_str(&format!("\n-- {}: {}\n", migration.version, migration.name));
-        sql.push_str(&script::<DB>(migration, &prefix));
+        sql.push_str(&script(migration, &prefix));
     }
     sql.push_str("\nCOMMIT;\n");
     Ok(sql)
@@ -117,7 +117,7 @@ async fn apply<DB: Dialect>(pool: &Pool<DB>, place: &Place) -> Result<(), SqlErr
     }
     let prefix = DB::prefix(&place.schema);
     for migration in state.lacking::<DB>() {
-        DB::script(&mut tx, script::<DB>(migration, &prefix))
+        DB::script(&mut tx, script(migration, &prefix))
             .await
             .map_err(error)?;
         tracing::info!(
@@ -181,7 +181,7 @@ fn create_schema<DB: Dialect>(schema: &str) -> Option<String> {
 }
 
 /// The statements of one step, and that it was applied.
-fn script<DB: Dialect>(migration: &Migration, prefix: &str) -> String {
+fn script(migration: &Migration, prefix: &str) -> String {
     let Migration { version, name, sql } = migration;
     let sql = sql.replace("{t}", prefix);
     format!("{sql}INSERT INTO {prefix}migrations (version, name) VALUES ({version}, '{name}');\n")

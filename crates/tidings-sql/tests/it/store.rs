@@ -1,7 +1,8 @@
 //! Opening, migrating, transactions, errors in words.
 
 use crate::support::{Home, TestDb, everywhere};
-use sqlx::{Database, Sqlite};
+use sqlx::{Database, Postgres, Sqlite};
+use std::time::Duration;
 use tidings_sql::{
     Dialect, ErrorClass, Migrate, SqlError, SqlOptions, SqlStore, classify, migrations_as_sql,
 };
@@ -138,7 +139,7 @@ fn prefix<DB: Dialect>() -> &'static str {
 async fn a_busy_sqlite_file_is_waited_for_and_then_a_conflict() {
     let home = crate::support::sqlite();
     let ours = home
-        .open_with::<Sqlite>(SqlOptions::default().busy_timeout(std::time::Duration::from_millis(50)))
+        .open_with::<Sqlite>(SqlOptions::default().busy_timeout(Duration::from_millis(50)))
         .await;
     // Another process would have a store of its own, as this one.
     let theirs = home.open::<Sqlite>().await;
@@ -193,4 +194,167 @@ async fn an_address_that_leads_nowhere_is_named() {
         away.is_transient() && said.contains("127.0.0.1:1/shop") && !said.contains("secret"),
         "{said}"
     );
+}
+
+#[tokio::test]
+async fn a_transaction_whose_statement_failed_is_not_taken_for_committed() {
+    let Some(home) =
+        crate::support::postgres("a_transaction_whose_statement_failed_is_not_taken_for_committed")
+    else {
+        return;
+    };
+    let store = home.open::<Postgres>().await;
+    let mut tx = store.begin().await.unwrap();
+    Postgres::run(&mut tx, "CREATE TABLE stock (item TEXT)")
+        .await
+        .unwrap();
+    // A handler that does not look at its errors.
+    Postgres::run(&mut tx, "INSERT INTO nowhere VALUES (1)")
+        .await
+        .unwrap_err();
+    let refused = tx.commit().await.unwrap_err();
+    assert!(matches!(refused, SqlError::Aborted { .. }), "{refused}");
+    assert!(!refused.is_transient());
+}
+
+#[tokio::test]
+async fn a_role_that_may_not_create_tables_is_enough_at_run_time() {
+    let Some(home) = crate::support::postgres("a_role_that_may_not_create_tables_is_enough_at_run_time")
+    else {
+        return;
+    };
+    let role = brokers::unique("worker").replace('-', "_");
+    let database = home.url.rsplit_once('/').unwrap().1.to_owned();
+    let theirs = home
+        .url
+        .replacen("postgres://postgres", &format!("postgres://{role}"), 1);
+    let owner = sqlx::PgPool::connect(&home.url).await.unwrap();
+    let mut connection = owner.acquire().await.unwrap();
+    Postgres::run(
+        &mut connection,
+        &format!(
+            "CREATE ROLE {role} LOGIN PASSWORD 'worker'; REVOKE CREATE ON DATABASE {database} FROM PUBLIC"
+        ),
+    )
+    .await
+    .unwrap();
+    let theirs = theirs.replacen(&format!("{role}@"), &format!("{role}:worker@"), 1);
+
+    let refused = SqlStore::<Postgres>::open(&theirs).await.unwrap_err();
+    assert!(
+        matches!(&refused, SqlError::Forbidden { cure, .. } if cure.contains("tidings sql migrate")),
+        "{refused}"
+    );
+
+    drop(
+        SqlStore::<Postgres>::from_pool(owner.clone(), SqlOptions::default())
+            .await
+            .unwrap(),
+    );
+    let unreadable = SqlStore::<Postgres>::open(&theirs).await.unwrap_err();
+    assert!(matches!(unreadable, SqlError::Forbidden { .. }), "{unreadable}");
+    Postgres::run(
+        &mut connection,
+        &format!(
+            "GRANT USAGE ON SCHEMA tidings TO {role}; \
+        GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA tidings TO {role}"
+        ),
+    )
+    .await
+    .unwrap();
+    let store = SqlStore::<Postgres>::open(&theirs).await.unwrap();
+    store.begin().await.unwrap().commit().await.unwrap();
+    store.close().await;
+    Postgres::run(
+        &mut connection,
+        &format!("DROP OWNED BY {role}; DROP ROLE {role}"),
+    )
+    .await
+    .unwrap();
+}
+
+#[tokio::test]
+async fn transactions_in_each_others_way_are_worth_another_try() {
+    let Some(home) = crate::support::postgres("transactions_in_each_others_way_are_worth_another_try") else {
+        return;
+    };
+    let store = home.open::<Postgres>().await;
+    let mut tx = store.begin().await.unwrap();
+    let stock =
+        "CREATE TABLE stock (item TEXT, pieces INT); INSERT INTO stock VALUES ('teapot', 1), ('cup', 1)";
+    Postgres::run(&mut tx, stock).await.unwrap();
+    tx.commit().await.unwrap();
+    let take = |item: &str| format!("UPDATE stock SET pieces = pieces - 1 WHERE item = '{item}'");
+
+    // Each holds what the other one wants.
+    let (mut one, mut other) = (store.begin().await.unwrap(), store.begin().await.unwrap());
+    Postgres::run(&mut one, &take("teapot")).await.unwrap();
+    Postgres::run(&mut other, &take("cup")).await.unwrap();
+    let (cup, teapot) = (take("cup"), take("teapot"));
+    let results = tokio::join!(Postgres::run(&mut one, &cup), Postgres::run(&mut other, &teapot));
+    let deadlock = results.0.err().or(results.1.err()).unwrap();
+    assert_eq!(
+        classify::<Postgres>(&deadlock),
+        ErrorClass::Transient,
+        "{deadlock}"
+    );
+    drop((one, other));
+
+    let (mut one, mut other) = (store.begin().await.unwrap(), store.begin().await.unwrap());
+    for tx in [&mut one, &mut other] {
+        Postgres::run(tx, "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE")
+            .await
+            .unwrap();
+        assert_eq!(Postgres::number(tx, "SELECT count(*) FROM stock").await, 2);
+        Postgres::run(tx, "INSERT INTO stock VALUES ('jug', 1)")
+            .await
+            .unwrap();
+    }
+    one.commit().await.unwrap();
+    let refused = other.commit().await.unwrap_err();
+    assert!(
+        matches!(refused, SqlError::Conflict { .. }) && refused.is_transient(),
+        "{refused}"
+    );
+}
+
+#[tokio::test]
+async fn a_database_that_is_killed_or_silent_is_unavailable_and_comes_back() {
+    let test = "a_database_that_is_killed_or_silent_is_unavailable_and_comes_back";
+    let Some(server) = brokers::or_skip(
+        test,
+        brokers::Postgres::start(brokers::PostgresOptions::durable()),
+    ) else {
+        return;
+    };
+    let home = Home::on(server.database("tidings").unwrap());
+    let store = home
+        .open_with::<Postgres>(SqlOptions::default().timeout(Duration::from_secs(1)))
+        .await;
+    let mut tx = store.begin().await.unwrap();
+    Postgres::run(&mut tx, "CREATE TABLE stock (item TEXT)")
+        .await
+        .unwrap();
+    server.kill().unwrap();
+    let lost = tx.commit().await.unwrap_err();
+    assert!(matches!(lost, SqlError::Unavailable { .. }), "{lost}");
+    let away = store.begin().await.unwrap_err();
+    assert!(
+        matches!(away, SqlError::Unavailable { .. } | SqlError::Silent { .. }),
+        "{away}"
+    );
+    server.start_again().unwrap();
+    store.begin().await.unwrap().commit().await.unwrap();
+
+    let held = store.begin().await.unwrap();
+    server.freeze().unwrap();
+    let silent = store.begin().await.unwrap_err();
+    assert!(silent.is_transient(), "{silent}");
+    let silent = held.commit().await.unwrap_err();
+    assert!(
+        silent.is_transient() && silent.to_string().contains("127.0.0.1"),
+        "{silent}"
+    );
+    server.thaw().unwrap();
+    store.begin().await.unwrap().commit().await.unwrap();
 }

@@ -1,24 +1,45 @@
 //! Databases of tests, and statements that read the same on each.
 
-use sqlx::{AssertSqlSafe, Row, Sqlite, SqliteConnection};
+use sqlx::{AssertSqlSafe, PgConnection, Postgres, Row, Sqlite, SqliteConnection};
 use tidings_sql::{Dialect, SqlOptions, SqlStore};
 
 /// A database of one test, gone with it.
 #[derive(Debug)]
 pub(crate) struct Home {
     pub(crate) url: String,
-    _guard: tempfile::TempDir,
+    _guard: Guard,
+}
+
+#[derive(Debug)]
+#[allow(dead_code, reason = "held for what happens when it is dropped")]
+enum Guard {
+    File(tempfile::TempDir),
+    Database(brokers::Database),
 }
 
 pub(crate) fn sqlite() -> Home {
     let directory = tempfile::tempdir().unwrap();
     Home {
         url: format!("sqlite:{}", directory.path().join("test.db").display()),
-        _guard: directory,
+        _guard: Guard::File(directory),
     }
 }
 
+/// A database on the server that all tests share; `None` where there is no PostgreSQL.
+pub(crate) fn postgres(test: &str) -> Option<Home> {
+    let database = brokers::postgres_or_skip(test)?.database("tidings").unwrap();
+    Some(Home::on(database))
+}
+
 impl Home {
+    /// A database of a server of the test's own.
+    pub(crate) fn on(database: brokers::Database) -> Self {
+        Self {
+            url: database.url(),
+            _guard: Guard::Database(database),
+        }
+    }
+
     pub(crate) async fn open<DB: TestDb>(&self) -> SqlStore<DB> {
         self.open_with(SqlOptions::default()).await
     }
@@ -46,6 +67,18 @@ impl TestDb for Sqlite {
     }
 }
 
+impl TestDb for Postgres {
+    async fn run(connection: &mut PgConnection, sql: &str) -> Result<(), sqlx::Error> {
+        sqlx::raw_sql(AssertSqlSafe(sql)).execute(connection).await?;
+        Ok(())
+    }
+
+    async fn number(connection: &mut PgConnection, sql: &str) -> i64 {
+        let row = sqlx::query(AssertSqlSafe(sql)).fetch_one(connection).await;
+        row.unwrap().get(0)
+    }
+}
+
 /// Tests that every database must pass: `everywhere! { name }` runs `async fn name<DB: TestDb>(home: Home)` on each.
 macro_rules! everywhere {
     ($($test:ident)*) => {$(
@@ -53,6 +86,14 @@ macro_rules! everywhere {
             #[tokio::test]
             async fn sqlite() {
                 super::$test::<sqlx::Sqlite>(crate::support::sqlite()).await;
+            }
+
+            #[tokio::test]
+            async fn postgres() {
+                let test = concat!(stringify!($test), "::postgres");
+                if let Some(home) = crate::support::postgres(test) {
+                    super::$test::<sqlx::Postgres>(home).await;
+                }
             }
         }
     )*};
