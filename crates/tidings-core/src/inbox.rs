@@ -70,6 +70,13 @@ pub trait InboxStore: Send + Sync + fmt::Debug {
     /// Whether [`InboxTransaction::publish`] can be used.
     fn has_outbox(&self) -> bool;
 
+    /// What an error of a handler is to the engine if it is one of the database's; nothing if it is not. It is asked where the
+    /// handler did not say more than `?`: so a statement that can never work is not tried again.
+    fn classify(&self, error: &(dyn Error + 'static)) -> Option<FailureKind> {
+        let _ = error;
+        None
+    }
+
     /// Begins a transaction, and claims these ids in this scope by its first statement: at most one transaction at a time
     /// holds the claim of an id. Who comes second waits until the first is over, or fails with
     /// [`InboxError::Conflict`]. No id is there twice.

@@ -132,6 +132,23 @@ pub enum SqlError {
         /// What to do.
         cure: &'static str,
     },
+    /// The transaction is an inbox's, which ends it when the handler has returned.
+    #[error(
+        "the transaction on {place} belongs to the inbox of the subscription: return from the handler to end it, with an \
+         error to roll it back"
+    )]
+    NotYours {
+        /// Which database.
+        place: String,
+    },
+    /// The handler has returned, and a task that it left behind still has the transaction.
+    #[error(
+        "the handler returned and its transaction on {place} is still in use: drop `Tx` before, and await what works with it"
+    )]
+    StillUsed {
+        /// Which database.
+        place: String,
+    },
     /// A statement failed for another reason.
     #[error("{place} refused a statement ({doing})")]
     Statement {

@@ -36,6 +36,8 @@
 
 mod dialect;
 mod error;
+mod inbox;
+mod lent;
 mod migrations;
 mod options;
 mod store;

@@ -36,6 +36,15 @@ pub struct SqlOptions {
     pub(crate) max_connections: u32,
     pub(crate) timeout: Duration,
     pub(crate) busy_timeout: Duration,
+    pub(crate) pruning: Pruning,
+}
+
+/// When claims of an inbox are forgotten.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pruning {
+    pub(crate) retention: Duration,
+    pub(crate) interval: Duration,
+    pub(crate) rows: u32,
 }
 
 /// PostgreSQL cuts names after 63 bytes; the longest name behind a prefix has its place beside it.
@@ -49,6 +58,11 @@ impl Default for SqlOptions {
             max_connections: 10,
             timeout: Duration::from_secs(10),
             busy_timeout: Duration::from_secs(5),
+            pruning: Pruning {
+                retention: Duration::from_secs(7 * 86_400),
+                interval: Duration::from_secs(60),
+                rows: 1_000,
+            },
         }
     }
 }
@@ -86,6 +100,26 @@ impl SqlOptions {
     /// waits as it was told.
     pub fn busy_timeout(mut self, timeout: Duration) -> Self {
         self.busy_timeout = timeout;
+        self
+    }
+
+    /// How long an inbox knows a message that was handled; default 7 days. One that comes again after that is handled
+    /// again, so it is to be longer than any broker, retry or redrive takes to bring a message again.
+    pub fn inbox_retention(mut self, retention: Duration) -> Self {
+        self.pruning.retention = retention;
+        self
+    }
+
+    /// How often an inbox looks for messages that it may forget; default 60 s.
+    pub fn inbox_prune_interval(mut self, interval: Duration) -> Self {
+        self.pruning.interval = interval.max(Duration::from_millis(10));
+        self
+    }
+
+    /// How many messages an inbox forgets at a time; default 1,000. While there are more it goes on after a tenth of a
+    /// second.
+    pub fn inbox_prune_rows(mut self, rows: u32) -> Self {
+        self.pruning.rows = rows.max(1);
         self
     }
 

@@ -2,8 +2,9 @@
 
 use crate::dialect::{Dialect, Pools};
 use crate::error::{Place, SqlError, explain};
+use crate::inbox::{Pruner, prune};
 use crate::migrations;
-use crate::options::SqlOptions;
+use crate::options::{Pruning, SqlOptions};
 use crate::tx::Tx;
 use crate::value::Value;
 use sqlx::Pool;
@@ -37,6 +38,21 @@ struct Inner<DB: Dialect> {
     /// What stands before a table's name.
     prefix: String,
     timeout: Duration,
+    inbox: InboxStatements,
+    pruning: Pruning,
+    pruner: Pruner,
+}
+
+/// The statements of the inbox, with the names of tables in them.
+#[derive(Debug)]
+pub(crate) struct InboxStatements {
+    pub(crate) claim: Arc<str>,
+    pub(crate) give_back: Arc<str>,
+    pub(crate) forget: Arc<str>,
+}
+
+fn statement<DB: Dialect>(prefix: &str, template: &str) -> Arc<str> {
+    template.replace("{t}", prefix).replace("{now}", DB::NOW).into()
 }
 
 impl<DB: Dialect> Clone for SqlStore<DB> {
@@ -98,10 +114,19 @@ impl<DB: Dialect> SqlStore<DB> {
             schema: options.schema,
         };
         migrations::run(&pools.writing, &place, options.migrate).await?;
+        let prefix = DB::prefix(&place.schema);
+        let inbox = InboxStatements {
+            claim: statement::<DB>(&prefix, DB::CLAIM),
+            give_back: statement::<DB>(&prefix, DB::GIVE_BACK),
+            forget: statement::<DB>(&prefix, DB::FORGET),
+        };
         Ok(Self {
             inner: Arc::new(Inner {
-                prefix: DB::prefix(&place.schema),
+                prefix,
                 timeout: options.timeout,
+                inbox,
+                pruning: options.pruning,
+                pruner: Pruner::default(),
                 pools,
                 place,
             }),
@@ -143,10 +168,30 @@ impl<DB: Dialect> SqlStore<DB> {
 
     /// A statement of ours, with `{t}` for what stands before a table's name and `{now}` for the time in milliseconds.
     pub(crate) fn sql(&self, template: &str) -> Arc<str> {
-        template
-            .replace("{t}", &self.inner.prefix)
-            .replace("{now}", DB::NOW)
-            .into()
+        statement::<DB>(&self.inner.prefix, template)
+    }
+
+    pub(crate) fn statements(&self) -> &InboxStatements {
+        &self.inner.inbox
+    }
+
+    pub(crate) fn pruning(&self) -> Pruning {
+        self.inner.pruning
+    }
+
+    /// How long the server may let a claim wait for another transaction: less than we wait for the server.
+    pub(crate) fn longest_claim_ms(&self) -> u128 {
+        (self.inner.timeout / 2).as_millis().clamp(1, 60_000)
+    }
+
+    /// Claims that are old are forgotten by a task of its own, for as long as there are stores.
+    pub(crate) fn prune_from_now_on(&self) {
+        self.inner.pruner.start(|| {
+            // It holds nothing between its steps that would keep the store.
+            let inner = Arc::downgrade(&self.inner);
+            let task = tokio::spawn(prune::run(move || inner.upgrade().map(|inner| Self { inner })));
+            task.abort_handle()
+        });
     }
 
     /// What an error of the driver means here.

@@ -2,6 +2,7 @@
 
 use crate::dialect::Dialect;
 use crate::error::{Meaning, SqlError, meaning};
+use crate::lent::{Lent, Owner};
 use crate::store::SqlStore;
 use crate::value::Value;
 use sqlx::Connection;
@@ -11,10 +12,33 @@ use std::sync::Arc;
 
 /// A transaction under way. It is a connection to whoever runs statements (`&mut *tx`); dropped, it is rolled back.
 ///
+/// As an argument of a handler it is the transaction of the subscription's inbox. The engine commits it when the handler
+/// has returned `Ok`, and rolls it back otherwise, so such a one cannot be committed or rolled back by the handler. It must be
+/// dropped before the handler returns: a task that keeps it makes the handling fail.
+///
+/// ```
+/// use tidings_core::{Failure, Json, Subscription, on};
+/// use tidings_sql::{SqlStore, Tx, sqlx};
+///
+/// #[derive(serde::Deserialize)]
+/// struct OrderPlaced {
+///     item: String,
+/// }
+///
+/// async fn reserve(Json(order): Json<OrderPlaced>, mut tx: Tx<sqlx::Sqlite>) -> Result<(), Failure> {
+///     sqlx::query("UPDATE stock SET pieces = pieces - 1 WHERE item = $1").bind(order.item).execute(&mut *tx).await?;
+///     Ok(())
+/// }
+///
+/// fn reserving(store: &SqlStore<sqlx::Sqlite>) -> Subscription<()> {
+///     on("orders", reserve).group("stock").inbox(store.clone())
+/// }
+/// ```
+///
 /// Statements that fail make a transaction on PostgreSQL worthless: [`commit`](Self::commit) says so, and nothing of it is
 /// kept. What may fail goes into a [`savepoint`](Self::savepoint).
 pub struct Tx<DB: Dialect> {
-    inner: sqlx::Transaction<'static, DB>,
+    inner: Lent<DB>,
     store: SqlStore<DB>,
 }
 
@@ -39,8 +63,11 @@ impl<DB: Dialect> DerefMut for Tx<DB> {
 }
 
 impl<DB: Dialect> Tx<DB> {
-    pub(crate) fn new(inner: sqlx::Transaction<'static, DB>, store: SqlStore<DB>) -> Self {
-        Self { inner, store }
+    pub(crate) fn new(inner: impl Into<Lent<DB>>, store: SqlStore<DB>) -> Self {
+        Self {
+            inner: inner.into(),
+            store,
+        }
     }
 
     /// The database that it is one of.
@@ -53,8 +80,10 @@ impl<DB: Dialect> Tx<DB> {
     /// # Errors
     /// [`SqlError::Aborted`] when a statement had failed; [`SqlError::Conflict`]; [`SqlError::InDoubt`] when the connection
     /// was lost while the answer was waited for: then all of it is there or nothing. After any other error nothing is.
+    /// [`SqlError::NotYours`] in a handler under an inbox.
     pub async fn commit(mut self) -> Result<(), SqlError> {
         let store = self.store.clone();
+        self.inner.check_own(&store)?;
         store
             .within(async {
                 if DB::COMMIT_MAY_LIE {
@@ -63,7 +92,8 @@ impl<DB: Dialect> Tx<DB> {
                     self.fetch("committing", &alive(), &[]).await?;
                 }
                 let Self { inner, store } = self;
-                inner.commit().await.map_err(|error| store.commit_failed(error))
+                let done = inner.take(&store)?.commit().await;
+                done.map_err(|error| store.commit_failed(error))
             })
             .await
     }
@@ -71,11 +101,11 @@ impl<DB: Dialect> Tx<DB> {
     /// Gives everything up and waits until that is done; dropping does not wait.
     ///
     /// # Errors
-    /// The connection was lost, by which everything is given up too.
+    /// The connection was lost, by which everything is given up too. [`SqlError::NotYours`] in a handler under an inbox.
     pub async fn rollback(self) -> Result<(), SqlError> {
         let Self { inner, store } = self;
         let done = async {
-            let rolled_back = inner.rollback().await;
+            let rolled_back = inner.take(&store)?.rollback().await;
             rolled_back.map_err(|error| store.explain("rolling back", error))
         };
         store.within(done).await
@@ -87,9 +117,15 @@ impl<DB: Dialect> Tx<DB> {
     /// As a statement.
     pub async fn savepoint(&mut self) -> Result<Savepoint<'_, DB>, SqlError> {
         let store = self.store.clone();
-        let begun = self.inner.begin().await;
+        let begun = self.inner.transaction().begin().await;
         let inner = begun.map_err(|error| store.explain("making a savepoint", error))?;
         Ok(Savepoint { inner, store })
+    }
+
+    /// Gives it to who lends it.
+    pub(crate) fn lend(self) -> Arc<Owner<DB>> {
+        let Self { inner, .. } = self;
+        inner.into_owner()
     }
 
     /// Runs a statement of ours; how many rows it changed.

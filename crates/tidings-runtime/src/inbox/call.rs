@@ -41,7 +41,8 @@ impl<'a> Call<'a> {
             .with_context(self.context(delivery.context(), &door));
         let handled = guarded(within.timeout, || within.handler.one(&delivery)).await;
         drop(door);
-        let outputs = handled.and_then(|result| result)?;
+        let outputs = handled.and_then(|result| result);
+        let outputs = outputs.map_err(|failure| within.classified(failure))?;
         let ids = || OutputId::new(&delivery, delivery.context());
         let returned = within.messages(outputs, Some(&delivery), ids)?;
         sent_and_returned(&collected, returned)
@@ -65,7 +66,8 @@ impl<'a> Call<'a> {
         drop(door);
         let (outputs, failures) = outcome?.into_parts(deliveries.len());
         if failures.iter().any(Option::is_some) {
-            return Ok((failures, Vec::new()));
+            let classified = failures.into_iter().map(|one| Some(within.classified(one?)));
+            return Ok((classified.collect(), Vec::new()));
         }
         // The same as if the engine published them: of one message, or of all that were handled together.
         let (cause, ids): (_, Box<dyn FnOnce() -> OutputId + Send + '_>) = match deliveries {

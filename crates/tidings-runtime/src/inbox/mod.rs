@@ -113,6 +113,22 @@ impl Within {
         }
     }
 
+    /// As the store knows errors of the database, if the handler said no more than that one is transient.
+    fn classified(&self, failure: Failure) -> Failure {
+        if failure.kind() != FailureKind::Transient {
+            return failure;
+        }
+        let store = self.inbox.store();
+        let mut error: Option<&(dyn std::error::Error + 'static)> = Some(failure.error());
+        while let Some(one) = error {
+            if let Some(kind) = store.classify(one) {
+                return failure.with_kind(kind);
+            }
+            error = one.source();
+        }
+        failure
+    }
+
     fn no_answer(&self, what: &str) -> InboxError {
         InboxError::Unavailable(format!("no answer within {:?} to the wish to {what}", self.patience).into())
     }

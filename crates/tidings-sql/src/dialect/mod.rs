@@ -40,6 +40,15 @@ pub(crate) mod sealed {
         const NOW: &'static str;
         /// Whether a failed statement makes a later COMMIT a silent ROLLBACK.
         const COMMIT_MAY_LIE: bool;
+        /// Claims the ids of a JSON array in the order in which they stand there, and tells which are new; `$1` is their
+        /// scope, and `$3`, on databases where transactions wait for each other here, the longest wait in milliseconds.
+        const CLAIM: &'static str;
+        /// Gives back the claims of the ids of a JSON array.
+        const GIVE_BACK: &'static str;
+        /// Forgets claims that are older than `$1` milliseconds, `$2` of them at the most.
+        const FORGET: &'static str;
+        /// Whether [`CLAIM`](Self::CLAIM) has a `$3`.
+        const CLAIM_WAITS: bool;
         /// What makes the tables, oldest first.
         const MIGRATIONS: &'static [Migration];
 

@@ -17,6 +17,17 @@ impl Driver for Postgres {
     const BEGIN: Option<&'static str> = None;
     const NOW: &'static str = "(extract(epoch from clock_timestamp()) * 1000)::bigint";
     const COMMIT_MAY_LIE: bool = true;
+    // The wait for the claim of another transaction is bounded by the server, which would wait on for a client that is gone.
+    // What comes after the claim waits as the user wants it to.
+    const CLAIM: &'static str = "INSERT INTO {t}inbox (scope, id, at) SELECT $1, ids.id, {now} FROM (SELECT set_config('lock_timeout', $3, true)) AS bounded, \
+         json_array_elements_text($2::json) WITH ORDINALITY AS ids (id, place) ORDER BY ids.place ON CONFLICT DO NOTHING \
+         RETURNING id, set_config('lock_timeout', NULL, true)";
+    const GIVE_BACK: &'static str =
+        "DELETE FROM {t}inbox WHERE scope = $1 AND id IN (SELECT json_array_elements_text($2::json))";
+    // Several instances prune beside each other.
+    const FORGET: &'static str = "DELETE FROM {t}inbox WHERE ctid = ANY (ARRAY (SELECT ctid FROM {t}inbox WHERE at < {now} - $1 \
+                                  ORDER BY at LIMIT $2 FOR UPDATE SKIP LOCKED))";
+    const CLAIM_WAITS: bool = true;
     const MIGRATIONS: &'static [Migration] = POSTGRES;
 
     fn prefix(schema: &str) -> String {

@@ -20,6 +20,14 @@ impl Driver for Sqlite {
     const BEGIN: Option<&'static str> = Some("BEGIN IMMEDIATE");
     const NOW: &'static str = "CAST(unixepoch('subsec') * 1000 AS INTEGER)";
     const COMMIT_MAY_LIE: bool = false;
+    const CLAIM: &'static str = "INSERT INTO {t}inbox (scope, id, at) SELECT $1, value, {now} FROM json_each($2) WHERE true \
+                                 ORDER BY key ON CONFLICT DO NOTHING RETURNING id";
+    const GIVE_BACK: &'static str =
+        "DELETE FROM {t}inbox WHERE scope = $1 AND id IN (SELECT value FROM json_each($2))";
+    const FORGET: &'static str = "DELETE FROM {t}inbox WHERE (scope, id) IN (SELECT scope, id FROM {t}inbox WHERE at < {now} - $1 \
+                                  ORDER BY at LIMIT $2)";
+    // There is one transaction at a time.
+    const CLAIM_WAITS: bool = false;
     const MIGRATIONS: &'static [Migration] = SQLITE;
 
     fn prefix(schema: &str) -> String {

@@ -6,5 +6,6 @@
     reason = "tests, also where clippy takes their helpers for something else"
 )]
 
+mod inbox;
 mod store;
 mod support;

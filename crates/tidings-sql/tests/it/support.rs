@@ -51,8 +51,11 @@ impl Home {
 
 /// What the tests of all databases need of each.
 pub(crate) trait TestDb: Dialect {
-    async fn run(connection: &mut Self::Connection, sql: &str) -> Result<(), sqlx::Error>;
-    async fn number(connection: &mut Self::Connection, sql: &str) -> i64;
+    fn run(
+        connection: &mut Self::Connection,
+        sql: &str,
+    ) -> impl Future<Output = Result<(), sqlx::Error>> + Send;
+    fn number(connection: &mut Self::Connection, sql: &str) -> impl Future<Output = i64> + Send;
 }
 
 impl TestDb for Sqlite {

@@ -1,0 +1,3 @@
+//! Databases and processes that die.
+
+use super::*;
