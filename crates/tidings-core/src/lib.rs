@@ -25,6 +25,7 @@ pub mod headers;
 mod held;
 mod hexadecimal;
 mod layer;
+mod locks;
 mod marks;
 mod message;
 mod middleware;
@@ -74,6 +75,7 @@ pub use handler::{
 };
 pub use held::{HeldLetter, HeldLetters, LettersOf};
 pub use layer::{BinderLayer, Layered};
+pub use locks::{Lease, LockError, LockRequest, LockStore, MAX_LOCK_NAME, MemoryLocks};
 pub use marks::{
     Activity, Company, Deaths, LaneMarks, Mark, MarkBoard, MarkCell, MarkMemory, MarkStamp, Marked,
 };

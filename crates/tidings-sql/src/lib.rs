@@ -36,6 +36,7 @@
 
 mod dialect;
 mod error;
+mod locks;
 mod migrations;
 mod options;
 mod store;
@@ -44,6 +45,7 @@ mod value;
 
 pub use dialect::Dialect;
 pub use error::{ErrorClass, SqlError, classify};
+pub use locks::SqlLocks;
 pub use migrations::migrations_as_sql;
 pub use options::{Migrate, SqlOptions};
 /// The driver, in the version that the types here are of.

@@ -40,6 +40,8 @@ pub(crate) mod sealed {
         const NOW: &'static str;
         /// Whether a failed statement makes a later COMMIT a silent ROLLBACK.
         const COMMIT_MAY_LIE: bool;
+        /// What keeps the rows of a SELECT as they are until the transaction ends.
+        const FOR_SHARE: &'static str;
         /// What makes the tables, oldest first.
         const MIGRATIONS: &'static [Migration];
 

@@ -17,6 +17,7 @@ impl Driver for Postgres {
     const BEGIN: Option<&'static str> = None;
     const NOW: &'static str = "(extract(epoch from clock_timestamp()) * 1000)::bigint";
     const COMMIT_MAY_LIE: bool = true;
+    const FOR_SHARE: &'static str = " FOR SHARE";
     const MIGRATIONS: &'static [Migration] = POSTGRES;
 
     fn prefix(schema: &str) -> String {

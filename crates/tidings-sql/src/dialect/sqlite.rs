@@ -20,6 +20,8 @@ impl Driver for Sqlite {
     const BEGIN: Option<&'static str> = Some("BEGIN IMMEDIATE");
     const NOW: &'static str = "CAST(unixepoch('subsec') * 1000 AS INTEGER)";
     const COMMIT_MAY_LIE: bool = false;
+    // Whoever has begun is the only one who writes.
+    const FOR_SHARE: &'static str = "";
     const MIGRATIONS: &'static [Migration] = SQLITE;
 
     fn prefix(schema: &str) -> String {

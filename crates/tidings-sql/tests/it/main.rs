@@ -6,5 +6,6 @@
     reason = "tests, also where clippy takes their helpers for something else"
 )]
 
+mod locks;
 mod store;
 mod support;
