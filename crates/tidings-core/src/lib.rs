@@ -24,6 +24,7 @@ mod handler;
 pub mod headers;
 mod held;
 mod hexadecimal;
+mod inbox;
 mod layer;
 mod locks;
 mod marks;
@@ -74,6 +75,7 @@ pub use handler::{
     SequenceControl, SequenceEnd,
 };
 pub use held::{HeldLetter, HeldLetters, LettersOf};
+pub use inbox::{Database, Inbox, InboxError, InboxId, InboxStore, InboxTransaction, MAX_INBOX_ID_BYTES};
 pub use layer::{BinderLayer, Layered};
 pub use locks::{Lease, LockError, LockRequest, LockStore, MAX_LOCK_NAME, MemoryLocks};
 pub use marks::{
