@@ -26,6 +26,7 @@ mod held;
 mod hexadecimal;
 mod inbox;
 mod layer;
+mod locks;
 mod marks;
 mod message;
 mod middleware;
@@ -76,6 +77,7 @@ pub use handler::{
 pub use held::{HeldLetter, HeldLetters, LettersOf};
 pub use inbox::{Database, Inbox, InboxError, InboxId, InboxStore, InboxTransaction, MAX_INBOX_ID_BYTES};
 pub use layer::{BinderLayer, Layered};
+pub use locks::{Lease, LockError, LockRequest, LockStore, MAX_LOCK_NAME, MemoryLocks};
 pub use marks::{
     Activity, Company, Deaths, LaneMarks, Mark, MarkBoard, MarkCell, MarkMemory, MarkStamp, Marked,
 };

@@ -38,6 +38,7 @@ mod dialect;
 mod error;
 mod inbox;
 mod lent;
+mod locks;
 mod migrations;
 mod options;
 mod store;
@@ -46,6 +47,7 @@ mod value;
 
 pub use dialect::Dialect;
 pub use error::{ErrorClass, SqlError, classify};
+pub use locks::SqlLocks;
 pub use migrations::migrations_as_sql;
 pub use options::{Migrate, SqlOptions};
 /// The driver, in the version that the types here are of.

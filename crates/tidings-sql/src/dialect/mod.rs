@@ -49,6 +49,8 @@ pub(crate) mod sealed {
         const FORGET: &'static str;
         /// Whether [`CLAIM`](Self::CLAIM) has a `$3`.
         const CLAIM_WAITS: bool;
+        /// What keeps the rows of a SELECT as they are until the transaction ends.
+        const FOR_SHARE: &'static str;
         /// What makes the tables, oldest first.
         const MIGRATIONS: &'static [Migration];
 

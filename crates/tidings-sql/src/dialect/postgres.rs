@@ -28,6 +28,7 @@ impl Driver for Postgres {
     const FORGET: &'static str = "DELETE FROM {t}inbox WHERE ctid = ANY (ARRAY (SELECT ctid FROM {t}inbox WHERE at < {now} - $1 \
                                   ORDER BY at LIMIT $2 FOR UPDATE SKIP LOCKED))";
     const CLAIM_WAITS: bool = true;
+    const FOR_SHARE: &'static str = " FOR SHARE";
     const MIGRATIONS: &'static [Migration] = POSTGRES;
 
     fn prefix(schema: &str) -> String {

@@ -28,6 +28,8 @@ impl Driver for Sqlite {
                                   ORDER BY at LIMIT $2)";
     // There is one transaction at a time.
     const CLAIM_WAITS: bool = false;
+    // Whoever has begun is the only one who writes.
+    const FOR_SHARE: &'static str = "";
     const MIGRATIONS: &'static [Migration] = SQLITE;
 
     fn prefix(schema: &str) -> String {

@@ -34,12 +34,14 @@ macro_rules! migrations {
 pub(crate) const POSTGRES: &[Migration] = migrations! { "postgres":
     1 "migrations",
     2 "inbox",
+    3 "locks",
 };
 
 /// Those of SQLite. A version is about the same as on PostgreSQL.
 pub(crate) const SQLITE: &[Migration] = migrations! { "sqlite":
     1 "migrations",
     2 "inbox",
+    3 "locks",
 };
 
 /// All statements that make the tables, for who applies them by hand. They are written for an empty schema.

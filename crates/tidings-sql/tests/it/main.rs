@@ -7,5 +7,6 @@
 )]
 
 mod inbox;
+mod locks;
 mod store;
 mod support;
