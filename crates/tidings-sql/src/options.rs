@@ -2,6 +2,7 @@
 
 use crate::error::SqlError;
 use std::time::Duration;
+use tidings_config::SqlConfig;
 
 /// Whether tables are made and changed when a store is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -68,6 +69,34 @@ impl Default for SqlOptions {
 }
 
 impl SqlOptions {
+    /// The defaults, and what configuration says in `[sql]` (`config.sql()`).
+    ///
+    /// ```
+    /// use tidings_config::Config;
+    /// use tidings_sql::SqlOptions;
+    ///
+    /// # fn main() -> Result<(), tidings_config::ConfigError> {
+    /// let config = Config::from_toml("[sql]\ninbox_retention = \"30d\"", "tidings.toml")?;
+    /// let options = SqlOptions::configured(&config.sql());
+    /// # drop(options);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn configured(config: &SqlConfig) -> Self {
+        let migrate = config.migrate.as_ref().is_none_or(|said| said.value);
+        let mut options = Self::default().migrate(if migrate { Migrate::AtStart } else { Migrate::Never });
+        macro_rules! take {
+            ($($key:ident),*) => {$(
+                if let Some(said) = &config.$key {
+                    options = options.$key(said.value.clone());
+                }
+            )*};
+        }
+        take!(schema, max_connections, timeout, busy_timeout);
+        take!(inbox_retention, inbox_prune_interval, inbox_prune_rows);
+        options
+    }
+
     /// The schema that our tables are in on PostgreSQL; on SQLite, which has none, their names begin with it and `_`.
     /// Default `tidings`; 1 to 32 characters of a-z, 0-9 and _.
     pub fn schema(mut self, schema: impl Into<String>) -> Self {
@@ -143,6 +172,27 @@ impl SqlOptions {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_key_of_the_configuration_counts() {
+        let config = "[sql]\nschema = \"events\"\nmigrate = false\nmax_connections = 3\ntimeout = \"4s\"\nbusy_timeout = \"5s\"\n\
+                      inbox_retention = \"6s\"\ninbox_prune_interval = \"7s\"\ninbox_prune_rows = 8\n";
+        let config = tidings_config::Config::from_toml(config, "tidings.toml").unwrap();
+        let options = SqlOptions::configured(&config.sql());
+        let secs = Duration::from_secs;
+        assert_eq!(
+            (options.schema.as_str(), options.migrate),
+            ("events", Migrate::Never)
+        );
+        assert_eq!(options.max_connections, 3);
+        assert_eq!((options.timeout, options.busy_timeout), (secs(4), secs(5)));
+        let Pruning {
+            retention,
+            interval,
+            rows,
+        } = options.pruning;
+        assert_eq!((retention, interval, rows), (secs(6), secs(7), 8));
+    }
 
     #[test]
     fn a_schema_is_a_name_and_nothing_else() {
