@@ -6,6 +6,10 @@
     reason = "tests, also where clippy takes their helpers for something else"
 )]
 
+mod fake;
+mod faults;
 mod locks;
+mod outbox;
+mod relay;
 mod store;
 mod support;

@@ -1,6 +1,6 @@
 //! Databases of tests, and statements that read the same on each.
 
-use sqlx::{AssertSqlSafe, PgConnection, Postgres, Row, Sqlite, SqliteConnection};
+use sqlx::{AssertSqlSafe, Database, PgConnection, Postgres, Row, Sqlite, SqliteConnection};
 use tidings_sql::{Dialect, SqlOptions, SqlStore};
 
 /// A database of one test, gone with it.
@@ -49,13 +49,23 @@ impl Home {
     }
 }
 
+/// A table of ours in the default schema.
+pub(crate) fn table<DB: Dialect>(name: &str) -> String {
+    let between = if DB::NAME == Sqlite::NAME { '_' } else { '.' };
+    format!("tidings{between}{name}")
+}
+
 /// What the tests of all databases need of each.
 pub(crate) trait TestDb: Dialect {
+    /// How a byte of the value 1 is written.
+    const BYTES_OF_ONE: &'static str;
     async fn run(connection: &mut Self::Connection, sql: &str) -> Result<(), sqlx::Error>;
     async fn number(connection: &mut Self::Connection, sql: &str) -> i64;
 }
 
 impl TestDb for Sqlite {
+    const BYTES_OF_ONE: &'static str = "x'01'";
+
     async fn run(connection: &mut SqliteConnection, sql: &str) -> Result<(), sqlx::Error> {
         sqlx::raw_sql(AssertSqlSafe(sql)).execute(connection).await?;
         Ok(())
@@ -68,6 +78,8 @@ impl TestDb for Sqlite {
 }
 
 impl TestDb for Postgres {
+    const BYTES_OF_ONE: &'static str = r"'\x01'";
+
     async fn run(connection: &mut PgConnection, sql: &str) -> Result<(), sqlx::Error> {
         sqlx::raw_sql(AssertSqlSafe(sql)).execute(connection).await?;
         Ok(())
