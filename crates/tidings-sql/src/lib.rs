@@ -16,6 +16,14 @@
 //! # }
 //! ```
 //!
+//! # Outbox
+//! [`Outbox`] publishes with a transaction or not at all; a [`Relay`] sends what was committed, at least once, with the same
+//! message ids each time, in the order of each key.
+//!
+//! # Locks
+//! [`SqlStore::locks`] are held by the database's clock for a while, by one of many. What is written under one is guarded by
+//! [`Tx::check_fence`], which also stops a holder that was paused for too long.
+//!
 //! # Tables
 //! They are made when a store is opened, by versioned steps of which each is applied once; instances that start together
 //! wait for each other. On PostgreSQL they are in a schema of their own, on SQLite their names begin with a prefix:
@@ -41,6 +49,8 @@ mod lent;
 mod locks;
 mod migrations;
 mod options;
+mod outbox;
+mod relay;
 mod store;
 mod tx;
 mod value;
@@ -50,6 +60,8 @@ pub use error::{ErrorClass, SqlError, classify};
 pub use locks::SqlLocks;
 pub use migrations::migrations_as_sql;
 pub use options::{Migrate, SqlOptions};
+pub use outbox::{Backlog, Outbox, OutboxError, Parked};
+pub use relay::{ParkedKeys, Relay, RelayOptions, RelayStatus};
 /// The driver, in the version that the types here are of.
 pub use sqlx;
 pub use store::SqlStore;

@@ -5,6 +5,8 @@ use crate::error::{Place, SqlError, explain};
 use crate::inbox::{Pruner, prune};
 use crate::migrations;
 use crate::options::{Pruning, SqlOptions};
+use crate::outbox::rows::Statements;
+use crate::outbox::wake::Wake;
 use crate::tx::Tx;
 use crate::value::Value;
 use sqlx::Pool;
@@ -41,6 +43,8 @@ struct Inner<DB: Dialect> {
     inbox: InboxStatements,
     pruning: Pruning,
     pruner: Pruner,
+    outbox: Statements,
+    wake: Wake,
 }
 
 /// The statements of the inbox, with the names of tables in them.
@@ -49,10 +53,6 @@ pub(crate) struct InboxStatements {
     pub(crate) claim: Arc<str>,
     pub(crate) give_back: Arc<str>,
     pub(crate) forget: Arc<str>,
-}
-
-fn statement<DB: Dialect>(prefix: &str, template: &str) -> Arc<str> {
-    template.replace("{t}", prefix).replace("{now}", DB::NOW).into()
 }
 
 impl<DB: Dialect> Clone for SqlStore<DB> {
@@ -116,12 +116,14 @@ impl<DB: Dialect> SqlStore<DB> {
         migrations::run(&pools.writing, &place, options.migrate).await?;
         let prefix = DB::prefix(&place.schema);
         let inbox = InboxStatements {
-            claim: statement::<DB>(&prefix, DB::CLAIM),
-            give_back: statement::<DB>(&prefix, DB::GIVE_BACK),
-            forget: statement::<DB>(&prefix, DB::FORGET),
+            claim: complete::<DB>(DB::CLAIM, &prefix),
+            give_back: complete::<DB>(DB::GIVE_BACK, &prefix),
+            forget: complete::<DB>(DB::FORGET, &prefix),
         };
         Ok(Self {
             inner: Arc::new(Inner {
+                outbox: Statements::new::<DB>(|template| complete::<DB>(template, &prefix)),
+                wake: Wake::default(),
                 prefix,
                 timeout: options.timeout,
                 inbox,
@@ -168,7 +170,7 @@ impl<DB: Dialect> SqlStore<DB> {
 
     /// A statement of ours, with `{t}` for what stands before a table's name and `{now}` for the time in milliseconds.
     pub(crate) fn sql(&self, template: &str) -> Arc<str> {
-        statement::<DB>(&self.inner.prefix, template)
+        complete::<DB>(template, &self.inner.prefix)
     }
 
     pub(crate) fn statements(&self) -> &InboxStatements {
@@ -192,6 +194,48 @@ impl<DB: Dialect> SqlStore<DB> {
             let task = tokio::spawn(prune::run(move || inner.upgrade().map(|inner| Self { inner })));
             task.abort_handle()
         });
+    }
+
+    /// The statements of the outbox.
+    pub(crate) fn outbox_statements(&self) -> &Statements {
+        &self.inner.outbox
+    }
+
+    /// What tells relays that there is something to send.
+    pub(crate) fn wake(&self) -> &Wake {
+        &self.inner.wake
+    }
+
+    /// The schema, or the prefix of the tables' names.
+    pub(crate) fn schema(&self) -> &str {
+        &self.inner.place.schema
+    }
+
+    /// Tells other processes that there is something to send.
+    pub(crate) async fn notify(&self) -> Result<(), SqlError> {
+        let doing = "telling other processes";
+        let channel = self.channel();
+        self.within(async {
+            let acquired = self.inner.pools.writing.acquire().await;
+            let mut connection = acquired.map_err(|error| self.explain(doing, error))?;
+            let told = DB::notify(&mut connection, &channel).await;
+            told.map_err(|error| self.explain(doing, error))
+        })
+        .await
+    }
+
+    /// Hears what other processes tell.
+    pub(crate) async fn listen(&self) -> Result<DB::Listener, SqlError> {
+        let channel = self.channel();
+        self.within(async {
+            let listening = DB::listen(&self.inner.pools.reading, &channel).await;
+            listening.map_err(|error| self.explain("listening", error))
+        })
+        .await
+    }
+
+    fn channel(&self) -> String {
+        format!("{}_outbox", self.schema())
     }
 
     /// What an error of the driver means here.
@@ -237,12 +281,38 @@ impl<DB: Dialect> SqlStore<DB> {
         sql: &Arc<str>,
         values: &[Value<'_>],
     ) -> Result<Vec<DB::Row>, SqlError> {
+        self.fetch_from(&self.inner.pools.writing, doing, sql, values)
+            .await
+    }
+
+    /// Runs a statement that only reads.
+    pub(crate) async fn read(
+        &self,
+        doing: &'static str,
+        sql: &Arc<str>,
+        values: &[Value<'_>],
+    ) -> Result<Vec<DB::Row>, SqlError> {
+        self.fetch_from(&self.inner.pools.reading, doing, sql, values)
+            .await
+    }
+
+    async fn fetch_from(
+        &self,
+        pool: &Pool<DB>,
+        doing: &'static str,
+        sql: &Arc<str>,
+        values: &[Value<'_>],
+    ) -> Result<Vec<DB::Row>, SqlError> {
         self.within(async {
-            let pool = &self.inner.pools.writing;
             let mut connection = pool.acquire().await.map_err(|error| self.explain(doing, error))?;
             let rows = DB::fetch(&mut connection, sql, values).await;
             rows.map_err(|error| self.explain(doing, error))
         })
         .await
     }
+}
+
+/// A template with the prefix of our tables and the time of the database.
+fn complete<DB: Dialect>(template: &str, prefix: &str) -> Arc<str> {
+    template.replace("{t}", prefix).replace("{now}", DB::NOW).into()
 }

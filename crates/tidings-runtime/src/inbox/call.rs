@@ -1,7 +1,6 @@
 //! A transaction of an inbox and the handler's calls within it: [`Call`].
 
 use super::Within;
-use super::collected::Collected;
 use crate::effects::OutputId;
 use crate::panics::{call_caught, drop_caught, poll_caught};
 use crate::scope::ScopeOwner;
@@ -10,8 +9,8 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::Duration;
 use tidings_core::{
-    BatchOutcome, BoxFuture, Delivery, Failure, FailureKind, HandlerContext, InboxError, InboxTransaction,
-    Outgoing,
+    BatchOutcome, BoxFuture, Collected, Delivery, Failure, FailureKind, HandlerContext, InboxError,
+    InboxTransaction, Outgoing,
 };
 
 /// A transaction that is open. Dropped, it is rolled back.

@@ -5,7 +5,6 @@
 
 mod batch;
 mod call;
-mod collected;
 mod hold;
 
 pub(crate) use hold::Hold;

@@ -51,6 +51,16 @@ pub(crate) mod sealed {
         const CLAIM_WAITS: bool;
         /// What keeps the rows of a SELECT as they are until the transaction ends.
         const FOR_SHARE: &'static str;
+        /// What stands behind a column that is to be one of a list of numbers, which is the text `$1`: `1,2,3`.
+        const IN_LIST: &'static str;
+        /// The function that gives the place of one text in another, or 0.
+        const FIND: &'static str;
+        /// Whether the rows `parked` and `waiting` have one key, in the words of the index on it.
+        const SAME_KEY: &'static str;
+        /// Whether other processes can be told something through the database.
+        const CAN_NOTIFY: bool;
+        /// What hears of it.
+        type Listener: Send + 'static;
         /// What makes the tables, oldest first.
         const MIGRATIONS: &'static [Migration];
 
@@ -77,6 +87,21 @@ pub(crate) mod sealed {
             connection: &'a mut Self::Connection,
             schema: &'a str,
         ) -> BoxFuture<'a, Result<Found, sqlx::Error>>;
+
+        /// Tells everybody who listens on that channel.
+        fn notify<'a>(
+            connection: &'a mut Self::Connection,
+            channel: &'a str,
+        ) -> BoxFuture<'a, Result<(), sqlx::Error>>;
+
+        /// Begins to listen, on a connection of its own.
+        fn listen<'a>(
+            pool: &'a Pool<Self>,
+            channel: &'a str,
+        ) -> BoxFuture<'a, Result<Self::Listener, sqlx::Error>>;
+
+        /// Waits for somebody to tell something. A connection that was lost is made anew.
+        fn heard(listener: &mut Self::Listener) -> BoxFuture<'_, Result<(), sqlx::Error>>;
 
         /// Runs a statement; how many rows it changed.
         fn execute<'c>(

@@ -6,7 +6,7 @@ use crate::error::{Meaning, SqlError};
 use crate::migrations::{Migration, POSTGRES};
 use crate::options::SqlOptions;
 use crate::value::Value;
-use sqlx::postgres::{PgArguments, PgConnectOptions, PgPoolOptions};
+use sqlx::postgres::{PgArguments, PgConnectOptions, PgListener, PgPoolOptions};
 use sqlx::{Arguments, AssertSqlSafe, Connection, PgConnection, Pool, Postgres, Row};
 use std::str::FromStr;
 use std::sync::Arc;
@@ -29,6 +29,11 @@ impl Driver for Postgres {
                                   ORDER BY at LIMIT $2 FOR UPDATE SKIP LOCKED))";
     const CLAIM_WAITS: bool = true;
     const FOR_SHARE: &'static str = " FOR SHARE";
+    const IN_LIST: &'static str = "= ANY(string_to_array($1, ',')::bigint[])";
+    const FIND: &'static str = "strpos";
+    const SAME_KEY: &'static str =
+        "md5(parked.message_key) = md5(waiting.message_key) AND parked.message_key = waiting.message_key";
+    const CAN_NOTIFY: bool = true;
     const MIGRATIONS: &'static [Migration] = POSTGRES;
 
     fn prefix(schema: &str) -> String {
@@ -104,6 +109,38 @@ impl Driver for Postgres {
                 (false, false) => Found::Nothing,
             })
         })
+    }
+
+    type Listener = PgListener;
+
+    fn notify<'a>(
+        connection: &'a mut PgConnection,
+        channel: &'a str,
+    ) -> BoxFuture<'a, Result<(), sqlx::Error>> {
+        Box::pin(async move {
+            let notify = sqlx::query("SELECT pg_notify($1, '')").bind(channel);
+            notify.execute(connection).await?;
+            Ok(())
+        })
+    }
+
+    fn listen<'a>(pool: &'a Pool<Self>, channel: &'a str) -> BoxFuture<'a, Result<PgListener, sqlx::Error>> {
+        Box::pin(async move {
+            // One of the pool's connections would be missing there for ever.
+            let own = PgPoolOptions::new()
+                .max_connections(1)
+                .acquire_timeout(pool.options().get_acquire_timeout())
+                .max_lifetime(None)
+                .idle_timeout(None)
+                .connect_lazy_with(pool.connect_options().as_ref().clone());
+            let mut listener = PgListener::connect_with(&own).await?;
+            listener.listen(channel).await?;
+            Ok(listener)
+        })
+    }
+
+    fn heard(listener: &mut PgListener) -> BoxFuture<'_, Result<(), sqlx::Error>> {
+        Box::pin(async move { listener.recv().await.map(drop) })
     }
 
     statements!(PgArguments);

@@ -30,6 +30,10 @@ impl Driver for Sqlite {
     const CLAIM_WAITS: bool = false;
     // Whoever has begun is the only one who writes.
     const FOR_SHARE: &'static str = "";
+    const IN_LIST: &'static str = "IN (SELECT value FROM json_each('[' || $1 || ']'))";
+    const FIND: &'static str = "instr";
+    const SAME_KEY: &'static str = "parked.message_key = waiting.message_key";
+    const CAN_NOTIFY: bool = false;
     const MIGRATIONS: &'static [Migration] = SQLITE;
 
     fn prefix(schema: &str) -> String {
@@ -91,6 +95,20 @@ impl Driver for Sqlite {
                 None => Found::Schema,
             })
         })
+    }
+
+    type Listener = ();
+
+    fn notify<'a>(_: &'a mut SqliteConnection, _: &'a str) -> BoxFuture<'a, Result<(), sqlx::Error>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn listen<'a>(_: &'a Pool<Self>, _: &'a str) -> BoxFuture<'a, Result<(), sqlx::Error>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn heard((): &mut ()) -> BoxFuture<'_, Result<(), sqlx::Error>> {
+        Box::pin(std::future::pending())
     }
 
     statements!(SqliteArguments);

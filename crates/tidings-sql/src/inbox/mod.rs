@@ -10,6 +10,7 @@ pub(crate) use prune::Pruner;
 use crate::dialect::Dialect;
 use crate::error::{ErrorClass, SqlError, classify};
 use crate::lent::{Lent, Owner};
+use crate::outbox::rows;
 use crate::store::SqlStore;
 use crate::tx::Tx;
 use crate::value::Value;
@@ -35,7 +36,7 @@ impl<DB: Dialect> InboxStore for SqlStore<DB> {
     }
 
     fn has_outbox(&self) -> bool {
-        false
+        true
     }
 
     fn classify(&self, error: &(dyn Error + 'static)) -> Option<FailureKind> {
@@ -205,10 +206,12 @@ impl<DB: Dialect> InboxTransaction for Claimed<DB> {
         })
     }
 
-    fn publish(&mut self, _messages: Vec<Outgoing>) -> BoxFuture<'_, Result<(), InboxError>> {
-        Box::pin(std::future::ready(Err(InboxError::Work(
-            "there is no outbox yet".into(),
-        ))))
+    fn publish(&mut self, messages: Vec<Outgoing>) -> BoxFuture<'_, Result<(), InboxError>> {
+        Box::pin(async move {
+            let mut tx = self.tx()?;
+            let written = rows::write(&self.store, &mut tx, &messages);
+            self.store.within(written).await.map_err(of_inbox)
+        })
     }
 
     fn commit(self: Box<Self>) -> BoxFuture<'static, Result<(), InboxError>> {

@@ -35,6 +35,7 @@ pub(crate) const POSTGRES: &[Migration] = migrations! { "postgres":
     1 "migrations",
     2 "inbox",
     3 "locks",
+    4 "outbox",
 };
 
 /// Those of SQLite. A version is about the same as on PostgreSQL.
@@ -42,6 +43,7 @@ pub(crate) const SQLITE: &[Migration] = migrations! { "sqlite":
     1 "migrations",
     2 "inbox",
     3 "locks",
+    4 "outbox",
 };
 
 /// All statements that make the tables, for who applies them by hand. They are written for an empty schema.

@@ -6,7 +6,11 @@
     reason = "tests, also where clippy takes their helpers for something else"
 )]
 
+mod fake;
+mod faults;
 mod inbox;
 mod locks;
+mod outbox;
+mod relay;
 mod store;
 mod support;

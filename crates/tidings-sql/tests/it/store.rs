@@ -1,11 +1,9 @@
 //! Opening, migrating, transactions, errors in words.
 
-use crate::support::{Home, TestDb, everywhere};
-use sqlx::{Database, Postgres, Sqlite};
+use crate::support::{Home, TestDb, everywhere, table};
+use sqlx::{Postgres, Sqlite};
 use std::time::Duration;
-use tidings_sql::{
-    Dialect, ErrorClass, Migrate, SqlError, SqlOptions, SqlStore, classify, migrations_as_sql,
-};
+use tidings_sql::{ErrorClass, Migrate, SqlError, SqlOptions, SqlStore, classify, migrations_as_sql};
 
 everywhere! {
     a_transaction_is_kept_whole_or_not_at_all
@@ -71,7 +69,7 @@ async fn instances_that_start_together_migrate_once<DB: TestDb>(home: Home) {
     }
     let store = home.open::<DB>().await;
     let mut connection = store.pool().acquire().await.unwrap();
-    let applied = format!("SELECT count(*) FROM {}migrations", prefix::<DB>());
+    let applied = format!("SELECT count(*) FROM {}", table::<DB>("migrations"));
     let steps = migrations_as_sql::<DB>(&SqlOptions::default())
         .unwrap()
         .matches("INSERT INTO")
@@ -91,7 +89,7 @@ async fn what_is_wrong_with_the_tables_is_said_with_the_cure<DB: TestDb>(home: H
 
     let store = home.open::<DB>().await;
     let mut tx = store.begin().await.unwrap();
-    let migrations = format!("{}migrations", prefix::<DB>());
+    let migrations = table::<DB>("migrations");
     let newer = format!("INSERT INTO {migrations} (version, name) VALUES (4711, 'of the future')");
     DB::run(&mut tx, &newer).await.unwrap();
     tx.commit().await.unwrap();
@@ -125,14 +123,6 @@ async fn tables_made_by_hand_are_taken_as_they_are<DB: TestDb>(home: Home) {
     DB::run(&mut connection, &sql).await.unwrap();
     let store = home.open_with::<DB>(options).await;
     store.begin().await.unwrap().commit().await.unwrap();
-}
-
-fn prefix<DB: Dialect>() -> &'static str {
-    if DB::NAME == Sqlite::NAME {
-        "tidings_"
-    } else {
-        "tidings."
-    }
 }
 
 #[tokio::test]

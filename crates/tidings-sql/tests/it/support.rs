@@ -1,6 +1,6 @@
 //! Databases of tests, and statements that read the same on each.
 
-use sqlx::{AssertSqlSafe, PgConnection, Postgres, Row, Sqlite, SqliteConnection};
+use sqlx::{AssertSqlSafe, Database, PgConnection, Postgres, Row, Sqlite, SqliteConnection};
 use tidings_sql::{Dialect, SqlOptions, SqlStore};
 
 /// A database of one test, gone with it.
@@ -49,8 +49,16 @@ impl Home {
     }
 }
 
+/// A table of ours in the default schema.
+pub(crate) fn table<DB: Dialect>(name: &str) -> String {
+    let between = if DB::NAME == Sqlite::NAME { '_' } else { '.' };
+    format!("tidings{between}{name}")
+}
+
 /// What the tests of all databases need of each.
 pub(crate) trait TestDb: Dialect {
+    /// How a byte of the value 1 is written.
+    const BYTES_OF_ONE: &'static str;
     fn run(
         connection: &mut Self::Connection,
         sql: &str,
@@ -59,6 +67,8 @@ pub(crate) trait TestDb: Dialect {
 }
 
 impl TestDb for Sqlite {
+    const BYTES_OF_ONE: &'static str = "x'01'";
+
     async fn run(connection: &mut SqliteConnection, sql: &str) -> Result<(), sqlx::Error> {
         sqlx::raw_sql(AssertSqlSafe(sql)).execute(connection).await?;
         Ok(())
@@ -71,6 +81,8 @@ impl TestDb for Sqlite {
 }
 
 impl TestDb for Postgres {
+    const BYTES_OF_ONE: &'static str = r"'\x01'";
+
     async fn run(connection: &mut PgConnection, sql: &str) -> Result<(), sqlx::Error> {
         sqlx::raw_sql(AssertSqlSafe(sql)).execute(connection).await?;
         Ok(())

@@ -1,14 +1,16 @@
-//! What a handler publishes by itself, until the outbox has it: [`Collected`].
+//! What is published into a transaction of a database, until the outbox has it: [`Collected`].
 
+use crate::BoxFuture;
+use crate::message::Position;
+use crate::sink::{Outgoing, PublishError, Receipt, Sink};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tidings_core::{BoxFuture, Outgoing, Position, PublishError, Receipt, Sink};
 
-/// Messages of a handling, in the order in which they were sent.
+/// A sink that keeps messages, in the order in which they were sent, for an outbox.
 ///
-/// A receipt resolves at once: the message is kept with the handling's work, or not at all. It has no offset yet, so its
+/// A receipt resolves at once: the message is kept with the work of its transaction, or not at all. It has no offset yet, so its
 /// position says the last one that there could be.
 #[derive(Debug)]
-pub(super) struct Collected {
+pub struct Collected {
     most_bytes: usize,
     state: Mutex<State>,
 }
@@ -21,7 +23,8 @@ struct State {
 }
 
 impl Collected {
-    pub(super) fn new(most_bytes: usize) -> Arc<Self> {
+    /// Room for messages of so many bytes together; more are refused.
+    pub fn new(most_bytes: usize) -> Arc<Self> {
         Arc::new(Self {
             most_bytes,
             state: Mutex::default(),
@@ -31,8 +34,8 @@ impl Collected {
     /// All of them.
     ///
     /// # Errors
-    /// One was refused, whether or not the handler asked: what it wanted to be published is not whole.
-    pub(super) fn take(&self) -> Result<Vec<Outgoing>, PublishError> {
+    /// One was refused, whether or not anybody asked: what was to be published is not whole.
+    pub fn take(&self) -> Result<Vec<Outgoing>, PublishError> {
         let state = std::mem::take(&mut *self.state());
         state.refused.map_or(Ok(state.messages), Err)
     }
