@@ -139,6 +139,8 @@ pub use tidings_runtime::{
     DeadLetter, DrainReport, LaneStatus, Phase, ProducerHandle, ProducerStatus, RedriveError, RedriveMode,
     RedriveReport, ReplyStatus, Selection, SubscriptionHandle, SubscriptionStatus,
 };
+#[cfg(feature = "sql")]
+pub use tidings_sql as sql;
 
 /// What most services use.
 pub mod prelude {

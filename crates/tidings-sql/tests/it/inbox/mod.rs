@@ -1,6 +1,7 @@
 //! Subscriptions with an inbox: what handlers did is in the database once, whatever happens.
 
 mod batches;
+mod cut;
 mod deaths;
 mod faults;
 mod pruning;
