@@ -38,9 +38,13 @@ impl Items<'_> {
     }
 
     fn fail(&mut self, claim: usize, failure: Failure) {
-        if let Some(place) = self.places.get(claim)
-            && let Some(slot) = self.failures.get_mut(*place)
-        {
+        if let Some(place) = self.places.get(claim) {
+            self.fail_at(*place, failure);
+        }
+    }
+
+    fn fail_at(&mut self, place: usize, failure: Failure) {
+        if let Some(slot) = self.failures.get_mut(place) {
             *slot = Some(failure);
         }
     }
@@ -65,8 +69,13 @@ impl Items<'_> {
     }
 
     fn has_failed(&self, claim: usize) -> bool {
-        let place = self.places.get(claim);
-        place.is_some_and(|place| self.failures.get(*place).is_some_and(Option::is_some))
+        self.places
+            .get(claim)
+            .is_some_and(|place| self.has_failed_at(*place))
+    }
+
+    fn has_failed_at(&self, place: usize) -> bool {
+        self.failures.get(place).is_some_and(Option::is_some)
     }
 }
 
@@ -94,7 +103,7 @@ impl Within {
         let mut twins = Vec::new();
         for (place, delivery) in deliveries.iter().enumerate() {
             match self.inbox.id_of(delivery) {
-                Err(failure) => items.failures[place] = Some(failure),
+                Err(failure) => items.fail_at(place, failure),
                 Ok(id) => match first_of.get(&id) {
                     Some(first) => twins.push((place, *first)),
                     None => {
@@ -109,9 +118,9 @@ impl Within {
             self.batch_of(ids, &mut items).await;
         }
         for (place, first) in twins {
-            if items.failures[first].is_some() {
+            if items.has_failed_at(first) {
                 let failure = Failure::transient("the message with the same id before it failed");
-                items.failures[place] = Some(failure.with_kind(FailureKind::Unavailable(SOON)));
+                items.fail_at(place, failure.with_kind(FailureKind::Unavailable(SOON)));
             } else {
                 self.board.count_duplicates(1);
             }

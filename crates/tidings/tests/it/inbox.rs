@@ -86,11 +86,11 @@ fn order_of(order: &Placed) -> String {
     order.order.clone()
 }
 
-#[test]
-fn what_cannot_be_right_about_an_inbox_is_refused_at_start() {
+/// Apps with one mistake each, and what is said of it.
+fn mistaken() -> Vec<(App, &'static str, &'static str)> {
     let bare = Store::default();
     let app = || App::new("shop");
-    let cases = [
+    vec![
         (app().add(orders(work)), "there is none", ".inbox(store)"),
         (app().add(orders(work_together)), "there is none", ".inbox(store)"),
         (
@@ -149,8 +149,12 @@ fn what_cannot_be_right_about_an_inbox_is_refused_at_start() {
             "read different channels",
             "another group",
         ),
-    ];
-    for (app, problem, cure) in cases {
+    ]
+}
+
+#[test]
+fn what_cannot_be_right_about_an_inbox_is_refused_at_start() {
+    for (app, problem, cure) in mistaken() {
         match app.with_state(()).describe(&Config::default()) {
             Err(Error::Wiring(found)) => {
                 let [mistake] = &found[..] else {
