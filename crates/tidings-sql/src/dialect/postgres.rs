@@ -16,6 +16,7 @@ impl Driver for Postgres {
     const TITLE: &'static str = "PostgreSQL";
     const BEGIN: Option<&'static str> = None;
     const NOW: &'static str = "(extract(epoch from clock_timestamp()) * 1000)::bigint";
+    const IS_REMOTE: bool = true;
     const COMMIT_MAY_LIE: bool = true;
     const FOR_SHARE: &'static str = " FOR SHARE";
     const IN_LIST: &'static str = "= ANY(string_to_array($1, ',')::bigint[])";
