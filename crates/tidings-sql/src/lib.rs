@@ -58,7 +58,7 @@ mod value;
 pub use dialect::Dialect;
 pub use error::{ErrorClass, SqlError, classify};
 pub use locks::SqlLocks;
-pub use migrations::migrations_as_sql;
+pub use migrations::{AppliedMigration, migrate, migrations_as_sql};
 pub use options::{Migrate, SqlOptions};
 pub use outbox::{Backlog, Outbox, OutboxError, Parked};
 pub use relay::{ParkedKeys, Relay, RelayOptions, RelayStatus};

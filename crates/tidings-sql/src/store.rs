@@ -10,6 +10,7 @@ use crate::outbox::wake::Wake;
 use crate::tx::Tx;
 use crate::value::Value;
 use sqlx::Pool;
+use sqlx::pool::PoolConnection;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -215,13 +216,14 @@ impl<DB: Dialect> SqlStore<DB> {
     pub(crate) async fn notify(&self) -> Result<(), SqlError> {
         let doing = "telling other processes";
         let channel = self.channel();
-        self.within(async {
-            let acquired = self.inner.pools.writing.acquire().await;
-            let mut connection = acquired.map_err(|error| self.explain(doing, error))?;
+        let mut connection = self.connection(&self.inner.pools.writing, doing).await?;
+        let told = self.within(async {
             let told = DB::notify(&mut connection, &channel).await;
             told.map_err(|error| self.explain(doing, error))
-        })
-        .await
+        });
+        let told = told.await;
+        give_back(connection, &told);
+        told
     }
 
     /// Hears what other processes tell.
@@ -265,13 +267,19 @@ impl<DB: Dialect> SqlStore<DB> {
         sql: &Arc<str>,
         values: &[Value<'_>],
     ) -> Result<u64, SqlError> {
-        self.within(async {
-            let pool = &self.inner.pools.writing;
-            let mut connection = pool.acquire().await.map_err(|error| self.explain(doing, error))?;
+        let mut connection = self.connection(&self.inner.pools.writing, doing).await?;
+        let done = self.within(async {
             let done = DB::execute(&mut connection, sql, values).await;
             done.map_err(|error| self.explain(doing, error))
-        })
-        .await
+        });
+        let done = done.await;
+        give_back(connection, &done);
+        done
+    }
+
+    async fn connection(&self, pool: &Pool<DB>, doing: &'static str) -> Result<PoolConnection<DB>, SqlError> {
+        self.within(async { pool.acquire().await.map_err(|error| self.explain(doing, error)) })
+            .await
     }
 
     /// Runs a statement that may write in a transaction of its own and takes its rows.
@@ -303,16 +311,25 @@ impl<DB: Dialect> SqlStore<DB> {
         sql: &Arc<str>,
         values: &[Value<'_>],
     ) -> Result<Vec<DB::Row>, SqlError> {
-        self.within(async {
-            let mut connection = pool.acquire().await.map_err(|error| self.explain(doing, error))?;
+        let mut connection = self.connection(pool, doing).await?;
+        let rows = self.within(async {
             let rows = DB::fetch(&mut connection, sql, values).await;
             rows.map_err(|error| self.explain(doing, error))
-        })
-        .await
+        });
+        let rows = rows.await;
+        give_back(connection, &rows);
+        rows
     }
 }
 
 /// A template with the prefix of our tables and the time of the database.
 fn complete<DB: Dialect>(template: &str, prefix: &str) -> Arc<str> {
     template.replace("{t}", prefix).replace("{now}", DB::NOW).into()
+}
+
+/// A connection to a server that is silent is closed: in the pool it would be waited for, by everybody who gets it.
+fn give_back<DB: Dialect, T>(mut connection: PoolConnection<DB>, done: &Result<T, SqlError>) {
+    if DB::IS_REMOTE && matches!(done, Err(SqlError::Silent { .. })) {
+        connection.close_on_drop();
+    }
 }

@@ -38,6 +38,8 @@ pub(crate) mod sealed {
         const BEGIN: Option<&'static str>;
         /// Milliseconds since 1970 by the database's clock, at the moment and not at the begin of the transaction.
         const NOW: &'static str;
+        /// Whether it is a server that may fall silent.
+        const IS_REMOTE: bool;
         /// Whether a failed statement makes a later COMMIT a silent ROLLBACK.
         const COMMIT_MAY_LIE: bool;
         /// Claims the ids of a JSON array in the order in which they stand there, and tells which are new; `$1` is their

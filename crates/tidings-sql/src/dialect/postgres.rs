@@ -16,6 +16,7 @@ impl Driver for Postgres {
     const TITLE: &'static str = "PostgreSQL";
     const BEGIN: Option<&'static str> = None;
     const NOW: &'static str = "(extract(epoch from clock_timestamp()) * 1000)::bigint";
+    const IS_REMOTE: bool = true;
     const COMMIT_MAY_LIE: bool = true;
     // The wait for the claim of another transaction is bounded by the server, which would wait on for a client that is gone.
     // What comes after the claim waits as the user wants it to.

@@ -19,6 +19,7 @@ impl Driver for Sqlite {
     // A transaction that reads first and writes then may be refused in the middle; this one waits at its begin.
     const BEGIN: Option<&'static str> = Some("BEGIN IMMEDIATE");
     const NOW: &'static str = "CAST(unixepoch('subsec') * 1000 AS INTEGER)";
+    const IS_REMOTE: bool = false;
     const COMMIT_MAY_LIE: bool = false;
     const CLAIM: &'static str = "INSERT INTO {t}inbox (scope, id, at) SELECT $1, value, {now} FROM json_each($2) WHERE true \
                                  ORDER BY key ON CONFLICT DO NOTHING RETURNING id";

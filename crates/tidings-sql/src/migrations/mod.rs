@@ -72,19 +72,68 @@ pub fn migrations_as_sql<DB: Dialect>(options: &SqlOptions) -> Result<String, Sq
     Ok(sql)
 }
 
-/// Applies what is lacking, or says what is.
+/// Makes the tables of Tidings in that database ready, and tells which steps that took: none where nothing was lacking.
+/// Opening a store does the same; this is for a role that may create tables, before one that may not.
+///
+/// ```
+/// use sqlx::Sqlite;
+/// use tidings_sql::{SqlOptions, migrate};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), tidings_sql::SqlError> {
+/// let applied = migrate::<Sqlite>("sqlite::memory:", &SqlOptions::default()).await?;
+/// assert_eq!((applied[0].version(), applied[0].name()), (1, "migrations"));
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+/// As [`SqlStore::open_with`](crate::SqlStore::open_with).
+pub async fn migrate<DB: Dialect>(
+    url: &str,
+    options: &SqlOptions,
+) -> Result<Vec<AppliedMigration>, SqlError> {
+    options.check()?;
+    let (pools, name) = DB::connect(url, options).await?;
+    let place = Place {
+        name,
+        schema: options.schema.clone(),
+    };
+    let applied = run(&pools.writing, &place, Migrate::AtStart).await;
+    pools.reading.close().await;
+    pools.writing.close().await;
+    Ok(applied?.into_iter().map(AppliedMigration).collect())
+}
+
+/// A step that was applied.
+#[derive(Debug, Clone, Copy)]
+pub struct AppliedMigration(&'static Migration);
+
+impl AppliedMigration {
+    /// Its place in the order.
+    pub fn version(&self) -> i64 {
+        self.0.version
+    }
+
+    /// What it is about.
+    pub fn name(&self) -> &'static str {
+        self.0.name
+    }
+}
+
+/// Applies what is lacking and tells it, or says what is.
 pub(crate) async fn run<DB: Dialect>(
     pool: &Pool<DB>,
     place: &Place,
     migrate: Migrate,
-) -> Result<(), SqlError> {
+) -> Result<Vec<&'static Migration>, SqlError> {
     let error = |error| explain::<DB>(place, "looking for our tables", error);
     let mut connection = pool.acquire().await.map_err(error)?;
     let state = State::of::<DB>(&mut connection, place).await?;
     drop(connection);
     // In the usual case nothing was sent that would need a right to change anything.
     if state.lacking::<DB>().is_empty() {
-        return Ok(());
+        return Ok(Vec::new());
     }
     match (migrate, state.found) {
         (Migrate::AtStart, _) => apply(pool, place).await,
@@ -101,7 +150,7 @@ pub(crate) async fn run<DB: Dialect>(
 }
 
 /// All that is lacking, in one transaction.
-async fn apply<DB: Dialect>(pool: &Pool<DB>, place: &Place) -> Result<(), SqlError> {
+async fn apply<DB: Dialect>(pool: &Pool<DB>, place: &Place) -> Result<Vec<&'static Migration>, SqlError> {
     let error = |error| match explain::<DB>(place, "migrating our tables", error) {
         SqlError::Forbidden { place, reason, .. } => SqlError::Forbidden {
             place,
@@ -122,7 +171,8 @@ async fn apply<DB: Dialect>(pool: &Pool<DB>, place: &Place) -> Result<(), SqlErr
         DB::script(&mut tx, schema).await.map_err(error)?;
     }
     let prefix = DB::prefix(&place.schema);
-    for migration in state.lacking::<DB>() {
+    let lacking = state.lacking::<DB>();
+    for migration in &lacking {
         DB::script(&mut tx, script(migration, &prefix))
             .await
             .map_err(error)?;
@@ -133,7 +183,8 @@ async fn apply<DB: Dialect>(pool: &Pool<DB>, place: &Place) -> Result<(), SqlErr
             place.name
         );
     }
-    tx.commit().await.map_err(error)
+    tx.commit().await.map_err(error)?;
+    Ok(lacking)
 }
 
 /// What was applied so far.
