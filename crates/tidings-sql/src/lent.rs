@@ -15,9 +15,15 @@ pub(crate) struct Lent<DB: Dialect> {
     owner: Option<Arc<Owner<DB>>>,
 }
 
-/// Lends a transaction to one at a time.
+/// Lends a transaction to one at a time, until it is taken back for good.
 pub(crate) struct Owner<DB: Dialect> {
-    at_home: Mutex<Option<Transaction<'static, DB>>>,
+    at_home: Mutex<AtHome<DB>>,
+}
+
+struct AtHome<DB: Dialect> {
+    transaction: Option<Transaction<'static, DB>>,
+    /// Nothing is lent any more, and what comes back is rolled back: whoever still knows this must not keep it open.
+    closed: bool,
 }
 
 impl<DB: Dialect> fmt::Debug for Owner<DB> {
@@ -29,24 +35,29 @@ impl<DB: Dialect> fmt::Debug for Owner<DB> {
 impl<DB: Dialect> Owner<DB> {
     pub(crate) fn new(transaction: Transaction<'static, DB>) -> Arc<Self> {
         Arc::new(Self {
-            at_home: Mutex::new(Some(transaction)),
+            at_home: Mutex::new(AtHome {
+                transaction: Some(transaction),
+                closed: false,
+            }),
         })
     }
 
     /// Lends it, unless somebody has it.
     pub(crate) fn lend(self: &Arc<Self>) -> Option<Lent<DB>> {
         Some(Lent {
-            transaction: Some(self.at_home().take()?),
+            transaction: Some(self.at_home().transaction.take()?),
             owner: Some(self.clone()),
         })
     }
 
     /// Takes it back for good. None if somebody has it, who rolls it back by dropping it.
     pub(crate) fn take(&self) -> Option<Transaction<'static, DB>> {
-        self.at_home().take()
+        let mut at_home = self.at_home();
+        at_home.closed = true;
+        at_home.transaction.take()
     }
 
-    fn at_home(&self) -> MutexGuard<'_, Option<Transaction<'static, DB>>> {
+    fn at_home(&self) -> MutexGuard<'_, AtHome<DB>> {
         self.at_home.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -112,7 +123,10 @@ impl<DB: Dialect> DerefMut for Lent<DB> {
 impl<DB: Dialect> Drop for Lent<DB> {
     fn drop(&mut self) {
         if let Some(owner) = self.owner.take() {
-            *owner.at_home() = self.transaction.take();
+            let mut at_home = owner.at_home();
+            if !at_home.closed {
+                at_home.transaction = self.transaction.take();
+            }
         }
     }
 }

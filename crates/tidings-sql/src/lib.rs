@@ -16,6 +16,11 @@
 //! # }
 //! ```
 //!
+//! # Inbox
+//! A subscription with `.inbox(store)` handles each message in a transaction of the store, and once: the handler takes it as
+//! an argument ([`Tx`]), the first statement claims the message's id, and what the handler publishes goes into the outbox
+//! there. Messages are known for [`SqlOptions::inbox_retention`].
+//!
 //! # Outbox
 //! [`Outbox`] publishes with a transaction or not at all; a [`Relay`] sends what was committed, at least once, with the same
 //! message ids each time, in the order of each key.

@@ -152,7 +152,7 @@ impl<DB: Dialect> Claimed<DB> {
     /// To be ended.
     fn into_tx(self) -> Result<Tx<DB>, InboxError> {
         match self.owner.take() {
-            Some(transaction) => Ok(Tx::new(transaction, self.store)),
+            Some(transaction) => Ok(Tx::new(transaction, self.store.clone())),
             None => Err(self.still_used()),
         }
     }
@@ -169,6 +169,13 @@ impl<DB: Dialect> Claimed<DB> {
             done.map_err(|error| self.store.explain(doing, error))
         });
         done.await.map_err(of_inbox)
+    }
+}
+
+/// Others may still know who lends it: a publisher that a handler has kept does.
+impl<DB: Dialect> Drop for Claimed<DB> {
+    fn drop(&mut self) {
+        drop(self.owner.take());
     }
 }
 

@@ -73,6 +73,41 @@ async fn a_handler_waits_for_locks_as_long_as_its_connection_says() {
     assert!(*seen.lock().unwrap() > 0);
 }
 
+/// A handling that is given up is rolled back at once, whatever its handler has handed to others.
+#[tokio::test]
+async fn a_handling_that_is_given_up_leaves_no_transaction_open() {
+    let test = "a_handling_that_is_given_up_leaves_no_transaction_open";
+    let Some(home) = crate::support::postgres(test) else {
+        return;
+    };
+    let store = home.open::<Postgres>().await;
+    let kept = Arc::new(Mutex::new(Vec::new()));
+    let keep = kept.clone();
+    let handler = move |delivery: Delivery, publisher: Publisher, mut tx: Tx<Postgres>| {
+        let keep = keep.clone();
+        async move {
+            effect(&mut tx, "lost").await.ok();
+            keep.lock().unwrap().push((delivery, publisher));
+            std::future::pending::<()>().await;
+            drop(tx);
+        }
+    };
+    let app = App::new("shop").add(on("orders", handler).group("stock").inbox(store.clone()));
+    let running = start(app).await;
+    send(&running, ["m-1".to_owned()]).await;
+    while kept.lock().unwrap().is_empty() {
+        sleep(millis(5)).await;
+    }
+    let open = "SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in transaction%' AND datname = current_database()";
+    assert_eq!(count(&store, open).await, 1);
+    running.subscription("stock").unwrap().abort();
+    let deadline = Instant::now() + secs(20);
+    while count(&store, open).await > 0 {
+        assert!(Instant::now() < deadline, "the transaction stays open");
+        sleep(millis(20)).await;
+    }
+}
+
 /// PostgreSQL is killed again and again while messages are handled one by one and in batches, half of which come twice.
 /// While it is away nobody spins, nothing is given up, and health says what is waited for.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
