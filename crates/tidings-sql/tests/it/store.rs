@@ -139,7 +139,7 @@ async fn a_busy_sqlite_file_is_waited_for_and_then_a_conflict() {
         matches!(busy, SqlError::Conflict { .. }) && busy.is_transient(),
         "{busy}"
     );
-    drop(held);
+    held.rollback().await.unwrap();
     ours.begin().await.unwrap().commit().await.unwrap();
 }
 
@@ -319,7 +319,7 @@ async fn a_database_that_is_killed_or_silent_is_unavailable_and_comes_back() {
     };
     let home = Home::on(server.database("tidings").unwrap());
     let store = home
-        .open_with::<Postgres>(SqlOptions::default().timeout(Duration::from_secs(1)))
+        .open_with::<Postgres>(SqlOptions::default().timeout(Duration::from_secs(2)))
         .await;
     let mut tx = store.begin().await.unwrap();
     Postgres::run(&mut tx, "CREATE TABLE stock (item TEXT)")
