@@ -311,10 +311,8 @@ async fn transactions_in_each_others_way_are_worth_another_try() {
 #[tokio::test]
 async fn a_database_that_is_killed_or_silent_is_unavailable_and_comes_back() {
     let test = "a_database_that_is_killed_or_silent_is_unavailable_and_comes_back";
-    let Some(server) = brokers::or_skip(
-        test,
-        brokers::Postgres::start(brokers::PostgresOptions::durable()),
-    ) else {
+    let Some(server) = brokers::or_skip(test, brokers::Postgres::start(brokers::PostgresOptions::plain()))
+    else {
         return;
     };
     let home = Home::on(server.database("tidings").unwrap());
