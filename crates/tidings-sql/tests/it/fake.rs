@@ -124,9 +124,12 @@ impl Running {
     }
 }
 
+/// How long the lease of a relay lasts that is to lose it.
+pub(crate) const SHORT_LEASE: Duration = Duration::from_millis(600);
+
 pub(crate) fn quick() -> RelayOptions {
     RelayOptions::default()
-        .lease(Duration::from_millis(600))
+        .lease(Duration::from_secs(3))
         .poll_interval(Duration::from_millis(50))
 }
 

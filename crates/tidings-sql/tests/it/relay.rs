@@ -1,6 +1,6 @@
 //! Relays: one of many, deaths, pauses, channels that are stuck.
 
-use crate::fake::{Fake, Running, away, eventually, quick, send, taken, waiting};
+use crate::fake::{Fake, Running, SHORT_LEASE, away, eventually, quick, send, taken, waiting};
 use crate::support::{Home, TestDb, everywhere};
 use sqlx::Sqlite;
 use std::sync::Arc;
@@ -57,7 +57,7 @@ async fn a_relay_that_dies_before_it_takes_out_is_followed_by_one_that_sends_the
     }
     // It has the messages, and its answer is on the way for ever.
     let silent = Fake::with(|_| Receipt::boxed(std::future::pending()));
-    let dying = Running::start(&store, silent.clone(), quick());
+    let dying = Running::start(&store, silent.clone(), quick().lease(SHORT_LEASE));
     eventually("the broker has them", || silent.given().len() == 2).await;
     dying.task.abort();
     assert_eq!(waiting(&outbox).await, 2);
@@ -93,7 +93,7 @@ async fn a_relay_that_wakes_after_its_lease_takes_nothing_out<DB: TestDb>(home: 
             .unwrap();
         runtime.block_on(async {
             let store = SqlStore::<DB>::open(&url).await.unwrap();
-            let relay = Relay::new(&store, sink, quick());
+            let relay = Relay::new(&store, sink, quick().lease(SHORT_LEASE));
             told.send(relay.status()).unwrap();
             relay.run(async move { drop(stopped.await) }).await;
         });
@@ -214,7 +214,7 @@ async fn a_call_wakes_the_relay_before_it_looks<DB: TestDb>(home: Home) {
         tx.commit().await.unwrap();
         eventually("it is sent", || relay.status.sent() == round).await;
         assert!(
-            written.elapsed() < Duration::from_secs(1),
+            written.elapsed() < Duration::from_millis(1500),
             "{:?}",
             written.elapsed()
         );

@@ -139,7 +139,7 @@ async fn a_busy_sqlite_file_is_waited_for_and_then_a_conflict() {
         matches!(busy, SqlError::Conflict { .. }) && busy.is_transient(),
         "{busy}"
     );
-    drop(held);
+    held.rollback().await.unwrap();
     ours.begin().await.unwrap().commit().await.unwrap();
 }
 
@@ -311,15 +311,13 @@ async fn transactions_in_each_others_way_are_worth_another_try() {
 #[tokio::test]
 async fn a_database_that_is_killed_or_silent_is_unavailable_and_comes_back() {
     let test = "a_database_that_is_killed_or_silent_is_unavailable_and_comes_back";
-    let Some(server) = brokers::or_skip(
-        test,
-        brokers::Postgres::start(brokers::PostgresOptions::durable()),
-    ) else {
+    let Some(server) = brokers::or_skip(test, brokers::Postgres::start(brokers::PostgresOptions::plain()))
+    else {
         return;
     };
     let home = Home::on(server.database("tidings").unwrap());
     let store = home
-        .open_with::<Postgres>(SqlOptions::default().timeout(Duration::from_secs(1)))
+        .open_with::<Postgres>(SqlOptions::default().timeout(Duration::from_secs(2)))
         .await;
     let mut tx = store.begin().await.unwrap();
     Postgres::run(&mut tx, "CREATE TABLE stock (item TEXT)")
