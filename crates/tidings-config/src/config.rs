@@ -6,7 +6,7 @@ use crate::key::{KeyPath, normal};
 use crate::nearest::nearest;
 use crate::node::{Node, NodeValue};
 use crate::origin::{Origin, Setting};
-use crate::settings::{AppConfig, BinderConfig, ChannelConfig, ManageConfig, SubscriptionConfig};
+use crate::settings::{AppConfig, BinderConfig, ChannelConfig, ManageConfig, SqlConfig, SubscriptionConfig};
 use crate::store::{NameKind, Store};
 use serde::de::DeserializeOwned;
 use std::fmt;
@@ -94,6 +94,11 @@ impl Config {
     /// What it says about the management address.
     pub fn manage(&self) -> ManageConfig {
         ManageConfig::read(&self.store, &KeyPath::new(["manage"]))
+    }
+
+    /// What it says about databases.
+    pub fn sql(&self) -> SqlConfig {
+        SqlConfig::read(&self.store, &KeyPath::new(["sql"]))
     }
 
     /// What it says about a binder.

@@ -104,7 +104,7 @@ pub use redact::Secret;
 pub use reference::reference_markdown;
 pub use settings::{
     AppConfig, BinderConfig, ChannelConfig, ManageConfig, Properties, RabbitmqChannelConfig, RabbitmqConfig,
-    RetryConfig, SubscriptionConfig,
+    RetryConfig, SqlConfig, SubscriptionConfig,
 };
 pub use start::Start;
 pub use url::BinderUrl;

@@ -30,7 +30,7 @@ struct Section {
     about: &'static str,
 }
 
-const SECTIONS: [Section; 6] = [
+const SECTIONS: [Section; 7] = [
     Section {
         heading: "The top of the file",
         prefix: "",
@@ -65,6 +65,12 @@ const SECTIONS: [Section; 6] = [
         prefix: "manage.",
         about: "The local address at which the command `tidings` reaches a running service. As a variable: \
                 `TIDINGS__MANAGE__ENABLED=false`.",
+    },
+    Section {
+        heading: "`[sql]`",
+        prefix: "sql.",
+        about: "The databases that effects happen once in, as far as their stores are opened with \
+                `SqlOptions::configured(&config.sql())`. As a variable: `TIDINGS__SQL__MAX_CONNECTIONS=32`.",
     },
 ];
 

@@ -1,5 +1,6 @@
 //! Checked values under typed names, one field per record: [`SubscriptionConfig`], [`ChannelConfig`],
-//! [`BinderConfig`], [`AppConfig`], [`ManageConfig`].
+//! [`BinderConfig`], [`AppConfig`], [`ManageConfig`],
+//! [`SqlConfig`].
 
 use crate::choice::{
     Cleanup, Create, DeadLetterHeaders, Existing, Fsync, Order, Ordering, RabbitmqAuth, RabbitmqExchangeType,
@@ -116,6 +117,28 @@ settings! {
         page_size: usize = "page_size",
         /// How long a request may take.
         request_timeout: Duration = "request_timeout",
+    }
+}
+
+settings! {
+    /// What configuration says about databases.
+    SqlConfig {
+        /// What the tables of Tidings are in, or what their names begin with.
+        schema: String = "schema",
+        /// Whether tables that are lacking are made.
+        migrate: bool = "migrate",
+        /// The most connections at a time.
+        max_connections: u32 = "max_connections",
+        /// How long it is waited for connections and answers.
+        timeout: Duration = "timeout",
+        /// How long SQLite waits for another process.
+        busy_timeout: Duration = "busy_timeout",
+        /// How long handled messages are known.
+        inbox_retention: Duration = "inbox_retention",
+        /// How often those are looked for that may be forgotten.
+        inbox_prune_interval: Duration = "inbox_prune_interval",
+        /// How many are forgotten at a time.
+        inbox_prune_rows: u32 = "inbox_prune_rows",
     }
 }
 
@@ -405,6 +428,7 @@ mod tests {
         match record.segments().next() {
             Some("app") => config.app().fields(),
             Some("manage") => config.manage().fields(),
+            Some("sql") => config.sql().fields(),
             Some("binder") => {
                 let binder = config.binder("x");
                 [binder.fields(), binder.rabbitmq.fields()].concat()
@@ -469,6 +493,7 @@ mod tests {
         for (section, fields) in [
             ("app", config.app().fields()),
             ("manage", config.manage().fields()),
+            ("sql", config.sql().fields()),
             ("binder.<name>", config.binder("x").fields()),
             ("binder.<name>", config.binder("x").rabbitmq.fields()),
             ("channel.<name>", config.channel("x").fields()),

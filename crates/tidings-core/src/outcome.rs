@@ -345,6 +345,8 @@ impl BatchOutcome {
         let mut failures: Vec<Option<Failure>> = std::iter::repeat_with(|| None).take(items).collect();
         match self.verdict {
             Verdict::AllHandled => {}
+            // Its error is told as it is, to who wants to know more than its words.
+            Verdict::AllFailed(failure) if items == 1 => failures = vec![Some(failure)],
             Verdict::AllFailed(failure) => {
                 let (kind, said) = (failure.kind(), failure.to_string());
                 failures.fill_with(|| Some(Failure::transient(said.clone()).with_kind(kind)));

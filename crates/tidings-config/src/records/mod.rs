@@ -6,6 +6,7 @@ mod channel;
 mod manage;
 mod rabbitmq;
 mod rabbitmq_channel;
+mod sql;
 mod subscription;
 mod synonyms;
 
@@ -26,6 +27,7 @@ pub fn records() -> &'static [KeyRecord] {
             rabbitmq_channel::RECORDS,
             subscription::RECORDS,
             manage::RECORDS,
+            sql::RECORDS,
         ]
         .concat()
     });

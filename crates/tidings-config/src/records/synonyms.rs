@@ -264,6 +264,7 @@ pub(crate) const SECTIONS: &[(&str, &[&str])] = &[
         ],
     ),
     ("manage", &["management", "actuator"]),
+    ("sql", &["datasource", "database", "inbox"]),
 ];
 
 /// What others call a key.

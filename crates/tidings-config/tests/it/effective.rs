@@ -54,7 +54,7 @@ fn every_key_of_every_name_has_a_value_an_origin_and_its_record() {
             .filter(|record| record.path.starts_with(table))
             .count()
     };
-    let program = 1 + of("app.") + of("manage.");
+    let program = 1 + of("app.") + of("manage.") + of("sql.");
     // The two tables of properties have one value, the password; those of a channel have none.
     let expected = program + of("binder.") - 2 + of("channel.") - 2 + 2 * of("subscription.") + 1 + 2;
     assert_eq!(values.iter().count(), expected);

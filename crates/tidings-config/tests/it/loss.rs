@@ -156,6 +156,15 @@ const KEEPS: &[&str] = &[
     "manage.read_bytes",
     "manage.page_size",
     "manage.request_timeout",
+    // What is forgotten too early is handled again, and nothing is kept for less.
+    "sql.schema",
+    "sql.migrate",
+    "sql.max_connections",
+    "sql.timeout",
+    "sql.busy_timeout",
+    "sql.inbox_retention",
+    "sql.inbox_prune_interval",
+    "sql.inbox_prune_rows",
 ];
 
 #[test]

@@ -22,7 +22,7 @@ fn an_unknown_key_is_named_with_its_line_its_nearest_and_the_valid_ones() {
     let text = mistake("[shop]\nhttp = 3\n");
     assert!(
         text.contains("tidings.toml:1: unknown key shop")
-            && text.contains("(valid: name, app, binder, channel, subscription, manage)"),
+            && text.contains("(valid: name, app, binder, channel, subscription, manage, sql)"),
         "{text}"
     );
 }

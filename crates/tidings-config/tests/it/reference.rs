@@ -48,6 +48,7 @@ fn the_reference_page_tells_of_every_key() {
         let key = record.path.rsplit('>').next().unwrap().trim_start_matches('.');
         let key = key.strip_prefix("app.").unwrap_or(key);
         let key = key.strip_prefix("manage.").unwrap_or(key);
+        let key = key.strip_prefix("sql.").unwrap_or(key);
         let row = page
             .lines()
             .find(|line| line.starts_with(&format!("| `{key}` |")));
