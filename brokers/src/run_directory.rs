@@ -127,13 +127,17 @@ pub(crate) fn recorded(directory: &Path) -> Vec<(String, Option<Identity>)> {
     found
 }
 
+/// The kernel has told them to end when their owner died. One that tidies up meanwhile is given the time for it: a PostgreSQL
+/// that is killed then leaves its shared memory behind.
 fn end_recorded(directory: &Path) {
     for identity in recorded(directory)
         .into_iter()
         .filter_map(|(_, identity)| identity)
     {
-        identity.signal(Signal::KILL);
-        identity.wait(Duration::from_secs(5));
+        if !identity.wait(Duration::from_secs(3)) {
+            identity.signal(Signal::KILL);
+            identity.wait(Duration::from_secs(5));
+        }
     }
 }
 
