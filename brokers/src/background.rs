@@ -14,6 +14,7 @@ use crate::error::{BrokersError, again_after_port_races};
 use crate::identity::Identity;
 use crate::kafka::{self, Layout};
 use crate::place;
+use crate::postgres::{self, PostgresLayout};
 use crate::rabbit::{self, RabbitLayout};
 use crate::run_directory::recorded;
 
@@ -30,13 +31,18 @@ pub enum Server {
     Kafka(Layout),
     /// RabbitMQ.
     Rabbit(RabbitLayout),
+    /// PostgreSQL.
+    Postgres(PostgresLayout),
 }
 
 impl Server {
     /// Every server, in the order in which people see them.
     pub fn all() -> impl Iterator<Item = Self> {
         let kafkas = Layout::ALL.into_iter().map(Self::Kafka);
-        kafkas.chain(RabbitLayout::ALL.into_iter().map(Self::Rabbit))
+        let rabbits = RabbitLayout::ALL.into_iter().map(Self::Rabbit);
+        kafkas
+            .chain(rabbits)
+            .chain(PostgresLayout::ALL.into_iter().map(Self::Postgres))
     }
 
     /// The server of that name.
@@ -51,17 +57,31 @@ impl Server {
         match self {
             Self::Kafka(layout) => layout.name(),
             Self::Rabbit(layout) => layout.name(),
+            Self::Postgres(layout) => layout.name(),
         }
     }
 
     fn directory(self) -> PathBuf {
-        place::background().join(self.name())
+        let home = match self {
+            Self::Kafka(_) | Self::Rabbit(_) => place::background(),
+            Self::Postgres(_) => postgres::background::home(),
+        };
+        home.join(self.name())
+    }
+
+    /// What ends one of its processes in an orderly way.
+    fn stop_signal(self) -> Signal {
+        match self {
+            Self::Kafka(_) | Self::Rabbit(_) => Signal::TERM,
+            Self::Postgres(_) => postgres::background::STOP,
+        }
     }
 
     fn start(self, directory: &Path) -> Result<(), BrokersError> {
         match self {
             Self::Kafka(layout) => kafka::background::start(layout, directory),
             Self::Rabbit(layout) => rabbit::background::start(layout, directory),
+            Self::Postgres(layout) => postgres::background::start(layout, directory),
         }
     }
 
@@ -70,6 +90,7 @@ impl Server {
         match self {
             Self::Kafka(layout) => kafka::background::answers(layout, port),
             Self::Rabbit(_) => rabbit::background::answers(process, port),
+            Self::Postgres(_) => postgres::background::answers(port),
         }
     }
 }
@@ -111,13 +132,13 @@ pub fn up(server: Server) -> Result<Up, BrokersError> {
         });
     }
     let started = again_after_port_races(|| {
-        end(&directory)?;
+        end(server, &directory)?;
         std::fs::create_dir_all(&directory).map_err(BrokersError::file("create", &directory))?;
         server.start(&directory)
     });
     if let Err(error) = started {
         // The error holds the end of the log; a broken server would only be in the way.
-        end(&directory)?;
+        end(server, &directory)?;
         return Err(error);
     }
     Ok(Up {
@@ -134,7 +155,7 @@ pub fn down(server: Server) -> Result<bool, BrokersError> {
     let _lock = lock(server)?;
     let directory = server.directory();
     let was_there = directory.exists();
-    end(&directory)?;
+    end(server, &directory)?;
     Ok(was_there)
 }
 
@@ -203,13 +224,16 @@ fn about(directory: &Path, start: &str) -> Vec<String> {
 }
 
 /// Ends what the records name and removes the directory: nodes all at once, then what they stand on.
-fn end(directory: &Path) -> Result<(), BrokersError> {
+fn end(server: Server, directory: &Path) -> Result<(), BrokersError> {
     let (nodes, beside): (Vec<_>, Vec<_>) = recorded(directory)
         .into_iter()
         .filter_map(|(name, identity)| Some((name, identity?)))
         .partition(|(name, _)| name.starts_with("node-"));
     for processes in [nodes, beside] {
-        end_all(&processes)?;
+        end_all(&processes, server.stop_signal())?;
+    }
+    if let Server::Postgres(_) = server {
+        postgres::background::tidy(directory)?;
     }
     match std::fs::remove_dir_all(directory) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -219,9 +243,9 @@ fn end(directory: &Path) -> Result<(), BrokersError> {
     }
 }
 
-fn end_all(processes: &[(String, Identity)]) -> Result<(), BrokersError> {
+fn end_all(processes: &[(String, Identity)], signal: Signal) -> Result<(), BrokersError> {
     for (_, process) in processes {
-        process.signal(Signal::TERM);
+        process.signal(signal);
         // A frozen one would not hear it.
         process.signal(Signal::CONT);
     }

@@ -42,7 +42,7 @@ impl Identity {
             doing: "read",
             what: "/proc/self/stat".into(),
             source: std::io::Error::other(
-                "servers are started on Linux only; elsewhere set TIDINGS_TEST_KAFKA and TIDINGS_TEST_RABBITMQ",
+                "servers are started on Linux only; elsewhere set TIDINGS_TEST_KAFKA, TIDINGS_TEST_RABBITMQ and TIDINGS_TEST_POSTGRES",
             ),
         })
     }
@@ -105,6 +105,20 @@ impl Identity {
         }
         true
     }
+}
+
+/// The living children of a process.
+pub(crate) fn children(pid: u32) -> Vec<Identity> {
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    let children = pids.filter(|child| parent_of(*child) == Some(pid));
+    children.filter_map(Identity::of).collect()
+}
+
+fn parent_of(pid: u32) -> Option<u32> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (_, rest) = stat.rsplit_once(')')?;
+    rest.split_whitespace().nth(1)?.parse().ok()
 }
 
 /// State and start time. The name of the program stands in parentheses and may contain any of them.

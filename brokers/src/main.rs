@@ -10,7 +10,7 @@ use std::io::{Read, Write};
 use std::process::ExitCode;
 
 use brokers::background::{self, Server};
-use brokers::{BrokersError, Kafka, Layout, Options, Rabbit, RabbitOptions};
+use brokers::{BrokersError, Kafka, Layout, Options, Postgres, PostgresOptions, Rabbit, RabbitOptions};
 
 /// Not a failure to whoever can do without: a program is not installed.
 const MISSING: u8 = 3;
@@ -148,6 +148,10 @@ impl Held {
                     ("TIDINGS_TEST_RABBITMQ_API", rabbit.api().base().to_owned()),
                 ],
                 _server: Box::new(rabbit),
+            }),
+            Server::Postgres(layout) => Postgres::start(PostgresOptions::of(layout)).map(|postgres| Self {
+                variables: vec![("TIDINGS_TEST_POSTGRES", postgres.url())],
+                _server: Box::new(postgres),
             }),
             other => unreachable!("{other:?} is none of `Server::all`"),
         }

@@ -44,6 +44,13 @@ pub(crate) fn reserve(count: usize) -> Result<Vec<Port>, BrokersError> {
     }
 }
 
+/// Reserves one.
+pub(crate) fn reserve_one() -> Result<Port, BrokersError> {
+    reserve(1)?
+        .pop()
+        .ok_or(BrokersError::NoPort { from: FROM, to: TO })
+}
+
 /// The files are empty and stay: to remove one would take it from somebody who is about to lock it.
 fn directory() -> PathBuf {
     place::home().join("ports")

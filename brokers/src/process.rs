@@ -171,11 +171,15 @@ impl Process {
     }
 }
 
-/// TERM to all at once, since the last ones of a quorum would otherwise wait for those that are gone; KILL for those
+/// A signal to all at once, since the last ones of a quorum would otherwise wait for those that are gone; KILL for those
 /// that take longer than the patience.
-pub(crate) fn stop_all(processes: &[&Process], patience: Duration) -> Result<(), BrokersError> {
+pub(crate) fn stop_all(
+    processes: &[&Process],
+    signal: Signal,
+    patience: Duration,
+) -> Result<(), BrokersError> {
     for process in processes {
-        match process.signal(Signal::TERM) {
+        match process.signal(signal) {
             Ok(()) | Err(BrokersError::NodeStopped { .. }) => {}
             Err(error) => return Err(error),
         }

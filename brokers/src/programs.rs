@@ -40,7 +40,7 @@ pub(crate) const OPENSSL: Program =
 pub(crate) const SETPRIV: Program = Program::on_path(
     "setpriv",
     "it lets servers die with their tests: `apt-get install util-linux`; elsewhere than on Linux set \
-     TIDINGS_TEST_KAFKA and TIDINGS_TEST_RABBITMQ to running servers (`docker compose up -d`)",
+     TIDINGS_TEST_KAFKA, TIDINGS_TEST_RABBITMQ and TIDINGS_TEST_POSTGRES to running servers (`docker compose up -d`)",
 );
 pub(crate) const SETSID: Program = Program::on_path(
     "setsid",
@@ -48,6 +48,13 @@ pub(crate) const SETSID: Program = Program::on_path(
 );
 pub(crate) const RABBITMQ: Program = rabbitmq("rabbitmq-server");
 pub(crate) const RABBITMQCTL: Program = rabbitmq("rabbitmqctl");
+pub(crate) const POSTGRES: Program = postgres("postgres");
+pub(crate) const INITDB: Program = postgres("initdb");
+pub(crate) const PSQL: Program = postgres("psql");
+pub(crate) const IPCRM: Program = Program::on_path(
+    "ipcrm",
+    "it gives back the shared memory of a killed PostgreSQL: `apt-get install util-linux`",
+);
 pub(crate) const EPMD: Program = Program::on_path(
     "epmd",
     "it comes with Erlang, which RabbitMQ runs on: `apt-get install rabbitmq-server`",
@@ -59,6 +66,20 @@ const fn rabbitmq(name: &'static str) -> Program {
         name,
         cure: "install it: `apt-get install rabbitmq-server`",
         first: &["/usr/lib/rabbitmq/bin"],
+    }
+}
+
+/// Debian keeps a server's programs beside the PATH, with its client.
+const fn postgres(name: &'static str) -> Program {
+    Program {
+        name,
+        cure: "install it: `apt-get install postgresql-15`",
+        first: &[
+            "/usr/lib/postgresql/15/bin",
+            "/usr/lib/postgresql/16/bin",
+            "/usr/lib/postgresql/17/bin",
+            "/usr/lib/postgresql/18/bin",
+        ],
     }
 }
 

@@ -34,9 +34,13 @@ pub(crate) struct RunDirectory {
 impl RunDirectory {
     /// Makes a new one, after those of the dead are gone.
     pub(crate) fn create(name: &str) -> Result<Self, BrokersError> {
+        Self::create_in(&place::runs(), name)
+    }
+
+    /// The same in another place for such directories.
+    pub(crate) fn create_in(runs: &Path, name: &str) -> Result<Self, BrokersError> {
         static NUMBER: AtomicU32 = AtomicU32::new(1);
-        let runs = place::runs();
-        sweep(&runs);
+        sweep(runs);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let path = runs.join(format!("{}-{name}-{number}", Identity::own()?.word()));
         std::fs::create_dir_all(&path).map_err(BrokersError::file("create", &path))?;

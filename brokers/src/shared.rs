@@ -5,12 +5,14 @@ use std::sync::OnceLock;
 
 use crate::error::BrokersError;
 use crate::kafka::{Kafka, Options};
+use crate::postgres::{Postgres, PostgresApi, PostgresOptions};
 use crate::rabbit::{Rabbit, RabbitApi, RabbitOptions};
 
 // The variables by which `cargo xtask test` tells the tests of the servers that it has started.
 const GIVEN_KAFKA: &str = "TIDINGS_TEST_KAFKA";
 pub(crate) const GIVEN_RABBITMQ: &str = "TIDINGS_TEST_RABBITMQ";
 pub(crate) const GIVEN_RABBITMQ_API: &str = "TIDINGS_TEST_RABBITMQ_API";
+pub(crate) const GIVEN_POSTGRES: &str = "TIDINGS_TEST_POSTGRES";
 
 /// A server that all tests of this process share.
 #[derive(Debug)]
@@ -64,6 +66,26 @@ pub fn rabbit() -> Result<&'static RabbitApi, &'static BrokersError> {
     })
 }
 
+/// A quick PostgreSQL that all tests share: that of `TIDINGS_TEST_POSTGRES` (`postgres://user:password@host:port`, a user who
+/// may make databases and roles) where it is set, else one that is started for this process by the first call. Every test
+/// makes its own [`PostgresApi::database`].
+///
+/// # Errors
+/// As [`Postgres::start`]; the first error stands for all calls.
+pub fn postgres() -> Result<&'static PostgresApi, &'static BrokersError> {
+    static SHARED: Once<PostgresApi, Postgres> = OnceLock::new();
+    address(&SHARED, || match given(GIVEN_POSTGRES) {
+        Some(url) => Ok(Shared {
+            address: PostgresApi::at(&url)?,
+            _server: None,
+        }),
+        None => Postgres::start(PostgresOptions::plain()).map(|postgres| Shared {
+            address: postgres.api().clone(),
+            _server: Some(postgres),
+        }),
+    })
+}
+
 fn given(variable: &str) -> Option<String> {
     std::env::var(variable).ok().filter(|value| !value.is_empty())
 }
@@ -95,6 +117,16 @@ pub fn kafka_or_skip(test: &str) -> Option<&'static str> {
 #[must_use]
 pub fn rabbit_or_skip(test: &str) -> Option<&'static RabbitApi> {
     or_skip(test, rabbit())
+}
+
+/// [`postgres`] for a test, as [`kafka_or_skip`].
+///
+/// # Panics
+/// The server could not be started although everything is installed.
+#[track_caller]
+#[must_use]
+pub fn postgres_or_skip(test: &str) -> Option<&'static PostgresApi> {
+    or_skip(test, postgres())
 }
 
 /// The same for a server of the test's own: `or_skip("…", Kafka::start(Options::secure()))`.

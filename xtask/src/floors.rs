@@ -37,6 +37,7 @@ const FLOORS: &[(&str, Floor)] = &[
     ("tidings-kafka", Floor::Drivers),
     ("tidings-rabbitmq", Floor::Drivers),
     ("tidings-claims", Floor::Drivers),
+    ("tidings-sql", Floor::Drivers),
     ("tidings-runtime", Floor::Runtime),
     ("tidings-manage", Floor::Runtime),
     ("tidings", Floor::Facade),

@@ -9,9 +9,10 @@ use crate::error::XtaskError;
 use crate::programs::{BROKERS, Built};
 
 /// The variable by which a person gives the tests a server of that name, which is then not started.
-const GIVEN: [(&str, &str); 2] = [
+const GIVEN: [(&str, &str); 3] = [
     ("kafka", "TIDINGS_TEST_KAFKA"),
     ("rabbitmq", "TIDINGS_TEST_RABBITMQ"),
+    ("postgres", "TIDINGS_TEST_POSTGRES"),
 ];
 /// The last line of the program that holds servers.
 const READY: &str = "ready";

@@ -9,6 +9,8 @@ use super::options::{Compiler, Layout, Options};
 use super::plan::{self, NodePlan};
 use super::security::{self, Security};
 use super::wire;
+use rustix::process::Signal;
+
 use crate::error::BrokersError;
 use crate::launch::{CommandLine, Life};
 use crate::process::{self, Process, in_parallel};
@@ -124,5 +126,5 @@ pub(crate) fn launch_all(nodes: &[Node], life: Life, patience: Duration) -> Resu
 /// Ends nodes in an orderly way, all at once.
 pub(crate) fn stop_all(nodes: &[Node]) -> Result<(), BrokersError> {
     let processes: Vec<&Process> = nodes.iter().map(|node| &node.process).collect();
-    process::stop_all(&processes, STOP_PATIENCE)
+    process::stop_all(&processes, Signal::TERM, STOP_PATIENCE)
 }

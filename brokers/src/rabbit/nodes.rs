@@ -6,6 +6,8 @@ use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rustix::process::Signal;
+
 use super::api::{Place, RabbitApi};
 use super::options::{RabbitLayout, RabbitListener, RabbitOptions};
 use super::plan::{self, NodePlan, Plan};
@@ -145,13 +147,13 @@ impl Nodes {
     /// Ends all nodes in an orderly way, then epmd.
     pub(crate) fn stop_all(&self) -> Result<(), BrokersError> {
         let processes: Vec<&Process> = self.nodes.iter().map(|node| &node.process).collect();
-        process::stop_all(&processes, STOP_PATIENCE)?;
+        process::stop_all(&processes, Signal::TERM, STOP_PATIENCE)?;
         self.epmd.kill()
     }
 
     /// Ends one node in an orderly way.
     pub(crate) fn stop(&self, node: &Node) -> Result<(), BrokersError> {
-        process::stop_all(&[&node.process], STOP_PATIENCE)
+        process::stop_all(&[&node.process], Signal::TERM, STOP_PATIENCE)
     }
 
     /// SIGKILL to all; what a node has started ends by itself when the node is gone.

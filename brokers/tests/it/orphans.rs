@@ -6,7 +6,9 @@ use std::process::{Child, ChildStdout, Stdio};
 
 use brokers::background::Server;
 
-use crate::support::{Process, descendants, eventually, is_skipped, lives, program, recorded};
+use crate::support::{
+    Process, descendants, eventually, home, is_kept, is_skipped, lives, program, recorded, shared_memory_of,
+};
 
 #[test]
 fn a_server_and_its_directory_go_with_a_killed_parent() {
@@ -39,6 +41,25 @@ fn rabbitmq_and_all_that_erlang_starts_go_with_a_killed_parent() {
         let helpers = servers.iter().map(|pid| descendants(*pid).len() - 1);
         assert!(helpers.sum::<usize>() > 0, "Erlang has helpers");
         nothing_outlives(parent, home.path(), keep);
+    }
+}
+
+#[test]
+fn postgres_and_all_that_it_starts_go_with_a_killed_parent() {
+    let test = "postgres_and_all_that_it_starts_go_with_a_killed_parent";
+    for keep in ["1", ""] {
+        let home = home();
+        let Some((parent, said)) = hold(test, home.path(), &["hold", "postgres"], keep) else {
+            return;
+        };
+        assert!(said[0].starts_with("TIDINGS_TEST_POSTGRES=postgres://postgres@127.0.0.1:"));
+        let servers = recorded(&home.path().join("brokers/run"));
+        assert_eq!(servers.len(), 1);
+        assert!(descendants(servers[0]).len() > 1, "it has children");
+        let mut runs = std::fs::read_dir(home.path().join("brokers/run")).unwrap();
+        let block = shared_memory_of(&runs.next().unwrap().unwrap().path().join("data"));
+        nothing_outlives(parent, home.path(), keep);
+        eventually("the end of its shared memory", || !is_kept(&block));
     }
 }
 
@@ -90,8 +111,14 @@ fn a_command_killed_while_it_starts_rabbitmq_leaves_nothing_that_down_does_not_e
     killed_in_the_middle(test, "rabbitmq", 2);
 }
 
+#[test]
+fn a_command_killed_while_it_starts_postgres_leaves_nothing_that_down_does_not_end() {
+    let test = "a_command_killed_while_it_starts_postgres_leaves_nothing_that_down_does_not_end";
+    killed_in_the_middle(test, "postgres", 1);
+}
+
 fn killed_in_the_middle(test: &str, name: &str, processes: usize) {
-    let home = tempfile::tempdir().unwrap();
+    let home = home();
     let mut up = program(home.path(), &["up", name]);
     let mut up = up.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     let directory = home.path().join("brokers/up");

@@ -18,6 +18,29 @@ pub(crate) fn program(home: &Path, arguments: &[&str]) -> Command {
     command
 }
 
+/// A directory that every user may pass through: a server may run as another one.
+pub(crate) fn home() -> tempfile::TempDir {
+    use std::os::unix::fs::PermissionsExt;
+    let home = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(home.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    home
+}
+
+/// The block of shared memory that a PostgreSQL holds as long as it lives: the last word of the seventh line of its record.
+pub(crate) fn shared_memory_of(data: &Path) -> String {
+    let record = std::fs::read_to_string(data.join("postmaster.pid")).unwrap();
+    let line = record.lines().nth(6).unwrap();
+    line.split_whitespace().last().unwrap().to_owned()
+}
+
+/// Whether the system keeps a block of that number.
+pub(crate) fn is_kept(block: &str) -> bool {
+    let blocks = std::fs::read_to_string("/proc/sysvipc/shm").unwrap();
+    blocks
+        .lines()
+        .any(|line| line.split_whitespace().nth(1) == Some(block))
+}
+
 /// Where this test's own servers have their programs from.
 fn cache() -> PathBuf {
     let target = match std::env::var_os("CARGO_TARGET_DIR") {

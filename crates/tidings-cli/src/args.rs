@@ -1,6 +1,8 @@
 //! What can be written on the command line: [`Cli`].
 
 use crate::out::{Form, Remarks};
+#[cfg(feature = "sql")]
+use crate::verbs::sql;
 use crate::verbs::{completions, config, describe, dlq, groups, log, man, new, publish, tail, topics};
 use clap::{ArgAction, Args, Parser, Subcommand};
 use std::path::PathBuf;
@@ -92,6 +94,9 @@ pub(crate) enum Verb {
     Dlq(dlq::DlqArgs),
     /// Verify, repair or copy what the broker has stored
     Log(log::LogArgs),
+    /// Make the tables of the SQL inbox and outbox, or print them
+    #[cfg(feature = "sql")]
+    Sql(sql::SqlArgs),
     /// Show the effective configuration and where each value comes from
     Config(config::ConfigArgs),
     /// Show what the running app is made of

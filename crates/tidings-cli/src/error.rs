@@ -66,6 +66,10 @@ pub(crate) enum CliError {
         /// Why.
         error: PublishError,
     },
+    /// The database said no.
+    #[cfg(feature = "sql")]
+    #[error("{}", chain(.0))]
+    Sql(#[from] tidings_sql::SqlError),
     /// The running app cannot be asked, or could not do it.
     #[error(transparent)]
     Manage(#[from] ManageError),
@@ -148,6 +152,8 @@ impl CliError {
             Self::Refused { .. } => Exit::Refused,
             Self::Broker { error, .. } | Self::Manage(ManageError::Broker(error)) => broker_exit(error),
             Self::Manage(error) => manage_exit(error),
+            #[cfg(feature = "sql")]
+            Self::Sql(error) => sql_exit(error),
             Self::Away { .. } => Exit::Away,
             Self::Publish { error, .. } => publish_exit(error),
             Self::ClosedPipe => Exit::Done,
@@ -186,6 +192,27 @@ fn manage_exit(error: &ManageError) -> Exit {
         ManageError::Refused { .. } => Exit::Refused,
         ManageError::Unreachable { .. } | ManageError::Protocol { .. } => Exit::Away,
         _ => Exit::Failed,
+    }
+}
+
+#[cfg(feature = "sql")]
+fn sql_exit(error: &tidings_sql::SqlError) -> Exit {
+    use tidings_sql::SqlError;
+    match error {
+        SqlError::Address { .. } | SqlError::Name { .. } => Exit::Usage,
+        SqlError::TooNew { .. } | SqlError::Forbidden { .. } => Exit::Refused,
+        _ if error.is_transient() => Exit::Away,
+        _ => Exit::Failed,
+    }
+}
+
+/// An error, and the driver's words where it does not have them itself.
+#[cfg(feature = "sql")]
+fn chain(error: &tidings_sql::SqlError) -> String {
+    let said = error.to_string();
+    match std::error::Error::source(error).map(ToString::to_string) {
+        Some(source) if !said.contains(&source) => format!("{said}: {source}"),
+        _ => said,
     }
 }
 

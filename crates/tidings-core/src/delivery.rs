@@ -25,6 +25,28 @@ pub struct HandlerContext {
     pub clock: Clock,
 }
 
+impl HandlerContext {
+    /// The same with another publisher.
+    #[must_use]
+    pub fn with_publisher(&self, publisher: Publisher) -> Self {
+        Self {
+            app: self.app.clone(),
+            subscription: self.subscription.clone(),
+            group: self.group.clone(),
+            publisher,
+            clock: self.clock,
+        }
+    }
+
+    /// The transaction of an inbox that this handling works in, if it is of that type: what
+    /// [`InboxTransaction::shared`](crate::InboxTransaction::shared) gave.
+    pub fn transaction<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
+        // The publisher carries it, because what it sends is part of the same transaction.
+        let transaction = self.publisher.transaction_within()?.clone();
+        transaction.downcast().ok()
+    }
+}
+
 /// What a lane holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum LaneRole {

@@ -9,6 +9,7 @@ use crate::delivery::{Delivery, HandlerContext};
 use crate::event::Event;
 use crate::failure::Failure;
 use crate::headers::Headers as HeaderMap;
+use crate::inbox::Database;
 use crate::message::{Message, Position, Timestamp};
 use crate::names;
 use crate::publisher::Publisher;
@@ -21,8 +22,8 @@ use std::sync::Arc;
 pub struct Needs {
     /// The handler acknowledges by hand.
     pub manual_ack: bool,
-    /// The handler works in the transaction of an inbox.
-    pub transaction: bool,
+    /// The handler works in the transaction of an inbox, which is of that kind of database.
+    pub transaction: Option<Database>,
     /// The handler publishes by itself, beside what it returns.
     pub publisher: bool,
 }
@@ -31,7 +32,7 @@ impl Needs {
     /// Nothing.
     pub const NOTHING: Self = Self {
         manual_ack: false,
-        transaction: false,
+        transaction: None,
         publisher: false,
     };
 
@@ -39,7 +40,10 @@ impl Needs {
     pub const fn and(self, other: Self) -> Self {
         Self {
             manual_ack: self.manual_ack || other.manual_ack,
-            transaction: self.transaction || other.transaction,
+            transaction: match self.transaction {
+                None => other.transaction,
+                first => first,
+            },
             publisher: self.publisher || other.publisher,
         }
     }
@@ -70,6 +74,9 @@ pub trait FromDelivery<S>: Sized {
     note = "they take `State<T>` and `Publisher`; a batch handler's first argument is `Batch<T>`"
 )]
 pub trait FromContext<S>: Sized {
+    /// What it needs from its subscription.
+    const NEEDS: Needs = Needs::NOTHING;
+
     /// Takes it out of what all deliveries share.
     ///
     /// # Errors
@@ -309,6 +316,11 @@ impl<S> FromDelivery<S> for Publisher {
 }
 
 impl<S> FromContext<S> for Publisher {
+    const NEEDS: Needs = Needs {
+        publisher: true,
+        ..Needs::NOTHING
+    };
+
     fn from_context(context: &Arc<HandlerContext>, _state: &S) -> Result<Self, Failure> {
         Ok(context.publisher.clone())
     }

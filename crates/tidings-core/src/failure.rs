@@ -63,6 +63,9 @@ pub enum FailureKind {
     Later(Duration),
     /// Deliver again after this time instead of the policy's; the attempt counts.
     RetryAfter(Duration),
+    /// What the engine needs for every message is away, say the database of an inbox: deliver again after this time, held
+    /// in memory meanwhile, and do not count the attempt.
+    Unavailable(Duration),
 }
 
 impl FailureKind {
@@ -86,6 +89,7 @@ impl FailureKind {
             Self::Rejected => "rejected",
             Self::Later(_) => "later",
             Self::RetryAfter(_) => "retry-after",
+            Self::Unavailable(_) => "unavailable",
         }
     }
 }

@@ -37,6 +37,8 @@ pub trait Handler<Args, S>: Clone + Send + Sync + 'static {
 
 /// An `async fn` whose first argument is a [`Batch`] and whose other arguments need no delivery.
 pub trait BatchHandler<Args, S>: Clone + Send + Sync + 'static {
+    /// What its arguments need.
+    const NEEDS: Needs;
     /// What its result can publish.
     const PUBLISHES: Publishes;
 
@@ -106,6 +108,7 @@ macro_rules! batch_handlers {
             Item: BatchItem + Send + 'static,
             $($name: FromContext<S> + 'static,)*
         {
+            const NEEDS: Needs = Needs::NOTHING$(.and($name::NEEDS))*;
             const PUBLISHES: Publishes = <Fut::Output as IntoBatchOutcome>::PUBLISHES;
 
             fn call(
@@ -380,7 +383,7 @@ where
     }
 
     fn needs(&self) -> Needs {
-        Needs::NOTHING
+        H::NEEDS
     }
 
     fn publishes(&self) -> Publishes {

@@ -13,6 +13,7 @@ mod blocks;
 mod claim;
 mod clock;
 mod codec;
+mod collected;
 mod delivery;
 mod diagnosis;
 mod event;
@@ -24,7 +25,9 @@ mod handler;
 pub mod headers;
 mod held;
 mod hexadecimal;
+mod inbox;
 mod layer;
+mod locks;
 mod marks;
 mod message;
 mod middleware;
@@ -59,6 +62,7 @@ pub use blocks::{RECEIPTS_PER_BLOCK, ReceiptBlock};
 pub use claim::{Claim, ClaimError, ClaimStore};
 pub use clock::Clock;
 pub use codec::{BytesCodec, Codec, CodecError, Decode, Encode, JsonCodec, TextCodec};
+pub use collected::Collected;
 pub use delivery::{Delivery, HandlerContext, LaneInfo, LaneRole, Origin};
 pub use diagnosis::Diagnosis;
 pub use event::{Event, EventKey};
@@ -74,7 +78,9 @@ pub use handler::{
     SequenceControl, SequenceEnd,
 };
 pub use held::{HeldLetter, HeldLetters, LettersOf};
+pub use inbox::{Database, Inbox, InboxError, InboxId, InboxStore, InboxTransaction, MAX_INBOX_ID_BYTES};
 pub use layer::{BinderLayer, Layered};
+pub use locks::{Lease, LockError, LockRequest, LockStore, MAX_LOCK_NAME, MemoryLocks};
 pub use marks::{
     Activity, Company, Deaths, LaneMarks, Mark, MarkBoard, MarkCell, MarkMemory, MarkStamp, Marked,
 };

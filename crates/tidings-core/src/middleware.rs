@@ -105,7 +105,7 @@ impl<S: Send + Sync + 'static> Invoke for Bound<S> {
 
     fn has_sequence(&self) -> bool {
         let needs = self.handler.needs();
-        self.handler.kind() == HandlerKind::Single && !needs.manual_ack && !needs.transaction
+        self.handler.kind() == HandlerKind::Single && !needs.manual_ack && needs.transaction.is_none()
     }
 
     fn one(&self, delivery: &Delivery) -> BoxFuture<'static, HandlerResult> {

@@ -3,7 +3,7 @@
 
 use crate::BoxFuture;
 use crate::delivery::HandlerContext;
-use crate::extract::FromContext;
+use crate::extract::{FromContext, Needs};
 use crate::failure::Failure;
 use crate::handler::HandlerResult;
 use crate::outcome::{IntoOutcome, Publishes};
@@ -20,6 +20,8 @@ use std::time::Duration;
     note = "a producer is an `async fn` whose arguments are `State<T>` or `Publisher` and whose return value is `()`, an event, `Option`, `Vec` or a `Result` of those"
 )]
 pub trait Job<Args, S>: Clone + Send + Sync + 'static {
+    /// What its arguments need.
+    const NEEDS: Needs;
     /// What its result can publish.
     const PUBLISHES: Publishes;
 
@@ -42,6 +44,7 @@ macro_rules! jobs {
             S: 'static,
             $($name: FromContext<S> + 'static,)*
         {
+            const NEEDS: Needs = Needs::NOTHING$(.and($name::NEEDS))*;
             const PUBLISHES: Publishes = <Fut::Output as IntoOutcome>::PUBLISHES;
 
             fn call(
@@ -79,13 +82,13 @@ pub fn every<Args: 'static, S: Send + Sync + 'static>(
     interval: Duration,
     job: impl Job<Args, S>,
 ) -> Producer<S> {
-    let (name, publishes) = described(&job);
+    let (name, needs, publishes) = described(&job);
     let poll: PollJob<S> = Arc::new(move |context, state| Box::pin(job.call(context, state)));
-    Producer::new(name, publishes, Production::Polled { interval, poll })
+    Producer::new(name, needs, publishes, Production::Polled { interval, poll })
 }
 
-fn described<Args, S, J: Job<Args, S>>(_job: &J) -> (&'static str, Publishes) {
-    (std::any::type_name::<J>(), J::PUBLISHES)
+fn described<Args, S, J: Job<Args, S>>(_job: &J) -> (&'static str, Needs, Publishes) {
+    (std::any::type_name::<J>(), J::NEEDS, J::PUBLISHES)
 }
 
 /// Publishes every item of a stream. The function makes the stream when the app starts; the producer ends with it.
@@ -105,6 +108,7 @@ where
     });
     Producer::new(
         std::any::type_name::<F>(),
+        Needs::NOTHING,
         T::PUBLISHES,
         Production::Streamed { open },
     )
@@ -197,6 +201,8 @@ pub struct Producer<S> {
     pub name: String,
     /// The channel that it publishes to.
     pub output: Option<String>,
+    /// What its arguments need.
+    pub needs: Needs,
     /// What it can publish.
     pub publishes: Publishes,
     /// Where its events come from.
@@ -207,10 +213,11 @@ pub struct Producer<S> {
 
 impl<S> Producer<S> {
     #[track_caller]
-    fn new(name: &str, publishes: Publishes, production: Production<S>) -> Self {
+    fn new(name: &str, needs: Needs, publishes: Publishes, production: Production<S>) -> Self {
         Self {
             name: name.to_owned(),
             output: None,
+            needs,
             publishes,
             production,
             place: Location::caller(),

@@ -13,6 +13,7 @@ use crate::requests::{ReplyRule, RequestError, Requester};
 use crate::sink::{Outgoing, PublishError, Receipt, Sink};
 use crate::stamped;
 use crate::trace::TraceParent;
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -90,6 +91,22 @@ impl Routes {
         self.by_channel
             .iter()
             .map(|(channel, route)| (channel.as_str(), route))
+    }
+
+    /// The same channels, each a destination of its own name.
+    fn to_channels(&self) -> Self {
+        let by_channel = self.by_channel.iter().map(|(channel, route)| {
+            let route = route.clone().map(|route| Route {
+                destination: channel.as_str().into(),
+                ..route
+            });
+            (channel.clone(), route)
+        });
+        Self {
+            by_channel: by_channel.collect(),
+            requesters: self.requesters.clone(),
+            replies: self.replies.clone(),
+        }
     }
 
     /// Every sink once.
@@ -178,6 +195,8 @@ pub struct Publisher {
     cause: Option<Arc<Cause>>,
     /// Takes everything in place of the routes' sinks.
     through: Option<Arc<dyn Sink>>,
+    /// The transaction of a database that what it sends is part of.
+    transaction: Option<Arc<dyn Any + Send + Sync>>,
 }
 
 impl fmt::Debug for Publisher {
@@ -196,6 +215,7 @@ impl Publisher {
             clock,
             cause: None,
             through: None,
+            transaction: None,
         }
     }
 
@@ -206,6 +226,28 @@ impl Publisher {
             through: Some(sink),
             ..self.clone()
         }
+    }
+
+    /// The same publisher for a handling in the transaction of an inbox: what it sends goes into that sink, and
+    /// [`HandlerContext::transaction`](crate::HandlerContext::transaction) finds the transaction.
+    #[must_use]
+    pub fn in_transaction(&self, transaction: Arc<dyn Any + Send + Sync>, sink: Arc<dyn Sink>) -> Self {
+        Self {
+            transaction: Some(transaction),
+            ..self.through(sink)
+        }
+    }
+
+    /// The transaction that what it sends is part of.
+    pub(crate) fn transaction_within(&self) -> Option<&Arc<dyn Any + Send + Sync>> {
+        self.transaction.as_ref()
+    }
+
+    /// The same publisher, whose messages name the channel that they go to in place of its destination: for an outbox,
+    /// which finds out where channels lead when it sends.
+    #[must_use]
+    pub fn to_channels(&self) -> Self {
+        self.with_routes(Arc::new(self.routes.to_channels()))
     }
 
     pub(crate) fn sink_of<'a>(&'a self, route: &'a Route) -> &'a Arc<dyn Sink> {

@@ -1,9 +1,11 @@
 //! Handler + group + policy on a channel: [`Subscription`], made by [`on`].
 
+use crate::codec::Decode;
 use crate::delivery::Delivery;
 use crate::event::Event;
 use crate::extract::Needs;
 use crate::handler::{BatchHandler, ErasedHandler, Filter, Handler, HandlerKind, Many, Single};
+use crate::inbox::{Inbox, InboxId, InboxStore, id_of_event};
 use crate::middleware::{Bound, Invoke, Middleware, layered};
 use crate::names;
 use crate::outcome::Publishes;
@@ -147,6 +149,8 @@ pub struct Subscription<S> {
     changes: PolicyChanges,
     filter: Option<Filter>,
     middleware: Vec<Arc<dyn Middleware>>,
+    inbox: Option<Arc<dyn InboxStore>>,
+    inbox_id: Option<InboxId>,
     place: &'static Location<'static>,
 }
 
@@ -175,6 +179,8 @@ impl<S> Subscription<S> {
             changes: PolicyChanges::default(),
             filter: None,
             middleware: Vec::new(),
+            inbox: None,
+            inbox_id: None,
             place: Location::caller(),
         }
     }
@@ -358,6 +364,41 @@ impl<S> Subscription<S> {
         self
     }
 
+    /// Handles each message in a transaction of that store, and each message once: the handler takes the transaction as an
+    /// argument (`Tx` of `tidings-sql`), and what it does there is kept together with the message's id, or not at all. A
+    /// message whose id is kept is finished without a call. Needs a group: ids are known within it.
+    ///
+    /// What the handler returns, and what it sends by a [`Publisher`](crate::Publisher) that it takes as an argument, is
+    /// written into the store's outbox in the same transaction, and sent from there. Published by the engine, it would be
+    /// lost for ever if the process died between the commit and the publish: the message comes again as a duplicate.
+    ///
+    /// A batch handler's call is one transaction. If items fail, what the call did is undone, and the others are handled
+    /// again in the same transaction: together if the handler named the ones that failed
+    /// ([`BatchOutcome`](crate::BatchOutcome)) and that succeeds, otherwise one by one. So a handler need not undo anything,
+    /// and what it does outside of the transaction may be done twice.
+    ///
+    /// The [`timeout`](Self::timeout) is the handler's, not the transaction's. A handler that fails, panics or takes too long
+    /// has done nothing. A database that is away costs no attempts: the subscription waits, and health says so.
+    pub fn inbox(mut self, store: impl InboxStore + 'static) -> Self {
+        self.inbox = Some(Arc::new(store));
+        self
+    }
+
+    /// What a message is known by in the [`inbox`](Self::inbox), in place of its message id: something that its event says,
+    /// say the number of an order that may be placed once. Two messages of the group with the same id are one.
+    ///
+    /// At most 255 bytes and no zero byte; a message without an event of that type, or with an empty id, is a dead letter.
+    /// `.inbox_id(|order: &OrderPlaced| order.number)`.
+    pub fn inbox_id<E, T>(mut self, id: impl Fn(&E) -> T + Send + Sync + 'static) -> Self
+    where
+        E: Event,
+        E::Codec: Decode<E>,
+        T: ToString,
+    {
+        self.inbox_id = Some(id_of_event(id));
+        self
+    }
+
     /// What the app needs to run it.
     pub fn into_parts(self) -> SubscriptionParts<S> {
         let Self {
@@ -370,6 +411,8 @@ impl<S> Subscription<S> {
             changes,
             filter,
             middleware,
+            inbox,
+            inbox_id,
             place,
         } = self;
         SubscriptionParts {
@@ -382,6 +425,11 @@ impl<S> Subscription<S> {
             changes,
             filter,
             middleware,
+            has_inbox_id: inbox_id.is_some(),
+            inbox: inbox.map(|store| match inbox_id {
+                Some(id) => Inbox::new(store).known_by(id),
+                None => Inbox::new(store),
+            }),
             place,
         }
     }
@@ -407,6 +455,10 @@ pub struct SubscriptionParts<S> {
     pub filter: Option<Filter>,
     /// What runs around the handler, outermost first.
     pub middleware: Vec<Arc<dyn Middleware>>,
+    /// Where it is kept which messages were handled.
+    pub inbox: Option<Inbox>,
+    /// Whether it was said what messages are known by there, also without one.
+    pub has_inbox_id: bool,
     /// Where in the user's code it was made.
     pub place: &'static Location<'static>,
 }

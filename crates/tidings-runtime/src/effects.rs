@@ -81,6 +81,14 @@ impl Prepared {
         matches!(self, Self::Many(all) if all.is_empty())
     }
 
+    /// Without where they would be sent.
+    pub(crate) fn into_messages(self) -> Vec<Outgoing> {
+        self.into_all()
+            .into_iter()
+            .map(|(_, outgoing)| outgoing)
+            .collect()
+    }
+
     fn into_all(self) -> Vec<(Arc<dyn Sink>, Outgoing)> {
         let all = match self {
             Self::One(one) => vec![one],

@@ -9,6 +9,7 @@ mod deaths;
 mod discovery;
 mod dispatcher;
 mod effects;
+mod inbox;
 mod keys;
 mod lane;
 mod ledger;
@@ -29,7 +30,7 @@ mod tasks;
 mod timers;
 mod verdict;
 
-pub use claims::{ClaimLayer, ClaimRule, Claims, claiming};
+pub use claims::{ClaimLayer, ClaimRule, Claims};
 pub use discovery::{Discovery, LetterName, Pattern, PatternError, PatternInput, PatternReads};
 pub use producer::{Call, Open, ProducerHandle, ProducerSpec, ProducerStatus, Work, start_producer};
 pub use redrive::{
@@ -39,4 +40,4 @@ pub use redrive::{
 pub use replies::{RequestSpec, requester};
 pub use spec::{DeadLetterTarget, Input, SubscriptionSpec};
 pub use status::{LaneStatus, Phase, ReplyStatus, SubscriptionStatus};
-pub use subscription::{DrainReport, SubscriptionHandle, start};
+pub use subscription::{Around, DrainReport, SubscriptionHandle, start, start_within};

@@ -1,17 +1,15 @@
-//! What one handling of an exactly-once subscription publishes with: [`Scope`].
+//! What one handling publishes with that works in a transaction, of the broker or of an inbox: [`Scope`].
 //!
 //! It ends with the handling. So what a handler leaves behind on another task, or a handler that was abandoned and does
 //! not know it yet, cannot publish into the transaction of another handling.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
-use tidings_core::{
-    BoxFuture, HandlerContext, Outgoing, PublishError, Publisher, Receipt, Sink, SinkTransaction,
-};
+use tidings_core::{BoxFuture, HandlerContext, Outgoing, PublishError, Receipt, Sink, SinkTransaction};
 
 const OVER: &str = "its handling is over; await what you publish before the handler returns, or leave it to the next handling";
 const WITHIN: &str =
-    "what an exactly-once handler publishes is in the transaction of its message already; publish directly";
+    "what the handler publishes is in the transaction of its message already; publish directly";
 const UNANNOUNCED: &str =
     "its handler does not say that it publishes; take `Publisher` as an argument, or return the event";
 
@@ -95,10 +93,14 @@ impl ScopeOwner {
         *self.0.open.write().unwrap_or_else(PoisonError::into_inner) = false;
     }
 
+    /// Where the handling publishes.
+    pub(crate) fn door(&self) -> Arc<dyn Sink> {
+        Arc::new(Door(self.0.clone()))
+    }
+
     /// What deliveries share, with a publisher that ends with this.
     pub(crate) fn context(&self, base: &HandlerContext) -> Arc<HandlerContext> {
-        let door = Arc::new(Door(self.0.clone()));
-        with_publisher(base, base.publisher.through(door))
+        Arc::new(base.with_publisher(base.publisher.through(self.door())))
     }
 }
 
@@ -128,15 +130,5 @@ impl Sink for Closed {
 
 /// What deliveries share that may not publish by themselves.
 pub(crate) fn mute(base: &HandlerContext) -> Arc<HandlerContext> {
-    with_publisher(base, base.publisher.through(Arc::new(Closed)))
-}
-
-fn with_publisher(base: &HandlerContext, publisher: Publisher) -> Arc<HandlerContext> {
-    Arc::new(HandlerContext {
-        app: base.app.clone(),
-        subscription: base.subscription.clone(),
-        group: base.group.clone(),
-        publisher,
-        clock: base.clock,
-    })
+    Arc::new(base.with_publisher(base.publisher.through(Arc::new(Closed))))
 }

@@ -58,6 +58,8 @@ pub struct SubscriptionStatus {
     pub queued: usize,
     /// Handled with success.
     pub handled: u64,
+    /// Those of them that the inbox knew: their handler was not called.
+    pub duplicates: u64,
     /// Attempts that failed.
     pub failed: u64,
     /// Attempts after the first.
@@ -158,6 +160,8 @@ impl Counter {
 pub(crate) struct StatusBoard {
     pub(crate) counters: Counters,
     pub(crate) replies: ReplyCounters,
+    /// Messages that the inbox knew. Also counted by handlings on other threads.
+    duplicates: AtomicU64,
     status: Mutex<SubscriptionStatus>,
     obstacles: Mutex<BTreeMap<u64, String>>,
     inputs: Mutex<Vec<Input>>,
@@ -166,6 +170,10 @@ pub(crate) struct StatusBoard {
 impl StatusBoard {
     pub(crate) fn edit(&self, change: impl FnOnce(&mut SubscriptionStatus)) {
         change(&mut self.status.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    pub(crate) fn count_duplicates(&self, count: u64) {
+        self.duplicates.fetch_add(count, Ordering::Relaxed);
     }
 
     /// What is read now.
@@ -195,6 +203,7 @@ impl StatusBoard {
         let counters = &self.counters;
         status.obstacle = self.lock_obstacles().values().next().cloned();
         status.handled = counters.handled.value();
+        status.duplicates = self.duplicates.load(Ordering::Relaxed);
         status.failed = counters.failed.value();
         status.retried = counters.retried.value();
         status.parked = counters.parked.value();

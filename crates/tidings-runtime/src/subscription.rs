@@ -6,15 +6,17 @@ mod discovering;
 mod leaving;
 mod runner;
 
+use crate::claims::{Claims, claiming};
 use crate::discovery::{Discovering, Looker};
 use crate::dispatcher::Dispatcher;
+use crate::inbox::{self, Hold};
 use crate::spec::{Input, SubscriptionSpec};
 use crate::status::{Phase, StatusBoard, SubscriptionStatus};
 use connect::connect;
 use runner::Runner;
 use std::sync::Arc;
 use std::time::Duration;
-use tidings_core::Position;
+use tidings_core::{Inbox, Position};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
@@ -145,6 +147,42 @@ impl SubscriptionHandle {
 /// # Panics
 /// Outside a tokio runtime.
 pub fn start(spec: SubscriptionSpec) -> SubscriptionHandle {
+    start_within(spec, Around::default())
+}
+
+/// What the engine does around each attempt, from the outside in.
+#[derive(Debug, Clone, Default)]
+pub struct Around {
+    /// Payloads that are elsewhere are fetched.
+    pub claims: Option<Claims>,
+    /// The attempt is a transaction of the inbox's store, and what is returned goes to its outbox.
+    pub inbox: Option<Inbox>,
+}
+
+impl Around {
+    /// The subscription with all that, and what holds it back.
+    fn put(
+        self,
+        mut spec: SubscriptionSpec,
+        board: &Arc<StatusBoard>,
+    ) -> (SubscriptionSpec, Option<Arc<Hold>>) {
+        let mut hold = None;
+        if let Some(inbox) = self.inbox {
+            let (within, held_by) = inbox::within(spec, inbox, board);
+            (spec, hold) = (within, Some(held_by));
+        }
+        if let Some(claims) = self.claims {
+            spec.handler = claiming(spec.handler, claims);
+        }
+        (spec, hold)
+    }
+}
+
+/// The same for a subscription whose attempts are more than calls of its handler.
+///
+/// # Panics
+/// Outside a tokio runtime.
+pub fn start_within(spec: SubscriptionSpec, around: Around) -> SubscriptionHandle {
     let spec = spec.within_clocks();
     let board = Arc::new(StatusBoard::default());
     board.set_inputs(spec.inputs.clone());
@@ -156,7 +194,7 @@ pub fn start(spec: SubscriptionSpec) -> SubscriptionHandle {
             board: runner_board.clone(),
             end,
         };
-        run(spec, runner_board, commands).await;
+        run(spec, around, runner_board, commands).await;
     });
     SubscriptionHandle {
         control,
@@ -189,10 +227,15 @@ impl Drop for End {
 
 async fn run(
     spec: SubscriptionSpec,
+    around: Around,
     board: Arc<StatusBoard>,
     mut commands: mpsc::UnboundedReceiver<Control>,
 ) {
+    let (spec, hold) = around.put(spec, &board);
     let mut dispatcher = Dispatcher::new(spec.clone(), board.clone());
+    if let Some(hold) = hold {
+        dispatcher.hold_back_by(hold);
+    }
     let mut looker = Looker::of(&spec);
     let joined = connect(&spec, &board, &mut commands, &mut dispatcher, looker.as_mut()).await;
     let Some(joined) = joined else { return };

@@ -1,7 +1,7 @@
 //! What becomes of a delivery that failed: [`judge`], a pure decision.
 
 use std::time::Duration;
-use tidings_core::{FailureKind, MAX_BACKOFF, Retry};
+use tidings_core::{Failure, FailureKind, MAX_BACKOFF, Retry};
 
 /// What does not count as an attempt waits at least this long: it would spin otherwise.
 const SHORTEST_POSTPONEMENT: Duration = Duration::from_millis(1);
@@ -20,6 +20,11 @@ pub(crate) enum Verdict {
     GiveUp(&'static str),
 }
 
+/// What a handler fails with that was stopped because it took so long.
+pub(crate) fn took_too_long(after: Duration) -> Failure {
+    Failure::transient(format!("the handler took longer than {after:?}")).with_kind(FailureKind::Timeout)
+}
+
 /// Decides about attempt number `attempt` (from 1) that failed in this way. `random` is from 0.0 to 1.0.
 pub(crate) fn judge(kind: FailureKind, attempt: u32, retry: &Retry, random: f64) -> Verdict {
     let wait = match kind {
@@ -27,7 +32,7 @@ pub(crate) fn judge(kind: FailureKind, attempt: u32, retry: &Retry, random: f64)
         FailureKind::Undecodable => return Verdict::GiveUp("undecodable"),
         FailureKind::Unclaimed => return Verdict::GiveUp("unclaimed"),
         FailureKind::Rejected => return Verdict::GiveUp("rejected"),
-        FailureKind::Later(wait) => {
+        FailureKind::Later(wait) | FailureKind::Unavailable(wait) => {
             return Verdict::Again {
                 wait: wait.clamp(SHORTEST_POSTPONEMENT, MAX_BACKOFF),
                 counts: false,

@@ -117,14 +117,15 @@ pub use tidings_config::{BinderUrl, Config, ConfigBuilder, ConfigError, Origin, 
 pub use tidings_core::{
     Ack, Attempt, Backoff, Batch, BatchHandler, BatchItem, BatchOutcome, BatchPolicy, Binder, BinderError,
     BinderHealth, BytesCodec, Capabilities, Channels, Claim, ClaimError, ClaimStore, Cleanup, Clock, Codec,
-    CodecError, Create, DeadLetterHeaders, Decode, Delivery, DestinationInfo, DestinationSpec, Diagnosis,
-    DynBinder, Encodable, Encode, EventKey, EventStream, Failure, FailureKind, FromContext, FromDelivery,
-    Handler, HandlerContext, HandlerResult, Header, HeaderName, Headers, IntoBatchOutcome, IntoOutcome,
-    IntoSubscription, Job, Json, JsonCodec, Key, LaneInfo, LaneRole, Message, Middleware, Needs, Next,
-    OptionalFromDelivery, Ordering, Output, Outputs, PartitionPosition, Payload, Policy, Position, Producer,
-    Publication, PublishError, Publisher, Publishes, Rate, Raw, Receipt, Record, RecordBatch, Reply,
-    RequestError, RequestStatus, ResultExt, Retry, RetryBudget, RetryOrder, Start, State, Subscription, Text,
-    TextCodec, Timestamp, To, dead_letter, every, from_stream, headers, names, on, partition_for_key, spring,
+    CodecError, Create, Database, DeadLetterHeaders, Decode, Delivery, DestinationInfo, DestinationSpec,
+    Diagnosis, DynBinder, Encodable, Encode, EventKey, EventStream, Failure, FailureKind, FromContext,
+    FromDelivery, Handler, HandlerContext, HandlerResult, Header, HeaderName, Headers, InboxError,
+    InboxStore, InboxTransaction, IntoBatchOutcome, IntoOutcome, IntoSubscription, Job, Json, JsonCodec, Key,
+    LaneInfo, LaneRole, Message, Middleware, Needs, Next, OptionalFromDelivery, Ordering, Output, Outputs,
+    PartitionPosition, Payload, Policy, Position, Producer, Publication, PublishError, Publisher, Publishes,
+    Rate, Raw, Receipt, Record, RecordBatch, Reply, RequestError, RequestStatus, ResultExt, Retry,
+    RetryBudget, RetryOrder, Start, State, Subscription, Text, TextCodec, Timestamp, To, dead_letter, every,
+    from_stream, headers, names, on, partition_for_key, spring,
 };
 pub use tidings_core::{Event, FromRef};
 #[cfg(feature = "embedded")]

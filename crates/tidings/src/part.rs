@@ -5,8 +5,8 @@ use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
 use tidings_core::{
-    Filter, FromRef, HandlerKind, Invoke, Middleware, Needs, PolicyChanges, Producer, Production, Publishes,
-    Reads, Subscription, SubscriptionParts,
+    Filter, FromRef, HandlerKind, Inbox, Invoke, Middleware, Needs, PolicyChanges, Producer, Production,
+    Publishes, Reads, Subscription, SubscriptionParts,
 };
 use tidings_runtime::Work;
 
@@ -64,6 +64,9 @@ pub(crate) struct SubscriptionFacts {
     pub(crate) needs: Needs,
     pub(crate) publishes: Publishes,
     pub(crate) middleware: usize,
+    pub(crate) inbox: Option<Inbox>,
+    /// It says what messages are known by in an inbox.
+    pub(crate) has_inbox_id: bool,
     pub(crate) place: &'static Location<'static>,
 }
 
@@ -135,6 +138,8 @@ impl<S: Send + Sync + 'static> DeclaredSubscription<S> {
             needs: parts.needs(),
             publishes: parts.publishes(),
             middleware: parts.middleware.len(),
+            inbox: parts.inbox.clone(),
+            has_inbox_id: parts.has_inbox_id,
             place: parts.place,
         };
         Self {
@@ -202,6 +207,7 @@ impl fmt::Debug for BoundSubscription {
 pub(crate) struct ProducerFacts {
     pub(crate) name: String,
     pub(crate) output: Option<String>,
+    pub(crate) needs: Needs,
     pub(crate) publishes: Publishes,
     /// From one call to the next; none for a stream.
     pub(crate) interval: Option<Duration>,
@@ -229,6 +235,7 @@ impl<S: Send + Sync + 'static> DeclaredProducer<S> {
         let facts = ProducerFacts {
             name: short_name(&producer.name),
             output: producer.output,
+            needs: producer.needs,
             publishes: producer.publishes,
             interval,
             place: producer.place,

@@ -3,6 +3,7 @@
 mod channels;
 pub(crate) mod claims;
 mod convert;
+mod inbox;
 #[cfg(feature = "manage")]
 mod manage;
 mod names;
@@ -133,6 +134,10 @@ impl Plan {
         };
         let subscriptions = planner.plan(service, &names);
         retry_lanes::check(&channels, &subscriptions, &mut mistakes);
+        let group_of =
+            |planned: &PlannedSubscription| planned.group.as_ref().map(|group| group.value.clone());
+        let groups: Vec<_> = subscriptions.iter().map(group_of).collect();
+        inbox::check_shared_ids(service, &groups, &mut mistakes);
         #[cfg(feature = "manage")]
         let manage = manage::plan(&config.manage(), &mut mistakes);
         mistakes.finish()?;
@@ -258,13 +263,7 @@ fn check_handlers(service: &Service, mistakes: &mut Mistakes) {
                 "remove .batch(…), or let the handler's first argument be Batch<T>",
             );
         }
-        if facts.needs.transaction {
-            mistakes.add(
-                &place,
-                format!("`{handler}` works in the transaction of an inbox, and there is none"),
-                "give the subscription an inbox, or take a database connection from the state",
-            );
-        }
+        inbox::check_handler(facts, &place, mistakes);
     }
     for producer in &service.producers {
         let facts = &producer.facts;
@@ -286,6 +285,7 @@ fn check_handlers(service: &Service, mistakes: &mut Mistakes) {
                 "return an event, and say with .to(…) where it goes",
             );
         }
+        inbox::check_producer(facts, &place, mistakes);
         if facts.interval.is_some_and(|interval| interval.is_zero()) {
             mistakes.add(
                 &place,

@@ -22,7 +22,7 @@ use std::time::Duration;
 use tidings_core::{
     Clock, HandlerContext, Invoke, PublishError, Publisher, Route, Routes, retry_destination,
 };
-use tidings_runtime::{DeadLetterTarget, Input, ProducerSpec, SubscriptionSpec, claiming, start_producer};
+use tidings_runtime::{Around, DeadLetterTarget, Input, ProducerSpec, SubscriptionSpec, start_producer};
 
 /// Starts everything, or nothing. A broker that is reached by the network may be away: what lives there starts when it
 /// comes.
@@ -77,14 +77,19 @@ fn launch(service: Service, plan: &Plan, binders: Binders, prepared: Prepared, c
     let subscriptions = bound
         .map(|(bound, planned)| {
             let output = bound.facts.output.clone();
-            let spec = starter.subscription(planned, bound.handler, bound.facts.filter, output);
+            let filter = bound.facts.filter.clone();
+            let spec = starter.subscription(planned, bound.handler, filter, output);
+            let around = Around {
+                inbox: bound.facts.inbox,
+                claims: crate::plan::claims::stores(&plan.channels),
+            };
             RunningSubscription {
                 name: planned.name.clone(),
                 group: spec.context.group.clone(),
                 binder: planned.binder.clone(),
                 #[cfg(feature = "test")]
                 reads: crate::running::Reads::of(&spec),
-                handle: Arc::new(tidings_runtime::start(spec)),
+                handle: Arc::new(tidings_runtime::start_within(spec, around)),
             }
         })
         .collect();
@@ -217,10 +222,6 @@ impl Starter<'_> {
         output: Option<String>,
     ) -> SubscriptionSpec {
         let binder = self.prepared.for_subscriptions(&planned.binder, self.binders);
-        let handler = match crate::plan::claims::stores(&self.plan.channels) {
-            Some(stores) => claiming(handler, stores),
-            None => handler,
-        };
         let group = planned.group.as_ref().map(|group| group.value.as_str());
         let patterns = planned.inputs.iter().filter_map(|input| input.pattern.clone());
         let discovery = self.plan.discovery(&planned.binder, patterns.collect());

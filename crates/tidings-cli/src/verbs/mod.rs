@@ -9,6 +9,8 @@ pub(crate) mod log;
 pub(crate) mod man;
 pub(crate) mod new;
 pub(crate) mod publish;
+#[cfg(feature = "sql")]
+pub(crate) mod sql;
 pub(crate) mod tail;
 pub(crate) mod topics;
 
@@ -41,6 +43,8 @@ pub(crate) fn run(cli: Cli, out: &mut Out) -> Result<Exit, CliError> {
             Verb::Groups(args) => groups::run(&global, args, out).await,
             Verb::Dlq(args) => dlq::run(&global, args, out).await,
             Verb::Log(args) => log::run(&global, args, out).await,
+            #[cfg(feature = "sql")]
+            Verb::Sql(args) => sql::run(args, out).await,
             Verb::Describe(args) => describe::run(&global, &args, out).await,
             Verb::New(_) | Verb::Completions(_) | Verb::Man(_) | Verb::Config(_) => Ok(Exit::Done),
         }

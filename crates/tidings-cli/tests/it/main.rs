@@ -16,6 +16,8 @@ mod rabbitmq;
 mod running;
 mod service;
 mod shell;
+#[cfg(feature = "sql")]
+mod sql;
 mod tail;
 mod topics;
 mod world;

@@ -5,7 +5,7 @@ mod resolve;
 mod sink;
 mod transactions;
 
-pub use resolve::claiming;
+pub(crate) use resolve::claiming;
 pub use sink::ClaimLayer;
 
 use bytes::Bytes;

@@ -11,7 +11,7 @@ use tidings_core::{
 /// message that waits, is parked or dies keeps its reference; only the handler sees the payload.
 ///
 /// Fetching is a part of handling: it counts for the timeout, and it holds a slot.
-pub fn claiming(handler: Arc<dyn Invoke>, claims: Claims) -> Arc<dyn Invoke> {
+pub(crate) fn claiming(handler: Arc<dyn Invoke>, claims: Claims) -> Arc<dyn Invoke> {
     Arc::new(Claiming {
         inner: handler,
         claims,

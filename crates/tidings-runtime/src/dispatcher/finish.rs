@@ -138,10 +138,12 @@ impl Dispatcher {
     /// An attempt failed.
     pub(super) fn failed(&mut self, id: TaskId, slot: Option<usize>, failure: Failure) {
         let (verdict, said) = self.judge(id, &failure);
+        let is_held = is_unavailable(&failure);
         drop_caught(failure);
         self.note_in_span(id, &verdict, &said);
         match verdict {
             Verdict::GiveUp(_) => self.give_up(id, slot, verdict, &said),
+            Verdict::Again { wait, .. } if is_held => self.again_here(id, slot, wait),
             Verdict::Again { wait, counts } => {
                 if counts {
                     self.count_attempt(id);
@@ -167,9 +169,16 @@ impl Dispatcher {
     /// asked with care: a panic in there is one more failure.
     pub(super) fn judge(&mut self, id: TaskId, failure: &Failure) -> (Verdict, String) {
         let said = text_of(failure);
-        self.note_failure(id, failure.kind(), &said);
         let retry = &self.spec.policy.retry;
-        let kind = call_caught(|| retry.classify(failure)).unwrap_or(failure.kind());
+        let kind = if is_unavailable(failure) {
+            // Nobody has handled it: that is no failure of its, whatever the policy says of errors.
+            failure.kind()
+        } else {
+            let kind = call_caught(|| retry.classify(failure)).unwrap_or(failure.kind());
+            self.note_failure(id, failure.kind(), &said);
+            kind
+        };
+        let retry = &self.spec.policy.retry;
         let attempt = self
             .tasks
             .get(id)
@@ -207,6 +216,11 @@ impl Dispatcher {
         if wait > self.spec.policy.retry.durable_after && self.can_park(id) {
             return self.park(id, slot, wait);
         }
+        self.again_here(id, slot, wait);
+    }
+
+    /// Delivers a task again after that time, which it waits in memory.
+    fn again_here(&mut self, id: TaskId, slot: Option<usize>, wait: Duration) {
         if let Some(slot) = slot {
             self.slots.give_back(slot);
         }
@@ -495,6 +509,11 @@ impl Dispatcher {
         }
         self.make_runnable(id);
     }
+}
+
+/// Whether what the engine needs for every message was away.
+fn is_unavailable(failure: &Failure) -> bool {
+    matches!(failure.kind(), FailureKind::Unavailable(_))
 }
 
 /// A decision by hand, as a failure.

@@ -31,6 +31,7 @@ mod turn;
 
 use crate::budget::{Budget, Limiter};
 use crate::effects::Effects;
+use crate::inbox::Hold;
 use crate::keys::Keys;
 use crate::lane::Lane;
 use crate::pipeline::Load;
@@ -125,6 +126,10 @@ pub(crate) struct Dispatcher {
     gate: Option<GateMember>,
     /// Another message is handled alone, or is about to be.
     held_back: bool,
+    /// The database of the inbox may be away; none without an inbox.
+    hold: Option<Arc<Hold>>,
+    /// When it is asked again.
+    asked_again: Option<Instant>,
     timers: Timers,
     limiter: Option<Limiter>,
     rate_timer: bool,
@@ -208,6 +213,8 @@ impl Dispatcher {
             solitude: Solitude::default(),
             gate: None,
             held_back: false,
+            hold: None,
+            asked_again: None,
             timers: Timers::default(),
             rate_timer: false,
             stuck: stuck::Stuck::default(),
@@ -232,6 +239,11 @@ impl Dispatcher {
             longest_hold,
             spec,
         }
+    }
+
+    /// Nothing starts while this holds it back.
+    pub(crate) fn hold_back_by(&mut self, hold: Arc<Hold>) {
+        self.hold = Some(hold);
     }
 
     /// Does what can be done now, up to a limit. True if there is more.
@@ -349,9 +361,22 @@ impl Dispatcher {
         !self.paused
             && !self.draining
             && !self.held_back
+            && !self.waits_for_inbox(now)
             && self.slots.in_use() - self.publishing < self.spec.policy.concurrency.max(1)
             && self.on_the_way.bytes < self.spec.policy.max_in_flight_bytes.max(1)
             && self.rate_allows(now) > 0
+    }
+
+    /// Whether the inbox's database is away and not to be asked yet; sets a timer if so.
+    fn waits_for_inbox(&mut self, now: Instant) -> bool {
+        let Some(until) = self.hold.as_ref().and_then(|hold| hold.until(now)) else {
+            return false;
+        };
+        if self.asked_again != Some(until) {
+            self.asked_again = Some(until);
+            self.timers.set(until, Timer::Look);
+        }
+        true
     }
 
     /// How many deliveries the rate limit allows now; sets a timer if none.

@@ -13,11 +13,12 @@ use crate::slots::Slots;
 use crate::spec::SubscriptionSpec;
 use crate::tasks::{Stage, TaskId};
 use crate::timers::Timer;
+use crate::verdict::took_too_long;
 use std::sync::Arc;
 use std::task::Poll;
 use tidings_core::{
-    BatchOutcome, BoxFuture, Company, Delivery, Failure, FailureKind, HandlerContext, HandlerKind,
-    HandlerResult, Outputs, PublishError, SequenceEnd,
+    BatchOutcome, BoxFuture, Company, Delivery, Failure, HandlerContext, HandlerKind, HandlerResult, Outputs,
+    PublishError, SequenceEnd,
 };
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
@@ -440,8 +441,7 @@ impl Dispatcher {
     /// The future is dropped, which stops the handler; what it did outside stays done.
     fn timed_out(&mut self, slot: usize, work: Work) {
         let after = self.spec.policy.timeout.unwrap_or_default();
-        let failure = Failure::transient(format!("the handler took longer than {after:?}"))
-            .with_kind(FailureKind::Timeout);
+        let failure = took_too_long(after);
         match work {
             Work::Call { task, running } => match running.stop(failure) {
                 Ok(running) => self.slots.put(slot, Work::Call { task, running }),

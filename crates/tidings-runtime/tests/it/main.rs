@@ -8,6 +8,7 @@ mod away;
 mod bad_days;
 mod behaviour;
 mod broker;
+mod inbox;
 mod once;
 mod outputs;
 mod returned;

@@ -94,11 +94,21 @@ impl Planner<'_> {
             is_batch: facts.kind == HandlerKind::Batch,
             binder_commit_interval: self.config.binder(&binder).commit_interval,
         };
-        let (policy, values) = policy::merge(&context, &facts.changes, &config);
+        let (policy, mut values) = policy::merge(&context, &facts.changes, &config);
         self.check_policy(name, &place, &policy);
         self.check_partitions(name, &place, &policy, group.is_some());
         if policy.exactly_once {
             self.check_exactly_once(name, &place, facts, group.is_some(), &binder);
+        }
+        if let Some(inbox) = &facts.inbox {
+            values.push(Value::new(
+                "inbox",
+                inbox.store().name(),
+                Origin::code(place.as_str()),
+            ));
+            if group.is_none() {
+                super::inbox::without_group(name, &place, self.mistakes);
+            }
         }
         self.check_config(name, facts, &config);
         let inputs = self.inputs(
@@ -280,11 +290,11 @@ impl Planner<'_> {
                 "give it a group: .group(\"…\"), or remove exactly_once",
             );
         }
-        if facts.needs.transaction {
+        if facts.inbox.is_some() {
             self.mistakes.add(
                 place,
-                format!("subscription \"{name}\" is exactly_once, and its handler works in the transaction of an inbox"),
-                "use one of them: a database cannot be part of the broker's transaction",
+                format!("subscription \"{name}\" is exactly_once and has an inbox"),
+                "use one of them, because no database can be part of the broker's transaction: exactly_once where all effects are messages on that broker, the inbox where some are in the database",
             );
         }
         let output = facts.output.as_ref().and_then(|output| self.channels.get(output));

@@ -8,6 +8,7 @@ mod events;
 mod extract;
 mod flow;
 mod given;
+mod inbox;
 #[cfg(feature = "kafka")]
 mod kafka;
 #[cfg(feature = "manage")]

@@ -1,0 +1,174 @@
+//! SQLite.
+
+use super::sealed::{Driver, Found};
+use super::{Pools, binding, statements};
+use crate::error::{Meaning, SqlError};
+use crate::migrations::{Migration, SQLITE};
+use crate::options::SqlOptions;
+use crate::value::Value;
+use sqlx::sqlite::{
+    SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
+};
+use sqlx::{Arguments, AssertSqlSafe, Pool, Row, Sqlite, SqliteConnection};
+use std::str::FromStr;
+use std::sync::Arc;
+use tidings_core::BoxFuture;
+
+impl Driver for Sqlite {
+    const TITLE: &'static str = "SQLite";
+    // A transaction that reads first and writes then may be refused in the middle; this one waits at its begin.
+    const BEGIN: Option<&'static str> = Some("BEGIN IMMEDIATE");
+    const NOW: &'static str = "CAST(unixepoch('subsec') * 1000 AS INTEGER)";
+    const IS_REMOTE: bool = false;
+    const COMMIT_MAY_LIE: bool = false;
+    // Whoever has begun is the only one who writes.
+    const FOR_SHARE: &'static str = "";
+    const IN_LIST: &'static str = "IN (SELECT value FROM json_each('[' || $1 || ']'))";
+    const FIND: &'static str = "instr";
+    const SAME_KEY: &'static str = "parked.message_key = waiting.message_key";
+    const CAN_NOTIFY: bool = false;
+    const MIGRATIONS: &'static [Migration] = SQLITE;
+
+    fn prefix(schema: &str) -> String {
+        format!("{schema}_")
+    }
+
+    fn connect<'a>(
+        url: &'a str,
+        options: &'a SqlOptions,
+    ) -> BoxFuture<'a, Result<(Pools<Self>, String), SqlError>> {
+        Box::pin(async move {
+            let (connect, in_memory) = parse(url, options)?;
+            let place = place_of(&connect);
+            let pool = |connections: u32| {
+                let pool = SqlitePoolOptions::new()
+                    .max_connections(connections)
+                    .acquire_timeout(options.timeout)
+                    // What is in memory goes with its connection.
+                    .idle_timeout(None)
+                    .max_lifetime(None);
+                if in_memory { pool.min_connections(1) } else { pool }
+            };
+            // The first one makes the file and sets its journal; two at a time would be in each other's way.
+            let writing = pool(1)
+                .connect_with(connect.clone())
+                .await
+                .map_err(|error| unreachable_because(place.clone(), error))?;
+            let reading = match in_memory {
+                true => writing.clone(),
+                false => pool(options.max_connections).connect_lazy_with(connect),
+            };
+            Ok((Pools { writing, reading }, place))
+        })
+    }
+
+    fn place(pool: &Pool<Self>) -> String {
+        place_of(&pool.connect_options())
+    }
+
+    fn lock_migrations<'a>(
+        _: &'a mut SqliteConnection,
+        _: &'a str,
+    ) -> BoxFuture<'a, Result<(), sqlx::Error>> {
+        // Whoever has begun is the only one who writes.
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn look<'a>(
+        connection: &'a mut SqliteConnection,
+        schema: &'a str,
+    ) -> BoxFuture<'a, Result<Found, sqlx::Error>> {
+        Box::pin(async move {
+            let found = sqlx::query("SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = $1")
+                .bind(format!("{}migrations", Self::prefix(schema)))
+                .fetch_optional(connection)
+                .await?;
+            Ok(match found {
+                Some(_) => Found::Tables,
+                None => Found::Schema,
+            })
+        })
+    }
+
+    type Listener = ();
+
+    fn notify<'a>(_: &'a mut SqliteConnection, _: &'a str) -> BoxFuture<'a, Result<(), sqlx::Error>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn listen<'a>(_: &'a Pool<Self>, _: &'a str) -> BoxFuture<'a, Result<(), sqlx::Error>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn heard((): &mut ()) -> BoxFuture<'_, Result<(), sqlx::Error>> {
+        Box::pin(std::future::pending())
+    }
+
+    statements!(SqliteArguments);
+
+    fn meaning(error: &dyn sqlx::error::DatabaseError) -> Meaning {
+        let code: i32 = error
+            .code()
+            .and_then(|code| code.parse().ok())
+            .unwrap_or_default();
+        // The rest tells apart what comes to the same here.
+        match code & 0xff {
+            BUSY | LOCKED => Meaning::Conflict,
+            NO_MEMORY | INTERRUPTED | IO | FULL | CANNOT_OPEN | PROTOCOL => Meaning::Unavailable,
+            READ_ONLY | NO_PERMISSION => Meaning::Forbidden,
+            ERROR if error.message().starts_with("no such table") => Meaning::Missing,
+            ERROR if error.message().contains("no transaction is active") => Meaning::Aborted,
+            _ => Meaning::Fault,
+        }
+    }
+}
+
+binding!(SqliteArguments);
+
+// https://www.sqlite.org/rescode.html
+const ERROR: i32 = 1;
+const NO_PERMISSION: i32 = 3;
+const BUSY: i32 = 5;
+const LOCKED: i32 = 6;
+const NO_MEMORY: i32 = 7;
+const READ_ONLY: i32 = 8;
+const INTERRUPTED: i32 = 9;
+const IO: i32 = 10;
+const FULL: i32 = 13;
+const CANNOT_OPEN: i32 = 14;
+const PROTOCOL: i32 = 15;
+
+fn parse(url: &str, options: &SqlOptions) -> Result<(SqliteConnectOptions, bool), SqlError> {
+    let refused = |reason: String| SqlError::Address {
+        address: url.to_owned(),
+        reason,
+    };
+    if !url.starts_with("sqlite:") {
+        return Err(refused(
+            "SQLite is addressed as sqlite:FILE, or sqlite::memory: for a test".into(),
+        ));
+    }
+    let in_memory = url.contains(":memory:") || url.contains("mode=memory");
+    let connect = SqliteConnectOptions::from_str(url)
+        .map_err(|error| refused(error.to_string()))?
+        .create_if_missing(!url.contains("mode="))
+        .foreign_keys(true)
+        .busy_timeout(options.busy_timeout)
+        // Readers and the one writer work beside each other. What is committed is on the disk: a message may be
+        // acknowledged for it.
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full);
+    Ok((connect, in_memory))
+}
+
+fn place_of(options: &SqliteConnectOptions) -> String {
+    format!("SQLite in {}", options.get_filename().display())
+}
+
+fn unreachable_because(place: String, error: sqlx::Error) -> SqlError {
+    SqlError::Unavailable {
+        place,
+        reason: format!("{error}; is its directory there, and may this user write to it?"),
+        source: Some(error),
+    }
+}

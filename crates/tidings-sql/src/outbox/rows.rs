@@ -1,0 +1,249 @@
+//! Messages as rows of the outbox.
+
+use crate::dialect::Dialect;
+use crate::error::SqlError;
+use crate::store::SqlStore;
+use crate::value::Value;
+use bytes::Bytes;
+use std::sync::Arc;
+use tidings_core::headers::Headers;
+use tidings_core::{Message, Outgoing, Timestamp};
+
+/// What a message is made of, in the order in which it is written and read.
+const COLUMNS: &str = "channel, to_partition, due_at, message_key, payload, headers, message_time";
+/// How many those are.
+const WIDTH: usize = 7;
+/// How many rows one statement writes. A few sizes, so that the statements stay prepared; the largest is far from what a
+/// statement may have of values.
+const SIZES: [usize; 3] = [64, 8, 1];
+
+/// The statements of the outbox, written once per store.
+#[derive(Debug)]
+pub(crate) struct Statements {
+    insert: [(usize, Arc<str>); 3],
+    read: Arc<str>,
+    read_behind_parked: Arc<str>,
+    delete: Arc<str>,
+    park: Arc<str>,
+    backlog: Arc<str>,
+    parked: Arc<str>,
+    unpark: Arc<str>,
+    discard: Arc<str>,
+}
+
+/// More than that are not counted: to count is to read.
+pub(crate) const COUNTED: i64 = 100_000;
+
+impl Statements {
+    pub(crate) fn new<DB: Dialect>(complete: impl Fn(&str) -> Arc<str>) -> Self {
+        let (list, find, own) = (DB::IN_LIST, DB::FIND, DB::SAME_KEY);
+        let read = |more: &str| {
+            // The limit of bytes stops behind the row that goes beyond it, so the first one always comes.
+            complete(&format!(
+                "SELECT id, {COLUMNS} FROM (SELECT o.*, octet_length(o.headers) + coalesce(octet_length(o.payload), 0) AS size, \
+                 sum(octet_length(o.headers) + coalesce(octet_length(o.payload), 0)) OVER (ORDER BY o.id) AS total FROM (SELECT * \
+                 FROM {{t}}outbox AS waiting WHERE {find}($3, $4 || channel || $4) = 0{more} ORDER BY id LIMIT $1) AS o) AS w \
+                 WHERE total - size < $2 ORDER BY id"
+            ))
+        };
+        Self {
+            insert: SIZES.map(|rows| (rows, complete(&insert(rows)))),
+            read: read(""),
+            read_behind_parked: read(&format!(
+                " AND NOT EXISTS (SELECT 1 FROM {{t}}outbox_parked AS parked WHERE parked.channel = waiting.channel AND {own})"
+            )),
+            delete: complete(&format!("DELETE FROM {{t}}outbox WHERE id {list}")),
+            park: complete(&format!(
+                "INSERT INTO {{t}}outbox_parked (id, {COLUMNS}, written_at, parked_at, reason) \
+                 SELECT id, {COLUMNS}, written_at, {{now}}, $2 FROM {{t}}outbox WHERE id = $1"
+            )),
+            backlog: complete(&format!(
+                "SELECT (SELECT count(*) FROM (SELECT 1 FROM {{t}}outbox LIMIT {COUNTED}) AS counted), \
+                 (SELECT {{now}} - written_at FROM {{t}}outbox ORDER BY id LIMIT 1), \
+                 (SELECT count(*) FROM (SELECT 1 FROM {{t}}outbox_parked LIMIT {COUNTED}) AS counted_parked)"
+            )),
+            parked: complete(&format!(
+                "SELECT id, {COLUMNS}, parked_at, reason FROM {{t}}outbox_parked ORDER BY id LIMIT $1"
+            )),
+            unpark: complete(&format!(
+                "INSERT INTO {{t}}outbox (id, {COLUMNS}, written_at) \
+                 SELECT id, {COLUMNS}, written_at FROM {{t}}outbox_parked WHERE id {list}"
+            )),
+            discard: complete(&format!("DELETE FROM {{t}}outbox_parked WHERE id {list}")),
+        }
+    }
+
+    pub(crate) fn delete(&self) -> &Arc<str> {
+        &self.delete
+    }
+
+    pub(crate) fn park(&self) -> &Arc<str> {
+        &self.park
+    }
+
+    pub(crate) fn backlog(&self) -> &Arc<str> {
+        &self.backlog
+    }
+
+    pub(crate) fn parked(&self) -> &Arc<str> {
+        &self.parked
+    }
+
+    pub(crate) fn unpark(&self) -> &Arc<str> {
+        &self.unpark
+    }
+
+    pub(crate) fn discard(&self) -> &Arc<str> {
+        &self.discard
+    }
+}
+
+fn insert(rows: usize) -> String {
+    let row = |row: usize| {
+        let values: Vec<String> = (1..=WIDTH)
+            .map(|column| format!("${}", row * WIDTH + column))
+            .collect();
+        format!("({}, {{now}})", values.join(", "))
+    };
+    let rows: Vec<String> = (0..rows).map(row).collect();
+    format!(
+        "INSERT INTO {{t}}outbox ({COLUMNS}, written_at) VALUES {}",
+        rows.join(", ")
+    )
+}
+
+/// Writes messages whose destinations are names of channels, in their order, in the transaction of that connection.
+pub(crate) async fn write<DB: Dialect>(
+    store: &SqlStore<DB>,
+    connection: &mut DB::Connection,
+    messages: &[Outgoing],
+) -> Result<(), SqlError> {
+    let mut rest = messages;
+    while !rest.is_empty() {
+        let fits = |(rows, _): &&(usize, Arc<str>)| *rows <= rest.len();
+        let Some((rows, sql)) = store.outbox_statements().insert.iter().find(fits) else {
+            break;
+        };
+        let (now, later) = rest.split_at(*rows);
+        let values: Vec<Value<'_>> = now.iter().flat_map(values).collect();
+        DB::execute(connection, sql, &values)
+            .await
+            .map_err(|error| store.explain("writing to the outbox", error))?;
+        rest = later;
+    }
+    if !messages.is_empty() {
+        // They are committed soon; the relay looks several times.
+        store.wake().call(store);
+    }
+    Ok(())
+}
+
+fn values(outgoing: &Outgoing) -> [Value<'_>; WIDTH] {
+    let message = &outgoing.message;
+    [
+        Value::Text(&outgoing.destination),
+        Value::MaybeInt(outgoing.partition.map(i64::from)),
+        Value::MaybeInt(outgoing.due.map(Timestamp::as_millis)),
+        Value::MaybeBytes(message.key().map(AsRef::as_ref)),
+        Value::MaybeBytes(message.payload().map(AsRef::as_ref)),
+        Value::Bytes(message.headers().as_block()),
+        Value::MaybeInt(message.timestamp().map(Timestamp::as_millis)),
+    ]
+}
+
+/// A row of the outbox.
+#[derive(Debug, Clone)]
+pub(crate) struct Row {
+    pub(crate) id: i64,
+    pub(crate) channel: Arc<str>,
+    pub(crate) key: Option<Bytes>,
+    /// The message, to the channel; or why the row holds none.
+    pub(crate) outgoing: Result<Outgoing, String>,
+}
+
+impl Row {
+    /// From the columns `id` and [`COLUMNS`].
+    pub(crate) fn of<DB: Dialect>(row: &DB::Row) -> Result<Self, sqlx::Error> {
+        let channel: Arc<str> = DB::text(row, 1)?.into();
+        let key = DB::maybe_bytes(row, 4)?.map(Bytes::from);
+        let payload = DB::maybe_bytes(row, 5)?.map(Bytes::from);
+        let headers = Headers::from_block(DB::maybe_bytes(row, 6)?.unwrap_or_default().into());
+        let due = DB::maybe_int(row, 3)?.map(Timestamp::from_millis);
+        let time = DB::maybe_int(row, 7)?.map(Timestamp::from_millis);
+        let partition = DB::maybe_int(row, 2)?.map(u32::try_from).transpose();
+        let outgoing = match (headers, partition) {
+            (Err(error), _) => Err(error.to_string()),
+            (_, Err(_)) => Err("to_partition is no partition".to_owned()),
+            (Ok(headers), Ok(partition)) => {
+                let message = Message::default()
+                    .with_optional_key(key.clone())
+                    .with_payload(payload)
+                    .with_headers(headers);
+                let message = match time {
+                    Some(time) => message.with_timestamp(time),
+                    None => message,
+                };
+                Ok(Outgoing {
+                    destination: channel.clone(),
+                    partition,
+                    message,
+                    due,
+                })
+            }
+        };
+        Ok(Self {
+            id: DB::int(row, 0)?,
+            channel,
+            key,
+            outgoing,
+        })
+    }
+}
+
+/// What a relay reads at once.
+#[derive(Debug)]
+pub(crate) struct Reading {
+    pub(crate) rows: usize,
+    pub(crate) bytes: usize,
+    /// Channels that are left out.
+    pub(crate) without: Vec<Arc<str>>,
+    /// Whether what is behind a parked row of its key is left out too.
+    pub(crate) parked_keys_wait: bool,
+}
+
+/// What no name of a channel contains: it stands between them.
+const BETWEEN: &str = "\u{1f}";
+
+impl<DB: Dialect> SqlStore<DB> {
+    /// The first rows, in their order.
+    pub(crate) async fn read_outbox(&self, reading: &Reading) -> Result<Vec<Row>, SqlError> {
+        let mut without = String::new();
+        for channel in &reading.without {
+            without.push_str(BETWEEN);
+            without.push_str(channel);
+            without.push_str(BETWEEN);
+        }
+        let number = |number: usize| Value::Int(i64::try_from(number).unwrap_or(i64::MAX));
+        let values = [
+            number(reading.rows),
+            number(reading.bytes),
+            Value::Text(&without),
+            Value::Text(BETWEEN),
+        ];
+        let statements = self.outbox_statements();
+        let sql = match reading.parked_keys_wait {
+            true => &statements.read_behind_parked,
+            false => &statements.read,
+        };
+        let doing = "reading the outbox";
+        let rows = self.read(doing, sql, &values).await?;
+        let rows: Result<Vec<Row>, _> = rows.iter().map(Row::of::<DB>).collect();
+        rows.map_err(|error| self.explain(doing, error))
+    }
+}
+
+/// Ids for a statement that takes a list of them.
+pub(crate) fn list(ids: impl IntoIterator<Item = i64>) -> String {
+    let ids: Vec<String> = ids.into_iter().map(|id| id.to_string()).collect();
+    ids.join(",")
+}

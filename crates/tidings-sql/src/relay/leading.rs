@@ -1,0 +1,285 @@
+//! What the one relay does that holds the lease: read, send, take out: [`Leading`].
+
+use super::backoff::{Channels, FIRST, Wait};
+use super::verdicts::{Answer, ParkedKeys, Verdicts, judge};
+use super::{Relay, Stop, rest};
+use crate::dialect::Dialect;
+use crate::error::SqlError;
+use crate::locks::SqlLocks;
+use crate::outbox::rows::{Reading, Row, list};
+use crate::value::Value;
+use std::time::Duration;
+use tidings_core::{Lease, LockError, LockStore, Outgoing, Position, PublishError, Receipt};
+use tokio::time::Instant;
+
+/// The first look after a call comes that soon; each wait is twice as long as the one before.
+const FIRST_LOOK: Duration = Duration::from_millis(1);
+/// How often it is tried to listen to other processes.
+const LISTEN_AGAIN: Duration = Duration::from_secs(10);
+
+pub(super) struct Leading<'a, DB: Dialect> {
+    relay: &'a Relay<DB>,
+    locks: &'a SqlLocks<DB>,
+    lease: Lease,
+    channels: Channels,
+    looking: Wait,
+    ears: Ears<DB>,
+}
+
+/// Why a round was not finished.
+enum Broken {
+    /// The lease is lost: somebody else sends now.
+    Lost(LockError),
+    /// The database is away; it is tried again.
+    Away(String),
+}
+
+impl From<SqlError> for Broken {
+    fn from(error: SqlError) -> Self {
+        Self::Away(error.to_string())
+    }
+}
+
+impl From<LockError> for Broken {
+    fn from(error: LockError) -> Self {
+        match error {
+            LockError::Lost { .. } => Self::Lost(error),
+            _ => Self::Away(error.to_string()),
+        }
+    }
+}
+
+impl<'a, DB: Dialect> Leading<'a, DB> {
+    pub(super) fn new(relay: &'a Relay<DB>, locks: &'a SqlLocks<DB>, lease: Lease) -> Self {
+        let options = &relay.options;
+        Self {
+            relay,
+            locks,
+            lease,
+            channels: Channels::new(options.longest_backoff),
+            looking: Wait::new(FIRST_LOOK, options.poll_interval),
+            ears: Ears::default(),
+        }
+    }
+
+    /// Sends until it is told to stop, and gives back the lease; or until that is lost.
+    pub(super) async fn run(&mut self, stop: &mut Stop) -> Result<Lease, LockError> {
+        let mut away = Wait::new(FIRST, self.relay.options.longest_backoff);
+        while !*stop.borrow() {
+            match self.round().await {
+                Ok(0) => {
+                    away.reset();
+                    self.listen(stop).await;
+                }
+                Ok(_) => {
+                    away.reset();
+                    self.looking.reset();
+                }
+                Err(Broken::Lost(error)) => return Err(error),
+                Err(Broken::Away(problem)) => {
+                    tracing::warn!(problem, "the outbox in {} waits", self.relay.store.place());
+                    self.relay.status.failed(problem);
+                    rest(away.take(), stop).await;
+                }
+            }
+        }
+        Ok(self.lease.clone())
+    }
+
+    /// Reads a batch, sends it, and takes out what was taken; how many rows there were.
+    async fn round(&mut self) -> Result<usize, Broken> {
+        self.keep_lease().await?;
+        let options = &self.relay.options;
+        let reading = Reading {
+            rows: options.batch,
+            bytes: options.batch_bytes,
+            without: self.channels.held(Instant::now()),
+            parked_keys_wait: options.parked_keys == ParkedKeys::Wait,
+        };
+        let rows = self.relay.store.read_outbox(&reading).await?;
+        if rows.is_empty() {
+            if reading.without.is_empty() {
+                self.relay.status.works();
+            }
+            return Ok(0);
+        }
+        // Time may have passed: what is sent by two is sent twice, and out of turn by the one who came late.
+        self.keep_lease().await?;
+        let answers = self.send(&rows).await?;
+        let verdicts = judge(&rows, &answers, options.parked_keys);
+        self.settle(&verdicts).await?;
+        self.note(&rows, &verdicts);
+        Ok(rows.len())
+    }
+
+    /// Renews the lease when a third of it is over.
+    async fn keep_lease(&mut self) -> Result<(), LockError> {
+        let whole = self.relay.options.lease;
+        if self.lease.remaining() <= whole * 2 / 3 {
+            self.lease = self.locks.renew(&self.lease, whole).await?;
+        }
+        Ok(())
+    }
+
+    /// Sends a batch and waits for the answers, while the lease is renewed.
+    async fn send(&mut self, rows: &[Row]) -> Result<Vec<Answer>, Broken> {
+        let after = self.relay.options.publish_timeout;
+        let outgoing = rows.iter().filter_map(|row| row.outgoing.as_ref().ok());
+        let mut receipts = self
+            .relay
+            .sink
+            .publish_all(outgoing.cloned().collect())
+            .into_iter();
+        let deadline = Instant::now() + after;
+        let answers = async {
+            let mut answers = Vec::with_capacity(rows.len());
+            for row in rows {
+                answers.push(match &row.outgoing {
+                    Err(reason) => Answer::Refused(format!("the row holds no message: {reason}")),
+                    Ok(outgoing) => Answer::of(answer(receipts.next(), outgoing, deadline, after).await),
+                });
+            }
+            answers
+        };
+        let mut answers = std::pin::pin!(answers);
+        loop {
+            tokio::select! {
+                answers = &mut answers => return Ok(answers),
+                () = tokio::time::sleep(self.relay.options.lease / 3) => {
+                    // After another error the next third may do; otherwise the fence is there.
+                    if let Err(error @ LockError::Lost { .. }) = self.keep_lease().await {
+                        return Err(error.into());
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes out what was sent and parks what was refused, if the lease is still held.
+    async fn settle(&mut self, verdicts: &Verdicts) -> Result<(), Broken> {
+        if verdicts.done.is_empty() && verdicts.refused.is_empty() {
+            return Ok(());
+        }
+        let store = &self.relay.store;
+        let mut tx = store.begin().await?;
+        tx.check_fence(self.lease.name(), self.lease.token()).await?;
+        let statements = store.outbox_statements();
+        for (id, reason) in &verdicts.refused {
+            let values = [Value::Int(*id), Value::Text(reason)];
+            tx.execute("parking a message", statements.park(), &values)
+                .await?;
+        }
+        let refused = verdicts.refused.iter().map(|(id, _)| *id);
+        let gone = list(verdicts.done.iter().copied().chain(refused));
+        tx.execute(
+            "taking out what was sent",
+            statements.delete(),
+            &[Value::Text(&gone)],
+        )
+        .await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
+    fn note(&mut self, rows: &[Row], verdicts: &Verdicts) {
+        let now = Instant::now();
+        let status = &self.relay.status;
+        for row in rows
+            .iter()
+            .filter(|row| !verdicts.stuck.contains_key(&row.channel))
+        {
+            self.channels.works(&row.channel);
+        }
+        for (channel, reason) in &verdicts.stuck {
+            tracing::warn!(%channel, reason, "messages in the outbox wait");
+            self.channels.hold(channel, now);
+            status.failed(format!("channel \"{channel}\": {reason}"));
+        }
+        for (id, reason) in &verdicts.refused {
+            tracing::warn!(id, reason, "a message in the outbox is parked");
+        }
+        status.add(verdicts.done.len(), verdicts.refused.len());
+        if self.channels.next(now).is_none() {
+            status.works();
+        }
+    }
+
+    /// Waits until there may be something: somebody calls, a channel is to be tried again, or it is time to look.
+    async fn listen(&mut self, stop: &mut Stop) {
+        let now = Instant::now();
+        let look = now + self.looking.take().min(self.relay.options.lease / 3);
+        let until = self.channels.next(now).map_or(look, |next| next.min(look));
+        self.ears.open(&self.relay.store).await;
+        tokio::select! {
+            () = tokio::time::sleep_until(until) => {}
+            _ = stop.wait_for(|stop| *stop) => {}
+            () = self.relay.store.wake().called() => self.looking.reset(),
+            () = self.ears.heard() => self.looking.reset(),
+        }
+    }
+}
+
+/// One answer of the broker.
+async fn answer(
+    receipt: Option<Receipt>,
+    outgoing: &Outgoing,
+    deadline: Instant,
+    after: Duration,
+) -> Result<Position, PublishError> {
+    let Some(receipt) = receipt else {
+        // A sink that forgets a message has not taken it.
+        return Err(PublishError::Closed);
+    };
+    match tokio::time::timeout_at(deadline, receipt).await {
+        Ok(answer) => answer,
+        Err(_) => Err(PublishError::Timeout {
+            destination: outgoing.destination.clone(),
+            after,
+        }),
+    }
+}
+
+/// What hears other processes, where they can be heard.
+struct Ears<DB: Dialect> {
+    listener: Option<DB::Listener>,
+    again: Option<Instant>,
+}
+
+impl<DB: Dialect> Default for Ears<DB> {
+    fn default() -> Self {
+        Self {
+            listener: None,
+            again: None,
+        }
+    }
+}
+
+impl<DB: Dialect> Ears<DB> {
+    /// Begins to listen, unless it does or has failed to a short while ago.
+    async fn open(&mut self, store: &crate::SqlStore<DB>) {
+        let now = Instant::now();
+        if !DB::CAN_NOTIFY || self.listener.is_some() || self.again.is_some_and(|again| again > now) {
+            return;
+        }
+        match store.listen().await {
+            Ok(listener) => self.listener = Some(listener),
+            Err(error) => {
+                // It looks by itself meanwhile.
+                tracing::debug!(%error, "other processes are not heard");
+                self.again = Some(now + LISTEN_AGAIN);
+            }
+        }
+    }
+
+    /// Waits for a call of another process.
+    async fn heard(&mut self) {
+        let Some(listener) = &mut self.listener else {
+            return std::future::pending().await;
+        };
+        if let Err(error) = DB::heard(listener).await {
+            tracing::debug!(%error, "other processes are not heard any more");
+            self.listener = None;
+            self.again = Some(Instant::now() + LISTEN_AGAIN);
+        }
+    }
+}

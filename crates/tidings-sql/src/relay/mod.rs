@@ -1,0 +1,180 @@
+//! Sending what is in the outbox: [`Relay`].
+
+mod backoff;
+mod channels;
+mod leading;
+mod options;
+mod verdicts;
+
+pub use options::{RelayOptions, RelayStatus};
+pub use verdicts::ParkedKeys;
+
+use crate::dialect::Dialect;
+use crate::store::SqlStore;
+use backoff::{FIRST, Wait};
+use channels::ByRoutes;
+use leading::Leading;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+use tidings_core::{Lease, LockError, LockRequest, LockStore, Routes, Sink};
+use tokio::sync::watch;
+
+/// Sends what is in the outbox of a database, in the order of each key, and takes out what the broker has confirmed.
+///
+/// Each process may run one: the one that holds a lease sends, the others wait for its death. A relay that was paused and has
+/// lost its lease takes nothing out, because the transaction that does so checks the lease's fencing token. What was sent and
+/// not taken out is sent again, with the same message ids: at least once.
+///
+/// - What the broker refuses for good is parked in a table of its own, with the reason ([`ParkedKeys`] says what becomes of
+///   later messages of its key). Where a destination or the broker is at fault, its channel waits, and the others go on.
+/// - It is woken by who writes: within the process, and on PostgreSQL through the database. It also looks by itself, after
+///   [`RelayOptions::poll_interval`].
+/// - A transaction that is committed late is found, whatever was sent meanwhile: rows are taken out one by one, and nothing
+///   remembers how far it was.
+///
+/// ```
+/// use sqlx::Sqlite;
+/// use std::sync::Arc;
+/// use tidings_core::{Binder, DestinationSpec, Message};
+/// use tidings_embedded::{EmbeddedBroker, EmbeddedOptions};
+/// use tidings_sql::{Outbox, Relay, RelayOptions, SqlStore};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let broker = EmbeddedBroker::open(EmbeddedOptions::from_url("memory:")?)?;
+/// broker.prepare(DestinationSpec::new("orders", 4)).await?;
+/// let store = SqlStore::<Sqlite>::open("sqlite::memory:").await?;
+///
+/// let relay = Relay::new(&store, broker.sink(), RelayOptions::default());
+/// let status = relay.status();
+/// let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+/// let running = tokio::spawn(relay.run(async move { drop(stopped.await) }));
+///
+/// let outbox = Outbox::to_channels(&store, ["orders"]);
+/// let mut tx = store.begin().await?;
+/// outbox.send(&mut tx, "orders", Message::new("7 teapots")).await?;
+/// tx.commit().await?;
+/// while status.sent() < 1 {
+///     tokio::task::yield_now().await;
+/// }
+/// drop(stop);
+/// running.await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Relay<DB: Dialect> {
+    store: SqlStore<DB>,
+    sink: Arc<dyn Sink>,
+    options: RelayOptions,
+    status: Arc<RelayStatus>,
+}
+
+/// Whether a relay is to end.
+type Stop = watch::Receiver<bool>;
+
+impl<DB: Dialect> Relay<DB> {
+    /// A relay that sends to a broker on which destinations are called as the channels are.
+    pub fn new(store: &SqlStore<DB>, sink: Arc<dyn Sink>, options: RelayOptions) -> Self {
+        Self {
+            store: store.clone(),
+            sink,
+            options,
+            status: Arc::default(),
+        }
+    }
+
+    /// A relay that sends to where the channels of an app lead.
+    pub fn by_routes(store: &SqlStore<DB>, routes: Arc<Routes>, options: RelayOptions) -> Self {
+        Self::new(store, Arc::new(ByRoutes { routes }), options)
+    }
+
+    /// How it fares, also while it runs.
+    pub fn status(&self) -> Arc<RelayStatus> {
+        self.status.clone()
+    }
+
+    /// Runs until `shutdown` is ready: then what is under way is finished, for as long as
+    /// [`RelayOptions::publish_timeout`] at most, and the lease is given back. It does not end by itself: what fails is said in
+    /// the log and in the [`status`](Self::status), and is tried again.
+    pub async fn run(self, shutdown: impl Future<Output = ()> + Send) {
+        let (stop, stopped) = watch::channel(false);
+        let mut work = pin!(self.work(stopped));
+        tokio::select! {
+            () = &mut work => return,
+            () = shutdown => {}
+        }
+        // It can have ended only by being told to.
+        let _ = stop.send(true);
+        work.await;
+    }
+
+    async fn work(self, mut stop: Stop) {
+        let locks = self.store.locks();
+        let name = format!("{}.outbox", self.store.schema());
+        let request = match LockRequest::new(name, self.options.lease) {
+            Ok(request) => request.holder(self.options.holder.as_str()),
+            Err(error) => {
+                // The name of a schema is shorter than that of a lock may be.
+                self.status.failed(error.to_string());
+                return;
+            }
+        };
+        let mut away = Wait::new(FIRST, self.options.longest_backoff);
+        while !*stop.borrow() {
+            let wait = match locks.acquire(&request).await {
+                Ok(Some(lease)) => {
+                    away.reset();
+                    self.lead(&locks, lease, &mut stop).await;
+                    continue;
+                }
+                Ok(None) => {
+                    away.reset();
+                    self.status.works();
+                    self.options.lease / 4
+                }
+                Err(error) => {
+                    self.say(&error);
+                    away.take()
+                }
+            };
+            rest(wait, &mut stop).await;
+        }
+    }
+
+    async fn lead(&self, locks: &crate::SqlLocks<DB>, lease: Lease, stop: &mut Stop) {
+        self.status.set_leads(true);
+        tracing::debug!(
+            token = lease.token(),
+            "sending from the outbox in {}",
+            self.store.place()
+        );
+        let mut leading = Leading::new(self, locks, lease);
+        let ended = leading.run(stop).await;
+        self.status.set_leads(false);
+        match ended {
+            Ok(lease) => {
+                if let Err(error) = locks.release(lease).await {
+                    // It becomes free by itself.
+                    tracing::debug!(%error, "the lease of the outbox was not given back");
+                }
+            }
+            Err(error) => self.say(&error),
+        }
+    }
+
+    fn say(&self, error: &LockError) {
+        tracing::warn!(%error, "the outbox in {} is not sent from here", self.store.place());
+        self.status.failed(error.to_string());
+    }
+}
+
+/// Waits, or less if the relay is to end.
+async fn rest(wait: Duration, stop: &mut Stop) {
+    tokio::select! {
+        () = tokio::time::sleep(wait) => {}
+        // Also when nobody can tell any more.
+        _ = stop.wait_for(|stop| *stop) => {}
+    }
+}

@@ -1,0 +1,292 @@
+//! A database that Tidings uses: [`SqlStore`].
+
+use crate::dialect::{Dialect, Pools};
+use crate::error::{Place, SqlError, explain};
+use crate::migrations;
+use crate::options::SqlOptions;
+use crate::outbox::rows::Statements;
+use crate::outbox::wake::Wake;
+use crate::tx::Tx;
+use crate::value::Value;
+use sqlx::Pool;
+use sqlx::pool::PoolConnection;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A database that Tidings uses. Clones share the connections.
+///
+/// ```
+/// use sqlx::Sqlite;
+/// use tidings_sql::SqlStore;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let store = SqlStore::<Sqlite>::open("sqlite::memory:").await?;
+/// let mut tx = store.begin().await?;
+/// sqlx::query("CREATE TABLE stock (item TEXT PRIMARY KEY, pieces INTEGER)").execute(&mut *tx).await?;
+/// sqlx::query("INSERT INTO stock VALUES ('teapot', 7)").execute(&mut *tx).await?;
+/// tx.commit().await?;
+/// # Ok(())
+/// # }
+/// ```
+pub struct SqlStore<DB: Dialect> {
+    inner: Arc<Inner<DB>>,
+}
+
+struct Inner<DB: Dialect> {
+    pools: Pools<DB>,
+    place: Place,
+    /// What stands before a table's name.
+    prefix: String,
+    timeout: Duration,
+    outbox: Statements,
+    wake: Wake,
+}
+
+impl<DB: Dialect> Clone for SqlStore<DB> {
+    fn clone(&self) -> Self {
+        Self {
+            inner: self.inner.clone(),
+        }
+    }
+}
+
+impl<DB: Dialect> fmt::Debug for SqlStore<DB> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SqlStore")
+            .field("place", &self.inner.place.name)
+            .field("schema", &self.inner.place.schema)
+            .finish()
+    }
+}
+
+impl<DB: Dialect> SqlStore<DB> {
+    /// Opens a database with the default [`SqlOptions`]: `postgres://user:password@host:5432/database`,
+    /// `sqlite:FILE`, or `sqlite::memory:`, which has one connection and is gone with the store.
+    ///
+    /// # Errors
+    /// As [`open_with`](Self::open_with).
+    pub async fn open(url: &str) -> Result<Self, SqlError> {
+        Self::open_with(url, SqlOptions::default()).await
+    }
+
+    /// Opens a database and makes our tables ready. A SQLite file is made if it is not there.
+    ///
+    /// # Errors
+    /// [`SqlError::Address`], [`SqlError::Name`]; [`SqlError::Unavailable`] and [`SqlError::Silent`], after which it may
+    /// be tried again; what is wrong with the tables and cannot or shall not be put right.
+    pub async fn open_with(url: &str, options: SqlOptions) -> Result<Self, SqlError> {
+        options.check()?;
+        let (pools, place) = DB::connect(url, &options).await?;
+        Self::ready(pools, place, options).await
+    }
+
+    /// Uses connections of the user's own, with whatever they were opened with: TLS, roles, pragmas. On SQLite they should
+    /// have the journal mode WAL, foreign keys and a busy timeout; transactions that write begin with `BEGIN IMMEDIATE`.
+    ///
+    /// # Errors
+    /// As [`open_with`](Self::open_with).
+    pub async fn from_pool(pool: Pool<DB>, options: SqlOptions) -> Result<Self, SqlError> {
+        options.check()?;
+        let place = DB::place(&pool);
+        let pools = Pools {
+            reading: pool.clone(),
+            writing: pool,
+        };
+        Self::ready(pools, place, options).await
+    }
+
+    async fn ready(pools: Pools<DB>, place: String, options: SqlOptions) -> Result<Self, SqlError> {
+        let place = Place {
+            name: place,
+            schema: options.schema,
+        };
+        migrations::run(&pools.writing, &place, options.migrate).await?;
+        let prefix = DB::prefix(&place.schema);
+        Ok(Self {
+            inner: Arc::new(Inner {
+                outbox: Statements::new::<DB>(|template| complete::<DB>(template, &prefix)),
+                wake: Wake::default(),
+                prefix,
+                timeout: options.timeout,
+                pools,
+                place,
+            }),
+        })
+    }
+
+    /// Begins a transaction that may write. On SQLite there is one at a time, and the others wait for it.
+    ///
+    /// # Errors
+    /// [`SqlError::Unavailable`], [`SqlError::Conflict`], [`SqlError::Silent`].
+    pub async fn begin(&self) -> Result<Tx<DB>, SqlError> {
+        let pool = &self.inner.pools.writing;
+        let begun = self.within(async {
+            let begun = match DB::BEGIN {
+                Some(begin) => pool.begin_with(begin).await,
+                None => pool.begin().await,
+            };
+            begun.map_err(|error| self.explain("beginning a transaction", error))
+        });
+        Ok(Tx::new(begun.await?, self.clone()))
+    }
+
+    /// The connections, for statements of the user's own outside of transactions. On SQLite these are for reading: what
+    /// writes begins with [`begin`](Self::begin).
+    pub fn pool(&self) -> &Pool<DB> {
+        &self.inner.pools.reading
+    }
+
+    /// Which database it is, for people; without a password.
+    pub fn place(&self) -> &str {
+        &self.inner.place.name
+    }
+
+    /// Waits until all connections are closed.
+    pub async fn close(&self) {
+        self.inner.pools.reading.close().await;
+        self.inner.pools.writing.close().await;
+    }
+
+    /// A statement of ours, with `{t}` for what stands before a table's name and `{now}` for the time in milliseconds.
+    pub(crate) fn sql(&self, template: &str) -> Arc<str> {
+        complete::<DB>(template, &self.inner.prefix)
+    }
+
+    /// The statements of the outbox.
+    pub(crate) fn outbox_statements(&self) -> &Statements {
+        &self.inner.outbox
+    }
+
+    /// What tells relays that there is something to send.
+    pub(crate) fn wake(&self) -> &Wake {
+        &self.inner.wake
+    }
+
+    /// The schema, or the prefix of the tables' names.
+    pub(crate) fn schema(&self) -> &str {
+        &self.inner.place.schema
+    }
+
+    /// Tells other processes that there is something to send.
+    pub(crate) async fn notify(&self) -> Result<(), SqlError> {
+        let doing = "telling other processes";
+        let channel = self.channel();
+        let mut connection = self.connection(&self.inner.pools.writing, doing).await?;
+        let told = self.within(async {
+            let told = DB::notify(&mut connection, &channel).await;
+            told.map_err(|error| self.explain(doing, error))
+        });
+        let told = told.await;
+        give_back(connection, &told);
+        told
+    }
+
+    /// Hears what other processes tell.
+    pub(crate) async fn listen(&self) -> Result<DB::Listener, SqlError> {
+        let channel = self.channel();
+        self.within(async {
+            let listening = DB::listen(&self.inner.pools.reading, &channel).await;
+            listening.map_err(|error| self.explain("listening", error))
+        })
+        .await
+    }
+
+    fn channel(&self) -> String {
+        format!("{}_outbox", self.schema())
+    }
+
+    /// What an error of the driver means here.
+    pub(crate) fn explain(&self, doing: &'static str, error: sqlx::Error) -> SqlError {
+        explain::<DB>(&self.inner.place, doing, error)
+    }
+
+    /// The connection is given up with the future if the database is silent for too long.
+    pub(crate) async fn within<T>(
+        &self,
+        work: impl Future<Output = Result<T, SqlError>>,
+    ) -> Result<T, SqlError> {
+        let after = self.inner.timeout;
+        match tokio::time::timeout(after, work).await {
+            Ok(result) => result,
+            Err(_) => Err(SqlError::Silent {
+                place: self.inner.place.name.clone(),
+                after,
+            }),
+        }
+    }
+
+    /// Runs a statement that writes in a transaction of its own; how many rows it changed.
+    pub(crate) async fn execute(
+        &self,
+        doing: &'static str,
+        sql: &Arc<str>,
+        values: &[Value<'_>],
+    ) -> Result<u64, SqlError> {
+        let mut connection = self.connection(&self.inner.pools.writing, doing).await?;
+        let done = self.within(async {
+            let done = DB::execute(&mut connection, sql, values).await;
+            done.map_err(|error| self.explain(doing, error))
+        });
+        let done = done.await;
+        give_back(connection, &done);
+        done
+    }
+
+    async fn connection(&self, pool: &Pool<DB>, doing: &'static str) -> Result<PoolConnection<DB>, SqlError> {
+        self.within(async { pool.acquire().await.map_err(|error| self.explain(doing, error)) })
+            .await
+    }
+
+    /// Runs a statement that may write in a transaction of its own and takes its rows.
+    pub(crate) async fn fetch(
+        &self,
+        doing: &'static str,
+        sql: &Arc<str>,
+        values: &[Value<'_>],
+    ) -> Result<Vec<DB::Row>, SqlError> {
+        self.fetch_from(&self.inner.pools.writing, doing, sql, values)
+            .await
+    }
+
+    /// Runs a statement that only reads.
+    pub(crate) async fn read(
+        &self,
+        doing: &'static str,
+        sql: &Arc<str>,
+        values: &[Value<'_>],
+    ) -> Result<Vec<DB::Row>, SqlError> {
+        self.fetch_from(&self.inner.pools.reading, doing, sql, values)
+            .await
+    }
+
+    async fn fetch_from(
+        &self,
+        pool: &Pool<DB>,
+        doing: &'static str,
+        sql: &Arc<str>,
+        values: &[Value<'_>],
+    ) -> Result<Vec<DB::Row>, SqlError> {
+        let mut connection = self.connection(pool, doing).await?;
+        let rows = self.within(async {
+            let rows = DB::fetch(&mut connection, sql, values).await;
+            rows.map_err(|error| self.explain(doing, error))
+        });
+        let rows = rows.await;
+        give_back(connection, &rows);
+        rows
+    }
+}
+
+/// A template with the prefix of our tables and the time of the database.
+fn complete<DB: Dialect>(template: &str, prefix: &str) -> Arc<str> {
+    template.replace("{t}", prefix).replace("{now}", DB::NOW).into()
+}
+
+/// A connection to a server that is silent is closed: in the pool it would be waited for, by everybody who gets it.
+fn give_back<DB: Dialect, T>(mut connection: PoolConnection<DB>, done: &Result<T, SqlError>) {
+    if DB::IS_REMOTE && matches!(done, Err(SqlError::Silent { .. })) {
+        connection.close_on_drop();
+    }
+}

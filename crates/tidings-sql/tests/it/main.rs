@@ -1,0 +1,15 @@
+//! The promises of this crate on real databases: a SQLite file, and PostgreSQL where it is installed.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "tests, also where clippy takes their helpers for something else"
+)]
+
+mod fake;
+mod faults;
+mod locks;
+mod outbox;
+mod relay;
+mod store;
+mod support;
