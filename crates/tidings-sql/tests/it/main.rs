@@ -11,5 +11,6 @@ mod faults;
 mod locks;
 mod outbox;
 mod relay;
+mod replication;
 mod store;
 mod support;
