@@ -264,9 +264,14 @@ async fn what_a_broker_does_not_take_waits_in_the_table_and_what_it_refuses_is_p
     // The server need not keep its log for as long as the broker is away.
     let before = confirmed(&store).await;
     send(&outbox, "key", "three").await;
-    while confirmed(&store).await <= before {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    let moved = async {
+        while confirmed(&store).await <= before {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), moved)
+        .await
+        .expect("the slot moves on while the table is polled");
     is_away.store(false, Ordering::Release);
     is_replicating(&status).await;
     eventually("the others follow", || relay.status.sent() == 4).await;
