@@ -56,6 +56,7 @@ mod migrations;
 mod options;
 mod outbox;
 mod relay;
+mod replication;
 mod store;
 mod tx;
 mod value;
@@ -67,6 +68,9 @@ pub use migrations::{AppliedMigration, migrate, migrations_as_sql};
 pub use options::{Migrate, SqlOptions};
 pub use outbox::{Backlog, Outbox, OutboxError, Parked};
 pub use relay::{ParkedKeys, Relay, RelayOptions, RelayStatus};
+pub use replication::{
+    BehindLimit, Reading, ReplicationError, ReplicationOptions, ReplicationRelay, ReplicationStatus,
+};
 /// The driver, in the version that the types here are of.
 pub use sqlx;
 pub use store::SqlStore;

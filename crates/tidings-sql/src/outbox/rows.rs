@@ -164,38 +164,57 @@ pub(crate) struct Row {
 impl Row {
     /// From the columns `id` and [`COLUMNS`].
     pub(crate) fn of<DB: Dialect>(row: &DB::Row) -> Result<Self, sqlx::Error> {
-        let channel: Arc<str> = DB::text(row, 1)?.into();
-        let key = DB::maybe_bytes(row, 4)?.map(Bytes::from);
-        let payload = DB::maybe_bytes(row, 5)?.map(Bytes::from);
-        let headers = Headers::from_block(DB::maybe_bytes(row, 6)?.unwrap_or_default().into());
-        let due = DB::maybe_int(row, 3)?.map(Timestamp::from_millis);
-        let time = DB::maybe_int(row, 7)?.map(Timestamp::from_millis);
-        let partition = DB::maybe_int(row, 2)?.map(u32::try_from).transpose();
-        let outgoing = match (headers, partition) {
-            (Err(error), _) => Err(error.to_string()),
-            (_, Err(_)) => Err("to_partition is no partition".to_owned()),
-            (Ok(headers), Ok(partition)) => {
-                let message = Message::default()
-                    .with_optional_key(key.clone())
-                    .with_payload(payload)
-                    .with_headers(headers);
-                let message = match time {
-                    Some(time) => message.with_timestamp(time),
-                    None => message,
-                };
-                Ok(Outgoing {
-                    destination: channel.clone(),
-                    partition,
-                    message,
-                    due,
-                })
-            }
+        let parts = Parts {
+            to_partition: DB::maybe_int(row, 2)?,
+            due_at: DB::maybe_int(row, 3)?,
+            key: DB::maybe_bytes(row, 4)?.map(Bytes::from),
+            payload: DB::maybe_bytes(row, 5)?.map(Bytes::from),
+            headers: DB::maybe_bytes(row, 6)?.unwrap_or_default().into(),
+            time: DB::maybe_int(row, 7)?,
         };
-        Ok(Self {
-            id: DB::int(row, 0)?,
+        Ok(Self::new(DB::int(row, 0)?, DB::text(row, 1)?.into(), parts))
+    }
+
+    pub(crate) fn new(id: i64, channel: Arc<str>, parts: Parts) -> Self {
+        Self {
+            id,
+            key: parts.key.clone(),
+            outgoing: parts.message_to(channel.clone()),
             channel,
-            key,
-            outgoing,
+        }
+    }
+}
+
+/// What a row has of its message.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Parts {
+    pub(crate) to_partition: Option<i64>,
+    pub(crate) due_at: Option<i64>,
+    pub(crate) key: Option<Bytes>,
+    pub(crate) payload: Option<Bytes>,
+    pub(crate) headers: Bytes,
+    pub(crate) time: Option<i64>,
+}
+
+impl Parts {
+    /// The message, or why there is none.
+    fn message_to(self, destination: Arc<str>) -> Result<Outgoing, String> {
+        let headers = Headers::from_block(self.headers).map_err(|error| error.to_string())?;
+        let partition = self.to_partition.map(u32::try_from).transpose();
+        let partition = partition.map_err(|_| "to_partition is no partition".to_owned())?;
+        let message = Message::default()
+            .with_optional_key(self.key)
+            .with_payload(self.payload)
+            .with_headers(headers);
+        let message = match self.time {
+            Some(time) => message.with_timestamp(Timestamp::from_millis(time)),
+            None => message,
+        };
+        Ok(Outgoing {
+            destination,
+            partition,
+            message,
+            due: self.due_at.map(Timestamp::from_millis),
         })
     }
 }

@@ -7,6 +7,7 @@ use crate::dialect::Dialect;
 use crate::error::SqlError;
 use crate::locks::SqlLocks;
 use crate::outbox::rows::{Reading, Row, list};
+use crate::store::SqlStore;
 use crate::value::Value;
 use std::time::Duration;
 use tidings_core::{Lease, LockError, LockStore, Outgoing, Position, PublishError, Receipt};
@@ -17,17 +18,20 @@ const FIRST_LOOK: Duration = Duration::from_millis(1);
 /// How often it is tried to listen to other processes.
 const LISTEN_AGAIN: Duration = Duration::from_secs(10);
 
-pub(super) struct Leading<'a, DB: Dialect> {
-    relay: &'a Relay<DB>,
+pub(crate) struct Leading<'a, DB: Dialect> {
+    pub(crate) relay: &'a Relay<DB>,
     locks: &'a SqlLocks<DB>,
     lease: Lease,
+    /// The last row that rounds look at; none is no end.
+    pub(crate) up_to: Option<i64>,
     channels: Channels,
     looking: Wait,
     ears: Ears<DB>,
 }
 
 /// Why a round was not finished.
-enum Broken {
+#[derive(Debug)]
+pub(crate) enum Broken {
     /// The lease is lost: somebody else sends now.
     Lost(LockError),
     /// The database is away; it is tried again.
@@ -56,6 +60,7 @@ impl<'a, DB: Dialect> Leading<'a, DB> {
             relay,
             locks,
             lease,
+            up_to: None,
             channels: Channels::new(options.longest_backoff),
             looking: Wait::new(FIRST_LOOK, options.poll_interval),
             ears: Ears::default(),
@@ -63,9 +68,18 @@ impl<'a, DB: Dialect> Leading<'a, DB> {
     }
 
     /// Sends until it is told to stop, and gives back the lease; or until that is lost.
-    pub(super) async fn run(&mut self, stop: &mut Stop) -> Result<Lease, LockError> {
+    pub(crate) async fn run(&mut self, stop: &mut Stop) -> Result<Lease, LockError> {
+        self.run_until(stop, |_| false).await
+    }
+
+    /// As [`run`](Self::run), or less, if it is enough already.
+    pub(crate) async fn run_until(
+        &mut self,
+        stop: &mut Stop,
+        enough: impl Fn(&Self) -> bool + Send,
+    ) -> Result<Lease, LockError> {
         let mut away = Wait::new(FIRST, self.relay.options.longest_backoff);
-        while !*stop.borrow() {
+        while !*stop.borrow() && !enough(self) {
             match self.round().await {
                 Ok(0) => {
                     away.reset();
@@ -86,8 +100,18 @@ impl<'a, DB: Dialect> Leading<'a, DB> {
         Ok(self.lease.clone())
     }
 
+    /// The lease, as it was renewed last.
+    pub(crate) fn lease(&self) -> &Lease {
+        &self.lease
+    }
+
+    /// Whether every channel can be published to, as far as is known.
+    pub(crate) fn calm(&self) -> bool {
+        self.channels.next(Instant::now()).is_none()
+    }
+
     /// Reads a batch, sends it, and takes out what was taken; how many rows there were.
-    async fn round(&mut self) -> Result<usize, Broken> {
+    pub(crate) async fn round(&mut self) -> Result<usize, Broken> {
         self.keep_lease().await?;
         let options = &self.relay.options;
         let reading = Reading {
@@ -96,7 +120,10 @@ impl<'a, DB: Dialect> Leading<'a, DB> {
             without: self.channels.held(Instant::now()),
             parked_keys_wait: options.parked_keys == ParkedKeys::Wait,
         };
-        let rows = self.relay.store.read_outbox(&reading).await?;
+        let mut rows = self.relay.store.read_outbox(&reading).await?;
+        if let Some(last) = self.up_to {
+            rows.truncate(rows.partition_point(|row| row.id <= last));
+        }
         if rows.is_empty() {
             if reading.without.is_empty() {
                 self.relay.status.works();
@@ -113,7 +140,7 @@ impl<'a, DB: Dialect> Leading<'a, DB> {
     }
 
     /// Renews the lease when a third of it is over.
-    async fn keep_lease(&mut self) -> Result<(), LockError> {
+    pub(crate) async fn keep_lease(&mut self) -> Result<(), LockError> {
         let whole = self.relay.options.lease;
         if self.lease.remaining() <= whole * 2 / 3 {
             self.lease = self.locks.renew(&self.lease, whole).await?;
@@ -141,12 +168,17 @@ impl<'a, DB: Dialect> Leading<'a, DB> {
             }
             answers
         };
-        let mut answers = std::pin::pin!(answers);
+        self.renewing(answers).await
+    }
+
+    /// Does something that takes its time, while the lease is renewed.
+    pub(crate) async fn renewing<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Broken> {
+        let mut work = std::pin::pin!(work);
         loop {
             tokio::select! {
-                answers = &mut answers => return Ok(answers),
+                done = &mut work => return Ok(done),
                 () = tokio::time::sleep(self.relay.options.lease / 3) => {
-                    // After another error the next third may do; otherwise the fence is there.
+                    // Otherwise the next third may do, and the fence is there.
                     if let Err(error @ LockError::Lost { .. }) = self.keep_lease().await {
                         return Err(error.into());
                     }
@@ -155,33 +187,13 @@ impl<'a, DB: Dialect> Leading<'a, DB> {
         }
     }
 
-    /// Takes out what was sent and parks what was refused, if the lease is still held.
+    /// As [`settle`], under the lease.
     async fn settle(&mut self, verdicts: &Verdicts) -> Result<(), Broken> {
-        if verdicts.done.is_empty() && verdicts.refused.is_empty() {
-            return Ok(());
-        }
-        let store = &self.relay.store;
-        let mut tx = store.begin().await?;
-        tx.check_fence(self.lease.name(), self.lease.token()).await?;
-        let statements = store.outbox_statements();
-        for (id, reason) in &verdicts.refused {
-            let values = [Value::Int(*id), Value::Text(reason)];
-            tx.execute("parking a message", statements.park(), &values)
-                .await?;
-        }
-        let refused = verdicts.refused.iter().map(|(id, _)| *id);
-        let gone = list(verdicts.done.iter().copied().chain(refused));
-        tx.execute(
-            "taking out what was sent",
-            statements.delete(),
-            &[Value::Text(&gone)],
-        )
-        .await?;
-        tx.commit().await?;
-        Ok(())
+        settle(&self.relay.store, &self.lease, verdicts).await.map(drop)
     }
 
-    fn note(&mut self, rows: &[Row], verdicts: &Verdicts) {
+    /// Remembers which channels work and which do not, and says so.
+    pub(crate) fn note(&mut self, rows: &[Row], verdicts: &Verdicts) {
         let now = Instant::now();
         let status = &self.relay.status;
         for row in rows
@@ -217,6 +229,33 @@ impl<'a, DB: Dialect> Leading<'a, DB> {
             () = self.ears.heard() => self.looking.reset(),
         }
     }
+}
+
+/// Takes out what was sent and parks what was refused, if the lease is still held; how many rows were there.
+pub(crate) async fn settle<DB: Dialect>(
+    store: &SqlStore<DB>,
+    lease: &Lease,
+    verdicts: &Verdicts,
+) -> Result<u64, Broken> {
+    if verdicts.done.is_empty() && verdicts.refused.is_empty() {
+        return Ok(0);
+    }
+    let mut tx = store.begin().await?;
+    tx.check_fence(lease.name(), lease.token()).await?;
+    let statements = store.outbox_statements();
+    for (id, reason) in &verdicts.refused {
+        let values = [Value::Int(*id), Value::Text(reason)];
+        tx.execute("parking a message", statements.park(), &values)
+            .await?;
+    }
+    let refused = verdicts.refused.iter().map(|(id, _)| *id);
+    let gone = list(verdicts.done.iter().copied().chain(refused));
+    let doing = "taking out what was sent";
+    let found = tx
+        .execute(doing, statements.delete(), &[Value::Text(&gone)])
+        .await?;
+    tx.commit().await?;
+    Ok(found)
 }
 
 /// One answer of the broker.
@@ -256,7 +295,7 @@ impl<DB: Dialect> Default for Ears<DB> {
 
 impl<DB: Dialect> Ears<DB> {
     /// Begins to listen, unless it does or has failed to a short while ago.
-    async fn open(&mut self, store: &crate::SqlStore<DB>) {
+    async fn open(&mut self, store: &SqlStore<DB>) {
         let now = Instant::now();
         if !DB::CAN_NOTIFY || self.listener.is_some() || self.again.is_some_and(|again| again > now) {
             return;

@@ -1,10 +1,10 @@
 //! Sending what is in the outbox: [`Relay`].
 
-mod backoff;
+pub(crate) mod backoff;
 mod channels;
-mod leading;
+pub(crate) mod leading;
 mod options;
-mod verdicts;
+pub(crate) mod verdicts;
 
 pub use options::{RelayOptions, RelayStatus};
 pub use verdicts::ParkedKeys;
@@ -17,7 +17,7 @@ use leading::Leading;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
-use tidings_core::{Lease, LockError, LockRequest, LockStore, Routes, Sink};
+use tidings_core::{BoxFuture, Lease, LockError, LockRequest, LockStore, Routes, Sink};
 use tokio::sync::watch;
 
 /// Sends what is in the outbox of a database, in the order of each key, and takes out what the broker has confirmed.
@@ -65,14 +65,14 @@ use tokio::sync::watch;
 /// ```
 #[derive(Debug)]
 pub struct Relay<DB: Dialect> {
-    store: SqlStore<DB>,
-    sink: Arc<dyn Sink>,
-    options: RelayOptions,
-    status: Arc<RelayStatus>,
+    pub(crate) store: SqlStore<DB>,
+    pub(crate) sink: Arc<dyn Sink>,
+    pub(crate) options: RelayOptions,
+    pub(crate) status: Arc<RelayStatus>,
 }
 
 /// Whether a relay is to end.
-type Stop = watch::Receiver<bool>;
+pub(crate) type Stop = watch::Receiver<bool>;
 
 impl<DB: Dialect> Relay<DB> {
     /// A relay that sends to a broker on which destinations are called as the channels are.
@@ -99,8 +99,13 @@ impl<DB: Dialect> Relay<DB> {
     /// [`RelayOptions::publish_timeout`] at most, and the lease is given back. It does not end by itself: what fails is said in
     /// the log and in the [`status`](Self::status), and is tried again.
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send) {
+        self.run_by(&mut Polling, shutdown).await;
+    }
+
+    /// Runs, and sends by that way whenever it holds the lease.
+    pub(crate) async fn run_by(&self, way: &mut dyn Way<DB>, shutdown: impl Future<Output = ()> + Send) {
         let (stop, stopped) = watch::channel(false);
-        let mut work = pin!(self.work(stopped));
+        let mut work = pin!(self.work(way, stopped));
         tokio::select! {
             () = &mut work => return,
             () = shutdown => {}
@@ -110,7 +115,7 @@ impl<DB: Dialect> Relay<DB> {
         work.await;
     }
 
-    async fn work(self, mut stop: Stop) {
+    async fn work(&self, way: &mut dyn Way<DB>, mut stop: Stop) {
         let locks = self.store.locks();
         let name = format!("{}.outbox", self.store.schema());
         let request = match LockRequest::new(name, self.options.lease) {
@@ -126,7 +131,7 @@ impl<DB: Dialect> Relay<DB> {
             let wait = match locks.acquire(&request).await {
                 Ok(Some(lease)) => {
                     away.reset();
-                    self.lead(&locks, lease, &mut stop).await;
+                    self.lead(way, Leading::new(self, &locks, lease), &mut stop).await;
                     continue;
                 }
                 Ok(None) => {
@@ -143,19 +148,18 @@ impl<DB: Dialect> Relay<DB> {
         }
     }
 
-    async fn lead(&self, locks: &crate::SqlLocks<DB>, lease: Lease, stop: &mut Stop) {
+    async fn lead(&self, way: &mut dyn Way<DB>, mut leading: Leading<'_, DB>, stop: &mut Stop) {
         self.status.set_leads(true);
         tracing::debug!(
-            token = lease.token(),
+            token = leading.lease().token(),
             "sending from the outbox in {}",
             self.store.place()
         );
-        let mut leading = Leading::new(self, locks, lease);
-        let ended = leading.run(stop).await;
+        let ended = way.lead(&mut leading, stop).await;
         self.status.set_leads(false);
         match ended {
             Ok(lease) => {
-                if let Err(error) = locks.release(lease).await {
+                if let Err(error) = self.store.locks().release(lease).await {
                     // It becomes free by itself.
                     tracing::debug!(%error, "the lease of the outbox was not given back");
                 }
@@ -170,8 +174,31 @@ impl<DB: Dialect> Relay<DB> {
     }
 }
 
+/// How messages come from the outbox to the one that holds the lease.
+pub(crate) trait Way<DB: Dialect>: Send {
+    /// Sends until it is told to stop, and returns the lease; or until that is lost.
+    fn lead<'a>(
+        &'a mut self,
+        leading: &'a mut Leading<'_, DB>,
+        stop: &'a mut Stop,
+    ) -> BoxFuture<'a, Result<Lease, LockError>>;
+}
+
+/// It looks for them.
+struct Polling;
+
+impl<DB: Dialect> Way<DB> for Polling {
+    fn lead<'a>(
+        &'a mut self,
+        leading: &'a mut Leading<'_, DB>,
+        stop: &'a mut Stop,
+    ) -> BoxFuture<'a, Result<Lease, LockError>> {
+        Box::pin(leading.run(stop))
+    }
+}
+
 /// Waits, or less if the relay is to end.
-async fn rest(wait: Duration, stop: &mut Stop) {
+pub(crate) async fn rest(wait: Duration, stop: &mut Stop) {
     tokio::select! {
         () = tokio::time::sleep(wait) => {}
         // Also when nobody can tell any more.

@@ -19,7 +19,7 @@ pub enum ParkedKeys {
 }
 
 /// What becomes of rows that were published, or not.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Verdicts {
     /// Sent: they can go.
     pub(crate) done: Vec<i64>,

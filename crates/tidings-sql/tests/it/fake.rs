@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tidings_core::{BoxFuture, Message, Outgoing, Position, PublishError, Receipt, Sink, names};
-use tidings_sql::{Outbox, Relay, RelayOptions, RelayStatus, SqlStore};
+use tidings_sql::{Outbox, Relay, RelayOptions, RelayStatus, ReplicationRelay, ReplicationStatus, SqlStore};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
@@ -116,6 +116,18 @@ impl Running {
             stop,
             task: tokio::spawn(relay.run(async move { drop(stopped.await) })),
         }
+    }
+
+    /// One that reads as it is committed.
+    pub(crate) fn replicating(relay: ReplicationRelay) -> (Self, Arc<ReplicationStatus>) {
+        let status = relay.status();
+        let (stop, stopped) = oneshot::channel();
+        let running = Self {
+            status: status.relay(),
+            stop,
+            task: tokio::spawn(relay.run(async move { drop(stopped.await) })),
+        };
+        (running, status)
     }
 
     pub(crate) async fn stop(self) {

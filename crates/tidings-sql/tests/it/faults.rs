@@ -8,13 +8,53 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tidings_core::Message;
-use tidings_sql::{Outbox, SqlError, SqlOptions, SqlStore};
+use tidings_sql::{
+    Outbox, Reading, RelayOptions, ReplicationOptions, ReplicationRelay, SqlError, SqlOptions, SqlStore,
+};
 use tokio::task::JoinHandle;
 
-/// What writers committed in doubt is known by the table that they wrote in the same transactions.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_postgres_loses_and_invents_nothing_and_keeps_the_order_of_keys() {
     let test = "a_killed_postgres_loses_and_invents_nothing_and_keeps_the_order_of_keys";
+    kill_postgres(test, |store, _, fake, options| {
+        (Running::start(store, fake, options), Box::new(|| true) as IsReady)
+    })
+    .await;
+}
+
+/// Its role has a password, and the server asks for it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_postgres_that_is_replicated_loses_and_invents_nothing_either() {
+    let test = "a_killed_postgres_that_is_replicated_loses_and_invents_nothing_either";
+    kill_postgres(test, |store, server, fake, options| {
+        let hba = server.directory().join("data/pg_hba.conf");
+        let trust = std::fs::read_to_string(&hba).unwrap();
+        let asks = format!("host all reader 127.0.0.1/32 scram-sha-256\n{trust}");
+        std::fs::write(&hba, asks).unwrap();
+        let role = "CREATE ROLE reader LOGIN REPLICATION PASSWORD 'se cret'; SELECT pg_reload_conf()";
+        server.api().sql("postgres", role).unwrap();
+        let connect = store.pool().connect_options().as_ref().clone();
+        let connect = connect.username("reader").password("se cret");
+        let relay = ReplicationRelay::new(
+            store,
+            fake,
+            options,
+            ReplicationOptions::default().connect(connect),
+        );
+        let (running, status) = Running::replicating(relay.unwrap());
+        let is_ready = move || status.reading() == Reading::Replication;
+        (running, Box::new(is_ready) as IsReady)
+    })
+    .await;
+}
+
+type IsReady = Box<dyn Fn() -> bool>;
+
+/// What writers committed in doubt is known by the table that they wrote in the same transactions.
+async fn kill_postgres(
+    test: &str,
+    start: impl FnOnce(&SqlStore<Postgres>, &brokers::Postgres, Arc<Fake>, RelayOptions) -> (Running, IsReady),
+) {
     let Some(server) = brokers::or_skip(
         test,
         brokers::Postgres::start(brokers::PostgresOptions::durable()),
@@ -34,16 +74,15 @@ async fn a_killed_postgres_loses_and_invents_nothing_and_keeps_the_order_of_keys
     tx.commit().await.unwrap();
 
     let fake = Fake::new();
-    let relay = Running::start(
-        &store,
-        fake.clone(),
-        quick().longest_backoff(Duration::from_millis(500)),
-    );
+    let quick = quick().longest_backoff(Duration::from_millis(500));
+    let (relay, is_ready) = start(&store, &server, fake.clone(), quick);
+    eventually("the relay is ready", &is_ready).await;
     let is_over = Arc::new(AtomicBool::new(false));
     let writers = (0..4).map(|writer| writing(store.clone(), writer, is_over.clone()));
     let writers: Vec<_> = writers.collect();
     for faults in 1..=3 {
-        let enough = faults * 250;
+        eventually("the relay is ready again", &is_ready).await;
+        let enough = relay.status.sent() + 250;
         eventually("messages are sent", || relay.status.sent() > enough).await;
         if faults == 3 {
             break;

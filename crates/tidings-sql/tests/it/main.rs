@@ -12,5 +12,6 @@ mod inbox;
 mod locks;
 mod outbox;
 mod relay;
+mod replication;
 mod store;
 mod support;
