@@ -86,12 +86,7 @@ impl Layout {
         let destination = &self.destination;
         let from = Binding::keyed(&letters_exchange(destination), group);
         let letters = || topology.letters(destination, group, &from.exchange.name, self.create);
-        let name = match &self.options.queue {
-            Some(name) => name
-                .replace("{destination}", destination)
-                .replace("{group}", group),
-            None => format!("{destination}.{group}"),
-        };
+        let name = self.options.queue_of(destination, group);
         QueueSpec {
             arguments: self.arguments(&from, topology),
             bound_to: self.bindings(),
