@@ -100,7 +100,7 @@ pub use origin::{Origin, Setting, Written};
 pub use partitions::Partitions;
 pub use record::{KeyRecord, Kind};
 pub use records::records;
-pub use redact::Secret;
+pub use redact::{Secret, redact_url};
 pub use reference::reference_markdown;
 pub use settings::{
     AppConfig, BinderConfig, ChannelConfig, ManageConfig, Properties, RabbitmqChannelConfig, RabbitmqConfig,

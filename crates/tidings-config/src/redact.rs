@@ -59,7 +59,7 @@ pub(crate) fn is_secret_key(key: &str) -> bool {
 /// A URL (or any text) without the password it may carry. Everything between the first `:` after the scheme and the
 /// last `@` goes, because a password may itself contain any separator; and the value of every query parameter that
 /// is named like a secret.
-pub(crate) fn redact_url(text: &str) -> String {
+pub fn redact_url(text: &str) -> String {
     let Some((scheme, rest)) = text.split_once(':') else {
         return text.to_owned();
     };

@@ -152,7 +152,7 @@ pub(crate) mod sealed {
 
 /// The part of [`sealed::Driver`] that reads the same for every database, and is compiled for each.
 macro_rules! statements {
-    ($arguments:ty) => {
+    () => {
         fn execute<'c>(
             connection: &'c mut Self::Connection,
             sql: &Arc<str>,

@@ -112,7 +112,7 @@ impl Driver for Sqlite {
         Box::pin(std::future::pending())
     }
 
-    statements!(SqliteArguments);
+    statements!();
 
     fn meaning(error: &dyn sqlx::error::DatabaseError) -> Meaning {
         let code: i32 = error
