@@ -54,6 +54,8 @@ pub(crate) struct InboxStatements {
     pub(crate) claim: Arc<str>,
     pub(crate) give_back: Arc<str>,
     pub(crate) forget: Arc<str>,
+    /// How long the server may let a claim wait for another transaction, in milliseconds: less than we wait for the server.
+    pub(crate) longest_wait: String,
 }
 
 impl<DB: Dialect> Clone for SqlStore<DB> {
@@ -120,6 +122,7 @@ impl<DB: Dialect> SqlStore<DB> {
             claim: complete::<DB>(DB::CLAIM, &prefix),
             give_back: complete::<DB>(DB::GIVE_BACK, &prefix),
             forget: complete::<DB>(DB::FORGET, &prefix),
+            longest_wait: (options.timeout / 2).as_millis().clamp(1, 60_000).to_string(),
         };
         Ok(Self {
             inner: Arc::new(Inner {
@@ -180,11 +183,6 @@ impl<DB: Dialect> SqlStore<DB> {
 
     pub(crate) fn pruning(&self) -> Pruning {
         self.inner.pruning
-    }
-
-    /// How long the server may let a claim wait for another transaction: less than we wait for the server.
-    pub(crate) fn longest_claim_ms(&self) -> u128 {
-        (self.inner.timeout / 2).as_millis().clamp(1, 60_000)
     }
 
     /// Claims that are old are forgotten by a task of its own, for as long as there are stores.

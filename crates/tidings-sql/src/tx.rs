@@ -8,7 +8,7 @@ use crate::value::Value;
 use sqlx::Connection;
 use std::fmt;
 use std::ops::{Deref, DerefMut};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 /// A transaction under way. It is a connection to whoever runs statements (`&mut *tx`); dropped, it is rolled back.
 ///
@@ -89,7 +89,7 @@ impl<DB: Dialect> Tx<DB> {
                 if DB::COMMIT_MAY_LIE {
                     // PostgreSQL answers a COMMIT of a transaction that failed with ROLLBACK, which the driver takes for
                     // success. Any statement is refused in such a transaction.
-                    self.fetch("committing", &alive(), &[]).await?;
+                    self.fetch("committing", &ALIVE, &[]).await?;
                 }
                 let Self { inner, store } = self;
                 let done = inner.take(&store)?.commit().await;
@@ -152,9 +152,7 @@ impl<DB: Dialect> Tx<DB> {
 }
 
 /// The smallest statement.
-fn alive() -> Arc<str> {
-    Arc::from("SELECT 1")
-}
+static ALIVE: LazyLock<Arc<str>> = LazyLock::new(|| Arc::from("SELECT 1"));
 
 impl<DB: Dialect> SqlStore<DB> {
     /// What an error of COMMIT means: a database that answers has given the transaction up, one that is lost may have

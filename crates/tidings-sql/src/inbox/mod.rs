@@ -87,11 +87,11 @@ async fn claim<DB: Dialect>(
     let mut sorted: Vec<&str> = ids.iter().map(String::as_str).collect();
     sorted.sort_unstable();
     let sorted = serde_json::json!(sorted).to_string();
-    let longest_wait = store.longest_claim_ms().to_string();
+    let statements = store.statements();
     let values = [
         Value::Text(scope),
         Value::Text(&sorted),
-        Value::Text(&longest_wait),
+        Value::Text(&statements.longest_wait),
     ];
     let values = if DB::CLAIM_WAITS {
         &values[..]
@@ -99,7 +99,7 @@ async fn claim<DB: Dialect>(
         &values[..2]
     };
     let claimed = store
-        .within(tx.fetch("claiming ids", &store.statements().claim, values))
+        .within(tx.fetch("claiming ids", &statements.claim, values))
         .await;
     let rows = claimed.map_err(|error| match error {
         // It has answered to the begin: what it waits for is another transaction.
