@@ -60,6 +60,7 @@ mod replication;
 mod store;
 mod tx;
 mod value;
+mod wait;
 
 pub use dialect::Dialect;
 pub use error::{ErrorClass, SqlError, classify};

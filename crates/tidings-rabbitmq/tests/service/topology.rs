@@ -362,6 +362,8 @@ async fn a_stream_keeps_what_was_published_for_readers_without_a_group() {
         "{} handlings: it began anew",
         world.seen().len()
     );
+    // The next consumer that the server tells of is that of the late reader, which must be there first.
+    has_no_consumer(&host, "orders.stream").await;
     let late = World::default();
     let new = start(&binder, reader(&late, 2).start(Start::Latest)).await;
     has_consumers(&host, "orders.stream", 1).await;

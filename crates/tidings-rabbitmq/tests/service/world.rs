@@ -151,13 +151,25 @@ pub(crate) async fn start(binder: &Arc<RabbitBinder>, subscription: Subscription
 
 /// So many consumers read a queue.
 pub(crate) async fn has_consumers(host: &VirtualHost, queue: &str, count: usize) {
+    until(&format!("{queue} has {count} consumers"), || {
+        consumers(host, queue) >= count
+    })
+    .await;
+}
+
+/// Waits until the server has forgotten the consumers of that queue, so that the next one it tells of is a new one.
+pub(crate) async fn has_no_consumer(host: &VirtualHost, queue: &str) {
+    until(&format!("{queue} has no consumer"), || {
+        consumers(host, queue) == 0
+    })
+    .await;
+}
+
+fn consumers(host: &VirtualHost, queue: &str) -> usize {
     let path = format!("consumers/{}", RabbitApi::segment(host.name()));
-    let consumers = || {
-        let all = host.api().get(&path).unwrap();
-        let of_queue = |one: &&Value| one.pointer("/queue/name").and_then(Value::as_str) == Some(queue);
-        all.as_array().unwrap().iter().filter(of_queue).count()
-    };
-    until(&format!("{queue} has {count} consumers"), || consumers() >= count).await;
+    let all = host.api().get(&path).unwrap();
+    let of_queue = |one: &&Value| one.pointer("/queue/name").and_then(Value::as_str) == Some(queue);
+    all.as_array().unwrap().iter().filter(of_queue).count()
 }
 
 /// Closes the connections of that purpose; how many there were.

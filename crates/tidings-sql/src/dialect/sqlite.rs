@@ -6,13 +6,16 @@ use crate::error::{Meaning, SqlError};
 use crate::migrations::{Migration, SQLITE};
 use crate::options::SqlOptions;
 use crate::value::Value;
+use crate::wait::Wait;
 use sqlx::sqlite::{
     SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
 };
 use sqlx::{Arguments, AssertSqlSafe, Pool, Row, Sqlite, SqliteConnection};
 use std::str::FromStr;
 use std::sync::Arc;
+use std::time::Duration;
 use tidings_core::BoxFuture;
+use tokio::time::Instant;
 
 impl Driver for Sqlite {
     const TITLE: &'static str = "SQLite";
@@ -58,8 +61,8 @@ impl Driver for Sqlite {
                 if in_memory { pool.min_connections(1) } else { pool }
             };
             // The first one makes the file and sets its journal; two at a time would be in each other's way.
-            let writing = pool(1)
-                .connect_with(connect.clone())
+            let writing = pool(1).connect_lazy_with(connect.clone());
+            first_connection(&writing, options)
                 .await
                 .map_err(|error| unreachable_because(place.clone(), error))?;
             let reading = match in_memory {
@@ -167,6 +170,25 @@ fn parse(url: &str, options: &SqlOptions) -> Result<(SqliteConnectOptions, bool)
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full);
     Ok((connect, in_memory))
+}
+
+/// Makes the file and sets its journal. That needs the file alone, and SQLite doesn't wait for it as it waits for locks
+/// elsewhere: of instances that start together all but one may be told that it is locked. They ask again until the time is
+/// over that they would wait for a transaction.
+async fn first_connection(pool: &Pool<Sqlite>, options: &SqlOptions) -> Result<(), sqlx::Error> {
+    let end = Instant::now() + options.busy_timeout;
+    let mut wait = Wait::new(Duration::from_millis(5), Duration::from_millis(200));
+    loop {
+        match pool.acquire().await {
+            Err(error) if is_busy(&error) && Instant::now() < end => tokio::time::sleep(wait.take()).await,
+            connected => return connected.map(drop),
+        }
+    }
+}
+
+fn is_busy(error: &sqlx::Error) -> bool {
+    let meant = error.as_database_error().map(Sqlite::meaning);
+    matches!(meant, Some(Meaning::Conflict))
 }
 
 fn place_of(options: &SqliteConnectOptions) -> String {

@@ -1,40 +1,10 @@
-//! Waits that grow: [`Wait`], and [`Channels`] that cannot be published to now.
+//! [`Channels`] that cannot be published to now.
 
+use crate::wait::Wait;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
-
-/// A wait that doubles each time.
-#[derive(Debug)]
-pub(crate) struct Wait {
-    first: Duration,
-    longest: Duration,
-    next: Duration,
-}
-
-impl Wait {
-    pub(crate) fn new(first: Duration, longest: Duration) -> Self {
-        let first = first.min(longest);
-        Self {
-            first,
-            longest,
-            next: first,
-        }
-    }
-
-    /// How long to wait this time.
-    pub(crate) fn take(&mut self) -> Duration {
-        let now = self.next;
-        self.next = (now * 2).min(self.longest);
-        now
-    }
-
-    /// From the beginning again.
-    pub(crate) fn reset(&mut self) {
-        self.next = self.first;
-    }
-}
 
 /// The first wait after a failure.
 pub(crate) const FIRST: Duration = Duration::from_millis(50);

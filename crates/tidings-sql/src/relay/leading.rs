@@ -1,6 +1,6 @@
 //! What the one relay does that holds the lease: read, send, take out: [`Leading`].
 
-use super::backoff::{Channels, FIRST, Wait};
+use super::backoff::{Channels, FIRST};
 use super::verdicts::{Answer, ParkedKeys, Verdicts, judge};
 use super::{Relay, Stop, rest};
 use crate::dialect::Dialect;
@@ -9,6 +9,7 @@ use crate::locks::SqlLocks;
 use crate::outbox::rows::{Reading, Row, list};
 use crate::store::SqlStore;
 use crate::value::Value;
+use crate::wait::Wait;
 use std::time::Duration;
 use tidings_core::{Lease, LockError, LockStore, Outgoing, Position, PublishError, Receipt};
 use tokio::time::Instant;

@@ -11,7 +11,8 @@ pub use verdicts::ParkedKeys;
 
 use crate::dialect::Dialect;
 use crate::store::SqlStore;
-use backoff::{FIRST, Wait};
+use crate::wait::Wait;
+use backoff::FIRST;
 use channels::ByRoutes;
 use leading::Leading;
 use std::pin::pin;

@@ -15,11 +15,12 @@ mod snapshot;
 pub use error::ReplicationError;
 pub use options::{BehindLimit, Reading, ReplicationOptions, ReplicationStatus};
 
-use crate::relay::backoff::{FIRST, Wait};
+use crate::relay::backoff::FIRST;
 use crate::relay::leading::{Broken, Leading};
 use crate::relay::verdicts::ParkedKeys;
 use crate::relay::{Relay, RelayOptions, Stop, Way};
 use crate::store::SqlStore;
+use crate::wait::Wait;
 use connection::Connection;
 use following::{Ended, Following, Looks};
 use lsn::Lsn;
