@@ -1,6 +1,7 @@
 //! `cargo xtask test`: every test of the workspace, streamed, with one summary at the end.
 
 use std::io::{BufRead, BufReader, PipeReader};
+use std::num::NonZero;
 
 use crate::Verdict;
 use crate::cargo::{cargo, display};
@@ -28,6 +29,9 @@ pub(crate) fn run(arguments: &[String]) -> Result<Verdict, XtaskError> {
         .args(["--", "--show-output"])
         .args(&arguments.for_tests)
         .envs(servers.variables());
+    if std::env::var_os(THREADS).is_none() {
+        command.env(THREADS, threads().to_string());
+    }
     eprintln!("==> {}", display(&command));
     let (reader, writer) = std::io::pipe().map_err(pipe_error)?;
     // Both streams share one pipe: cargo names a program on one of them and the program reports on the other, and only
@@ -54,6 +58,14 @@ pub(crate) fn run(arguments: &[String]) -> Result<Verdict, XtaskError> {
         CargoEnd::Failed
     };
     Ok(close(summary, end))
+}
+
+/// How many tests of a program run at once, where nobody has said so.
+const THREADS: &str = "RUST_TEST_THREADS";
+
+/// More than there are cores: most of the time a test waits for a server, a lease or a timer.
+fn threads() -> usize {
+    2 * std::thread::available_parallelism().map_or(1, NonZero::get)
 }
 
 /// Prints what a person must know, the closing line last.
