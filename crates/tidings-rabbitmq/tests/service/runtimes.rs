@@ -36,7 +36,11 @@ async fn a_handler_that_blocks_its_only_thread_keeps_its_connection() {
     world.until_succeeded(20).await;
     publish(&binder, 20..21, 1).await;
     world.until_succeeded(21).await;
-    assert_eq!(world.seen().len(), 21, "what is delivered again had lost its connection");
+    assert_eq!(
+        world.seen().len(),
+        21,
+        "what is delivered again had lost its connection"
+    );
     assert!(running.drain().await.finished_in_time);
 }
 
