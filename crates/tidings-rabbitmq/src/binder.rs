@@ -24,6 +24,7 @@ use tidings_core::{
     DestinationSpec, GroupInfo, GroupQueue, HeldLetters, LettersOf, PartitionPosition, Progress,
     PublishError, RecordBatch, ReplyPath, Sink, SourceSpec,
 };
+use tokio::runtime::Handle;
 
 /// One RabbitMQ: exchanges are destinations, and each group has a queue `{destination}.{group}` for each of them.
 ///
@@ -48,14 +49,21 @@ impl RabbitBinder {
         let sink = Arc::new(RabbitSink::open(options.clone())?);
         let worker = Worker::start()?;
         let options = Arc::new(options);
-        let link = Arc::new(Link::start(worker.handle(), options.clone(), "consuming"));
+        // Messages are handled on the program's runtime: what comes of waking another thread for each packet is lost.
+        let program = Handle::try_current().ok();
+        let link = Arc::new(Link::start(
+            worker.handle(),
+            program,
+            options.clone(),
+            "consuming",
+        ));
         let topology = Arc::new(Topology::new(link.clone(), options.clone()));
         let retries = RetryQueues::new(sink.clone(), topology.clone());
         let delays = Delays::new(sink.clone(), topology.clone(), worker.handle().clone());
         let replies = RabbitReplies {
             options: options.clone(),
             runtime: worker.handle().clone(),
-            asking: Arc::new(Link::start(worker.handle(), options.clone(), "asking")),
+            asking: Arc::new(Link::start(worker.handle(), None, options.clone(), "asking")),
             answering: link.clone(),
             sink: sink.clone(),
         };

@@ -28,7 +28,8 @@ pub(crate) async fn a_drain_finishes_what_runs_and_stores_it(stage: Stage) -> Ve
         running.order(id, &id.to_string()).await;
     }
     until("four handlings", || world.running() == 4).await;
-    let begun = Instant::now();
+    // Four, unless the machine was so busy that those have ended since.
+    let (started, begun) = (world.handlings().len(), Instant::now());
     let drained = running.0.stop().await;
     assert!(drained.finished_in_time && drained.abandoned == 0, "{drained:?}");
     assert!(
@@ -36,8 +37,8 @@ pub(crate) async fn a_drain_finishes_what_runs_and_stores_it(stage: Stage) -> Ve
         "{:?}",
         begun.elapsed()
     );
-    assert_eq!(world.handlings().len(), 4, "nothing new starts");
-    assert_eq!(world.succeeded().len(), 4, "what runs is finished");
+    assert_eq!(world.handlings().len(), started, "nothing new starts");
+    assert_eq!(world.succeeded().len(), started, "what runs is finished");
 
     let running = stage.run(&broker, world.subscription().concurrency(50)).await;
     running.settled().await;

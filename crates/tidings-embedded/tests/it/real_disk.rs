@@ -187,6 +187,25 @@ fn copy_sparse(from: &Path, to: &Path) {
     assert!(copied.unwrap().success());
 }
 
+/// Waits until this process has closed all files there: one that is removed and still open keeps its room.
+async fn let_go(place: &Path) {
+    let held = || {
+        let open = std::fs::read_dir("/proc/self/fd").unwrap();
+        let mut open = open.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok());
+        open.any(|file| file.starts_with(place))
+            || std::fs::read_to_string("/proc/self/maps")
+                .unwrap()
+                .contains(place.to_str().unwrap())
+    };
+    tokio::time::timeout(Duration::from_secs(60), async {
+        while held() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await
+    .unwrap();
+}
+
 async fn killed(place: &Path) {
     let (live, left) = (place.join("data"), tempfile::tempdir().unwrap());
     let broker = open(&live);
@@ -197,6 +216,7 @@ async fn killed(place: &Path) {
     let left = left.path().join("data");
     copy_sparse(&live, &left);
     drop(broker);
+    let_go(&live).await;
     std::fs::remove_dir_all(&live).unwrap();
     copy_sparse(&left, &live);
     let rest = place.join("rest");

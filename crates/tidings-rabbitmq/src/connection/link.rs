@@ -36,14 +36,20 @@ struct Signals {
 }
 
 impl Link {
-    /// A link that nobody needs yet. The server's pages show the purpose as a part of the connection's name.
-    pub(crate) fn start(runtime: &Handle, options: Arc<ClientOptions>, purpose: &'static str) -> Self {
+    /// A link that nobody needs yet, which waits for its socket on the program's runtime if it is given. The server's pages show the purpose as a part of the connection's name.
+    pub(crate) fn start(
+        runtime: &Handle,
+        program: Option<Handle>,
+        options: Arc<ClientOptions>,
+        purpose: &'static str,
+    ) -> Self {
         let (tell, state) = watch::channel(LinkState::Idle);
         let signals = Arc::new(Signals::default());
         let supervisor = Supervisor {
             host: fastrand::usize(..options.hosts().len().max(1)),
             options,
             purpose,
+            program,
             tell,
             signals: signals.clone(),
             generation: 0,
@@ -109,6 +115,7 @@ impl Link {
 struct Supervisor {
     options: Arc<ClientOptions>,
     purpose: &'static str,
+    program: Option<Handle>,
     tell: watch::Sender<LinkState>,
     signals: Arc<Signals>,
     /// The host that is tried next.
@@ -173,7 +180,8 @@ impl Supervisor {
         };
         self.host = self.host.wrapping_add(1);
         self.generation += 1;
-        let live = Live::open(&self.options, &host, self.purpose, self.generation).await?;
+        let program = self.program.clone();
+        let live = Live::open(&self.options, &host, self.purpose, program, self.generation).await?;
         tracing::debug!(host = %host, purpose = self.purpose, generation = self.generation, "connected to RabbitMQ");
         Ok(Arc::new(live))
     }

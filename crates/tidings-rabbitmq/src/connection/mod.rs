@@ -5,7 +5,9 @@
 mod backoff;
 mod link;
 mod open;
+mod reactor;
 mod state;
+mod stream;
 
 pub(crate) use link::{Link, PATIENCE};
 pub(crate) use open::Live;

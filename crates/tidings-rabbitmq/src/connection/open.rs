@@ -1,5 +1,6 @@
 //! A connection that is made: [`Live`].
 
+use super::reactor;
 use crate::options::{Auth, ClientOptions, Host};
 use crate::trouble::Trouble;
 use lapin::tcp::AsyncTcpStream;
@@ -10,6 +11,7 @@ use std::net::{Shutdown, TcpStream};
 use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
 /// A server that is polite answers a farewell in this time.
@@ -32,12 +34,13 @@ impl Live {
         options: &Arc<ClientOptions>,
         host: &Host,
         purpose: &str,
+        program: Option<Handle>,
         generation: u64,
     ) -> Result<Self, Trouble> {
         let socket = Socket::default();
         // Whatever comes of it, nothing is left of a try that failed.
         let cut = Cut(Some(socket.clone()));
-        let connecting = connect(options.clone(), host, purpose, socket.clone());
+        let connecting = connect(options.clone(), host, purpose, program, socket.clone());
         let made = tokio::time::timeout(options.connect_timeout(), connecting).await;
         let connection = match made {
             Ok(made) => made.map_err(|trouble| trouble.at(host))?,
@@ -120,6 +123,7 @@ async fn connect(
     options: Arc<ClientOptions>,
     host: &Host,
     purpose: &str,
+    program: Option<Handle>,
     socket: Socket,
 ) -> Result<Connection, Trouble> {
     let auth = options.auth();
@@ -134,7 +138,7 @@ async fn connect(
         false => None,
     };
     let secured = Arc::new(secured);
-    let runtime = lapin::runtime::default_runtime().map_err(|error| Trouble::of(&error, auth))?;
+    let runtime = reactor::runtime(program, options.heartbeat());
     let name = format!("{} {purpose}", options.name());
     let properties = ConnectionProperties::default()
         .with_connection_name(name.into_bytes().into())
@@ -153,8 +157,8 @@ async fn connect(
                 let addresses: Vec<_> = addresses.collect();
                 let plain = AsyncTcpStream::connect(&runtime, addresses).await?;
                 if let AsyncTcpStream::Plain(stream) = &plain {
-                    stream.get_ref().set_nodelay(true)?;
-                    socket.keep(stream.get_ref())?;
+                    stream.socket().set_nodelay(true)?;
+                    socket.keep(stream.socket())?;
                 }
                 match secured.as_ref() {
                     Some(secured) => plain.into_rustls(secured, &host).await,

@@ -59,7 +59,7 @@ impl RabbitSink {
         }
         let worker = Worker::start()?;
         let options = Arc::new(options);
-        let link = Arc::new(Link::start(worker.handle(), options.clone(), "publishing"));
+        let link = Arc::new(Link::start(worker.handle(), None, options.clone(), "publishing"));
         let intake = Arc::new(Intake::new(*options.publishing()));
         let (closing, is_closing) = watch::channel(None);
         let (end, ended) = watch::channel(());

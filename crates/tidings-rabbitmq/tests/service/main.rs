@@ -11,6 +11,7 @@ mod letters;
 mod poison;
 mod refused;
 mod requests;
+mod runtimes;
 mod sharing;
 mod topology;
 mod waits;
