@@ -3,6 +3,7 @@
 use crate::analytics::{self, Revenue};
 use crate::billing::{self, Tariff};
 use crate::channel;
+use crate::database::{self, Database};
 use crate::inventory::{self, Warehouse};
 use crate::notification::{self, Outbox};
 use crate::order::{self, Stories};
@@ -15,6 +16,8 @@ use tidings::{App, BinderError, FromRef, Running};
 /// The state of all services. Each of them sees only its own part.
 #[derive(Debug, Clone, FromRef)]
 pub struct Shop {
+    /// Of order.
+    pub database: Database,
     /// Of the order service.
     pub stories: Stories,
     /// Of inventory.
@@ -32,9 +35,10 @@ pub struct Shop {
 }
 
 impl Shop {
-    /// A shop that knows nothing yet. The seed decides the bank's moods.
-    pub fn with_seed(seed: u64) -> Self {
+    /// A shop on that database. The seed decides the bank's moods.
+    pub fn new(database: Database, seed: u64) -> Self {
         Self {
+            database,
             stories: Stories::default(),
             warehouse: Warehouse::default(),
             bank: Bank::with_seed(seed),
@@ -91,18 +95,19 @@ async fn ends(running: &Running, channels: &[&str]) -> Result<Vec<(String, u32, 
 }
 
 /// The whole shop.
-pub fn app() -> App<Shop> {
-    app_of(&BTreeSet::from(Service::ALL))
+pub fn app(database: &Database) -> App<Shop> {
+    app_of(&BTreeSet::from(Service::ALL), database)
 }
 
 /// Some of its services, for a process of their own. The order service has the door, and its page shows what the others
 /// do: so what they keep in memory is rebuilt there too, from the same events.
-pub fn app_of(services: &BTreeSet<Service>) -> App<Shop> {
+pub fn app_of(services: &BTreeSet<Service>, database: &Database) -> App<Shop> {
     let has = |service| services.contains(&service);
     let shows = |service| has(service) || has(Service::Order);
     let mut app = App::new("shop");
     if has(Service::Order) {
-        app = app.nest(order::app());
+        app = app.nest(database::outbox(database));
+        app = app.nest(order::book()).nest(order::stories());
     }
     if shows(Service::Inventory) {
         app = app.nest(inventory::projection());

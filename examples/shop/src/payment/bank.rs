@@ -137,8 +137,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_moods_of_the_bank_follow_from_its_seed() {
-        let orders: Vec<_> = (0..400)
-            .map(|n| OrderId::for_request("ada", &n.to_string()))
+        let orders: Vec<OrderId> = (0..400)
+            .map(|n| format!("{n:04}-0000-0000-0000").parse().unwrap())
             .collect();
         let mut runs = Vec::new();
         for _ in 0..2 {
@@ -162,7 +162,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_bank_that_is_away_answers_nobody_until_it_is_back() {
-        let (bank, order) = (Bank::with_seed(1), OrderId::for_request("ada", "1"));
+        let (bank, order) = (Bank::with_seed(1), OrderId::random());
         bank.go_away();
         for _ in 0..3 {
             assert_eq!(

@@ -1,5 +1,6 @@
 //! The shop as a program: started on a free port in a scratch directory, and killed when the test ends.
 
+use shop::database::DATABASE_URL;
 use shop::load::{Answer, Client};
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -27,7 +28,8 @@ impl Process {
             .arg("--data")
             .arg(data)
             .args(["--http", address])
-            .current_dir(data);
+            .current_dir(data)
+            .env_remove(DATABASE_URL);
         let mut shop = Self::spawn(command);
         if shop.url.is_empty() {
             shop.child.wait().unwrap();
@@ -113,7 +115,7 @@ fn on_broker(url: &str, directory: &Path, services: &[&str]) -> Command {
     for service in services {
         command.args(["--service", service]);
     }
-    command.env("TIDINGS_URL", url);
+    command.env("TIDINGS_URL", url).env_remove(DATABASE_URL);
     command
 }
 
