@@ -170,7 +170,6 @@ async fn trade(
         signal = &mut signal => signal.map(|_| ()),
         failed = open => failed,
     };
-    shop.leave();
     ended.map(|()| Some(running))
 }
 

@@ -3,8 +3,8 @@
 use crate::analytics::{self, Revenue};
 use crate::billing::{self, Tariff};
 use crate::channel;
-use crate::database::{self, Database};
-use crate::inventory::{self, Warehouse};
+use crate::database::{self, Database, with_store};
+use crate::inventory;
 use crate::notification::{self, Outbox};
 use crate::order::{self, Stories};
 use crate::payment::{self, Bank};
@@ -16,12 +16,10 @@ use tidings::{App, BinderError, FromRef, Running};
 /// The state of all services. Each of them sees only its own part.
 #[derive(Debug, Clone, FromRef)]
 pub struct Shop {
-    /// Of order.
+    /// Of order and inventory.
     pub database: Database,
     /// Of the order service.
     pub stories: Stories,
-    /// Of inventory.
-    pub warehouse: Warehouse,
     /// Of payment.
     pub bank: Bank,
     /// Of shipping.
@@ -40,7 +38,6 @@ impl Shop {
         Self {
             database,
             stories: Stories::default(),
-            warehouse: Warehouse::default(),
             bank: Bank::with_seed(seed),
             printer: LabelPrinter,
             tariff: Tariff::default(),
@@ -49,26 +46,16 @@ impl Shop {
         }
     }
 
-    /// Tells the projections that run here where the log ends now: they are complete once they have read as far.
+    /// Tells the stories, if they are told here, where the log ends now: they are complete once they have read as far.
     ///
     /// # Errors
     /// The log cannot be asked.
     pub async fn expect_events(&self, running: &Running) -> Result<(), tidings::Error> {
-        if running.subscription(inventory::RECALL).is_ok() {
-            let stock = ends(running, &[channel::STOCK]).await?;
-            self.warehouse.caught_up().expect(stock);
-        }
         if running.subscription(order::STORIES).is_ok() {
             let all = ends(running, &channel::ALL).await?;
             self.stories.caught_up().expect(all);
         }
         Ok(())
-    }
-
-    /// Lets handlers go that wait for a projection, because the shop closes.
-    pub fn leave(&self) {
-        self.warehouse.caught_up().leave();
-        self.stories.caught_up().leave();
     }
 }
 
@@ -100,20 +87,19 @@ pub fn app(database: &Database) -> App<Shop> {
 }
 
 /// Some of its services, for a process of their own. The order service has the door, and its page shows what the others
-/// do: so what they keep in memory is rebuilt there too, from the same events.
+/// do: so what they keep in memory is rebuilt there too, from the same events; what they keep in the database is read.
 pub fn app_of(services: &BTreeSet<Service>, database: &Database) -> App<Shop> {
     let has = |service| services.contains(&service);
     let shows = |service| has(service) || has(Service::Order);
     let mut app = App::new("shop");
-    if has(Service::Order) {
+    if has(Service::Order) || has(Service::Inventory) {
         app = app.nest(database::outbox(database));
+    }
+    if has(Service::Order) {
         app = app.nest(order::book()).nest(order::stories());
     }
-    if shows(Service::Inventory) {
-        app = app.nest(inventory::projection());
-    }
     if has(Service::Inventory) {
-        app = app.nest(inventory::app());
+        app = with_store!(database, store => app.nest(inventory::app(store)));
     }
     if has(Service::Payment) {
         app = app.nest(payment::app());

@@ -8,7 +8,7 @@ mod tables;
 
 pub use statements::{Sql, Value};
 
-use crate::channel::ORDERS;
+use crate::channel::{ORDERS, STOCK};
 use std::path::PathBuf;
 use tidings::sql::sqlx::{self, Postgres, Sqlite};
 use tidings::sql::{OutboxError, RelayOptions, SqlError, SqlOptions, SqlStore};
@@ -133,7 +133,7 @@ impl Database {
 /// Sends what the services write beside their tables. Processes that share a database each do it, and one of them at a time
 /// sends for all: so each knows every channel that is written there.
 pub fn outbox(database: &Database) -> App<Database> {
-    let app = App::new("outbox").publishes(ORDERS);
+    let app = App::new("outbox").publishes(ORDERS).publishes(STOCK);
     with_store!(database, store => app.outbox(store.clone()))
 }
 

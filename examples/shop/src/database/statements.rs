@@ -48,13 +48,12 @@ pub trait Sql: Dialect {
     /// A number of a row.
     fn number_in(row: &Self::Row, column: usize) -> Result<i64, Error>;
 
-    /// Inserts rows of `width` values each: `into` ends with `VALUES`, `conflict` follows the rows.
+    /// Inserts rows of `width` values each: `into` ends with `VALUES`.
     fn insert(
         connection: &mut Self::Connection,
         into: &str,
         width: usize,
         values: &[Value<'_>],
-        conflict: &str,
     ) -> impl Future<Output = Result<(), Error>> + Send {
         async move {
             let mut rest = values;
@@ -65,12 +64,7 @@ pub trait Sql: Dialect {
                     .find(|rows| rows * width <= rest.len())
                     .unwrap_or(1);
                 let (now, later) = rest.split_at_checked(rows * width).unwrap_or((rest, &[]));
-                Self::change(
-                    connection,
-                    &format!("{into} {} {conflict}", places(rows, width)),
-                    now,
-                )
-                .await?;
+                Self::change(connection, &format!("{into} {}", places(rows, width)), now).await?;
                 rest = later;
             }
             Ok(())

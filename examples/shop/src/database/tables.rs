@@ -1,10 +1,11 @@
 //! The shop's own tables: shipped in the program, and made when it starts.
 
 use super::{DatabaseError, Sql, Value};
+use crate::inventory;
 use tidings::sql::SqlStore;
 
 /// What makes the tables, step by step. A step that was shipped is never changed: what is to be different is another one.
-const STEPS: &[&str] = &[ORDERS];
+const STEPS: &[&str] = &[ORDERS, STOCK];
 
 /// Orders, and requests that customers gave a name.
 const ORDERS: &str = "
@@ -29,6 +30,22 @@ CREATE TABLE shop_requests (
 CREATE INDEX shop_requests_answered_at ON shop_requests (answered_at);
 ";
 
+/// What there is of each product, and what was decided about each order.
+const STOCK: &str = "
+CREATE TABLE shop_stock (
+    sku TEXT PRIMARY KEY,
+    for_sale BIGINT NOT NULL,
+    set_aside BIGINT NOT NULL,
+    deliveries BIGINT NOT NULL
+);
+CREATE TABLE shop_reservations (
+    order_id TEXT PRIMARY KEY,
+    -- reserved, rejected or released
+    state TEXT NOT NULL,
+    reason TEXT NOT NULL
+);
+";
+
 const STEPS_TABLE: &str = "CREATE TABLE IF NOT EXISTS shop_steps (step BIGINT PRIMARY KEY)";
 
 /// Makes what is missing, in one transaction: programs that start together wait for each other.
@@ -49,5 +66,6 @@ pub(super) async fn make<DB: Sql>(store: &SqlStore<DB>) -> Result<(), DatabaseEr
         )
         .await?;
     }
+    inventory::open::<DB>(&mut tx).await?;
     Ok(tx.commit().await?)
 }

@@ -36,7 +36,7 @@ async fn a_good_order_is_paid_shipped_invoiced_and_told_of() {
     );
     assert_eq!(shop.shop.revenue.total(), (1, Cents(2_500)));
     assert_eq!(shop.shop.outbox.newest().len(), 1);
-    assert_eq!(shop.for_sale("tea"), 59_998);
+    assert_eq!(shop.for_sale("tea").await, 59_998);
 }
 
 #[tokio::test]
@@ -48,7 +48,7 @@ async fn a_declined_card_is_an_outcome_and_gives_the_stock_back() {
 
     assert_eq!(shop.status(&order), Status::Declined);
     assert!(shop.story(&order).has(Step::Released));
-    assert_eq!(shop.for_sale("clock"), 12);
+    assert_eq!(shop.for_sale("clock").await, 12);
     assert!(shop.app.dead_letters(STOCK).await.unwrap().is_empty());
     assert_eq!(shop.shop.revenue.total().0, 0);
 }
@@ -68,7 +68,7 @@ async fn an_order_for_more_than_there_is_is_rejected_and_takes_nothing() {
         orders.each_ref().map(|order| shop.status(order)),
         [Status::Completed, Status::Rejected]
     );
-    assert_eq!(shop.for_sale("clock"), 2);
+    assert_eq!(shop.for_sale("clock").await, 2);
     let mails: Vec<_> = shop
         .shop
         .outbox
@@ -177,7 +177,7 @@ async fn orders_that_met_a_bank_that_was_away_end_well_once_they_are_sent_back()
     shop.settled().await;
     assert!(orders.iter().all(|order| shop.status(order) == Status::Completed));
     assert_eq!(shop.shop.stories.overview().dead_letters(Service::Payment), 0);
-    assert_eq!(shop.for_sale("tea"), 59_980, "the stock was reserved once");
+    assert_eq!(shop.for_sale("tea").await, 59_980, "the stock was reserved once");
     assert_eq!(
         shop.app
             .redrive("payment", Selection::All)
@@ -225,7 +225,7 @@ async fn an_order_that_is_delivered_three_times_has_one_outcome() {
     }
     let ends = [&good, &declined, &rejected].map(|order| shop.status(order));
     assert_eq!(ends, [Status::Completed, Status::Declined, Status::Rejected]);
-    assert_eq!(shop.for_sale("clock"), 10);
+    assert_eq!(shop.for_sale("clock").await, 10);
     assert_eq!(shop.shop.revenue.total(), (1, good.total));
     assert_eq!(shop.shop.outbox.newest().len(), 3, "each customer is told once");
 
@@ -301,9 +301,9 @@ async fn low_stock_is_delivered_and_sold_again() {
     shop.app.pass(tidings::secs(3)).await;
     shop.settled().await;
     assert!(
-        shop.for_sale("teapot") > 10_000,
+        shop.for_sale("teapot").await > 10_000,
         "{} are left",
-        shop.for_sale("teapot")
+        shop.for_sale("teapot").await
     );
     let late = order(99, "ada", "teapot", 1_000, GOOD_CARD);
     shop.place(&late).await;

@@ -34,13 +34,16 @@ async fn stories_stock_and_revenue_are_rebuilt_from_the_events() {
             Status::Rejected
         ]
     );
-    let (levels, revenue) = (first.shop.warehouse.levels(), first.shop.revenue.total());
+    let (levels, revenue) = (
+        first.shop.database.stock().await.unwrap(),
+        first.shop.revenue.total(),
+    );
     let told = stories(&first.shop.stories);
     // A second engine on the same broker: everything that the first one knew is only in the log.
     let second = TestShop::open_with(config, database).await;
     second.settled().await;
     assert!(second.shop.stories.caught_up().is_complete());
-    assert_eq!(second.shop.warehouse.levels(), levels);
+    assert_eq!(second.shop.database.stock().await.unwrap(), levels);
     assert_eq!(second.shop.revenue.total(), revenue);
     assert_eq!(stories(&second.shop.stories), told);
 

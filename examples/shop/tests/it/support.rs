@@ -73,8 +73,8 @@ impl TestShop {
         self.story(order).status()
     }
 
-    pub(crate) fn for_sale(&self, sku: &str) -> i64 {
-        let levels = self.shop.warehouse.levels();
+    pub(crate) async fn for_sale(&self, sku: &str) -> i64 {
+        let levels = self.shop.database.stock().await.unwrap();
         levels
             .iter()
             .find(|level| level.sku.product().sku == sku)
