@@ -3,7 +3,7 @@
 use crate::database::DatabaseError;
 use crate::domain::{Order, OrderId};
 use crate::event::ShopEvent;
-use crate::order::{Answer, NamedRequest, OrderPlaced, Story, Taken};
+use crate::order::{Answer, Book, NamedRequest, OrderPlaced, Story, Taken};
 use crate::page::Phase;
 use crate::service::Service;
 use crate::shop::Shop;
@@ -14,6 +14,7 @@ use tidings::{Health, Running, Selection, Timestamp};
 #[derive(Debug, Clone)]
 pub struct Desk {
     shop: Shop,
+    book: Book,
     running: Arc<OnceLock<Running>>,
 }
 
@@ -32,7 +33,7 @@ pub enum DeskError {
     KeyReused(String),
     /// The database does not take the order.
     #[error("the order could not be kept: {0}")]
-    NotKept(#[from] DatabaseError),
+    NotKept(#[from] Arc<DatabaseError>),
     /// The database cannot be asked.
     #[error("the order cannot be looked for: {0}")]
     NotFound(#[source] DatabaseError),
@@ -45,6 +46,7 @@ impl Desk {
     /// A closed desk.
     pub fn new(shop: Shop) -> Self {
         Self {
+            book: Book::new(shop.database.clone()),
             shop,
             running: Arc::default(),
         }
@@ -88,12 +90,12 @@ impl Desk {
     pub async fn place(
         &self,
         order: Order,
-        request: Option<&NamedRequest>,
+        request: Option<NamedRequest>,
     ) -> Result<Option<Answer>, DeskError> {
         let publisher = self.running()?.publisher();
         let at = Timestamp::now();
         let placed = OrderPlaced { order };
-        match self.shop.database.take(publisher, &placed, request).await? {
+        match self.book.take(publisher, placed.clone(), request).await? {
             Taken::Now => {}
             Taken::Before(answer) => return Ok(Some(answer)),
             Taken::KeyReused(order) => return Err(DeskError::KeyReused(order)),

@@ -9,6 +9,7 @@
 //! |---|---|---|---|
 //! | `orders` | `order.placed` | order | inventory |
 //! | `stock` | `stock.reserved`, `order.rejected`, `stock.released`, `stock.delivered` | inventory | payment, notification |
+//! | `charges` | `charge.answered` | payment | payment |
 //! | `payments` | `payment.taken`, `payment.declined` | payment | shipping, billing, analytics, inventory, notification |
 //! | `shipments` | `shipment.created` | shipping | notification |
 //! | `invoices` | `invoice.issued` | billing | – |

@@ -16,7 +16,7 @@ use tidings::{App, BinderError, FromRef, Running};
 /// The state of all services. Each of them sees only its own part.
 #[derive(Debug, Clone, FromRef)]
 pub struct Shop {
-    /// Of order and inventory.
+    /// Of order, inventory and payment.
     pub database: Database,
     /// Of the order service.
     pub stories: Stories,
@@ -92,7 +92,10 @@ pub fn app_of(services: &BTreeSet<Service>, database: &Database) -> App<Shop> {
     let has = |service| services.contains(&service);
     let shows = |service| has(service) || has(Service::Order);
     let mut app = App::new("shop");
-    if has(Service::Order) || has(Service::Inventory) {
+    if [Service::Order, Service::Inventory, Service::Payment]
+        .into_iter()
+        .any(has)
+    {
         app = app.nest(database::outbox(database));
     }
     if has(Service::Order) {
@@ -102,7 +105,7 @@ pub fn app_of(services: &BTreeSet<Service>, database: &Database) -> App<Shop> {
         app = with_store!(database, store => app.nest(inventory::app(store)));
     }
     if has(Service::Payment) {
-        app = app.nest(payment::app());
+        app = with_store!(database, store => app.nest(payment::app(store)));
     }
     if has(Service::Shipping) {
         app = app.nest(shipping::app());

@@ -8,7 +8,7 @@ mod tables;
 
 pub use statements::{Sql, Value};
 
-use crate::channel::{ORDERS, STOCK};
+use crate::channel::{ORDERS, PAYMENTS, STOCK};
 use std::path::PathBuf;
 use tidings::sql::sqlx::{self, Postgres, Sqlite};
 use tidings::sql::{OutboxError, RelayOptions, SqlError, SqlOptions, SqlStore};
@@ -38,6 +38,9 @@ pub enum DatabaseError {
     /// An event could not be written beside what it tells of.
     #[error(transparent)]
     Outbox(#[from] OutboxError),
+    /// The shop closes, and nobody writes any more.
+    #[error("the shop closes")]
+    Closing,
     /// A statement of the shop.
     #[error("the database did not run a statement: {0}")]
     Statement(#[from] sqlx::Error),
@@ -133,7 +136,10 @@ impl Database {
 /// Sends what the services write beside their tables. Processes that share a database each do it, and one of them at a time
 /// sends for all: so each knows every channel that is written there.
 pub fn outbox(database: &Database) -> App<Database> {
-    let app = App::new("outbox").publishes(ORDERS).publishes(STOCK);
+    let app = App::new("outbox")
+        .publishes(ORDERS)
+        .publishes(STOCK)
+        .publishes(PAYMENTS);
     with_store!(database, store => app.outbox(store.clone()))
 }
 

@@ -5,7 +5,7 @@ use crate::inventory;
 use tidings::sql::SqlStore;
 
 /// What makes the tables, step by step. A step that was shipped is never changed: what is to be different is another one.
-const STEPS: &[&str] = &[ORDERS, STOCK];
+const STEPS: &[&str] = &[ORDERS, STOCK, PAYMENTS];
 
 /// Orders, and requests that customers gave a name.
 const ORDERS: &str = "
@@ -43,6 +43,18 @@ CREATE TABLE shop_reservations (
     -- reserved, rejected or released
     state TEXT NOT NULL,
     reason TEXT NOT NULL
+);
+";
+
+/// What became of payments.
+const PAYMENTS: &str = "
+CREATE TABLE shop_payments (
+    order_id TEXT PRIMARY KEY,
+    -- taken or declined
+    state TEXT NOT NULL,
+    cents BIGINT NOT NULL,
+    -- The receipt, or why not.
+    said TEXT NOT NULL
 );
 ";
 

@@ -30,7 +30,7 @@ pub(super) async fn place(
     let order = OrderRequest::from_json(&sent)?.into_order()?;
     let answer = accepted(order.id);
     let request = key.map(|key| NamedRequest::new(key, &sent, answer.clone()));
-    let before = door.desk.place(order, request.as_ref()).await?;
+    let before = door.desk.place(order, request).await?;
     in_http(before.unwrap_or(answer))
 }
 

@@ -4,14 +4,18 @@ use super::OrderPlaced;
 use crate::channel::ORDERS;
 use crate::database::{Database, DatabaseError, Sql, Value, with_store};
 use crate::domain::{Order, OrderId};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tidings::sql::{Outbox, SqlStore, Tx, sqlx};
+use tidings::sql::{Outbox, OutboxError, SqlStore, Tx, sqlx};
 use tidings::{Publisher, Timestamp};
+use tokio::sync::oneshot;
 use uuid::Uuid;
 
 /// For how long a request is known by its key, at the least.
 pub const REQUESTS_KEPT: Duration = Duration::from_secs(24 * 3_600);
-/// How many are forgotten at once.
+/// How many orders are kept by one commit, at the most.
+const TOGETHER: usize = 64;
+/// How many requests are forgotten at once.
 const FORGOTTEN: i64 = 1_000;
 
 /// What a customer is answered.
@@ -59,7 +63,34 @@ pub enum Taken {
     KeyReused(String),
 }
 
-impl Database {
+/// The order book. Orders that come at the same time are kept by one commit, because a commit waits for the disk. Clones
+/// share it.
+#[derive(Debug, Clone)]
+pub struct Book {
+    database: Database,
+    waiting: Arc<Mutex<Vec<Entry>>>,
+    /// Held by the one who writes.
+    pen: Arc<tokio::sync::Mutex<()>>,
+}
+
+/// An order that is to be taken, and who waits for it.
+#[derive(Debug)]
+struct Entry {
+    placed: OrderPlaced,
+    request: Option<NamedRequest>,
+    taken: oneshot::Sender<Result<Taken, Arc<DatabaseError>>>,
+}
+
+impl Book {
+    /// The book in that database.
+    pub fn new(database: Database) -> Self {
+        Self {
+            database,
+            waiting: Arc::default(),
+            pen: Arc::default(),
+        }
+    }
+
     /// Takes an order: with its event and the answer to its request, in one commit.
     ///
     /// Of two requests with one key that come together, the later one waits for the end of the first, in any process.
@@ -69,12 +100,58 @@ impl Database {
     pub async fn take(
         &self,
         publisher: &Publisher,
-        placed: &OrderPlaced,
-        request: Option<&NamedRequest>,
-    ) -> Result<Taken, DatabaseError> {
-        with_store!(self, store => take(&Outbox::new(store, publisher), placed, request).await)
+        placed: OrderPlaced,
+        request: Option<NamedRequest>,
+    ) -> Result<Taken, Arc<DatabaseError>> {
+        let (taken, answered) = oneshot::channel();
+        let entry = Entry {
+            placed,
+            request,
+            taken,
+        };
+        self.waiting
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(entry);
+        // Whoever gets the pen writes for all who wait, so it is no part of a request that may be given up.
+        let (book, publisher) = (self.clone(), publisher.clone());
+        tokio::spawn(async move { book.write(&publisher).await });
+        let closing = |_| Arc::new(DatabaseError::Closing);
+        answered.await.map_err(closing)?
     }
 
+    async fn write(&self, publisher: &Publisher) {
+        let _pen = self.pen.lock().await;
+        let mut entries: Vec<Entry> = {
+            let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+            let count = waiting.len().min(TOGETHER);
+            waiting.drain(..count).collect()
+        };
+        if entries.is_empty() {
+            return;
+        }
+        // All processes claim keys in the same order, so that none waits for one that waits for it.
+        entries.sort_by(|a, b| a.key().cmp(&b.key()));
+        let taken =
+            with_store!(&self.database, store => take(&Outbox::new(store, publisher), &entries).await);
+        let taken = match taken {
+            Ok(taken) => taken.into_iter().map(Ok).collect(),
+            Err(error) => vec![Err(Arc::new(error)); entries.len()],
+        };
+        for (entry, taken) in entries.into_iter().zip(taken) {
+            // Who has gone away asks again, or does not care.
+            let _ = entry.taken.send(taken);
+        }
+    }
+}
+
+impl Entry {
+    fn key(&self) -> Option<&str> {
+        self.request.as_ref().map(|request| request.key.as_str())
+    }
+}
+
+impl Database {
     /// The order with that number, and when it was placed.
     ///
     /// # Errors
@@ -93,36 +170,63 @@ impl Database {
     }
 }
 
-async fn take<DB: Sql>(
-    outbox: &Outbox<DB>,
-    placed: &OrderPlaced,
-    request: Option<&NamedRequest>,
-) -> Result<Taken, DatabaseError> {
-    let (order, at) = (&placed.order, Timestamp::now().as_millis());
-    let id = order.id.to_string();
+async fn take<DB: Sql>(outbox: &Outbox<DB>, entries: &[Entry]) -> Result<Vec<Taken>, DatabaseError> {
+    let at = Timestamp::now().as_millis();
     let mut tx = outbox.store().begin().await?;
-    if let Some(request) = request {
-        let known = claim(&mut tx, request, &id, at).await?;
-        if known != Taken::Now {
-            tx.rollback().await?;
-            return Ok(known);
+    let mut all = Vec::with_capacity(entries.len());
+    let mut new = Vec::with_capacity(entries.len());
+    for entry in entries {
+        let id = entry.placed.order.id.to_string();
+        let taken = match &entry.request {
+            Some(request) => claim(&mut tx, request, &id, at).await?,
+            None => Taken::Now,
+        };
+        if taken == Taken::Now {
+            new.push((id, &entry.placed));
         }
+        all.push(taken);
     }
-    let details = serde_json::to_string(order).map_err(|error| sqlx::Error::Encode(error.into()))?;
-    let total = i64::try_from(order.total.0).unwrap_or(i64::MAX);
-    let insert =
-        "INSERT INTO shop_orders (id, customer, total_cents, details, placed_at) VALUES ($1, $2, $3, $4, $5)";
-    let values = [
-        Value::Text(&id),
-        Value::Text(&order.customer),
-        Value::Number(total),
-        Value::Text(&details),
-        Value::Number(at),
-    ];
-    DB::change(&mut tx, insert, &values).await?;
-    outbox.publish(&mut tx, ORDERS, placed).await?;
+    keep(&mut tx, &new, at).await?;
+    let told = outbox.publishing(&mut tx, async |publisher| {
+        for (_, placed) in &new {
+            drop(
+                publisher
+                    .publish(ORDERS, *placed)
+                    .await
+                    .map_err(OutboxError::from)?,
+            );
+        }
+        Ok::<(), OutboxError>(())
+    });
+    told.await?;
     tx.commit().await?;
-    Ok(Taken::Now)
+    Ok(all)
+}
+
+/// Keeps orders.
+async fn keep<DB: Sql>(
+    tx: &mut Tx<DB>,
+    new: &[(String, &OrderPlaced)],
+    at: i64,
+) -> Result<(), DatabaseError> {
+    let details: Result<Vec<String>, _> = new
+        .iter()
+        .map(|(_, placed)| serde_json::to_string(&placed.order))
+        .collect();
+    let details = details.map_err(|error| sqlx::Error::Encode(error.into()))?;
+    let values = new.iter().zip(&details).flat_map(|((id, placed), details)| {
+        let order = &placed.order;
+        [
+            Value::Text(id),
+            Value::Text(&order.customer),
+            Value::Number(i64::try_from(order.total.0).unwrap_or(i64::MAX)),
+            Value::Text(details),
+            Value::Number(at),
+        ]
+    });
+    let values: Vec<Value<'_>> = values.collect();
+    let into = "INSERT INTO shop_orders (id, customer, total_cents, details, placed_at) VALUES";
+    Ok(DB::insert(tx, into, 5, &values).await?)
 }
 
 /// Keeps the answer to a request under its key, or finds what is there. The statement waits for whoever has just put

@@ -16,7 +16,7 @@ mod stories;
 mod story;
 mod view;
 
-pub use book::{Answer, NamedRequest, REQUESTS_KEPT, Taken};
+pub use book::{Answer, Book, NamedRequest, REQUESTS_KEPT, Taken};
 pub use request::{FieldError, MAX_ITEMS, MAX_QUANTITY, OrderRequest, RequestError, RequestItem};
 pub use stories::{Overview, STORIES_KEPT, Stories};
 pub use story::{Entry, Letter, Status, Step, Story};

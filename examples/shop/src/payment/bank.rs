@@ -1,6 +1,7 @@
 //! The bank: an outside system, played by a few lines that misbehave on purpose and always in the same way.
 
 use crate::domain::{CardToken, Cents, OrderId, Recent};
+use serde::{Deserialize, Serialize};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -11,7 +12,8 @@ const CHARGES_KEPT: usize = 200_000;
 const FLAKY_ONE_IN: u64 = 20;
 
 /// What the bank says.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Charge {
     /// The money is taken.
     Taken {
@@ -21,7 +23,7 @@ pub enum Charge {
     /// The card is refused; asking again changes nothing.
     Declined {
         /// Why.
-        reason: &'static str,
+        reason: String,
     },
 }
 
@@ -108,10 +110,10 @@ impl Bank {
 fn decide(order: OrderId, card: &CardToken, amount: Cents) -> Charge {
     match card.last_four() {
         "0002" => Charge::Declined {
-            reason: "the card was declined",
+            reason: "the card was declined".to_owned(),
         },
         "9995" => Charge::Declined {
-            reason: "insufficient funds",
+            reason: "insufficient funds".to_owned(),
         },
         _ => Charge::Taken {
             receipt: format!("R-{}-{}", order.short(), amount.0),
@@ -176,7 +178,7 @@ mod tests {
             answers.extend(bank.charge(order, &card("4000000000000002"), Cents(1)).await);
         }
         assert!(answers.contains(&Charge::Declined {
-            reason: "the card was declined"
+            reason: "the card was declined".to_owned()
         }));
     }
 }

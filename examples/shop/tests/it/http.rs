@@ -1,10 +1,9 @@
 //! The shop over HTTP.
 
 use crate::process::{Process, json, until, until_open};
+use crate::tally::messages;
 use shop::load::Client;
-use std::path::Path;
 use tempfile::tempdir;
-use tidings::{App, Config};
 
 const JSON: &[(&str, &str)] = &[("content-type", "application/json")];
 const FORM: &[(&str, &str)] = &[("content-type", "application/x-www-form-urlencoded")];
@@ -97,22 +96,7 @@ async fn what_is_wrong_gets_a_problem_and_publishes_nothing() {
     }
     assert_eq!(client.post("/mails", &[], "").await.unwrap().status, 405);
     assert!(shop.terminate().success());
-    assert_eq!(messages_in(data.path(), "orders").await, 0);
-}
-
-/// How many messages a channel has, by the log itself.
-async fn messages_in(data: &Path, channel: &str) -> u64 {
-    let url = format!("embedded:{}", data.display());
-    let config = Config::builder()
-        .toml("test", "")
-        .argument("test", "binder.main.url", url)
-        .load()
-        .unwrap();
-    let running = App::new("probe").publishes(channel).start(config).await.unwrap();
-    let (binder, destination) = running.channel(channel).unwrap();
-    let positions = binder.positions(destination, None).await.unwrap();
-    running.drain().await;
-    positions.iter().map(|at| at.end).sum()
+    assert_eq!(messages(data.path(), "orders").await.len(), 0);
 }
 
 #[tokio::test]
@@ -172,7 +156,7 @@ async fn a_request_that_is_sent_again_does_not_order_again() {
     })
     .await;
     assert!(shop.terminate().success());
-    assert_eq!(messages_in(data.path(), "orders").await, 2);
+    assert_eq!(messages(data.path(), "orders").await.len(), 2);
 }
 
 #[tokio::test]

@@ -7,7 +7,8 @@ use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-const TIMEOUT: Duration = Duration::from_secs(20);
+/// No matter how busy the machine is.
+const TIMEOUT: Duration = Duration::from_secs(120);
 
 /// A running shop.
 pub(crate) struct Process {
@@ -18,18 +19,19 @@ pub(crate) struct Process {
 impl Process {
     /// Starts a shop on a free port.
     pub(crate) fn start(data: &Path) -> Self {
-        Self::try_start(data, "127.0.0.1:0").expect("a free port can be listened on")
+        Self::try_start(data, "127.0.0.1:0", None).expect("a free port can be listened on")
     }
 
-    /// Starts a shop at this address; none if it could not listen there.
-    pub(crate) fn try_start(data: &Path, address: &str) -> Option<Self> {
+    /// Starts a shop at this address, on the database of that one or on a file; none if it could not listen there.
+    pub(crate) fn try_start(data: &Path, address: &str, database: Option<&str>) -> Option<Self> {
         let mut command = Command::new(env!("CARGO_BIN_EXE_shop"));
         command
             .arg("--data")
             .arg(data)
             .args(["--http", address])
             .current_dir(data)
-            .env_remove(DATABASE_URL);
+            .env_remove(DATABASE_URL)
+            .envs(database.map(|url| (DATABASE_URL, url)));
         let mut shop = Self::spawn(command);
         if shop.url.is_empty() {
             shop.child.wait().unwrap();

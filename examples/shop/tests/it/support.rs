@@ -3,7 +3,7 @@
 use shop::channel::ORDERS;
 use shop::database::Database;
 use shop::domain::{CardToken, Item, Order, OrderId, Sku};
-use shop::order::{OrderPlaced, Status, Story, Taken};
+use shop::order::{Book, OrderPlaced, Status, Story, Taken};
 use shop::shop::{Shop, app};
 use tidings::Config;
 use tidings::sql::{Outbox, SqlOptions};
@@ -45,7 +45,9 @@ impl TestShop {
     pub(crate) async fn place(&self, order: &Order) {
         let placed = OrderPlaced { order: order.clone() };
         let publisher = self.app.running().publisher();
-        let taken = self.shop.database.take(publisher, &placed, None).await;
+        let taken = Book::new(self.shop.database.clone())
+            .take(publisher, placed, None)
+            .await;
         assert_eq!(taken.unwrap(), Taken::Now);
     }
 
