@@ -13,6 +13,7 @@ use crate::event::Event;
 use crate::extract::{FromDelivery, Payload};
 use crate::failure::{Failure, FailureKind};
 use crate::names;
+use crate::outbox::OutboxStore;
 use crate::sink::Outgoing;
 use std::any::{Any, TypeId};
 use std::error::Error;
@@ -69,6 +70,11 @@ pub trait InboxStore: Send + Sync + fmt::Debug {
 
     /// Whether [`InboxTransaction::publish`] can be used.
     fn has_outbox(&self) -> bool;
+
+    /// What is sent from it, by the app that has the inbox; none if it has to be sent in another way.
+    fn outbox(&self) -> Option<Arc<dyn OutboxStore>> {
+        None
+    }
 
     /// What an error of a handler is to the engine if it is one of the database's; nothing if it is not. It is asked where the
     /// handler did not say more than `?`: so a statement that can never work is not tried again.

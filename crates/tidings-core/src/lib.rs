@@ -32,6 +32,7 @@ mod marks;
 mod message;
 mod middleware;
 pub mod names;
+mod outbox;
 mod outcome;
 mod pace;
 mod partition;
@@ -86,6 +87,7 @@ pub use marks::{
 };
 pub use message::{Message, Position, Timestamp};
 pub use middleware::{Invoke, Middleware, Next, layered};
+pub use outbox::{Backlog, OutboxRelay, OutboxStatus, OutboxStore, OutboxWatch, RelayRole, RelayStart};
 pub use outcome::{BatchOutcome, IntoBatchOutcome, IntoOutcome, Output, Outputs, Publishes, To};
 pub use pace::Pace;
 pub use partition::{murmur2, partition_for_key};

@@ -38,6 +38,12 @@ pub enum SqlError {
         /// The most characters.
         limit: usize,
     },
+    /// The relay of the outbox cannot be run in that way.
+    #[error("the relay of the outbox: {reason}")]
+    Relay {
+        /// What is wrong, and what to do.
+        reason: String,
+    },
     /// The database cannot be reached, or it ended the connection.
     #[error("{place} cannot be used now: {reason}")]
     Unavailable {

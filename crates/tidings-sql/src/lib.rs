@@ -67,12 +67,13 @@ pub use error::{ErrorClass, SqlError, classify};
 pub use locks::SqlLocks;
 pub use migrations::{AppliedMigration, migrate, migrations_as_sql};
 pub use options::{Migrate, SqlOptions};
-pub use outbox::{Backlog, Outbox, OutboxError, Parked};
-pub use relay::{ParkedKeys, Relay, RelayOptions, RelayStatus};
+pub use outbox::{Outbox, OutboxError, Parked};
+pub use relay::{ParkedKeys, Relay, RelayMode, RelayOptions, RelayStatus};
 pub use replication::{
     BehindLimit, Reading, ReplicationError, ReplicationOptions, ReplicationRelay, ReplicationStatus,
 };
 /// The driver, in the version that the types here are of.
 pub use sqlx;
 pub use store::SqlStore;
+pub use tidings_core::Backlog;
 pub use tx::{Savepoint, Tx};

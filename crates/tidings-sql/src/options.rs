@@ -1,6 +1,9 @@
 //! How a database is used: [`SqlOptions`], [`Migrate`].
 
+use crate::dialect::Dialect;
 use crate::error::SqlError;
+use crate::relay::{RelayMode, RelayOptions, RelayPlan};
+use crate::replication::ReplicationOptions;
 use std::time::Duration;
 use tidings_config::SqlConfig;
 
@@ -38,6 +41,7 @@ pub struct SqlOptions {
     pub(crate) timeout: Duration,
     pub(crate) busy_timeout: Duration,
     pub(crate) pruning: Pruning,
+    pub(crate) relay: RelayPlan,
 }
 
 /// When claims of an inbox are forgotten.
@@ -48,13 +52,15 @@ pub(crate) struct Pruning {
     pub(crate) rows: u32,
 }
 
+/// What our tables are in if nobody says anything.
+pub(crate) const SCHEMA: &str = "tidings";
 /// PostgreSQL cuts names after 63 bytes; the longest name behind a prefix has its place beside it.
 const LONGEST_SCHEMA: usize = 32;
 
 impl Default for SqlOptions {
     fn default() -> Self {
         Self {
-            schema: "tidings".into(),
+            schema: SCHEMA.into(),
             migrate: Migrate::default(),
             max_connections: 10,
             timeout: Duration::from_secs(10),
@@ -64,6 +70,7 @@ impl Default for SqlOptions {
                 interval: Duration::from_secs(60),
                 rows: 1_000,
             },
+            relay: RelayPlan::default(),
         }
     }
 }
@@ -152,8 +159,32 @@ impl SqlOptions {
         self
     }
 
-    /// The names go into statements as they are, so nothing else may be in them.
-    pub(crate) fn check(&self) -> Result<(), SqlError> {
+    /// Who sends what is in the outbox; default [`RelayMode::Polling`]: the app that publishes by the store.
+    pub fn relay_mode(mut self, mode: RelayMode) -> Self {
+        self.relay.mode = mode;
+        self
+    }
+
+    /// How the relay of an app works.
+    pub fn relay(mut self, options: RelayOptions) -> Self {
+        self.relay.options = options;
+        self
+    }
+
+    /// How the relay of an app reads with [`RelayMode::Replication`].
+    pub fn replication(mut self, options: ReplicationOptions) -> Self {
+        self.relay.replication = options;
+        self
+    }
+
+    /// Whether a store of that kind can be opened with them.
+    pub(crate) fn check<DB: Dialect>(&self) -> Result<(), SqlError> {
+        self.check_schema()?;
+        self.relay.check::<DB>()
+    }
+
+    /// The name goes into statements as it is, so nothing else may be in it.
+    pub(crate) fn check_schema(&self) -> Result<(), SqlError> {
         let good = |(index, byte): (usize, u8)| {
             byte.is_ascii_lowercase() || byte == b'_' || (index > 0 && byte.is_ascii_digit())
         };
@@ -197,7 +228,10 @@ mod tests {
     #[test]
     fn a_schema_is_a_name_and_nothing_else() {
         for good in ["tidings", "_", "a1_b2", &"x".repeat(32)] {
-            assert!(SqlOptions::default().schema(good).check().is_ok(), "{good}");
+            assert!(
+                SqlOptions::default().schema(good).check_schema().is_ok(),
+                "{good}"
+            );
         }
         for bad in [
             "",
@@ -208,7 +242,7 @@ mod tests {
             "ä",
             &"x".repeat(33),
         ] {
-            let refused = SqlOptions::default().schema(bad).check();
+            let refused = SqlOptions::default().schema(bad).check_schema();
             assert!(matches!(refused, Err(SqlError::Name { .. })), "{bad}");
         }
     }

@@ -7,6 +7,7 @@ use crate::migrations;
 use crate::options::{Pruning, SqlOptions};
 use crate::outbox::rows::Statements;
 use crate::outbox::wake::Wake;
+use crate::relay::RelayPlan;
 use crate::tx::Tx;
 use crate::value::Value;
 use sqlx::Pool;
@@ -46,6 +47,7 @@ struct Inner<DB: Dialect> {
     pruner: Pruner,
     outbox: Statements,
     wake: Wake,
+    relay: RelayPlan,
 }
 
 /// The statements of the inbox, with the names of tables in them.
@@ -91,7 +93,7 @@ impl<DB: Dialect> SqlStore<DB> {
     /// [`SqlError::Address`], [`SqlError::Name`]; [`SqlError::Unavailable`] and [`SqlError::Silent`], after which it may
     /// be tried again; what is wrong with the tables and cannot or shall not be put right.
     pub async fn open_with(url: &str, options: SqlOptions) -> Result<Self, SqlError> {
-        options.check()?;
+        options.check::<DB>()?;
         let (pools, place) = DB::connect(url, &options).await?;
         Self::ready(pools, place, options).await
     }
@@ -102,7 +104,7 @@ impl<DB: Dialect> SqlStore<DB> {
     /// # Errors
     /// As [`open_with`](Self::open_with).
     pub async fn from_pool(pool: Pool<DB>, options: SqlOptions) -> Result<Self, SqlError> {
-        options.check()?;
+        options.check::<DB>()?;
         let place = DB::place(&pool);
         let pools = Pools {
             reading: pool.clone(),
@@ -128,6 +130,7 @@ impl<DB: Dialect> SqlStore<DB> {
             inner: Arc::new(Inner {
                 outbox: Statements::new::<DB>(|template| complete::<DB>(template, &prefix)),
                 wake: Wake::default(),
+                relay: options.relay,
                 prefix,
                 timeout: options.timeout,
                 inbox,
@@ -198,6 +201,16 @@ impl<DB: Dialect> SqlStore<DB> {
     /// The statements of the outbox.
     pub(crate) fn outbox_statements(&self) -> &Statements {
         &self.inner.outbox
+    }
+
+    /// How its relay is run by apps.
+    pub(crate) fn relay_plan(&self) -> &RelayPlan {
+        &self.inner.relay
+    }
+
+    /// What tells this store, and its clones, from others that are open.
+    pub(crate) fn address(&self) -> usize {
+        Arc::as_ptr(&self.inner).addr()
     }
 
     /// What tells relays that there is something to send.

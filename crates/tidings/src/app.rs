@@ -3,12 +3,13 @@
 use crate::channel::{Channel, DeclaredChannel};
 use crate::configuration::IntoConfig;
 use crate::part::{DeclaredProducer, DeclaredSubscription, Part};
+use crate::plan::DeclaredOutbox;
 use crate::service::Service;
 use crate::{Error, Running};
 use std::fmt;
 use std::panic::Location;
 use std::sync::Arc;
-use tidings_core::{BoxFuture, FromRef, Middleware};
+use tidings_core::{BoxFuture, FromRef, Middleware, OutboxStore};
 
 /// A service as a value: handlers with their groups and policies, producers, channels, middleware. `S` is the state
 /// that its handlers share.
@@ -40,6 +41,7 @@ pub struct App<S = ()> {
     producers: Vec<DeclaredProducer<S>>,
     channels: Vec<DeclaredChannel>,
     middleware: Vec<Arc<dyn Middleware>>,
+    outboxes: Vec<DeclaredOutbox>,
 }
 
 impl<S: Send + Sync + 'static> App<S> {
@@ -51,6 +53,7 @@ impl<S: Send + Sync + 'static> App<S> {
             producers: Vec::new(),
             channels: Vec::new(),
             middleware: Vec::new(),
+            outboxes: Vec::new(),
         }
     }
 
@@ -102,6 +105,7 @@ impl<S: Send + Sync + 'static> App<S> {
         self.producers
             .extend(other.producers.into_iter().map(widen_producer));
         self.channels.extend(other.channels);
+        self.outboxes.extend(other.outboxes);
         self
     }
 
@@ -142,6 +146,21 @@ impl<S: Send + Sync + 'static> App<S> {
         self.channel(channel, |options| options)
     }
 
+    /// Sends what the program publishes by the outbox of this store: from the start on, until the drain has sent all of it.
+    /// Each channel that is published to there must be one of the app.
+    ///
+    /// A subscription whose handler publishes under an [`inbox`](crate::Subscription::inbox) brings its store's outbox
+    /// by itself. However often a store comes, it is sent from once; of several processes one sends. How, and whether
+    /// another process does it, is said where the store is opened.
+    #[track_caller]
+    pub fn outbox(mut self, store: impl OutboxStore + 'static) -> Self {
+        self.outboxes.push(DeclaredOutbox {
+            store: Arc::new(store),
+            place: Location::caller(),
+        });
+        self
+    }
+
     /// The service: this app with its state, ready to run.
     pub fn with_state(self, state: S) -> Service {
         let state = Arc::new(state);
@@ -156,6 +175,7 @@ impl<S: Send + Sync + 'static> App<S> {
             subscriptions: subscriptions.collect(),
             producers: producers.collect(),
             channels: self.channels,
+            outboxes: self.outboxes,
         }
     }
 }
@@ -210,6 +230,7 @@ impl<S> fmt::Debug for App<S> {
             .field("subscriptions", &self.subscriptions)
             .field("producers", &self.producers)
             .field("channels", &self.channels)
+            .field("outboxes", &self.outboxes)
             .field("middleware", &self.middleware.len())
             .finish()
     }

@@ -7,7 +7,7 @@ mod screen;
 #[cfg(feature = "manage")]
 pub(crate) use json::to_json;
 
-use crate::plan::{Plan, PlannedChannel, PlannedSubscription, place_of};
+use crate::plan::{Plan, PlannedChannel, PlannedOutbox, PlannedSubscription, place_of};
 use crate::service::Service;
 use std::fmt;
 use tidings_config::{Origin, Setting};
@@ -50,6 +50,8 @@ pub struct Description {
     pub subscriptions: Vec<SubscriptionDescription>,
     /// The producers.
     pub producers: Vec<ProducerDescription>,
+    /// The outboxes.
+    pub outboxes: Vec<OutboxDescription>,
     /// Limits of the whole app.
     pub values: Vec<Value>,
 }
@@ -118,6 +120,18 @@ pub struct ProducerDescription {
     pub place: String,
 }
 
+/// An outbox.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct OutboxDescription {
+    /// The database that it is in, without a password.
+    pub name: String,
+    /// How it is sent: `by polling`, `by another process`.
+    pub sent: String,
+    /// Where in the code it comes from.
+    pub place: String,
+}
+
 impl Description {
     pub(crate) fn new(service: &Service, plan: &Plan) -> Self {
         let subscriptions = service.subscriptions.iter().zip(&plan.subscriptions);
@@ -160,6 +174,7 @@ impl Description {
                 .iter()
                 .map(|producer| self::producer(&producer.facts))
                 .collect(),
+            outboxes: plan.outboxes.iter().map(outbox).collect(),
             values: app_values(plan),
         }
     }
@@ -299,6 +314,14 @@ fn subscription(
         dead_letters,
         retry: retry.unwrap_or_default(),
         policy: planned.values.clone(),
+    }
+}
+
+fn outbox(planned: &PlannedOutbox) -> OutboxDescription {
+    OutboxDescription {
+        name: planned.name.clone(),
+        sent: planned.store.way().to_owned(),
+        place: planned.place.clone(),
     }
 }
 

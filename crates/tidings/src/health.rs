@@ -1,7 +1,7 @@
 //! Whether a running service works: [`Health`].
 
 use std::fmt;
-use tidings_core::BinderHealth;
+use tidings_core::{BinderHealth, OutboxStatus, RelayRole};
 use tidings_runtime::Phase;
 
 /// Whether a running service works, and why not. For the probes of an orchestrator and for people.
@@ -22,7 +22,7 @@ pub struct Health {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PartHealth {
-    /// `binder`, `subscription` or `producer`.
+    /// `binder`, `subscription`, `producer` or `outbox`.
     pub kind: &'static str,
     /// Its name.
     pub name: String,
@@ -127,6 +127,48 @@ impl PartHealth {
             reason: obstacle,
         }
     }
+}
+
+impl PartHealth {
+    /// What sends from an outbox. Whatever stands in its way, messages are kept meanwhile, and another instance would
+    /// meet it as well.
+    pub(crate) fn outbox(name: &str, status: &OutboxStatus, ended: bool, draining: bool) -> Self {
+        let reason = in_the_way(status);
+        let condition = match (ended, draining) {
+            (_, true) => Condition::Waiting,
+            (true, false) => Condition::Failed,
+            _ if reason.is_some() => Condition::Degraded,
+            _ if status.role == RelayRole::Starting => Condition::Waiting,
+            _ => Condition::Up,
+        };
+        Self {
+            kind: "outbox",
+            name: name.to_owned(),
+            condition,
+            reason,
+        }
+    }
+}
+
+/// What keeps messages in an outbox that should not be there.
+fn in_the_way(status: &OutboxStatus) -> Option<String> {
+    let lag = status.lag_alarm.then(|| match status.slot_lag {
+        Some(lag) => {
+            format!("the server keeps {lag} bytes of its log for the slot, which is beyond the limit")
+        }
+        None => "the slot was too far behind and is dropped".to_owned(),
+    });
+    let parked = status.backlog.map_or(0, |backlog| backlog.parked);
+    let parked = match parked {
+        0 => None,
+        1 => Some("1 message is parked".to_owned()),
+        _ => Some(format!("{parked} messages are parked")),
+    };
+    let reasons: Vec<_> = [status.obstacle.clone(), lag, parked]
+        .into_iter()
+        .flatten()
+        .collect();
+    (!reasons.is_empty()).then(|| reasons.join("; "))
 }
 
 /// What it means that a part has ended.

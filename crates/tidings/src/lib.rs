@@ -102,7 +102,8 @@ pub use app::{App, Stateless};
 pub use channel::Channel;
 pub use configuration::IntoConfig;
 pub use describe::{
-    BinderDescription, ChannelDescription, Description, ProducerDescription, SubscriptionDescription, Value,
+    BinderDescription, ChannelDescription, Description, OutboxDescription, ProducerDescription,
+    SubscriptionDescription, Value,
 };
 pub use error::{Error, WiringMistake};
 pub use health::{Condition, Health, PartHealth};
@@ -115,17 +116,18 @@ pub use time::{hours, millis, mins, secs};
 pub use tidings_claims::{DirectoryClaims, Pruned};
 pub use tidings_config::{BinderUrl, Config, ConfigBuilder, ConfigError, Origin, Secret, Section, Setting};
 pub use tidings_core::{
-    Ack, Attempt, Backoff, Batch, BatchHandler, BatchItem, BatchOutcome, BatchPolicy, Binder, BinderError,
-    BinderHealth, BytesCodec, Capabilities, Channels, Claim, ClaimError, ClaimStore, Cleanup, Clock, Codec,
-    CodecError, Create, Database, DeadLetterHeaders, Decode, Delivery, DestinationInfo, DestinationSpec,
-    Diagnosis, DynBinder, Encodable, Encode, EventKey, EventStream, Failure, FailureKind, FromContext,
-    FromDelivery, Handler, HandlerContext, HandlerResult, Header, HeaderName, Headers, InboxError,
-    InboxStore, InboxTransaction, IntoBatchOutcome, IntoOutcome, IntoSubscription, Job, Json, JsonCodec, Key,
-    LaneInfo, LaneRole, Message, Middleware, Needs, Next, OptionalFromDelivery, Ordering, Output, Outputs,
-    PartitionPosition, Payload, Policy, Position, Producer, Publication, PublishError, Publisher, Publishes,
-    Rate, Raw, Receipt, Record, RecordBatch, Reply, RequestError, RequestStatus, ResultExt, Retry,
-    RetryBudget, RetryOrder, Start, State, Subscription, Text, TextCodec, Timestamp, To, dead_letter, every,
-    from_stream, headers, names, on, partition_for_key, spring,
+    Ack, Attempt, Backlog, Backoff, Batch, BatchHandler, BatchItem, BatchOutcome, BatchPolicy, Binder,
+    BinderError, BinderHealth, BytesCodec, Capabilities, Channels, Claim, ClaimError, ClaimStore, Cleanup,
+    Clock, Codec, CodecError, Create, Database, DeadLetterHeaders, Decode, Delivery, DestinationInfo,
+    DestinationSpec, Diagnosis, DynBinder, Encodable, Encode, EventKey, EventStream, Failure, FailureKind,
+    FromContext, FromDelivery, Handler, HandlerContext, HandlerResult, Header, HeaderName, Headers,
+    InboxError, InboxStore, InboxTransaction, IntoBatchOutcome, IntoOutcome, IntoSubscription, Job, Json,
+    JsonCodec, Key, LaneInfo, LaneRole, Message, Middleware, Needs, Next, OptionalFromDelivery, Ordering,
+    OutboxStatus, OutboxStore, Output, Outputs, PartitionPosition, Payload, Policy, Position, Producer,
+    Publication, PublishError, Publisher, Publishes, Rate, Raw, Receipt, Record, RecordBatch, RelayRole,
+    Reply, RequestError, RequestStatus, ResultExt, Retry, RetryBudget, RetryOrder, Start, State,
+    Subscription, Text, TextCodec, Timestamp, To, dead_letter, every, from_stream, headers, names, on,
+    partition_for_key, spring,
 };
 pub use tidings_core::{Event, FromRef};
 #[cfg(feature = "embedded")]

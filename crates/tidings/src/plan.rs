@@ -7,6 +7,7 @@ mod inbox;
 #[cfg(feature = "manage")]
 mod manage;
 mod names;
+mod outboxes;
 mod patterns;
 mod policy;
 #[cfg(feature = "rabbitmq")]
@@ -16,11 +17,13 @@ mod retry_lanes;
 mod subscriptions;
 
 pub(crate) use channels::PlannedChannel;
+pub(crate) use outboxes::{DeclaredOutbox, PlannedOutbox};
 pub(crate) use patterns::RunningPattern;
 pub(crate) use requests::PlannedRequests;
 pub(crate) use subscriptions::PlannedSubscription;
 
 use crate::error::{Error, WiringMistake};
+use crate::part::SubscriptionFacts;
 use crate::service::Service;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -46,6 +49,7 @@ pub(crate) struct Plan {
     pub(crate) channels: BTreeMap<String, PlannedChannel>,
     /// In the order of the service's subscriptions.
     pub(crate) subscriptions: Vec<PlannedSubscription>,
+    pub(crate) outboxes: Vec<PlannedOutbox>,
 }
 
 /// How much of the configuration could be read.
@@ -107,6 +111,11 @@ pub(crate) fn place_in(origin: &Origin) -> String {
     }
 }
 
+/// Whether a handler publishes anything, as far as its types say.
+fn publishes(facts: &SubscriptionFacts) -> bool {
+    facts.publishes != Publishes::Nothing || facts.needs.publisher
+}
+
 /// The value that counts: configuration before code before default.
 pub(crate) fn layered<T>(default: T, code: Option<Setting<T>>, config: Option<Setting<T>>) -> Setting<T> {
     config
@@ -155,6 +164,7 @@ impl Plan {
             binders,
             channels,
             subscriptions,
+            outboxes: outboxes::of(service),
         })
     }
 

@@ -4,6 +4,7 @@ mod drain;
 mod letters;
 #[cfg(feature = "manage")]
 mod manage;
+pub(crate) mod outboxes;
 mod seek;
 
 #[cfg(feature = "manage")]
@@ -15,12 +16,13 @@ use crate::error::Error;
 use crate::health::{End, Health, PartHealth};
 use crate::plan::RunningPattern;
 use crate::signal::shutdown_signal;
+use outboxes::RunningOutbox;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use tidings_core::{Clock, DynBinder, Publisher, RequestStatus, Requester};
+use tidings_core::{Clock, DynBinder, OutboxStatus, Publisher, RequestStatus, Requester};
 use tidings_runtime::{ProducerHandle, ProducerStatus, SubscriptionHandle, SubscriptionStatus};
 use tokio::sync::{Mutex, OnceCell};
 use tokio::task::AbortHandle;
@@ -40,6 +42,7 @@ pub(crate) struct Inner {
     pub(crate) publisher: Publisher,
     pub(crate) subscriptions: Vec<RunningSubscription>,
     pub(crate) producers: Vec<RunningProducer>,
+    pub(crate) outboxes: Vec<RunningOutbox>,
     pub(crate) channels: BTreeMap<String, RunningChannel>,
     /// What sends requests, by binder.
     pub(crate) requesters: BTreeMap<String, Arc<dyn Requester>>,
@@ -113,6 +116,8 @@ pub struct Status {
     pub subscriptions: BTreeMap<String, SubscriptionStatus>,
     /// The producers by name.
     pub producers: BTreeMap<String, ProducerStatus>,
+    /// The outboxes that are sent from here, by the database that they are in.
+    pub outboxes: BTreeMap<String, OutboxStatus>,
     /// Requests and what became of them, by the binder that they go to.
     pub requests: BTreeMap<String, RequestStatus>,
 }
@@ -214,6 +219,7 @@ impl Running {
             producers: producers
                 .map(|one| (one.name.clone(), one.handle.status()))
                 .collect(),
+            outboxes: outboxes::statuses(&self.inner.outboxes),
             requests: self
                 .inner
                 .requesters
@@ -244,7 +250,9 @@ impl Running {
                 status.obstacle,
             )
         });
-        let mut parts: Vec<_> = binders.chain(subscriptions).chain(producers).collect();
+        let outboxes = self.inner.outboxes.iter().map(|one| one.health(draining));
+        let parts = binders.chain(subscriptions).chain(producers);
+        let mut parts: Vec<_> = parts.chain(outboxes).collect();
         if drained {
             // A closed broker is not an illness of a service that has ended.
             parts.retain(|part| part.kind != "binder");
@@ -287,9 +295,10 @@ impl Running {
         })
     }
 
-    /// Ends the service: nothing new starts, what runs is finished and stored, what was published is acknowledged, and
-    /// the brokers are closed. That may take `app.drain_timeout`; what is not done then is given up, and whatever a
-    /// broker does the drain ends at most three seconds later. Called again, it waits for the same end.
+    /// Ends the service: nothing new starts, what runs is finished and stored, what was committed to an outbox is sent,
+    /// what was published is acknowledged, and the brokers are closed. That may take `app.drain_timeout`; what is not
+    /// done then is given up, and whatever a broker does the drain ends at most three seconds later, four with an outbox.
+    /// What is left in an outbox is sent by another process, or after the next start. Called again, it waits for the same end.
     pub async fn drain(&self) -> Drained {
         let drained = self
             .inner
@@ -323,6 +332,7 @@ impl fmt::Debug for Running {
             .field("app", &self.inner.app)
             .field("subscriptions", &self.inner.subscriptions)
             .field("producers", &self.inner.producers)
+            .field("outboxes", &self.inner.outboxes)
             .field("binders", &self.inner.binders)
             .finish_non_exhaustive()
     }

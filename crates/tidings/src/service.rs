@@ -6,7 +6,7 @@ use crate::configuration::IntoConfig;
 use crate::describe::Description;
 use crate::error::Error;
 use crate::part::{BoundProducer, BoundSubscription};
-use crate::plan::{Knowledge, Plan};
+use crate::plan::{DeclaredOutbox, Knowledge, Plan};
 use crate::running::Running;
 use crate::signal::{listen, shutdown_signal};
 use crate::start::start;
@@ -23,6 +23,7 @@ pub struct Service {
     pub(crate) subscriptions: Vec<BoundSubscription>,
     pub(crate) producers: Vec<BoundProducer>,
     pub(crate) channels: Vec<DeclaredChannel>,
+    pub(crate) outboxes: Vec<DeclaredOutbox>,
 }
 
 impl Service {
@@ -108,6 +109,7 @@ impl fmt::Debug for Service {
             .field("subscriptions", &self.subscriptions)
             .field("producers", &self.producers)
             .field("channels", &self.channels)
+            .field("outboxes", &self.outboxes)
             .finish()
     }
 }

@@ -11,8 +11,9 @@ pub(crate) use late::Gate;
 use crate::binders::{Binders, Ground};
 use crate::describe::Description;
 use crate::error::Error;
+use crate::part::BoundProducer;
 use crate::plan::{Plan, PlannedSubscription, RunningPattern};
-use crate::running::{Inner, Running, RunningChannel, RunningProducer, RunningSubscription};
+use crate::running::{Inner, Running, RunningChannel, RunningProducer, RunningSubscription, outboxes};
 use crate::service::Service;
 use prepare::Prepared;
 use requests::Requests;
@@ -63,7 +64,8 @@ fn launch(service: Service, plan: &Plan, binders: Binders, prepared: Prepared, c
         }
     }
     let requests = Requests::new(plan, &binders);
-    let publisher = Publisher::new(Arc::new(routes(plan, &binders, &requests)), clock);
+    let routes = Arc::new(routes(plan, &binders, &requests));
+    let publisher = Publisher::new(routes.clone(), clock);
     let starter = Starter {
         app: plan.app.as_str().into(),
         plan,
@@ -93,16 +95,12 @@ fn launch(service: Service, plan: &Plan, binders: Binders, prepared: Prepared, c
             }
         })
         .collect();
-    let producers = service.producers.into_iter().map(|bound| RunningProducer {
-        name: bound.facts.name.clone(),
-        handle: Arc::new(start_producer(ProducerSpec {
-            context: starter.context(&bound.facts.name, None, starter.publisher.clone()),
-            output: bound.facts.output,
-            work: bound.work,
-            publish_timeout: plan.publish_timeout.value,
-        })),
-    });
-    let producers = producers.collect();
+    let producers = service
+        .producers
+        .into_iter()
+        .map(|bound| starter.producer(bound))
+        .collect();
+    let outboxes = outboxes::start(&plan.outboxes, &routes, &plan.app);
     let channels = running_channels(plan);
     let publisher = starter.publisher;
     tracing::info!(app = %plan.app, "started");
@@ -111,6 +109,7 @@ fn launch(service: Service, plan: &Plan, binders: Binders, prepared: Prepared, c
         publisher,
         subscriptions,
         producers,
+        outboxes,
         channels,
         requesters: requests.into_running(),
         binders,
@@ -212,6 +211,18 @@ impl Starter<'_> {
             self.publisher.clone()
         };
         self.context(&planned.name, group, publisher)
+    }
+
+    fn producer(&self, bound: BoundProducer) -> RunningProducer {
+        RunningProducer {
+            name: bound.facts.name.clone(),
+            handle: Arc::new(start_producer(ProducerSpec {
+                context: self.context(&bound.facts.name, None, self.publisher.clone()),
+                output: bound.facts.output,
+                work: bound.work,
+                publish_timeout: self.plan.publish_timeout.value,
+            })),
+        }
     }
 
     fn subscription(

@@ -1,31 +1,23 @@
 //! State that is rebuilt from events is complete only once the events of earlier runs were read again: [`CatchUp`].
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use tidings::{Failure, Position, millis};
-use tokio::sync::watch;
+use tidings::Position;
 
 /// A partition of a destination.
 type Place = (String, u32);
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
-    Reading,
-    Complete,
-    Leaving,
-}
-
-/// Tells when a projection has seen everything that was there when the shop opened.
-///
-/// A service that decides by such state waits for it: the inventory must not sell what an earlier run has sold.
-#[derive(Debug, Clone)]
+/// Tells when a projection has seen everything that was there when the shop opened. Nobody decides by such state; but
+/// nobody is told either that an order is unknown before everything was seen.
+#[derive(Debug, Clone, Default)]
 pub struct CatchUp {
     inner: Arc<Inner>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Inner {
-    phase: watch::Sender<Phase>,
+    complete: AtomicBool,
     reading: Mutex<Reading>,
 }
 
@@ -34,18 +26,6 @@ struct Inner {
 struct Reading {
     seen: HashMap<Place, u64>,
     ends: Option<HashMap<Place, u64>>,
-}
-
-impl Default for CatchUp {
-    fn default() -> Self {
-        let phase = watch::Sender::new(Phase::Reading);
-        Self {
-            inner: Arc::new(Inner {
-                phase,
-                reading: Mutex::default(),
-            }),
-        }
-    }
 }
 
 impl CatchUp {
@@ -59,7 +39,7 @@ impl CatchUp {
 
     /// Says that everything up to this position was seen. Partitions are read in order.
     pub fn saw(&self, position: &Position) {
-        if *self.inner.phase.borrow() != Phase::Reading {
+        if self.is_complete() {
             return;
         }
         let place = (position.destination().to_owned(), position.partition());
@@ -80,41 +60,13 @@ impl CatchUp {
             .all(|(place, end)| seen.get(place).is_some_and(|next| next >= end))
         {
             *reading = Reading::default();
-            self.advance(Phase::Complete);
+            self.inner.complete.store(true, Ordering::Release);
         }
-    }
-
-    fn advance(&self, to: Phase) {
-        self.inner.phase.send_if_modified(|phase| {
-            let moves = *phase == Phase::Reading;
-            if moves {
-                *phase = to;
-            }
-            moves
-        });
     }
 
     /// Whether everything was seen.
     pub fn is_complete(&self) -> bool {
-        *self.inner.phase.borrow() == Phase::Complete
-    }
-
-    /// Waits until everything was seen.
-    ///
-    /// # Errors
-    /// The message is to be delivered later when the shop closes before that: a closing shop waits for its handlers.
-    pub async fn completed(&self) -> Result<(), Failure> {
-        let mut phase = self.inner.phase.subscribe();
-        let phase = phase.wait_for(|phase| *phase != Phase::Reading).await;
-        match phase.as_deref() {
-            Ok(Phase::Complete) => Ok(()),
-            _ => Err(Failure::later(millis(100))),
-        }
-    }
-
-    /// Lets go of everyone who waits, because the shop closes.
-    pub fn leave(&self) {
-        self.advance(Phase::Leaving);
+        self.inner.complete.load(Ordering::Acquire)
     }
 }
 
@@ -150,13 +102,5 @@ mod tests {
         let catch_up = CatchUp::default();
         catch_up.expect([]);
         assert!(catch_up.is_complete());
-    }
-
-    #[tokio::test]
-    async fn those_who_wait_are_sent_away_when_the_shop_closes() {
-        let catch_up = CatchUp::default();
-        catch_up.leave();
-        assert!(catch_up.completed().await.is_err());
-        assert!(!catch_up.is_complete());
     }
 }

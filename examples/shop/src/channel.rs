@@ -4,7 +4,9 @@
 pub const ORDERS: &str = "orders";
 /// What became of the stock: reserved, short, released, delivered. From inventory.
 pub const STOCK: &str = "stock";
-/// What the bank said. From payment.
+/// What the bank answered, before it is kept. From payment, to payment.
+pub const CHARGES: &str = "charges";
+/// What became of payments. From payment.
 pub const PAYMENTS: &str = "payments";
 /// Parcels. From shipping.
 pub const SHIPMENTS: &str = "shipments";
@@ -14,4 +16,4 @@ pub const INVOICES: &str = "invoices";
 pub const MAILS: &str = "mails";
 
 /// All of them.
-pub const ALL: [&str; 6] = [ORDERS, STOCK, PAYMENTS, SHIPMENTS, INVOICES, MAILS];
+pub const ALL: [&str; 7] = [ORDERS, STOCK, CHARGES, PAYMENTS, SHIPMENTS, INVOICES, MAILS];

@@ -1,22 +1,21 @@
 //! The desk between the door and the services: takes orders, and sends dead letters back.
 
-use crate::channel::ORDERS;
+use crate::database::DatabaseError;
 use crate::domain::{Order, OrderId};
 use crate::event::ShopEvent;
-use crate::order::{OrderPlaced, Step, Story};
+use crate::order::{Answer, Book, NamedRequest, OrderPlaced, Story, Taken};
 use crate::page::Phase;
 use crate::service::Service;
 use crate::shop::Shop;
-use std::collections::HashSet;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use tidings::{Health, PublishError, Running, Selection, Timestamp};
+use std::sync::{Arc, OnceLock};
+use tidings::{Health, Running, Selection, Timestamp};
 
 /// The desk. HTTP answers from the first moment on, the engine comes a little later: until then the desk is closed.
 #[derive(Debug, Clone)]
 pub struct Desk {
     shop: Shop,
+    book: Book,
     running: Arc<OnceLock<Running>>,
-    being_placed: Arc<Mutex<HashSet<OrderId>>>,
 }
 
 /// Why the desk cannot do what was asked for.
@@ -29,36 +28,27 @@ pub enum DeskError {
     /// What was there before is not known yet.
     #[error("the shop is reading its events again; try again in a moment")]
     CatchingUp,
-    /// The same request is being handled.
-    #[error("a request with this Idempotency-Key is being handled; try again in a moment")]
-    InProgress,
-    /// The customer used the key for another order.
-    #[error("this Idempotency-Key was used for another order, {0}; use a new one")]
-    KeyReused(OrderId),
-    /// The log does not take the event.
+    /// The key was used for another request.
+    #[error("this Idempotency-Key was used for another request, about the order {0}; use a new one")]
+    KeyReused(String),
+    /// The database does not take the order.
     #[error("the order could not be kept: {0}")]
-    NotKept(#[from] PublishError),
+    NotKept(#[from] Arc<DatabaseError>),
+    /// The database cannot be asked.
+    #[error("the order cannot be looked for: {0}")]
+    NotFound(#[source] DatabaseError),
     /// Dead letters could not be sent back.
     #[error("the dead letters could not be sent back: {0}")]
     NotSentBack(tidings::Error),
-}
-
-/// Whether the customer named the request, so that sending it again does not order again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Naming {
-    /// By an `Idempotency-Key`.
-    Keyed,
-    /// No.
-    Anonymous,
 }
 
 impl Desk {
     /// A closed desk.
     pub fn new(shop: Shop) -> Self {
         Self {
+            book: Book::new(shop.database.clone()),
             shop,
             running: Arc::default(),
-            being_placed: Arc::default(),
         }
     }
 
@@ -91,57 +81,50 @@ impl Desk {
         self.running.get().ok_or(DeskError::Opening)
     }
 
-    /// Takes an order: returns when it is kept, and only then.
+    /// Takes an order: returns when it is kept, and only then. A request with a name that was sent before gets the answer
+    /// that it got then.
     ///
     /// # Errors
     /// [`DeskError`]. After [`DeskError::NotKept`] the order may have been kept all the same; a request with an
     /// `Idempotency-Key` may be sent again without ordering twice.
-    pub async fn place(&self, order: Order, naming: Naming) -> Result<(), DeskError> {
-        let running = self.running()?;
-        let _turn = match naming {
-            Naming::Keyed => {
-                let turn = self.take_turn(order.id)?;
-                if self.was_placed(&order)? {
-                    return Ok(());
-                }
-                Some(turn)
-            }
-            Naming::Anonymous => None,
-        };
+    pub async fn place(
+        &self,
+        order: Order,
+        request: Option<NamedRequest>,
+    ) -> Result<Option<Answer>, DeskError> {
+        let publisher = self.running()?.publisher();
         let at = Timestamp::now();
         let placed = OrderPlaced { order };
-        running.publisher().publish(ORDERS, &placed).await?;
-        // The projection will see the event too. Telling it here means that whoever was told "accepted" finds the order.
+        match self.book.take(publisher, placed.clone(), request).await? {
+            Taken::Now => {}
+            Taken::Before(answer) => return Ok(Some(answer)),
+            Taken::KeyReused(order) => return Err(DeskError::KeyReused(order)),
+        }
+        // The projection will see the event too. Telling it here means that whoever was told "accepted" sees the order.
         self.shop.stories.apply(&ShopEvent::Placed(placed), at);
-        Ok(())
+        Ok(None)
     }
 
-    /// Whether this very order was taken before.
-    fn was_placed(&self, order: &Order) -> Result<bool, DeskError> {
+    /// The story of an order, if there is one with that number.
+    ///
+    /// # Errors
+    /// [`DeskError::CatchingUp`], [`DeskError::NotFound`].
+    pub async fn story(&self, order: OrderId) -> Result<Option<Story>, DeskError> {
         if self.phase() != Phase::Open {
             return Err(DeskError::CatchingUp);
         }
-        let known = self.shop.stories.get(order.id);
-        let known = known.filter(|story| story.has(Step::Placed));
-        let same = |story: &Story| *story.items == *order.items && *story.customer == *order.customer;
-        match known {
-            None => Ok(false),
-            Some(story) if same(&story) => Ok(true),
-            Some(_) => Err(DeskError::KeyReused(order.id)),
+        let told = self.shop.stories.get(order);
+        if told.is_some() {
+            return Ok(told);
         }
-    }
-
-    /// One request at a time for each key, so that two that come together are seen as the same.
-    fn take_turn(&self, order: OrderId) -> Result<Turn, DeskError> {
-        let mut being_placed = self.being_placed.lock().unwrap_or_else(PoisonError::into_inner);
-        if being_placed.insert(order) {
-            Ok(Turn {
-                order,
-                being_placed: self.being_placed.clone(),
-            })
-        } else {
-            Err(DeskError::InProgress)
-        }
+        // It was accepted, and no event of it has come: those of the last process are still to be sent.
+        let kept = self
+            .shop
+            .database
+            .order(order)
+            .await
+            .map_err(DeskError::NotFound)?;
+        Ok(kept.map(|(order, at)| Story::placed(order, at)))
     }
 
     /// Sends dead letters of a service back to it: those of one order, or all. Returns how many.
@@ -160,21 +143,5 @@ impl Desk {
             None => self.shop.stories.all_sent_back(service),
         }
         Ok(report.redriven)
-    }
-}
-
-/// Held while an order is being placed.
-#[derive(Debug)]
-struct Turn {
-    order: OrderId,
-    being_placed: Arc<Mutex<HashSet<OrderId>>>,
-}
-
-impl Drop for Turn {
-    fn drop(&mut self) {
-        self.being_placed
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(&self.order);
     }
 }

@@ -9,6 +9,7 @@
 //! |---|---|---|---|
 //! | `orders` | `order.placed` | order | inventory |
 //! | `stock` | `stock.reserved`, `order.rejected`, `stock.released`, `stock.delivered` | inventory | payment, notification |
+//! | `charges` | `charge.answered` | payment | payment |
 //! | `payments` | `payment.taken`, `payment.declined` | payment | shipping, billing, analytics, inventory, notification |
 //! | `shipments` | `shipment.created` | shipping | notification |
 //! | `invoices` | `invoice.issued` | billing | – |
@@ -18,12 +19,13 @@
 //!
 //! Three rules make it right through crashes at any moment: every event is keyed by its order; what a handler
 //! publishes follows from the order alone, so handling a message twice says the same thing twice; and whoever keeps
-//! state rebuilds it from events. There is no database that could disagree with the log.
+//! state rebuilds it from events, or keeps it in the [`database`] together with the events that tell of it.
 
 pub mod analytics;
 pub mod billing;
 pub mod catch_up;
 pub mod channel;
+pub mod database;
 pub mod desk;
 pub mod domain;
 pub mod event;

@@ -1,5 +1,6 @@
 //! Opening the shop, and closing it.
 
+use crate::database::{Database, OpenError};
 use crate::desk::Desk;
 use crate::http::{Door, Limits, Live, listen, routes};
 use crate::service::Service;
@@ -68,6 +69,9 @@ pub enum ServeError {
     /// The operating system gives no threads.
     #[error("cannot start: {0}")]
     Runtime(#[source] std::io::Error),
+    /// The database.
+    #[error(transparent)]
+    Database(#[from] OpenError),
     /// The engine.
     #[error(transparent)]
     Engine(#[from] tidings::Error),
@@ -85,7 +89,7 @@ pub fn run(options: ServeOptions) -> Result<(), ServeError> {
 
 /// Opens the shop and keeps it open until SIGTERM or ctrl-C.
 ///
-/// HTTP comes first: the page answers while the log is being opened and read. At the end it goes first too: nothing
+/// The database comes first, then HTTP: the page answers while the log is being opened and read. At the end it goes first too: nothing
 /// new comes in, then the services finish what they do. A process without the order service has no HTTP.
 ///
 /// # Errors
@@ -93,7 +97,8 @@ pub fn run(options: ServeOptions) -> Result<(), ServeError> {
 pub async fn serve(options: ServeOptions) -> Result<(), ServeError> {
     let config = configuration(options.data.as_deref())?;
     let services = services(&options, &config)?;
-    let desk = Desk::new(Shop::with_seed(options.seed));
+    let database = Database::of(&config).await?;
+    let desk = Desk::new(Shop::new(database, options.seed));
     if !services.contains(&Service::Order) {
         let names: Vec<_> = services.iter().map(|service| service.name()).collect();
         return close(trade(&desk, config, &services, &names.join(", ")).await).await;
@@ -149,14 +154,14 @@ async fn trade(
     let signal = shutdown_signal();
     tokio::pin!(signal);
     let running = tokio::select! {
-        started = app_of(services).with_state(desk.shop().clone()).start(config) => started?,
+        started = app_of(services, &desk.shop().database).with_state(desk.shop().clone()).start(config) => started?,
         signal = &mut signal => return signal.map(|_| None),
     };
     // A closed stderr is no reason not to run.
     let _ = write!(std::io::stderr().lock(), "{}", running.describe());
     desk.open(running.clone());
-    announce(door, &data);
     let shop = desk.shop();
+    announce(door, &data, shop.database.place());
     let open = async {
         know_ends(shop, &running).await?;
         std::future::pending().await
@@ -165,7 +170,6 @@ async fn trade(
         signal = &mut signal => signal.map(|_| ()),
         failed = open => failed,
     };
-    shop.leave();
     ended.map(|()| Some(running))
 }
 
@@ -214,9 +218,9 @@ fn place_of(config: &Config) -> String {
 }
 
 /// One line on stdout, for people and for programs that start the shop on a free port.
-fn announce(door: impl fmt::Display, data: &str) {
+fn announce(door: impl fmt::Display, data: &str, database: &str) {
     let mut stdout = std::io::stdout().lock();
     // A closed stdout is no reason not to run.
-    let _ = writeln!(stdout, "shop is open: {door}  data: {data}");
+    let _ = writeln!(stdout, "shop is open: {door}  data: {data}  database: {database}");
     let _ = stdout.flush();
 }

@@ -3,7 +3,8 @@
 use crate::analytics::{self, Revenue};
 use crate::billing::{self, Tariff};
 use crate::channel;
-use crate::inventory::{self, Warehouse};
+use crate::database::{self, Database, with_store};
+use crate::inventory;
 use crate::notification::{self, Outbox};
 use crate::order::{self, Stories};
 use crate::payment::{self, Bank};
@@ -15,10 +16,10 @@ use tidings::{App, BinderError, FromRef, Running};
 /// The state of all services. Each of them sees only its own part.
 #[derive(Debug, Clone, FromRef)]
 pub struct Shop {
+    /// Of order, inventory and payment.
+    pub database: Database,
     /// Of the order service.
     pub stories: Stories,
-    /// Of inventory.
-    pub warehouse: Warehouse,
     /// Of payment.
     pub bank: Bank,
     /// Of shipping.
@@ -32,11 +33,11 @@ pub struct Shop {
 }
 
 impl Shop {
-    /// A shop that knows nothing yet. The seed decides the bank's moods.
-    pub fn with_seed(seed: u64) -> Self {
+    /// A shop on that database. The seed decides the bank's moods.
+    pub fn new(database: Database, seed: u64) -> Self {
         Self {
+            database,
             stories: Stories::default(),
-            warehouse: Warehouse::default(),
             bank: Bank::with_seed(seed),
             printer: LabelPrinter,
             tariff: Tariff::default(),
@@ -45,26 +46,16 @@ impl Shop {
         }
     }
 
-    /// Tells the projections that run here where the log ends now: they are complete once they have read as far.
+    /// Tells the stories, if they are told here, where the log ends now: they are complete once they have read as far.
     ///
     /// # Errors
     /// The log cannot be asked.
     pub async fn expect_events(&self, running: &Running) -> Result<(), tidings::Error> {
-        if running.subscription(inventory::RECALL).is_ok() {
-            let stock = ends(running, &[channel::STOCK]).await?;
-            self.warehouse.caught_up().expect(stock);
-        }
         if running.subscription(order::STORIES).is_ok() {
             let all = ends(running, &channel::ALL).await?;
             self.stories.caught_up().expect(all);
         }
         Ok(())
-    }
-
-    /// Lets handlers go that wait for a projection, because the shop closes.
-    pub fn leave(&self) {
-        self.warehouse.caught_up().leave();
-        self.stories.caught_up().leave();
     }
 }
 
@@ -91,27 +82,30 @@ async fn ends(running: &Running, channels: &[&str]) -> Result<Vec<(String, u32, 
 }
 
 /// The whole shop.
-pub fn app() -> App<Shop> {
-    app_of(&BTreeSet::from(Service::ALL))
+pub fn app(database: &Database) -> App<Shop> {
+    app_of(&BTreeSet::from(Service::ALL), database)
 }
 
 /// Some of its services, for a process of their own. The order service has the door, and its page shows what the others
-/// do: so what they keep in memory is rebuilt there too, from the same events.
-pub fn app_of(services: &BTreeSet<Service>) -> App<Shop> {
+/// do: so what they keep in memory is rebuilt there too, from the same events; what they keep in the database is read.
+pub fn app_of(services: &BTreeSet<Service>, database: &Database) -> App<Shop> {
     let has = |service| services.contains(&service);
     let shows = |service| has(service) || has(Service::Order);
     let mut app = App::new("shop");
-    if has(Service::Order) {
-        app = app.nest(order::app());
+    if [Service::Order, Service::Inventory, Service::Payment]
+        .into_iter()
+        .any(has)
+    {
+        app = app.nest(database::outbox(database));
     }
-    if shows(Service::Inventory) {
-        app = app.nest(inventory::projection());
+    if has(Service::Order) {
+        app = app.nest(order::book()).nest(order::stories());
     }
     if has(Service::Inventory) {
-        app = app.nest(inventory::app());
+        app = with_store!(database, store => app.nest(inventory::app(store)));
     }
     if has(Service::Payment) {
-        app = app.nest(payment::app());
+        app = with_store!(database, store => app.nest(payment::app(store)));
     }
     if has(Service::Shipping) {
         app = app.nest(shipping::app());

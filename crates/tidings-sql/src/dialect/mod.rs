@@ -6,10 +6,12 @@ mod sqlite;
 use crate::error::{Meaning, SqlError};
 use crate::migrations::Migration;
 use crate::options::SqlOptions;
+use crate::relay::Relay;
+use crate::replication::ReplicationOptions;
 use crate::value::Value;
 use sqlx::Pool;
 use std::sync::Arc;
-use tidings_core::BoxFuture;
+use tidings_core::{BoxFuture, OutboxRelay};
 
 /// A database that Tidings can use: [`sqlx::Postgres`] and [`sqlx::Sqlite`]. It cannot be implemented elsewhere.
 pub trait Dialect: sealed::Driver {}
@@ -59,6 +61,8 @@ pub(crate) mod sealed {
         const FIND: &'static str;
         /// Whether the rows `parked` and `waiting` have one key, in the words of the index on it.
         const SAME_KEY: &'static str;
+        /// Whether rows can be read as they are committed.
+        const CAN_REPLICATE: bool;
         /// Whether other processes can be told something through the database.
         const CAN_NOTIFY: bool;
         /// What hears of it.
@@ -77,6 +81,10 @@ pub(crate) mod sealed {
 
         /// Where a pool of the user's own leads to, without the password.
         fn place(pool: &Pool<Self>) -> String;
+
+        /// The relay as one that reads rows as they are committed, where that can be: options are checked when the store
+        /// is opened.
+        fn replicating(relay: Relay<Self>, options: ReplicationOptions) -> Box<dyn OutboxRelay>;
 
         /// Waits until nobody else migrates that schema; it lasts as long as the transaction.
         fn lock_migrations<'a>(

@@ -5,13 +5,15 @@ use super::{Pools, binding, statements};
 use crate::error::{Meaning, SqlError};
 use crate::migrations::{Migration, POSTGRES};
 use crate::options::SqlOptions;
+use crate::relay::Relay;
+use crate::replication::{ReplicationOptions, ReplicationRelay};
 use crate::value::Value;
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgListener, PgPoolOptions};
 use sqlx::{Arguments, AssertSqlSafe, Connection, PgConnection, Pool, Postgres, Row};
 use std::str::FromStr;
 use std::sync::Arc;
 use tidings_config::redact_url;
-use tidings_core::BoxFuture;
+use tidings_core::{BoxFuture, OutboxRelay};
 
 impl Driver for Postgres {
     const TITLE: &'static str = "PostgreSQL";
@@ -36,6 +38,7 @@ impl Driver for Postgres {
     const FIND: &'static str = "strpos";
     const SAME_KEY: &'static str =
         "md5(parked.message_key) = md5(waiting.message_key) AND parked.message_key = waiting.message_key";
+    const CAN_REPLICATE: bool = true;
     const CAN_NOTIFY: bool = true;
     const MIGRATIONS: &'static [Migration] = POSTGRES;
 
@@ -76,6 +79,17 @@ impl Driver for Postgres {
 
     fn place(pool: &Pool<Self>) -> String {
         place_of(&pool.connect_options())
+    }
+
+    fn replicating(relay: Relay<Self>, options: ReplicationOptions) -> Box<dyn OutboxRelay> {
+        let (store, sink, how) = (relay.store.clone(), relay.sink.clone(), relay.options.clone());
+        match ReplicationRelay::of(relay, options) {
+            Ok(replicating) => Box::new(replicating),
+            Err(error) => {
+                tracing::error!(%error, "the outbox in {} is polled", store.place());
+                Box::new(Relay::new(&store, sink, how))
+            }
+        }
     }
 
     fn lock_migrations<'a>(

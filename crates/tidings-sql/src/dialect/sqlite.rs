@@ -5,6 +5,8 @@ use super::{Pools, binding, statements};
 use crate::error::{Meaning, SqlError};
 use crate::migrations::{Migration, SQLITE};
 use crate::options::SqlOptions;
+use crate::relay::Relay;
+use crate::replication::ReplicationOptions;
 use crate::value::Value;
 use crate::wait::Wait;
 use sqlx::sqlite::{
@@ -14,7 +16,7 @@ use sqlx::{Arguments, AssertSqlSafe, Pool, Row, Sqlite, SqliteConnection};
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
-use tidings_core::BoxFuture;
+use tidings_core::{BoxFuture, OutboxRelay};
 use tokio::time::Instant;
 
 impl Driver for Sqlite {
@@ -37,6 +39,7 @@ impl Driver for Sqlite {
     const IN_LIST: &'static str = "IN (SELECT value FROM json_each('[' || $1 || ']'))";
     const FIND: &'static str = "instr";
     const SAME_KEY: &'static str = "parked.message_key = waiting.message_key";
+    const CAN_REPLICATE: bool = false;
     const CAN_NOTIFY: bool = false;
     const MIGRATIONS: &'static [Migration] = SQLITE;
 
@@ -75,6 +78,10 @@ impl Driver for Sqlite {
 
     fn place(pool: &Pool<Self>) -> String {
         place_of(&pool.connect_options())
+    }
+
+    fn replicating(relay: Relay<Self>, _: ReplicationOptions) -> Box<dyn OutboxRelay> {
+        Box::new(relay)
     }
 
     fn lock_migrations<'a>(

@@ -18,7 +18,9 @@ use std::any::Any;
 use std::collections::HashMap;
 use std::error::Error;
 use std::sync::Arc;
-use tidings_core::{BoxFuture, Database, FailureKind, InboxError, InboxStore, InboxTransaction, Outgoing};
+use tidings_core::{
+    BoxFuture, Database, FailureKind, InboxError, InboxStore, InboxTransaction, OutboxStore, Outgoing,
+};
 
 /// The savepoint that items of a batch go back to.
 const SET: &str = "SAVEPOINT tidings_item";
@@ -37,6 +39,10 @@ impl<DB: Dialect> InboxStore for SqlStore<DB> {
 
     fn has_outbox(&self) -> bool {
         true
+    }
+
+    fn outbox(&self) -> Option<Arc<dyn OutboxStore>> {
+        Some(Arc::new(self.clone()))
     }
 
     fn classify(&self, error: &(dyn Error + 'static)) -> Option<FailureKind> {

@@ -58,7 +58,7 @@ pub(crate) const SQLITE: &[Migration] = migrations! { "sqlite":
 /// assert!(sql.contains("CREATE TABLE events.migrations"));
 /// ```
 pub fn migrations_as_sql<DB: Dialect>(options: &SqlOptions) -> Result<String, SqlError> {
-    options.check()?;
+    options.check_schema()?;
     let prefix = DB::prefix(&options.schema);
     let mut sql = format!("-- The tables of Tidings on {}.\nBEGIN;\n", DB::TITLE);
     if let Some(schema) = create_schema::<DB>(&options.schema) {
@@ -93,7 +93,7 @@ pub async fn migrate<DB: Dialect>(
     url: &str,
     options: &SqlOptions,
 ) -> Result<Vec<AppliedMigration>, SqlError> {
-    options.check()?;
+    options.check_schema()?;
     let (pools, name) = DB::connect(url, options).await?;
     let place = Place {
         name,

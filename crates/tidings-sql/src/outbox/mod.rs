@@ -12,7 +12,9 @@ use crate::store::SqlStore;
 use rows::COUNTED;
 use std::sync::Arc;
 use std::time::Duration;
-use tidings_core::{Clock, Collected, Encode, Event, Message, PublishError, Publisher, Route, Routes};
+use tidings_core::{
+    Backlog, Clock, Collected, Encode, Event, Message, PublishError, Publisher, Route, Routes,
+};
 
 /// The most bytes that one call writes, by default.
 const MOST_BYTES: usize = 16 << 20;
@@ -58,18 +60,6 @@ impl<DB: Dialect> Clone for Outbox<DB> {
             most_bytes: self.most_bytes,
         }
     }
-}
-
-/// How much waits to be sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Backlog {
-    /// Messages that wait, counted up to 100,000.
-    pub messages: u64,
-    /// For how long the first one has been waiting, by the database's clock.
-    pub age: Option<Duration>,
-    /// Messages that the broker refuses for good, counted up to 100,000.
-    pub parked: u64,
 }
 
 /// Why something was not written to the outbox.
@@ -200,28 +190,12 @@ impl<DB: Dialect> Outbox<DB> {
         Ok(done)
     }
 
-    /// How much waits to be sent.
+    /// How much waits to be sent, counted up to 100,000 messages.
     ///
     /// # Errors
     /// As a statement.
     pub async fn backlog(&self) -> Result<Backlog, SqlError> {
-        let doing = "looking at the backlog";
-        let rows = self
-            .store
-            .read(doing, self.store.outbox_statements().backlog(), &[])
-            .await?;
-        let parse = |row: &DB::Row| -> Result<Backlog, sqlx::Error> {
-            let number = |column| {
-                Ok::<_, sqlx::Error>(DB::maybe_int(row, column)?.map(|found| found.max(0).unsigned_abs()))
-            };
-            Ok(Backlog {
-                messages: number(0)?.unwrap_or(COUNTED.unsigned_abs()),
-                age: number(1)?.map(Duration::from_millis),
-                parked: number(2)?.unwrap_or_default(),
-            })
-        };
-        let row = rows.first().ok_or(sqlx::Error::RowNotFound).and_then(parse);
-        row.map_err(|error| self.store.explain(doing, error))
+        self.store.backlog().await
     }
 
     async fn write(
@@ -232,5 +206,23 @@ impl<DB: Dialect> Outbox<DB> {
         let messages = collected.take()?;
         rows::write(&self.store, transaction, &messages).await?;
         Ok(())
+    }
+}
+
+impl<DB: Dialect> SqlStore<DB> {
+    /// How much waits in the outbox.
+    pub(crate) async fn backlog(&self) -> Result<Backlog, SqlError> {
+        let doing = "looking at the backlog";
+        let rows = self.read(doing, self.outbox_statements().backlog(), &[]).await?;
+        let parse = |row: &DB::Row| -> Result<Backlog, sqlx::Error> {
+            let number = |column| {
+                Ok::<_, sqlx::Error>(DB::maybe_int(row, column)?.map(|found| found.max(0).unsigned_abs()))
+            };
+            let messages = number(0)?.unwrap_or(COUNTED.unsigned_abs());
+            let age = number(1)?.map(Duration::from_millis);
+            Ok(Backlog::new(messages, age, number(2)?.unwrap_or_default()))
+        };
+        let row = rows.first().ok_or(sqlx::Error::RowNotFound).and_then(parse);
+        row.map_err(|error| self.explain(doing, error))
     }
 }

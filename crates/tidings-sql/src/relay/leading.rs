@@ -101,6 +101,42 @@ impl<'a, DB: Dialect> Leading<'a, DB> {
         Ok(self.lease.clone())
     }
 
+    /// Sends all that is left, until that moment at the most; the lease or how it was lost, and what is left and why.
+    pub(crate) async fn finish(&mut self, until: Instant) -> (Result<Lease, LockError>, Result<(), String>) {
+        let work = async {
+            let mut away = Wait::new(FIRST, self.relay.options.longest_backoff);
+            loop {
+                let now = Instant::now();
+                let next = self.channels.next(now);
+                match self.round().await {
+                    Ok(0) => match next {
+                        None => return Ok(()),
+                        Some(next) => tokio::time::sleep_until(next).await,
+                    },
+                    Ok(_) => away.reset(),
+                    Err(Broken::Lost(error)) => return Err(error),
+                    Err(Broken::Away(problem)) => {
+                        self.relay.status.failed(problem);
+                        tokio::time::sleep(away.take()).await;
+                    }
+                }
+            }
+        };
+        match tokio::time::timeout_at(until, work).await {
+            Ok(Ok(())) => (Ok(self.lease.clone()), Ok(())),
+            // Whoever has it sends what is left.
+            Ok(Err(error)) => (Err(error), Ok(())),
+            Err(_) => {
+                let why = self.relay.status.problem();
+                let why = why.unwrap_or_else(|| "there was no time for all of them".into());
+                (
+                    Ok(self.lease.clone()),
+                    Err(format!("messages are left in it: {why}")),
+                )
+            }
+        }
+    }
+
     /// The lease, as it was renewed last.
     pub(crate) fn lease(&self) -> &Lease {
         &self.lease

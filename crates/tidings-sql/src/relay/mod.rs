@@ -3,10 +3,12 @@
 pub(crate) mod backoff;
 mod channels;
 pub(crate) mod leading;
+mod of_app;
 mod options;
 pub(crate) mod verdicts;
 
-pub use options::{RelayOptions, RelayStatus};
+pub(crate) use of_app::RelayPlan;
+pub use options::{RelayMode, RelayOptions, RelayStatus};
 pub use verdicts::ParkedKeys;
 
 use crate::dialect::Dialect;
@@ -16,10 +18,11 @@ use backoff::FIRST;
 use channels::ByRoutes;
 use leading::Leading;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
-use tidings_core::{BoxFuture, Lease, LockError, LockRequest, LockStore, Routes, Sink};
+use tidings_core::{BoxFuture, Lease, LockError, LockRequest, LockStore, RelayRole, Routes, Sink};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 /// Sends what is in the outbox of a database, in the order of each key, and takes out what the broker has confirmed.
 ///
@@ -75,6 +78,17 @@ pub struct Relay<DB: Dialect> {
 /// Whether a relay is to end.
 pub(crate) type Stop = watch::Receiver<bool>;
 
+/// Which end a relay is to come to.
+pub(crate) enum End {
+    /// What is under way is finished.
+    Now,
+    /// All that is in the outbox is sent, until that moment at the most.
+    SentUntil(Instant),
+}
+
+/// What does not end by itself.
+pub(crate) enum Never {}
+
 impl<DB: Dialect> Relay<DB> {
     /// A relay that sends to a broker on which destinations are called as the channels are.
     pub fn new(store: &SqlStore<DB>, sink: Arc<dyn Sink>, options: RelayOptions) -> Self {
@@ -105,18 +119,44 @@ impl<DB: Dialect> Relay<DB> {
 
     /// Runs, and sends by that way whenever it holds the lease.
     pub(crate) async fn run_by(&self, way: &mut dyn Way<DB>, shutdown: impl Future<Output = ()> + Send) {
+        let end = async {
+            shutdown.await;
+            End::Now
+        };
+        // What is left is not asked for.
+        let _ = self.run_to(way, end).await;
+    }
+
+    /// As [`run_by`](Self::run_by), until it is told which end it is to come to.
+    ///
+    /// # Errors
+    /// What is left and why, if all was to be sent.
+    pub(crate) async fn run_to(
+        &self,
+        way: &mut dyn Way<DB>,
+        end: impl Future<Output = End> + Send,
+    ) -> Result<(), String> {
         let (stop, stopped) = watch::channel(false);
-        let mut work = pin!(self.work(way, stopped));
+        let until = OnceLock::new();
+        let mut work = pin!(self.work(way, stopped, &until));
         tokio::select! {
-            () = &mut work => return,
-            () = shutdown => {}
+            ended = &mut work => return ended,
+            end = end => if let End::SentUntil(moment) = end {
+                // Nobody else sets it.
+                let _ = until.set(moment);
+            }
         }
         // It can have ended only by being told to.
         let _ = stop.send(true);
-        work.await;
+        work.await
     }
 
-    async fn work(&self, way: &mut dyn Way<DB>, mut stop: Stop) {
+    async fn work(
+        &self,
+        way: &mut dyn Way<DB>,
+        mut stop: Stop,
+        until: &OnceLock<Instant>,
+    ) -> Result<(), String> {
         let locks = self.store.locks();
         let name = format!("{}.outbox", self.store.schema());
         let request = match LockRequest::new(name, self.options.lease) {
@@ -124,40 +164,62 @@ impl<DB: Dialect> Relay<DB> {
             Err(error) => {
                 // The name of a schema is shorter than that of a lock may be.
                 self.status.failed(error.to_string());
-                return;
+                return Err(error.to_string());
             }
         };
         let mut away = Wait::new(FIRST, self.options.longest_backoff);
-        while !*stop.borrow() {
+        // One that is to end before it knows its part asks once: it may be the only one.
+        while !*stop.borrow() || (until.get().is_some() && self.status.role() == RelayRole::Starting) {
             let wait = match locks.acquire(&request).await {
                 Ok(Some(lease)) => {
                     away.reset();
-                    self.lead(way, Leading::new(self, &locks, lease), &mut stop).await;
+                    self.lead(way, Leading::new(self, &locks, lease), &mut stop, until)
+                        .await?;
                     continue;
                 }
                 Ok(None) => {
                     away.reset();
+                    self.status.set_role(RelayRole::Follows);
                     self.status.works();
                     self.options.lease / 4
                 }
                 Err(error) => {
                     self.say(&error);
+                    if *stop.borrow() {
+                        return Err(error.to_string());
+                    }
                     away.take()
                 }
             };
             rest(wait, &mut stop).await;
         }
+        Ok(())
     }
 
-    async fn lead(&self, way: &mut dyn Way<DB>, mut leading: Leading<'_, DB>, stop: &mut Stop) {
-        self.status.set_leads(true);
+    /// # Errors
+    /// What is left, of one that is to send all before it ends.
+    async fn lead(
+        &self,
+        way: &mut dyn Way<DB>,
+        mut leading: Leading<'_, DB>,
+        stop: &mut Stop,
+        until: &OnceLock<Instant>,
+    ) -> Result<(), String> {
+        self.status.set_role(RelayRole::Leads);
         tracing::debug!(
             token = leading.lease().token(),
             "sending from the outbox in {}",
             self.store.place()
         );
-        let ended = way.lead(&mut leading, stop).await;
-        self.status.set_leads(false);
+        let mut left = Ok(());
+        let mut ended = tokio::select! {
+            ended = way.lead(&mut leading, stop) => ended,
+            never = self.measure() => match never {},
+        };
+        if let (Ok(_), Some(until)) = (&ended, until.get()) {
+            (ended, left) = leading.finish(*until).await;
+        }
+        self.status.set_role(RelayRole::Follows);
         match ended {
             Ok(lease) => {
                 if let Err(error) = self.store.locks().release(lease).await {
@@ -166,6 +228,19 @@ impl<DB: Dialect> Relay<DB> {
                 }
             }
             Err(error) => self.say(&error),
+        }
+        left
+    }
+
+    /// Measures how much waits, now and then.
+    async fn measure(&self) -> Never {
+        loop {
+            match self.store.backlog().await {
+                Ok(backlog) => self.status.measured(Some(backlog)),
+                // Whoever sends meets the same, and says so.
+                Err(error) => tracing::debug!(%error, "it is not known how much waits in the outbox"),
+            }
+            tokio::time::sleep(self.options.backlog_interval).await;
         }
     }
 
@@ -186,7 +261,7 @@ pub(crate) trait Way<DB: Dialect>: Send {
 }
 
 /// It looks for them.
-struct Polling;
+pub(crate) struct Polling;
 
 impl<DB: Dialect> Way<DB> for Polling {
     fn lead<'a>(

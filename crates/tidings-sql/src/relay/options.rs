@@ -2,9 +2,23 @@
 
 use super::verdicts::ParkedKeys;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
+use tidings_core::{Backlog, RelayRole};
+
+/// Who sends what is in the outbox of a store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum RelayMode {
+    /// An app that publishes by the store starts a [`Relay`](crate::Relay). The default.
+    #[default]
+    Polling,
+    /// An app that publishes by the store starts a [`ReplicationRelay`](crate::ReplicationRelay): PostgreSQL only.
+    Replication,
+    /// Another process, or the program by a relay of its own.
+    Off,
+}
 
 /// How a relay works.
 #[derive(Debug, Clone)]
@@ -16,6 +30,7 @@ pub struct RelayOptions {
     pub(crate) poll_interval: Duration,
     pub(crate) publish_timeout: Duration,
     pub(crate) longest_backoff: Duration,
+    pub(crate) backlog_interval: Duration,
     pub(crate) parked_keys: ParkedKeys,
     pub(crate) holder: String,
 }
@@ -29,6 +44,7 @@ impl Default for RelayOptions {
             poll_interval: Duration::from_secs(1),
             publish_timeout: Duration::from_secs(30),
             longest_backoff: Duration::from_secs(30),
+            backlog_interval: Duration::from_secs(10),
             parked_keys: ParkedKeys::default(),
             holder: String::new(),
         }
@@ -83,6 +99,14 @@ impl RelayOptions {
         }
     }
 
+    /// How often the one that sends measures how much waits; default 10 s.
+    pub fn backlog_interval(self, backlog_interval: Duration) -> Self {
+        Self {
+            backlog_interval: backlog_interval.max(Duration::from_millis(10)),
+            ..self
+        }
+    }
+
     /// What becomes of the later messages of a key when one of it is parked; default [`ParkedKeys::GoOn`].
     pub fn parked_keys(self, parked_keys: ParkedKeys) -> Self {
         Self { parked_keys, ..self }
@@ -100,17 +124,19 @@ impl RelayOptions {
 /// How a relay fares. What waits in the outbox is known by [`Outbox::backlog`](crate::Outbox::backlog).
 #[derive(Default)]
 pub struct RelayStatus {
-    leads: AtomicBool,
+    role: AtomicU8,
     sent: AtomicU64,
+    rounds: AtomicU64,
     parked: AtomicU64,
     failures: AtomicU64,
     problem: Mutex<Option<String>>,
+    backlog: Mutex<Option<Backlog>>,
 }
 
 impl fmt::Debug for RelayStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RelayStatus")
-            .field("leads", &self.leads())
+            .field("role", &self.role())
             .field("sent", &self.sent())
             .field("parked", &self.parked())
             .field("problem", &self.problem())
@@ -121,12 +147,26 @@ impl fmt::Debug for RelayStatus {
 impl RelayStatus {
     /// Whether this relay is the one that sends.
     pub fn leads(&self) -> bool {
-        self.leads.load(Ordering::Relaxed)
+        self.role() == RelayRole::Leads
+    }
+
+    /// Whether it sends, another one does, or that is not known yet.
+    pub fn role(&self) -> RelayRole {
+        match self.role.load(Ordering::Relaxed) {
+            1 => RelayRole::Leads,
+            2 => RelayRole::Follows,
+            _ => RelayRole::Starting,
+        }
     }
 
     /// How many messages it has sent and taken out of the outbox.
     pub fn sent(&self) -> u64 {
         self.sent.load(Ordering::Relaxed)
+    }
+
+    /// How often it has sent messages and taken them out.
+    pub fn rounds(&self) -> u64 {
+        self.rounds.load(Ordering::Relaxed)
     }
 
     /// How many messages it has parked.
@@ -147,11 +187,29 @@ impl RelayStatus {
             .clone()
     }
 
-    pub(crate) fn set_leads(&self, leads: bool) {
-        self.leads.store(leads, Ordering::Relaxed);
+    /// How much waited when it was measured last: every [`RelayOptions::backlog_interval`] while it sends.
+    pub fn backlog(&self) -> Option<Backlog> {
+        *self.backlog.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn set_role(&self, role: RelayRole) {
+        let number = match role {
+            RelayRole::Leads => 1,
+            RelayRole::Follows => 2,
+            _ => 0,
+        };
+        self.role.store(number, Ordering::Relaxed);
+        if role != RelayRole::Leads {
+            self.measured(None);
+        }
+    }
+
+    pub(crate) fn measured(&self, backlog: Option<Backlog>) {
+        *self.backlog.lock().unwrap_or_else(PoisonError::into_inner) = backlog;
     }
 
     pub(crate) fn add(&self, sent: usize, parked: usize) {
+        self.rounds.fetch_add(1, Ordering::Relaxed);
         self.sent.fetch_add(sent as u64, Ordering::Relaxed);
         self.parked.fetch_add(parked as u64, Ordering::Relaxed);
     }

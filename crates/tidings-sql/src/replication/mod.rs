@@ -18,7 +18,7 @@ pub use options::{BehindLimit, Reading, ReplicationOptions, ReplicationStatus};
 use crate::relay::backoff::FIRST;
 use crate::relay::leading::{Broken, Leading};
 use crate::relay::verdicts::ParkedKeys;
-use crate::relay::{Relay, RelayOptions, Stop, Way};
+use crate::relay::{End, Never, Relay, RelayOptions, Stop, Way};
 use crate::store::SqlStore;
 use crate::wait::Wait;
 use connection::Connection;
@@ -100,7 +100,7 @@ impl ReplicationRelay {
         Self::of(Relay::by_routes(store, routes, relay), options)
     }
 
-    fn of(relay: Relay<Postgres>, options: ReplicationOptions) -> Result<Self, ReplicationError> {
+    pub(crate) fn of(relay: Relay<Postgres>, options: ReplicationOptions) -> Result<Self, ReplicationError> {
         Ok(Self {
             feed: Feed::new(&relay.store, &options)?,
             status: Arc::new(ReplicationStatus::new(relay.status())),
@@ -134,13 +134,24 @@ impl ReplicationRelay {
     /// Runs as [`Relay::run`] does. Where replication is not possible it polls, says why in the log and in the
     /// [`status`](Self::status), and tries again.
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send) {
-        let mut way = Replicating {
+        let (relay, mut way) = self.into_way();
+        relay.run_by(&mut way, shutdown).await;
+    }
+
+    /// As [`Relay::run_to`].
+    pub(crate) async fn run_to(self, end: impl Future<Output = End> + Send) -> Result<(), String> {
+        let (relay, mut way) = self.into_way();
+        relay.run_to(&mut way, end).await
+    }
+
+    fn into_way(self) -> (Relay<Postgres>, Replicating) {
+        let way = Replicating {
             feed: self.feed,
             options: self.options,
             status: self.status,
             dropped: false,
         };
-        self.relay.run_by(&mut way, shutdown).await;
+        (self.relay, way)
     }
 }
 
@@ -319,8 +330,6 @@ async fn sweep(
         }
     }
 }
-
-enum Never {}
 
 /// Measures how far the slot is behind, and alarms. While the table is polled, the slot moves on by itself.
 async fn look_after(

@@ -152,6 +152,13 @@ pub(crate) async fn send<DB: TestDb>(outbox: &Outbox<DB>, key: &str, payload: &s
     tx.commit().await.unwrap();
 }
 
+/// One message to that channel.
+pub(crate) async fn send_to<DB: TestDb>(outbox: &Outbox<DB>, channel: &str) {
+    let mut tx = outbox.store().begin().await.unwrap();
+    outbox.send(&mut tx, channel, Message::new("it")).await.unwrap();
+    tx.commit().await.unwrap();
+}
+
 pub(crate) async fn waiting<DB: TestDb>(outbox: &Outbox<DB>) -> u64 {
     outbox.backlog().await.unwrap().messages
 }

@@ -6,6 +6,7 @@
     reason = "tests, also where clippy takes their helpers for something else"
 )]
 
+mod app;
 mod fake;
 mod faults;
 mod inbox;

@@ -21,6 +21,10 @@ pub(crate) fn to_json(description: &Description) -> serde_json::Value {
             "place": producer.place,
         })
     });
+    let outboxes = description
+        .outboxes
+        .iter()
+        .map(|outbox| json!({ "name": outbox.name, "sent": outbox.sent, "place": outbox.place }));
     json!({
         "app": description.app,
         "values": values(&description.values),
@@ -28,6 +32,7 @@ pub(crate) fn to_json(description: &Description) -> serde_json::Value {
         "channels": channels.collect::<Vec<_>>(),
         "subscriptions": description.subscriptions.iter().map(subscription).collect::<Vec<_>>(),
         "producers": producers.collect::<Vec<_>>(),
+        "outboxes": outboxes.collect::<Vec<_>>(),
     })
 }
 

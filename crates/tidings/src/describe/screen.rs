@@ -33,6 +33,13 @@ impl fmt::Display for Description {
                 producer.name, producer.when, producer.place
             )?;
         }
+        for outbox in &self.outboxes {
+            writeln!(
+                f,
+                "  outbox {}  sent {}  at {}",
+                outbox.name, outbox.sent, outbox.place
+            )?;
+        }
         self.defaults_on_screen(f)
     }
 }

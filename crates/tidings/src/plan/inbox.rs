@@ -1,6 +1,6 @@
 //! What cannot be right about an inbox, and about handlers that need one.
 
-use super::{Mistakes, place_of};
+use super::{Mistakes, place_of, publishes};
 use crate::part::{ProducerFacts, SubscriptionFacts};
 use crate::service::Service;
 use tidings_core::{Inbox, Publishes};
@@ -55,8 +55,7 @@ fn check_within(facts: &SubscriptionFacts, inbox: &Inbox, place: &str, mistakes:
             "return a Result in place of `Ack`, or remove .inbox(…)",
         );
     }
-    let publishes = facts.publishes != Publishes::Nothing || facts.needs.publisher;
-    if publishes && !store.has_outbox() {
+    if publishes(facts) && !store.has_outbox() {
         mistakes.add(
             place,
             format!(

@@ -5,6 +5,7 @@ mod hanging;
 #[cfg(all(test, feature = "test"))]
 mod tests;
 
+use super::outboxes::RunningOutbox;
 use super::{Drained, Inner};
 use crate::jobs::{JobEnd, all_until};
 use std::pin::Pin;
@@ -12,7 +13,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// What each of the three steps gets behind the deadline, so that one that used up all the time leaves some for the
+/// What each of the steps gets behind the deadline, so that one that used up all the time leaves some for the
 /// next: the parts are told to stop at the deadline, so they need a moment more.
 const TAIL: Duration = Duration::from_secs(1);
 
@@ -25,14 +26,15 @@ impl Inner {
         self.preparing.iter().for_each(tokio::task::AbortHandle::abort);
         let deadline = Instant::now() + self.drain_timeout;
         let mut drained = self.drain_parts(deadline).await;
+        let tail = self.drain_outboxes(deadline, &mut drained).await;
         // Handlers may have waited for replies until now; nobody does from here on.
         for requester in self.requesters.values() {
             requester.close();
         }
         // Publishes of the program itself may be under way; operators that ask get a moment at the same time.
-        let (flushed, ()) = tokio::join!(self.binders.flush(deadline + 2 * TAIL), self.stop_answering());
+        let (flushed, ()) = tokio::join!(self.binders.flush(tail + TAIL), self.stop_answering());
         drained.problems.extend(flushed);
-        let closed = self.binders.close(deadline + 3 * TAIL).await;
+        let closed = self.binders.close(tail + 2 * TAIL).await;
         drained.problems.extend(closed);
         drained
     }
@@ -86,6 +88,30 @@ impl Inner {
         }
         self.stop_parts();
         drained
+    }
+
+    /// Sends what handlers have committed, and lets others send from then on. When the next step has to be done, but for
+    /// its own moment.
+    async fn drain_outboxes(&self, deadline: Instant, drained: &mut Drained) -> Instant {
+        if self.outboxes.is_empty() {
+            return deadline + TAIL;
+        }
+        let jobs = self.outboxes.iter().map(|one| {
+            let name = format!("the outbox in {}", one.name);
+            (name, one.drain(deadline))
+        });
+        for (name, end) in all_until(jobs, deadline + 2 * TAIL).await {
+            let problem = match end {
+                JobEnd::Done(Ok(())) => continue,
+                JobEnd::Done(Err(left)) => left,
+                JobEnd::Late => "it did not end in time and was stopped".to_owned(),
+                JobEnd::Panicked => "it panicked while it ended".to_owned(),
+            };
+            drained.finished_in_time = false;
+            drained.given_up.push(format!("{name}: {problem}"));
+        }
+        self.outboxes.iter().for_each(RunningOutbox::abort);
+        deadline + 2 * TAIL
     }
 
     /// Stops what still runs; parts that have ended are left as they are.

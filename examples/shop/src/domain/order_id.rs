@@ -20,9 +20,6 @@ pub struct MalformedOrderId;
 /// Digits and letters that are not mistaken for each other when read aloud (no I, L, O, U).
 const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 
-/// Ids that are derived from something else live in this space of their own.
-const NAMESPACE: Uuid = Uuid::from_u128(0x8d8a_52b6_3f0e_4c1f_9a57_6e0b_c1d2_73e4);
-
 impl OrderId {
     const BYTES: usize = 10;
     const GROUP: usize = 4;
@@ -30,19 +27,8 @@ impl OrderId {
 
     /// A new one, at random.
     pub fn random() -> Self {
-        Self::from_uuid(Uuid::new_v4())
-    }
-
-    /// The one that belongs to what this customer calls `key`: asking again gives the same number, so a request that
-    /// is sent twice cannot become two orders.
-    pub fn for_request(customer: &str, key: &str) -> Self {
-        let name = format!("{}:{customer}:{key}", customer.len());
-        Self::from_uuid(Uuid::new_v5(&NAMESPACE, name.as_bytes()))
-    }
-
-    /// Leaves out the bytes in which a UUID says what kind it is: they are the same in all of them.
-    fn from_uuid(uuid: Uuid) -> Self {
-        let [a, b, c, d, e, f, _, _, _, g, h, i, j, ..] = *uuid.as_bytes();
+        // Without the bytes in which a UUID says what kind it is: they are the same in all of them.
+        let [a, b, c, d, e, f, _, _, _, g, h, i, j, ..] = *Uuid::new_v4().as_bytes();
         Self([a, b, c, d, e, f, g, h, i, j])
     }
 
@@ -156,15 +142,6 @@ mod tests {
             "7H2K-9QX4-M1TB-0Zé",
         ] {
             assert_eq!(text.parse::<OrderId>(), Err(MalformedOrderId), "{text}");
-        }
-    }
-
-    #[test]
-    fn the_same_request_of_the_same_customer_has_the_same_id() {
-        let id = OrderId::for_request("ada", "k1");
-        assert_eq!(id, OrderId::for_request("ada", "k1"));
-        for (customer, key) in [("ada", "k2"), ("grace", "k1"), ("ada:k1", ""), ("", "ada:k1")] {
-            assert_ne!(id, OrderId::for_request(customer, key), "{customer} {key}");
         }
     }
 }

@@ -2,7 +2,6 @@
 
 use super::orders::wants_page;
 use super::{Door, Problem, body};
-use crate::desk::Naming;
 use crate::domain::OrderId;
 use crate::order::{OrderRequest, RequestItem};
 use crate::page;
@@ -62,9 +61,9 @@ pub(super) async fn place(State(door): State<Door>, headers: HeaderMap, body: Bo
             items: vec![item],
             card: field("card"),
         };
-        let order = request.into_order(None)?;
+        let order = request.into_order()?;
         let id = order.id;
-        door.desk.place(order, Naming::Anonymous).await?;
+        door.desk.place(order, None).await?;
         Ok(Done {
             said: format!("Order {} is placed.", id.short()),
             place: format!("/orders/{id}"),

@@ -1,6 +1,6 @@
 //! A hundred customers at once, for those who want to see the shop busy.
 
-use crate::desk::{Desk, Naming};
+use crate::desk::Desk;
 use crate::domain::{CATALOG, OrderId};
 use crate::order::{OrderRequest, RequestItem};
 use std::sync::Arc;
@@ -28,9 +28,9 @@ impl Crowd {
         let (desk, inside) = (desk.clone(), self.inside.clone());
         tokio::spawn(async move {
             for _ in 0..CUSTOMERS {
-                let order = request(OrderId::random().spread()).into_order(None);
+                let order = request(OrderId::random().spread()).into_order();
                 let order = order.expect("the crowd orders what the catalogue has");
-                if desk.place(order, Naming::Anonymous).await.is_err() {
+                if desk.place(order, None).await.is_err() {
                     break;
                 }
                 tokio::time::sleep(BETWEEN).await;

@@ -67,13 +67,13 @@ impl Live {
         loop {
             ticks.tick().await;
             if self.picture.receiver_count() > 0 {
-                self.repaint(desk);
+                self.repaint(desk).await;
             }
         }
     }
 
-    fn repaint(&self, desk: &Desk) {
-        let fragments = page::fragments(&View::of(desk.shop(), desk.phase()));
+    async fn repaint(&self, desk: &Desk) {
+        let fragments = page::fragments(&View::of(desk.shop(), desk.phase()).await);
         self.picture.send_if_modified(|picture| {
             let number = picture.number + 1;
             let mut changed = false;
@@ -122,7 +122,7 @@ pub(super) async fn live(State(door): State<Door>) -> Result<Response, Problem> 
         sender,
         _seat: seat,
     };
-    door.live.repaint(&door.desk);
+    door.live.repaint(&door.desk).await;
     tokio::spawn(viewer.look());
     Ok((
         [(header::CONTENT_TYPE, "text/event-stream")],

@@ -1,9 +1,8 @@
 //! `/orders`: placing an order, its story, the last ones.
 
 use super::{Door, Problem, body};
-use crate::desk::Naming;
 use crate::domain::OrderId;
-use crate::order::{OrderRequest, StoryView};
+use crate::order::{Answer, NamedRequest, OrderRequest, StoryView};
 use crate::page::{self, Phase};
 use axum::body::Body;
 use axum::extract::{Path, Query, State};
@@ -16,7 +15,7 @@ const MAX_KEY: usize = 200;
 const LISTED: usize = 20;
 const MAX_LISTED: usize = 200;
 
-/// `POST /orders`: 202 once the order is kept.
+/// `POST /orders`: 202 once the order is kept, together with its event.
 pub(super) async fn place(
     State(door): State<Door>,
     headers: HeaderMap,
@@ -28,22 +27,52 @@ pub(super) async fn place(
         return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
     }
     let key = idempotency_key(&headers)?;
-    let order = OrderRequest::from_json(&sent)?.into_order(key)?;
-    let id = order.id;
-    let naming = key.map_or(Naming::Anonymous, |_| Naming::Keyed);
-    door.desk.place(order, naming).await?;
-    let address = format!("/orders/{id}");
-    let answer = json!({"id": id, "status": "placed", "links": {"self": address}});
-    Ok((StatusCode::ACCEPTED, [(header::LOCATION, address)], Json(answer)).into_response())
+    let order = OrderRequest::from_json(&sent)?.into_order()?;
+    let answer = accepted(order.id);
+    let request = key.map(|key| NamedRequest::new(key, &sent, answer.clone()));
+    let before = door.desk.place(order, request).await?;
+    in_http(before.unwrap_or(answer))
 }
 
-/// What the client calls this request, so that sending it again does not order again.
-fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
+/// What a customer is answered whose order is kept.
+fn accepted(id: OrderId) -> Answer {
+    let location = format!("/orders/{id}");
+    let body = json!({"id": id, "status": "placed", "links": {"self": location}}).to_string();
+    Answer {
+        status: StatusCode::ACCEPTED.as_u16(),
+        location,
+        body,
+    }
+}
+
+fn in_http(answer: Answer) -> Result<Response, Problem> {
+    let impossible = |_| {
+        Problem::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "the answer that was kept is none",
+        )
+    };
+    let status = StatusCode::from_u16(answer.status).map_err(impossible)?;
+    let headers = [
+        (header::LOCATION, answer.location),
+        (header::CONTENT_TYPE, "application/json".to_owned()),
+    ];
+    Ok((status, headers, answer.body).into_response())
+}
+
+/// What the client calls this request, so that sending it again does not order again. It may stand in quotes, as the
+/// draft of the standard has it.
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     let Some(key) = headers.get("idempotency-key") else {
         return Ok(None);
     };
-    let key = key.to_str().ok().filter(|key| (1..=MAX_KEY).contains(&key.len()));
-    key.map(Some).ok_or_else(|| {
+    let key = key.to_str().ok().map(str::trim);
+    let bare = key.map(|key| {
+        let quoted = key.strip_prefix('"').and_then(|key| key.strip_suffix('"'));
+        quoted.unwrap_or(key)
+    });
+    let bare = bare.filter(|key| (1..=MAX_KEY).contains(&key.len()));
+    bare.map(|key| Some(key.to_owned())).ok_or_else(|| {
         let detail = format!("an Idempotency-Key has 1 to {MAX_KEY} printable characters");
         Problem::new(StatusCode::BAD_REQUEST, detail)
     })
@@ -60,11 +89,7 @@ pub(super) async fn story(
     let id: OrderId = id
         .parse()
         .map_err(|error| unknown(format!("no such order: {error}")))?;
-    if door.desk.phase() != Phase::Open {
-        let detail = "the shop is reading its events again; the story is told in a moment";
-        return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail));
-    }
-    let story = door.desk.shop().stories.get(id);
+    let story = door.desk.story(id).await?;
     let story = story.ok_or_else(|| unknown(format!("there is no order {id}")))?;
     if wants_page(&headers) {
         return Ok((vary, Html(page::story(id, &story).into_string())).into_response());

@@ -11,7 +11,7 @@ use serde_json::json;
 
 /// `GET /`
 pub(super) async fn index(State(door): State<Door>) -> Html<String> {
-    let view = View::of(door.desk.shop(), door.desk.phase());
+    let view = View::of(door.desk.shop(), door.desk.phase()).await;
     Html(page::index(&view).into_string())
 }
 

@@ -101,7 +101,6 @@ impl From<DeskError> for Problem {
     fn from(error: DeskError) -> Self {
         let detail = error.to_string();
         match error {
-            DeskError::InProgress => Self::new(StatusCode::CONFLICT, detail),
             DeskError::KeyReused(_) => Self::of_kind(
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "urn:problem:key-reused",
@@ -109,7 +108,7 @@ impl From<DeskError> for Problem {
                 detail,
             ),
             DeskError::Opening | DeskError::CatchingUp => Self::new(StatusCode::SERVICE_UNAVAILABLE, detail),
-            DeskError::NotKept(_) | DeskError::NotSentBack(_) => {
+            DeskError::NotKept(_) | DeskError::NotFound(_) | DeskError::NotSentBack(_) => {
                 tracing::warn!("{detail}");
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, detail)
             }
@@ -122,10 +121,7 @@ impl IntoResponse for Problem {
         let body = serde_json::to_vec(&self).expect("a problem has nothing that JSON cannot say");
         let content_type = [(header::CONTENT_TYPE, "application/problem+json")];
         let mut response = (self.status, content_type, body).into_response();
-        if matches!(
-            self.status,
-            StatusCode::SERVICE_UNAVAILABLE | StatusCode::CONFLICT
-        ) {
+        if self.status == StatusCode::SERVICE_UNAVAILABLE {
             response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER);
         }
         response

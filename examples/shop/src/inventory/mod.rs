@@ -1,25 +1,28 @@
 //! Inventory: reserves stock for orders, releases it when the payment is declined, and orders more when it runs low.
 //!
-//! Its state is in memory and nothing is lost with it: everything that it decides is an event on `stock`, and at start
-//! it reads them all again before it decides anything new. There is no database beside the log that could disagree.
+//! Its state is in the database. Handlers get the transaction of their [inbox](tidings::Subscription::inbox): what they
+//! change there, the ids of the messages and the events that they return are kept by one commit a batch, or not at all.
+//! So each order is decided once, though messages may come several times, and its event is never lost.
 
+mod shelves;
 mod warehouse;
 
-pub use warehouse::{StockLevel, Warehouse};
+pub use warehouse::StockLevel;
+pub(crate) use warehouse::open;
 
 use crate::channel::{ORDERS, PAYMENTS, STOCK};
+use crate::database::{Database, Sql};
 use crate::domain::{Order, Sku};
-use crate::event::ShopEvent;
 use crate::order::OrderPlaced;
 use crate::payment::PaymentDeclined;
 use serde::{Deserialize, Serialize};
 use tidings::prelude::*;
-use tidings::{Ordering, Position, Start};
+use tidings::sql::{SqlStore, Tx};
 
-/// The name of the subscription by which inventory knows what it has decided.
-pub const RECALL: &str = "inventory-recall";
 /// The name of the subscription that puts stock back.
 pub const RELEASE: &str = "inventory-release";
+/// How many messages are handled by one transaction, at the most.
+const TOGETHER: usize = 256;
 
 /// The stock for this order is set aside.
 #[derive(Debug, Clone, PartialEq, Eq, Event, Serialize, Deserialize)]
@@ -61,80 +64,69 @@ pub struct StockDelivered {
     pub quantity: u32,
 }
 
-/// Sets the stock for an order aside, or rejects the order. Asked twice it says the same.
-async fn reserve(
-    Json(placed): Json<OrderPlaced>,
-    State(warehouse): State<Warehouse>,
-) -> Result<Outputs, Failure> {
-    warehouse.caught_up().completed().await?;
-    let order = placed.order;
-    match warehouse.reserve(&order) {
-        Ok(()) => Outputs::none().and_event(&StockReserved { order }),
-        Err(reason) => Outputs::none().and_event(&OrderRejected { order, reason }),
+/// Sets the stock for orders aside, or rejects them, in the order in which they come.
+async fn reserve<DB: Sql>(orders: Batch<OrderPlaced>, mut tx: Tx<DB>) -> Result<Outputs, Failure> {
+    let before = warehouse::held::<DB>(&mut tx).await?;
+    let mut now = before.clone();
+    let mut outputs = Outputs::none();
+    let mut decisions = Vec::with_capacity(orders.len());
+    for placed in orders {
+        let order = placed.order;
+        let decision = now.reserve(&order);
+        decisions.push((order.id, decision.clone()));
+        outputs = match decision {
+            Ok(()) => outputs.and_event(&StockReserved { order }),
+            Err(reason) => outputs.and_event(&OrderRejected { order, reason }),
+        }?;
     }
+    warehouse::keep::<DB>(&mut tx, &before, &now).await?;
+    warehouse::decided::<DB>(&mut tx, &decisions).await?;
+    Ok(outputs)
 }
 
-/// Puts back what was set aside for an order that nobody pays for.
-async fn release(
-    Json(declined): Json<PaymentDeclined>,
-    State(warehouse): State<Warehouse>,
-) -> Result<StockReleased, Failure> {
-    warehouse.caught_up().completed().await?;
-    warehouse.release(&declined.order);
-    Ok(StockReleased {
-        order: declined.order,
-    })
+/// Puts back what was set aside for orders that nobody pays for.
+async fn release<DB: Sql>(payments: Batch<PaymentDeclined>, mut tx: Tx<DB>) -> Result<Outputs, Failure> {
+    let before = warehouse::held::<DB>(&mut tx).await?;
+    let mut now = before.clone();
+    let mut outputs = Outputs::none();
+    for declined in payments {
+        let order = declined.order;
+        if warehouse::released::<DB>(&mut tx, &order).await? {
+            now.put_back(&order);
+            outputs = outputs.and_event(&StockReleased { order })?;
+        }
+    }
+    warehouse::keep::<DB>(&mut tx, &before, &now).await?;
+    Ok(outputs)
 }
 
 /// Asks the supplier for more of what is low.
-async fn restock(State(warehouse): State<Warehouse>) -> Result<Vec<StockDelivered>, Failure> {
-    warehouse.caught_up().completed().await?;
-    Ok(warehouse.deliveries_due())
+async fn restock(State(database): State<Database>, publisher: Publisher) -> Result<(), Failure> {
+    Ok(database.restock(&publisher).await?)
 }
 
-/// Reads what inventory itself has published: all of it after a start, then what it has just decided, which it knows.
-///
-/// It takes a `Result`, because a message that cannot be decoded was seen all the same: nobody must wait for it.
-async fn recall(
-    event: Result<ShopEvent, Failure>,
-    position: Position,
-    State(warehouse): State<Warehouse>,
-) -> Result<(), Failure> {
-    warehouse.caught_up().saw(&position);
-    warehouse.apply(&event?);
-    Ok(())
-}
-
-/// What was decided, as it is known from the events: for the service itself, and for a page that shows the stock.
-pub fn projection() -> App<Warehouse> {
-    App::new("inventory-stock").add(
-        on(STOCK, recall)
-            .name(RECALL)
-            .start(Start::Earliest)
-            .ordering(Ordering::Partition)
-            .lose_exhausted_messages(),
-    )
-}
-
-/// The inventory service; it needs its [`projection`]. It runs once: two of them would sell the same stock, because
-/// neither knows what the other decides in this moment.
-pub fn app() -> App<Warehouse> {
+/// The inventory service. It may run several times: they wait for each other where they decide.
+pub fn app<DB: Sql>(store: &SqlStore<DB>) -> App<Database> {
     App::new("inventory")
         .add(
-            on(ORDERS, reserve)
+            on(ORDERS, reserve::<DB>)
                 .name("inventory-reserve")
                 .group("inventory")
                 .only::<OrderPlaced>()
                 .to(STOCK)
-                .concurrency(64),
+                .batch(TOGETHER, millis(2))
+                .inbox(store.clone())
+                // However often an order is told of, it is decided once.
+                .inbox_id(|placed: &OrderPlaced| placed.order.id),
         )
         .add(
-            on(PAYMENTS, release)
+            on(PAYMENTS, release::<DB>)
                 .name(RELEASE)
                 .group("inventory")
                 .only::<PaymentDeclined>()
                 .to(STOCK)
-                .concurrency(16),
+                .batch(TOGETHER, millis(2))
+                .inbox(store.clone()),
         )
-        .add(every(secs(1), restock).name("inventory-restock").to(STOCK))
+        .add(every(secs(1), restock).name("inventory-restock"))
 }

@@ -1,5 +1,8 @@
 //! Order: takes orders in, and tells the story of each one from the events of all services.
 //!
+//! An order is in the database together with its event, `order.placed`, which the outbox sends: whoever is told "accepted" can
+//! rely on both.
+//!
 //! The stories are a projection: an anonymous subscription reads every channel from the beginning whenever the shop
 //! starts. Channels are read beside each other, so events of one order may come in any order: a story is the same
 //! whatever comes first.
@@ -7,17 +10,20 @@
 //! A projection keeps no dead letters: what it cannot read stays in the log, and it would put a copy there again at
 //! every start. Hence `lose_exhausted_messages`, here and on the other projections.
 
+mod book;
 mod request;
 mod stories;
 mod story;
 mod view;
 
+pub use book::{Answer, Book, NamedRequest, REQUESTS_KEPT, Taken};
 pub use request::{FieldError, MAX_ITEMS, MAX_QUANTITY, OrderRequest, RequestError, RequestItem};
 pub use stories::{Overview, STORIES_KEPT, Stories};
 pub use story::{Entry, Letter, Status, Step, Story};
 pub use view::StoryView;
 
 use crate::channel;
+use crate::database::Database;
 use crate::domain::{Order, OrderId};
 use crate::event::ShopEvent;
 use crate::service::Service;
@@ -66,8 +72,18 @@ async fn tell_dead_letter(
     stories.caught_up().saw(&delivery.position());
 }
 
-/// The order service.
-pub fn app() -> App<Stories> {
+/// Forgets requests that no customer sends again.
+async fn forget(State(database): State<Database>) -> Result<(), Failure> {
+    Ok(database.forget_requests().await?)
+}
+
+/// The order book.
+pub fn book() -> App<Database> {
+    App::new("order-book").add(every(secs(60), forget).name("order-forget-requests"))
+}
+
+/// The stories.
+pub fn stories() -> App<Stories> {
     App::new("order")
         .add(
             on(channel::ALL, tell)
@@ -83,5 +99,4 @@ pub fn app() -> App<Stories> {
                 .ordering(Ordering::Partition)
                 .lose_exhausted_messages(),
         )
-        .publishes(channel::ORDERS)
 }

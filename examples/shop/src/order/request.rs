@@ -70,12 +70,11 @@ impl OrderRequest {
         })
     }
 
-    /// Checks everything and says all that is wrong at once. `key` is what the customer calls the request, so that
-    /// sending it again does not order again.
+    /// Checks everything and says all that is wrong at once.
     ///
     /// # Errors
     /// [`RequestError::Invalid`].
-    pub fn into_order(self, key: Option<&str>) -> Result<Order, RequestError> {
+    pub fn into_order(self) -> Result<Order, RequestError> {
         let mut mistakes = Mistakes::default();
         let customer = mistakes.keep("#/customer".to_owned(), check_customer(&self.customer));
         let items = check_items(&self.items, &mut mistakes);
@@ -83,8 +82,7 @@ impl OrderRequest {
         let card = mistakes.keep("#/card".to_owned(), card);
         match (customer, card, mistakes.0) {
             (Some(customer), Some(card), mistakes) if mistakes.is_empty() => {
-                let id = key.map_or_else(OrderId::random, |key| OrderId::for_request(&customer, key));
-                Ok(Order::new(id, customer, items, card))
+                Ok(Order::new(OrderId::random(), customer, items, card))
             }
             (_, _, mistakes) => Err(RequestError::Invalid(mistakes)),
         }
@@ -170,7 +168,7 @@ mod tests {
 
     fn parse(customer: &str, items: &str, card: &str) -> Result<Order, RequestError> {
         let body = format!(r#"{{"customer":{customer},"items":{items},"card":"{card}"}}"#);
-        OrderRequest::from_json(body.as_bytes())?.into_order(None)
+        OrderRequest::from_json(body.as_bytes())?.into_order()
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What happened to one order: its events and its dead letters, and what they come to.
 
+use super::OrderPlaced;
 use crate::domain::{Cents, Item, Order, summary};
 use crate::event::ShopEvent;
 use crate::inventory::RELEASE;
@@ -186,6 +187,13 @@ pub struct Story {
 }
 
 impl Story {
+    /// The story of an order of which nothing is known but that it was placed.
+    pub fn placed(order: Order, at: Timestamp) -> Self {
+        let mut story = Self::default();
+        story.add(&ShopEvent::Placed(OrderPlaced { order }), at);
+        story
+    }
+
     /// Adds an event. One that is here already changes nothing, so a message that is delivered twice does no harm.
     pub(super) fn add(&mut self, event: &ShopEvent, at: Timestamp) -> Option<Step> {
         if let Some(order) = order_of(event) {

@@ -72,7 +72,7 @@ pub(super) fn frame(title: &str, place: Place, body: &Html) -> Html {
         );
     }
     put!(html, "</header><main>" [body] "</main><footer>"
-        "<p>Orders, stock and revenue are rebuilt from the events at every start.</p>"
+        "<p>Orders, stock and payments are in a database; the stories and the revenue are told from the events at every start.</p>"
         "<p><a href=\"/orders?limit=20\">orders</a> <a href=\"/analytics\">analytics</a> <a href=\"/health\">health</a> "
         "<span>as JSON</span></p></footer><p id=\"said\" role=\"status\" hidden></p></body></html>");
     html

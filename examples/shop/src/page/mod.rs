@@ -59,7 +59,8 @@ pub struct View {
 
 impl View {
     /// Looks at everything.
-    pub fn of(shop: &Shop, phase: Phase) -> Self {
+    pub async fn of(shop: &Shop, phase: Phase) -> Self {
+        let levels = shop.database.stock().await;
         Self {
             phase,
             now: Timestamp::now(),
@@ -67,7 +68,9 @@ impl View {
             orders: shop.stories.newest(ORDERS_SHOWN),
             letters: shop.stories.open_letters(LETTERS_SHOWN),
             strays: shop.stories.strays(),
-            levels: shop.warehouse.levels(),
+            levels: levels
+                .inspect_err(|error| tracing::debug!("no stock to be shown: {error}"))
+                .unwrap_or_default(),
             minutes: shop.revenue.minutes(),
             revenue: shop.revenue.total().1,
             bank_is_up: shop.bank.is_up(),

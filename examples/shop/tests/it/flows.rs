@@ -12,7 +12,7 @@ use shop::service::Service;
 use shop::shipping::ShipmentCreated;
 use tidings::{Message, Selection};
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_good_order_is_paid_shipped_invoiced_and_told_of() {
     let shop = TestShop::open().await;
     let order = order(1, "ada", "tea", 2, GOOD_CARD);
@@ -36,10 +36,10 @@ async fn a_good_order_is_paid_shipped_invoiced_and_told_of() {
     );
     assert_eq!(shop.shop.revenue.total(), (1, Cents(2_500)));
     assert_eq!(shop.shop.outbox.newest().len(), 1);
-    assert_eq!(shop.for_sale("tea"), 59_998);
+    assert_eq!(shop.for_sale("tea").await, 59_998);
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_declined_card_is_an_outcome_and_gives_the_stock_back() {
     let shop = TestShop::open().await;
     let order = order(1, "ada", "clock", 3, DECLINED_CARD);
@@ -48,12 +48,12 @@ async fn a_declined_card_is_an_outcome_and_gives_the_stock_back() {
 
     assert_eq!(shop.status(&order), Status::Declined);
     assert!(shop.story(&order).has(Step::Released));
-    assert_eq!(shop.for_sale("clock"), 12);
+    assert_eq!(shop.for_sale("clock").await, 12);
     assert!(shop.app.dead_letters(STOCK).await.unwrap().is_empty());
     assert_eq!(shop.shop.revenue.total().0, 0);
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn an_order_for_more_than_there_is_is_rejected_and_takes_nothing() {
     let shop = TestShop::open().await;
     let orders = [
@@ -68,7 +68,7 @@ async fn an_order_for_more_than_there_is_is_rejected_and_takes_nothing() {
         orders.each_ref().map(|order| shop.status(order)),
         [Status::Completed, Status::Rejected]
     );
-    assert_eq!(shop.for_sale("clock"), 2);
+    assert_eq!(shop.for_sale("clock").await, 2);
     let mails: Vec<_> = shop
         .shop
         .outbox
@@ -82,7 +82,7 @@ async fn an_order_for_more_than_there_is_is_rejected_and_takes_nothing() {
     );
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_poison_order_is_kept_with_its_diagnosis_and_harms_no_other() {
     let shop = TestShop::open().await;
     let poison = order(1, "Grace ☠", "tea", 1, GOOD_CARD);
@@ -117,7 +117,7 @@ async fn a_poison_order_is_kept_with_its_diagnosis_and_harms_no_other() {
     );
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_redriven_poison_order_comes_back_and_says_how_often() {
     let shop = TestShop::open().await;
     let poison = order(1, "Grace ☠", "tea", 1, GOOD_CARD);
@@ -145,7 +145,7 @@ async fn a_redriven_poison_order_comes_back_and_says_how_often() {
     );
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn orders_that_met_a_bank_that_was_away_end_well_once_they_are_sent_back() {
     let shop = TestShop::open().await;
     shop.shop.bank.go_away();
@@ -177,7 +177,7 @@ async fn orders_that_met_a_bank_that_was_away_end_well_once_they_are_sent_back()
     shop.settled().await;
     assert!(orders.iter().all(|order| shop.status(order) == Status::Completed));
     assert_eq!(shop.shop.stories.overview().dead_letters(Service::Payment), 0);
-    assert_eq!(shop.for_sale("tea"), 59_980, "the stock was reserved once");
+    assert_eq!(shop.for_sale("tea").await, 59_980, "the stock was reserved once");
     assert_eq!(
         shop.app
             .redrive("payment", Selection::All)
@@ -189,7 +189,7 @@ async fn orders_that_met_a_bank_that_was_away_end_well_once_they_are_sent_back()
     );
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_flaky_bank_costs_time_and_no_order() {
     let shop = TestShop::open().await;
     let orders: Vec<_> = (0..200)
@@ -211,7 +211,7 @@ async fn a_flaky_bank_costs_time_and_no_order() {
     );
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn an_order_that_is_delivered_three_times_has_one_outcome() {
     let shop = TestShop::open().await;
     let good = order(1, "ada", "clock", 2, GOOD_CARD);
@@ -219,13 +219,13 @@ async fn an_order_that_is_delivered_three_times_has_one_outcome() {
     let rejected = order(3, "alan", "clock", 50, GOOD_CARD);
     for _ in 0..3 {
         for order in [&good, &declined, &rejected] {
-            shop.place(order).await;
+            shop.tell(order).await;
         }
         shop.settled().await;
     }
     let ends = [&good, &declined, &rejected].map(|order| shop.status(order));
     assert_eq!(ends, [Status::Completed, Status::Declined, Status::Rejected]);
-    assert_eq!(shop.for_sale("clock"), 10);
+    assert_eq!(shop.for_sale("clock").await, 10);
     assert_eq!(shop.shop.revenue.total(), (1, good.total));
     assert_eq!(shop.shop.outbox.newest().len(), 3, "each customer is told once");
 
@@ -265,7 +265,7 @@ fn same<E: PartialEq + std::fmt::Debug>(events: Vec<E>, order: impl Fn(&E) -> Or
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn garbage_on_a_channel_becomes_a_dead_letter_and_stops_nobody() {
     let shop = TestShop::open().await;
     let order = order(1, "ada", "tea", 1, GOOD_CARD);
@@ -290,7 +290,7 @@ async fn garbage_on_a_channel_becomes_a_dead_letter_and_stops_nobody() {
     );
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn low_stock_is_delivered_and_sold_again() {
     let shop = TestShop::open().await;
     for number in 0..25 {
@@ -301,9 +301,9 @@ async fn low_stock_is_delivered_and_sold_again() {
     shop.app.pass(tidings::secs(3)).await;
     shop.settled().await;
     assert!(
-        shop.for_sale("teapot") > 10_000,
+        shop.for_sale("teapot").await > 10_000,
         "{} are left",
-        shop.for_sale("teapot")
+        shop.for_sale("teapot").await
     );
     let late = order(99, "ada", "teapot", 1_000, GOOD_CARD);
     shop.place(&late).await;

@@ -1,10 +1,9 @@
 //! The shop over HTTP.
 
 use crate::process::{Process, json, until, until_open};
+use crate::tally::messages;
 use shop::load::Client;
-use std::path::Path;
 use tempfile::tempdir;
-use tidings::{App, Config};
 
 const JSON: &[(&str, &str)] = &[("content-type", "application/json")];
 const FORM: &[(&str, &str)] = &[("content-type", "application/x-www-form-urlencoded")];
@@ -97,22 +96,7 @@ async fn what_is_wrong_gets_a_problem_and_publishes_nothing() {
     }
     assert_eq!(client.post("/mails", &[], "").await.unwrap().status, 405);
     assert!(shop.terminate().success());
-    assert_eq!(messages_in(data.path(), "orders").await, 0);
-}
-
-/// How many messages a channel has, by the log itself.
-async fn messages_in(data: &Path, channel: &str) -> u64 {
-    let url = format!("embedded:{}", data.display());
-    let config = Config::builder()
-        .toml("test", "")
-        .argument("test", "binder.main.url", url)
-        .load()
-        .unwrap();
-    let running = App::new("probe").publishes(channel).start(config).await.unwrap();
-    let (binder, destination) = running.channel(channel).unwrap();
-    let positions = binder.positions(destination, None).await.unwrap();
-    running.drain().await;
-    positions.iter().map(|at| at.end).sum()
+    assert_eq!(messages(data.path(), "orders").await.len(), 0);
 }
 
 #[tokio::test]
@@ -121,32 +105,58 @@ async fn a_request_that_is_sent_again_does_not_order_again() {
     let shop = Process::start(data.path());
     let mut client = shop.client();
     until_open(&mut client).await;
-    let mut places = Vec::new();
-    for _ in 0..3 {
-        let answer = client
-            .post_json("/orders", "k-1", body("ada", TEA))
-            .await
-            .unwrap();
-        assert_eq!(answer.status, 202);
-        places.push(answer.location.unwrap());
+    // At the same time, one after the other, and after a restart.
+    let at_once = (0..8).map(|_| {
+        let mut client = shop.client();
+        tokio::spawn(async move {
+            client
+                .post_json("/orders", "k-1", body("ada", TEA))
+                .await
+                .unwrap()
+        })
+    });
+    let mut answers = Vec::new();
+    for sent in at_once.collect::<Vec<_>>() {
+        answers.push(sent.await.unwrap());
     }
-    assert!(places.iter().all(|place| *place == places[0]));
-    let other = body("ada", r#"[{"sku":"tea","quantity":3}]"#);
-    assert_eq!(
-        client.post_json("/orders", "k-1", other).await.unwrap().status,
-        422
-    );
-    assert_ne!(
-        client
-            .post_json("/orders", "k-1", body("grace", TEA))
-            .await
-            .unwrap()
-            .location
-            .unwrap(),
-        places[0]
-    );
     assert!(shop.terminate().success());
-    assert_eq!(messages_in(data.path(), "orders").await, 2);
+    let shop = Process::start(data.path());
+    let mut client = shop.client();
+    until_open(&mut client).await;
+    answers.push(
+        client
+            .post_json("/orders", "\"k-1\"", body("ada", TEA))
+            .await
+            .unwrap(),
+    );
+    let first = &answers[0];
+    assert_eq!(first.status, 202);
+    for answer in &answers {
+        assert_eq!(
+            (answer.status, &answer.location, &answer.body),
+            (first.status, &first.location, &first.body)
+        );
+    }
+    for other in [body("ada", r#"[{"sku":"tea","quantity":3}]"#), body("grace", TEA)] {
+        let answer = client.post_json("/orders", "k-1", other).await.unwrap();
+        assert_eq!(
+            (answer.status, &json(&answer)["type"]),
+            (422, &"urn:problem:key-reused".into())
+        );
+    }
+    // A request that was refused has used nothing up.
+    assert_eq!(client.post_json("/orders", "k-2", "{").await.unwrap().status, 400);
+    let answer = client
+        .post_json("/orders", "k-2", body("ada", TEA))
+        .await
+        .unwrap();
+    assert_eq!((answer.status, answer.location == first.location), (202, false));
+    until(&mut client, &answer.location.unwrap(), |answer| {
+        json(answer)["ended"] == true
+    })
+    .await;
+    assert!(shop.terminate().success());
+    assert_eq!(messages(data.path(), "orders").await.len(), 2);
 }
 
 #[tokio::test]

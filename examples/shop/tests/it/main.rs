@@ -14,3 +14,4 @@ mod rabbitmq;
 mod restart;
 mod several;
 mod support;
+mod tally;

@@ -1,12 +1,14 @@
 //! The shop as a program: started on a free port in a scratch directory, and killed when the test ends.
 
+use shop::database::DATABASE_URL;
 use shop::load::{Answer, Client};
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-const TIMEOUT: Duration = Duration::from_secs(20);
+/// No matter how busy the machine is.
+const TIMEOUT: Duration = Duration::from_secs(120);
 
 /// A running shop.
 pub(crate) struct Process {
@@ -17,17 +19,19 @@ pub(crate) struct Process {
 impl Process {
     /// Starts a shop on a free port.
     pub(crate) fn start(data: &Path) -> Self {
-        Self::try_start(data, "127.0.0.1:0").expect("a free port can be listened on")
+        Self::try_start(data, "127.0.0.1:0", None).expect("a free port can be listened on")
     }
 
-    /// Starts a shop at this address; none if it could not listen there.
-    pub(crate) fn try_start(data: &Path, address: &str) -> Option<Self> {
+    /// Starts a shop at this address, on the database of that one or on a file; none if it could not listen there.
+    pub(crate) fn try_start(data: &Path, address: &str, database: Option<&str>) -> Option<Self> {
         let mut command = Command::new(env!("CARGO_BIN_EXE_shop"));
         command
             .arg("--data")
             .arg(data)
             .args(["--http", address])
-            .current_dir(data);
+            .current_dir(data)
+            .env_remove(DATABASE_URL)
+            .envs(database.map(|url| (DATABASE_URL, url)));
         let mut shop = Self::spawn(command);
         if shop.url.is_empty() {
             shop.child.wait().unwrap();
@@ -113,7 +117,7 @@ fn on_broker(url: &str, directory: &Path, services: &[&str]) -> Command {
     for service in services {
         command.args(["--service", service]);
     }
-    command.env("TIDINGS_URL", url);
+    command.env("TIDINGS_URL", url).env_remove(DATABASE_URL);
     command
 }
 

@@ -9,7 +9,8 @@ use tempfile::tempdir;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The queues of the shop's groups.
-const QUEUES: [&str; 8] = [
+const QUEUES: [&str; 9] = [
+    "charges.payment",
     "orders.inventory",
     "payments.billing",
     "payments.inventory",

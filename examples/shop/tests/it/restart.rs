@@ -1,6 +1,6 @@
 //! A shop that is opened again knows what the one before it knew.
 
-use crate::support::{DECLINED_CARD, GOOD_CARD, TestShop, order};
+use crate::support::{DECLINED_CARD, GOOD_CARD, TestShop, database, order};
 use shop::order::{Status, Stories};
 use tidings::Config;
 
@@ -9,10 +9,11 @@ fn broker(name: &str) -> Config {
     Config::from_toml(&format!("[binder.main]\nurl = \"memory:{name}\""), "test").unwrap()
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn stories_stock_and_revenue_are_rebuilt_from_the_events() {
     let config = broker("shop-restart");
-    let first = TestShop::open_with(config.clone()).await;
+    let database = database().await;
+    let first = TestShop::open_with(config.clone(), database.clone()).await;
     let orders = [
         order(1, "ada", "clock", 5, GOOD_CARD),
         order(2, "grace", "clock", 4, DECLINED_CARD),
@@ -33,13 +34,16 @@ async fn stories_stock_and_revenue_are_rebuilt_from_the_events() {
             Status::Rejected
         ]
     );
-    let (levels, revenue) = (first.shop.warehouse.levels(), first.shop.revenue.total());
+    let (levels, revenue) = (
+        first.shop.database.stock().await.unwrap(),
+        first.shop.revenue.total(),
+    );
     let told = stories(&first.shop.stories);
     // A second engine on the same broker: everything that the first one knew is only in the log.
-    let second = TestShop::open_with(config).await;
+    let second = TestShop::open_with(config, database).await;
     second.settled().await;
     assert!(second.shop.stories.caught_up().is_complete());
-    assert_eq!(second.shop.warehouse.levels(), levels);
+    assert_eq!(second.shop.database.stock().await.unwrap(), levels);
     assert_eq!(second.shop.revenue.total(), revenue);
     assert_eq!(stories(&second.shop.stories), told);
 
@@ -52,24 +56,6 @@ async fn stories_stock_and_revenue_are_rebuilt_from_the_events() {
         Status::Rejected,
         "what was sold before is not sold again"
     );
-}
-
-#[tokio::test(start_paused = true)]
-async fn nothing_is_sold_before_it_is_known_what_was_sold() {
-    let config = broker("shop-gate");
-    let first = TestShop::open_with(config.clone()).await;
-    first.place(&order(1, "ada", "clock", 10, GOOD_CARD)).await;
-    first.settled().await;
-    // A broker in memory lives as long as somebody has it open, so the second shop comes before the first one goes.
-    let second = TestShop::start(config).await;
-    assert!(first.app.stop().await.finished_in_time);
-    let late = order(2, "grace", "clock", 5, GOOD_CARD);
-    second.place(&late).await;
-    second.app.pass(tidings::secs(5)).await;
-    assert_eq!(second.status(&late), Status::Placed, "inventory waits");
-    second.shop.expect_events(second.app.running()).await.unwrap();
-    second.settled().await;
-    assert_eq!(second.status(&late), Status::Rejected);
 }
 
 /// Every story as text, whatever the order in which they came.

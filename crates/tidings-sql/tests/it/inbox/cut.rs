@@ -4,6 +4,7 @@ use super::*;
 use sqlx::Postgres;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use tidings_sql::{RelayMode, SqlOptions};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -66,7 +67,9 @@ async fn a_connection_that_is_cut_after_commit_was_sent_leaves_one_effect() {
             tokio::spawn(pass(client, to.clone(), counted.clone()));
         }
     });
-    let store = SqlStore::<Postgres>::open(&format!("{user}@127.0.0.1:{port}/{path}"))
+    // What is in the outbox is to stay there.
+    let options = SqlOptions::default().relay_mode(RelayMode::Off);
+    let store = SqlStore::<Postgres>::open_with(&format!("{user}@127.0.0.1:{port}/{path}"), options)
         .await
         .unwrap();
     async fn work(Raw(payload): Raw, mut tx: Tx<Postgres>) -> Result<Output, Failure> {
