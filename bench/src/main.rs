@@ -27,6 +27,7 @@ mod publish;
 mod rabbit;
 mod report;
 mod rows;
+mod sql;
 mod table;
 mod verdict;
 
@@ -76,6 +77,7 @@ fn main() -> ExitCode {
 fn play(job: &Job) -> Result<Outcome, BenchError> {
     match job.arm {
         Arm::Rabbit(arm) => rabbit::play(arm, job),
+        Arm::Sql(arm) => sql::play(arm, job),
         _ => kafka::play(job),
     }
 }
@@ -111,6 +113,9 @@ fn run(arguments: &Arguments) -> Result<(), BenchError> {
     report
         .machine
         .push(("on RabbitMQ".into(), rabbit::CONDITIONS.into()));
+    report
+        .machine
+        .push(("on PostgreSQL".into(), sql::CONDITIONS.into()));
     let table = table::render(&report);
     print!("\n{table}");
     let path = report.write(&machine::results_directory())?;

@@ -22,10 +22,20 @@ fn only(core: usize) -> CpuSet {
 
 /// Starts a process on the core of the clients. Threads and processes take over the cores of whoever starts them.
 pub(crate) fn on_the_clients<T>(start: impl FnOnce() -> T) -> Result<T, BenchError> {
+    on(1, start)
+}
+
+/// Starts a process on the core of the broker.
+pub(crate) fn on_the_brokers<T>(start: impl FnOnce() -> T) -> Result<T, BenchError> {
+    on(0, start)
+}
+
+fn on<T>(place: usize, start: impl FnOnce() -> T) -> Result<T, BenchError> {
     let failed = |error: rustix::io::Errno| BenchError::system("choosing a core")(error.into());
     let before = sched_getaffinity(None).map_err(failed)?;
-    if let [_, second, ..] = allowed()?[..] {
-        sched_setaffinity(None, &only(second)).map_err(failed)?;
+    let allowed = allowed()?;
+    if let (2.., Some(core)) = (allowed.len(), allowed.get(place)) {
+        sched_setaffinity(None, &only(*core)).map_err(failed)?;
     }
     let started = start();
     sched_setaffinity(None, &before).map_err(failed)?;

@@ -61,6 +61,8 @@ pub(crate) enum Arm {
     LatencyApp,
     /// One on RabbitMQ.
     Rabbit(RabbitArm),
+    /// One on PostgreSQL.
+    Sql(SqlArm),
 }
 
 /// A way to do the work on RabbitMQ.
@@ -86,6 +88,29 @@ pub(crate) enum RabbitArm {
     Source,
     /// An app with a handler.
     App,
+}
+
+/// A way to do the work on PostgreSQL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum SqlArm {
+    /// An app whose handler has an inbox: a message a transaction, or as many as `open` says.
+    Inbox,
+    /// The same by hand.
+    InboxByHand,
+    /// Our relay, which looks at the table.
+    Relay,
+    /// A loop by hand that does.
+    RelayByHand,
+    /// Our relay by logical replication.
+    Replication,
+    /// Writes what that one sends.
+    Write,
+    /// An open load of transactions, and the relay in the same process.
+    Latency,
+    /// The same with the load in another process.
+    LatencyApart,
+    /// That load.
+    Load,
 }
 
 /// What is done with a message.
@@ -174,6 +199,9 @@ pub(crate) struct Outcome {
     pub(crate) violations: u64,
     pub(crate) p50_us: f64,
     pub(crate) p99_us: f64,
+    /// From when it was due, where the others are from another moment.
+    pub(crate) due_p50_us: f64,
+    pub(crate) due_p99_us: f64,
 }
 
 impl Outcome {

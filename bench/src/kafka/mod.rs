@@ -56,6 +56,6 @@ pub(crate) fn play(job: &Job) -> Result<Outcome, BenchError> {
         Arm::TransformLoopCareful => careful::by_hand(job),
         Arm::LatencyLoop => latency::by_hand(job),
         Arm::LatencyApp => runtime.block_on(latency::app(job)),
-        Arm::Rabbit(_) => Err(BenchError::part("the arm")("is one of another broker")),
+        Arm::Rabbit(_) | Arm::Sql(_) => Err(BenchError::part("the arm")("is one of another broker")),
     }
 }

@@ -32,6 +32,15 @@ pub(super) fn throughput(what: &str, reference: &str, pairs: &Pairs, target: Tar
     )
 }
 
+/// Wall time a message beside a reference: less is better.
+pub(super) fn time(what: &str, reference: &str, pairs: &Pairs, target: Target) -> Line {
+    let ratio = (Unit::Ratio, pairs.ratio(Figure::WallNanoseconds));
+    context(
+        Line::new(format!("{what}, time"), reference, ratio, target),
+        pairs,
+    )
+}
+
 fn context(line: Line, pairs: &Pairs) -> Line {
     let million = |spread: crate::pairs::Spread| spread.scaled(1e-3);
     line.with(

@@ -1,8 +1,9 @@
-//! The rows: one file each, in the order of their numbers; those on Kafka and on RabbitMQ together.
+//! The rows: one file each, in the order of their numbers; those on Kafka, on RabbitMQ and on PostgreSQL together.
 
 mod kafka;
 mod lines;
 mod rabbit;
+mod sql;
 mod w13;
 mod w14;
 mod w15;
@@ -119,6 +120,26 @@ pub(crate) const ROWS: &[Row] = &[
         name: "W8-kafka",
         about: "Kafka: price of key order",
         run: kafka::consume::key_order,
+    },
+    Row {
+        name: "W9",
+        about: "PostgreSQL: a backlog of 1 M rows of the outbox is sent by polling",
+        run: sql::relay::polling,
+    },
+    Row {
+        name: "W10",
+        about: "PostgreSQL: the outbox is sent by logical replication",
+        run: sql::relay::replication,
+    },
+    Row {
+        name: "W11",
+        about: "PostgreSQL: from the commit to the broker's answer, at 1,000/s",
+        run: sql::latency::run,
+    },
+    Row {
+        name: "W12",
+        about: "PostgreSQL: claim and effect in one transaction, single and in batches",
+        run: sql::inbox::run,
     },
     Row {
         name: "W13",

@@ -53,6 +53,7 @@ struct Inner<DB: Dialect> {
 /// The statements of the inbox, with the names of tables in them.
 #[derive(Debug)]
 pub(crate) struct InboxStatements {
+    pub(crate) claim_one: Arc<str>,
     pub(crate) claim: Arc<str>,
     pub(crate) give_back: Arc<str>,
     pub(crate) forget: Arc<str>,
@@ -121,6 +122,7 @@ impl<DB: Dialect> SqlStore<DB> {
         migrations::run(&pools.writing, &place, options.migrate).await?;
         let prefix = DB::prefix(&place.schema);
         let inbox = InboxStatements {
+            claim_one: complete::<DB>(DB::CLAIM_ONE, &prefix),
             claim: complete::<DB>(DB::CLAIM, &prefix),
             give_back: complete::<DB>(DB::GIVE_BACK, &prefix),
             forget: complete::<DB>(DB::FORGET, &prefix),

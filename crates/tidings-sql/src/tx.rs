@@ -8,7 +8,7 @@ use crate::value::Value;
 use sqlx::Connection;
 use std::fmt;
 use std::ops::{Deref, DerefMut};
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 /// A transaction under way. It is a connection to whoever runs statements (`&mut *tx`); dropped, it is rolled back.
 ///
@@ -81,21 +81,14 @@ impl<DB: Dialect> Tx<DB> {
     /// [`SqlError::Aborted`] when a statement had failed; [`SqlError::Conflict`]; [`SqlError::InDoubt`] when the connection
     /// was lost while the answer was waited for: then all of it is there or nothing. After any other error nothing is.
     /// [`SqlError::NotYours`] in a handler under an inbox.
-    pub async fn commit(mut self) -> Result<(), SqlError> {
-        let store = self.store.clone();
-        self.inner.check_own(&store)?;
-        store
-            .within(async {
-                if DB::COMMIT_MAY_LIE {
-                    // PostgreSQL answers a COMMIT of a transaction that failed with ROLLBACK, which the driver takes for
-                    // success. Any statement is refused in such a transaction.
-                    self.fetch("committing", &ALIVE, &[]).await?;
-                }
-                let Self { inner, store } = self;
-                let done = inner.take(&store)?.commit().await;
-                done.map_err(|error| store.commit_failed(error))
-            })
-            .await
+    pub async fn commit(self) -> Result<(), SqlError> {
+        let Self { inner, store } = self;
+        let transaction = inner.take(&store)?;
+        let done = async {
+            let committed = DB::commit(transaction).await;
+            committed.map_err(|error| store.commit_failed(error))
+        };
+        store.within(done).await
     }
 
     /// Gives everything up and waits until that is done; dropping does not wait.
@@ -150,9 +143,6 @@ impl<DB: Dialect> Tx<DB> {
         rows.map_err(|error| self.store.explain(doing, error))
     }
 }
-
-/// The smallest statement.
-static ALIVE: LazyLock<Arc<str>> = LazyLock::new(|| Arc::from("SELECT 1"));
 
 impl<DB: Dialect> SqlStore<DB> {
     /// What an error of COMMIT means: a database that answers has given the transaction up, one that is lost may have

@@ -15,6 +15,10 @@ pub enum Value<'a> {
     Bytes(&'a [u8]),
     /// Bytes or nothing.
     MaybeBytes(Option<&'a [u8]>),
+    /// Numbers: an array on PostgreSQL, JSON on SQLite.
+    Ints(&'a [i64]),
+    /// Texts, in the same way.
+    Texts(&'a [&'a str]),
 }
 
 impl From<i64> for Value<'_> {

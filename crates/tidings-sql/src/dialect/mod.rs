@@ -42,20 +42,20 @@ pub(crate) mod sealed {
         const NOW: &'static str;
         /// Whether it is a server that may fall silent.
         const IS_REMOTE: bool;
-        /// Whether a failed statement makes a later COMMIT a silent ROLLBACK.
-        const COMMIT_MAY_LIE: bool;
-        /// Claims the ids of a JSON array in the order in which they stand there, and tells which are new; `$1` is their
-        /// scope, and `$3`, on databases where transactions wait for each other here, the longest wait in milliseconds.
+        /// Claims the id `$2` of the scope `$1`: one row if it is new. `$3`, on databases where transactions wait for each other
+        /// here, is the longest wait in milliseconds.
+        const CLAIM_ONE: &'static str;
+        /// The same for texts, in the order in which they stand there; [`claimed`](Self::claimed) reads the answer.
         const CLAIM: &'static str;
-        /// Gives back the claims of the ids of a JSON array.
+        /// Gives back the claims of texts.
         const GIVE_BACK: &'static str;
         /// Forgets claims that are older than `$1` milliseconds, `$2` of them at the most.
         const FORGET: &'static str;
-        /// Whether [`CLAIM`](Self::CLAIM) has a `$3`.
+        /// Whether claims have a `$3`.
         const CLAIM_WAITS: bool;
         /// What keeps the rows of a SELECT as they are until the transaction ends.
         const FOR_SHARE: &'static str;
-        /// What stands behind a column that is to be one of a list of numbers, which is the text `$1`: `1,2,3`.
+        /// What stands behind a column that is to be one of the numbers `$1`.
         const IN_LIST: &'static str;
         /// The function that gives the place of one text in another, or 0.
         const FIND: &'static str;
@@ -113,6 +113,14 @@ pub(crate) mod sealed {
         /// Waits for somebody to tell something. A connection that was lost is made anew.
         fn heard(listener: &mut Self::Listener) -> BoxFuture<'_, Result<(), sqlx::Error>>;
 
+        /// Commits, and fails where a statement of the transaction had failed.
+        fn commit(
+            transaction: sqlx::Transaction<'static, Self>,
+        ) -> BoxFuture<'static, Result<(), sqlx::Error>>;
+
+        /// What a claim of several ids says.
+        fn claimed(rows: &[Self::Row]) -> Result<New, sqlx::Error>;
+
         /// Runs a statement; how many rows it changed.
         fn execute<'c>(
             connection: &'c mut Self::Connection,
@@ -144,6 +152,15 @@ pub(crate) mod sealed {
 
         /// What an error of the database stands for.
         fn meaning(error: &dyn sqlx::error::DatabaseError) -> Meaning;
+    }
+
+    /// Which of the ids that were to be claimed are new.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub enum New {
+        /// Every one.
+        All,
+        /// These.
+        Only(Vec<String>),
     }
 
     /// What was found in a database.
@@ -214,17 +231,19 @@ macro_rules! statements {
 
 /// The function that binds values, compiled for each database.
 macro_rules! binding {
-    ($arguments:ty) => {
+    ($arguments:ty, $list:path) => {
         fn bind(values: &[Value<'_>]) -> Result<$arguments, sqlx::Error> {
             let mut bound = <$arguments>::default();
             for value in values {
                 match *value {
                     Value::Int(value) => bound.add(value),
                     Value::MaybeInt(value) => bound.add(value),
-                    Value::Text(value) => bound.add(value.to_owned()),
-                    Value::MaybeText(value) => bound.add(value.map(str::to_owned)),
-                    Value::Bytes(value) => bound.add(value.to_vec()),
-                    Value::MaybeBytes(value) => bound.add(value.map(<[u8]>::to_vec)),
+                    Value::Text(value) => bound.add(value),
+                    Value::MaybeText(value) => bound.add(value),
+                    Value::Bytes(value) => bound.add(value),
+                    Value::MaybeBytes(value) => bound.add(value),
+                    Value::Ints(values) => bound.add($list(values)),
+                    Value::Texts(values) => bound.add($list(values)),
                 }
                 .map_err(sqlx::Error::Encode)?;
             }

@@ -1,6 +1,6 @@
 //! SQLite.
 
-use super::sealed::{Driver, Found};
+use super::sealed::{Driver, Found, New};
 use super::{Pools, binding, statements};
 use crate::error::{Meaning, SqlError};
 use crate::migrations::{Migration, SQLITE};
@@ -10,7 +10,7 @@ use crate::replication::ReplicationOptions;
 use crate::value::Value;
 use crate::wait::Wait;
 use sqlx::sqlite::{
-    SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
+    SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
 };
 use sqlx::{Arguments, AssertSqlSafe, Pool, Row, Sqlite, SqliteConnection};
 use std::str::FromStr;
@@ -25,7 +25,8 @@ impl Driver for Sqlite {
     const BEGIN: Option<&'static str> = Some("BEGIN IMMEDIATE");
     const NOW: &'static str = "CAST(unixepoch('subsec') * 1000 AS INTEGER)";
     const IS_REMOTE: bool = false;
-    const COMMIT_MAY_LIE: bool = false;
+    const CLAIM_ONE: &'static str =
+        "INSERT INTO {t}inbox (scope, id, at) VALUES ($1, $2, {now}) ON CONFLICT DO NOTHING";
     const CLAIM: &'static str = "INSERT INTO {t}inbox (scope, id, at) SELECT $1, value, {now} FROM json_each($2) WHERE true \
                                  ORDER BY key ON CONFLICT DO NOTHING RETURNING id";
     const GIVE_BACK: &'static str =
@@ -36,7 +37,7 @@ impl Driver for Sqlite {
     const CLAIM_WAITS: bool = false;
     // Whoever has begun is the only one who writes.
     const FOR_SHARE: &'static str = "";
-    const IN_LIST: &'static str = "IN (SELECT value FROM json_each('[' || $1 || ']'))";
+    const IN_LIST: &'static str = "IN (SELECT value FROM json_each($1))";
     const FIND: &'static str = "instr";
     const SAME_KEY: &'static str = "parked.message_key = waiting.message_key";
     const CAN_REPLICATE: bool = false;
@@ -122,6 +123,15 @@ impl Driver for Sqlite {
         Box::pin(std::future::pending())
     }
 
+    fn commit(transaction: sqlx::Transaction<'static, Self>) -> BoxFuture<'static, Result<(), sqlx::Error>> {
+        Box::pin(transaction.commit())
+    }
+
+    fn claimed(rows: &[SqliteRow]) -> Result<New, sqlx::Error> {
+        let ids = rows.iter().map(|row| row.try_get(0));
+        Ok(New::Only(ids.collect::<Result<_, _>>()?))
+    }
+
     statements!();
 
     fn meaning(error: &dyn sqlx::error::DatabaseError) -> Meaning {
@@ -141,7 +151,16 @@ impl Driver for Sqlite {
     }
 }
 
-binding!(SqliteArguments);
+binding!(SqliteArguments, json);
+
+/// An array as SQLite takes it apart.
+fn json<T: Copy>(values: &[T]) -> String
+where
+    serde_json::Value: From<T>,
+{
+    let values = values.iter().map(|value| serde_json::Value::from(*value));
+    values.collect::<serde_json::Value>().to_string()
+}
 
 // https://www.sqlite.org/rescode.html
 const ERROR: i32 = 1;

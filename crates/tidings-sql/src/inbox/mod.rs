@@ -8,6 +8,7 @@ pub(crate) mod prune;
 pub(crate) use prune::Pruner;
 
 use crate::dialect::Dialect;
+use crate::dialect::sealed::New;
 use crate::error::{ErrorClass, SqlError, classify};
 use crate::lent::{Lent, Owner};
 use crate::outbox::rows;
@@ -15,7 +16,6 @@ use crate::store::SqlStore;
 use crate::tx::Tx;
 use crate::value::Value;
 use std::any::Any;
-use std::collections::HashMap;
 use std::error::Error;
 use std::sync::Arc;
 use tidings_core::{
@@ -87,39 +87,67 @@ async fn claim<DB: Dialect>(
     scope: &str,
     ids: &[String],
 ) -> Result<Vec<bool>, InboxError> {
-    let mut places: HashMap<&str, usize> = HashMap::with_capacity(ids.len());
-    places.extend(ids.iter().enumerate().map(|(place, id)| (id.as_str(), place)));
-    // All transactions claim in the same order, so that none waits for one that waits for it.
-    let mut sorted: Vec<&str> = ids.iter().map(String::as_str).collect();
-    sorted.sort_unstable();
-    let sorted = serde_json::json!(sorted).to_string();
-    let statements = store.statements();
-    let values = [
-        Value::Text(scope),
-        Value::Text(&sorted),
-        Value::Text(&statements.longest_wait),
-    ];
-    let values = if DB::CLAIM_WAITS {
-        &values[..]
-    } else {
-        &values[..2]
+    let claimed = match ids {
+        [id] => store.within(claim_one(tx, scope, id)).await,
+        _ => store.within(claim_all(tx, scope, ids)).await,
     };
-    let claimed = store
-        .within(tx.fetch("claiming ids", &statements.claim, values))
-        .await;
-    let rows = claimed.map_err(|error| match error {
+    claimed.map_err(|error| match error {
         // It has answered to the begin: what it waits for is another transaction.
         SqlError::Silent { .. } => InboxError::Conflict(error.into()),
         other => of_inbox(other),
-    })?;
-    let mut is_new = vec![false; ids.len()];
-    for row in rows {
-        let id = DB::text(&row, 0).map_err(|error| of_inbox(store.explain("claiming ids", error)))?;
-        if let Some(slot) = places.get(id.as_str()).and_then(|place| is_new.get_mut(*place)) {
-            *slot = true;
+    })
+}
+
+const CLAIMING: &str = "claiming ids";
+
+async fn claim_one<DB: Dialect>(tx: &mut Tx<DB>, scope: &str, id: &str) -> Result<Vec<bool>, SqlError> {
+    let store = tx.store().clone();
+    let statements = store.statements();
+    let values = [
+        Value::Text(scope),
+        Value::Text(id),
+        Value::Text(&statements.longest_wait),
+    ];
+    let claimed = tx.execute(CLAIMING, &statements.claim_one, of_claim::<DB>(&values));
+    Ok(vec![claimed.await? > 0])
+}
+
+async fn claim_all<DB: Dialect>(tx: &mut Tx<DB>, scope: &str, ids: &[String]) -> Result<Vec<bool>, SqlError> {
+    let store = tx.store().clone();
+    // All transactions claim in the same order, so that none waits for one that waits for it.
+    let mut sorted: Vec<(&str, usize)> = ids.iter().map(String::as_str).zip(0..).collect();
+    sorted.sort_unstable();
+    let texts: Vec<&str> = sorted.iter().map(|(id, _)| *id).collect();
+    let statements = store.statements();
+    let values = [
+        Value::Text(scope),
+        Value::Texts(&texts),
+        Value::Text(&statements.longest_wait),
+    ];
+    let claimed = tx.fetch(CLAIMING, &statements.claim, of_claim::<DB>(&values));
+    let new = DB::claimed(&claimed.await?).map_err(|error| store.explain(CLAIMING, error))?;
+    Ok(match new {
+        New::All => vec![true; ids.len()],
+        New::Only(new) => {
+            let mut is_new = vec![false; ids.len()];
+            for id in new {
+                // Of an id that is there twice the last one is the new one.
+                let after = sorted.partition_point(|(other, _)| *other <= id.as_str());
+                let found = after.checked_sub(1).and_then(|last| sorted.get(last));
+                if let Some((_, place)) = found.filter(|(other, _)| *other == id)
+                    && let Some(slot) = is_new.get_mut(*place)
+                {
+                    *slot = true;
+                }
+            }
+            is_new
         }
-    }
-    Ok(is_new)
+    })
+}
+
+/// Without the longest wait on databases on which nobody waits here.
+fn of_claim<'v, 'a, DB: Dialect>(values: &'v [Value<'a>; 3]) -> &'v [Value<'a>] {
+    if DB::CLAIM_WAITS { values } else { &values[..2] }
 }
 
 /// A transaction with claims.
@@ -209,9 +237,9 @@ impl<DB: Dialect> InboxTransaction for Claimed<DB> {
 
     fn give_back(&mut self, places: Vec<usize>) -> BoxFuture<'_, Result<(), InboxError>> {
         Box::pin(async move {
-            let ids: Vec<&String> = places.iter().filter_map(|place| self.ids.get(*place)).collect();
-            let ids = serde_json::json!(ids).to_string();
-            let values = [Value::Text(&self.scope), Value::Text(&ids)];
+            let ids = places.iter().filter_map(|place| self.ids.get(*place));
+            let ids: Vec<&str> = ids.map(String::as_str).collect();
+            let values = [Value::Text(&self.scope), Value::Texts(&ids)];
             let mut tx = self.tx()?;
             let given = tx.execute("giving claims back", &self.store.statements().give_back, &values);
             self.store.within(given).await.map_err(of_inbox)?;

@@ -34,8 +34,9 @@ async fn fill<DB: Dialect>(store: &SqlStore<DB>, numbers: &str) {
 
 /// The plans of claiming a batch, of giving it back, and of forgetting.
 async fn plans<DB: Dialect>(store: &SqlStore<DB>, explain: &str, column: usize) -> [String; 3] {
-    let ids = serde_json::json!((0..500).map(|id| format!("m-{id}")).collect::<Vec<_>>()).to_string();
-    let claim = [Value::Text("stock"), Value::Text(&ids), Value::Text("5000")];
+    let ids: Vec<String> = (0..500).map(|id| format!("m-{id}")).collect();
+    let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+    let claim = [Value::Text("stock"), Value::Texts(&ids), Value::Text("5000")];
     let claim = if DB::CLAIM_WAITS { &claim[..] } else { &claim[..2] };
     let statements = store.statements();
     let forget = [Value::Int(1_000), Value::Int(1_000)];

@@ -1,7 +1,7 @@
 //! Messages that the broker refuses for good: [`Parked`].
 
 use super::Outbox;
-use super::rows::{Row, list};
+use super::rows::Row;
 use crate::dialect::Dialect;
 use crate::error::SqlError;
 use crate::value::Value;
@@ -62,13 +62,12 @@ impl<DB: Dialect> Outbox<DB> {
     pub async fn retry_parked(&self, ids: &[i64]) -> Result<u64, SqlError> {
         let store = self.store();
         let statements = store.outbox_statements();
-        let ids = list(ids.iter().copied());
         let mut tx = store.begin().await?;
         let doing = "sending parked messages again";
         let moved = tx
-            .execute(doing, statements.unpark(), &[Value::Text(&ids)])
+            .execute(doing, statements.unpark(), &[Value::Ints(ids)])
             .await?;
-        tx.execute(doing, statements.discard(), &[Value::Text(&ids)])
+        tx.execute(doing, statements.discard(), &[Value::Ints(ids)])
             .await?;
         tx.commit().await?;
         store.wake().call(store);
@@ -81,10 +80,9 @@ impl<DB: Dialect> Outbox<DB> {
     /// As a statement.
     pub async fn discard_parked(&self, ids: &[i64]) -> Result<u64, SqlError> {
         let store = self.store();
-        let ids = list(ids.iter().copied());
         let sql = store.outbox_statements().discard();
         store
-            .execute("discarding parked messages", sql, &[Value::Text(&ids)])
+            .execute("discarding parked messages", sql, &[Value::Ints(ids)])
             .await
     }
 }

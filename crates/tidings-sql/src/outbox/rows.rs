@@ -260,9 +260,3 @@ impl<DB: Dialect> SqlStore<DB> {
         rows.map_err(|error| self.explain(doing, error))
     }
 }
-
-/// Ids for a statement that takes a list of them.
-pub(crate) fn list(ids: impl IntoIterator<Item = i64>) -> String {
-    let ids: Vec<String> = ids.into_iter().map(|id| id.to_string()).collect();
-    ids.join(",")
-}

@@ -6,7 +6,7 @@ use super::{Relay, Stop, rest};
 use crate::dialect::Dialect;
 use crate::error::SqlError;
 use crate::locks::SqlLocks;
-use crate::outbox::rows::{Reading, Row, list};
+use crate::outbox::rows::{Reading, Row};
 use crate::store::SqlStore;
 use crate::value::Value;
 use crate::wait::Wait;
@@ -286,10 +286,10 @@ pub(crate) async fn settle<DB: Dialect>(
             .await?;
     }
     let refused = verdicts.refused.iter().map(|(id, _)| *id);
-    let gone = list(verdicts.done.iter().copied().chain(refused));
+    let gone: Vec<i64> = verdicts.done.iter().copied().chain(refused).collect();
     let doing = "taking out what was sent";
     let found = tx
-        .execute(doing, statements.delete(), &[Value::Text(&gone)])
+        .execute(doing, statements.delete(), &[Value::Ints(&gone)])
         .await?;
     tx.commit().await?;
     Ok(found)

@@ -193,7 +193,9 @@ async fn a_transaction_whose_statement_failed_is_not_taken_for_committed() {
     else {
         return;
     };
-    let store = home.open::<Postgres>().await;
+    let store = home
+        .open_with::<Postgres>(SqlOptions::default().max_connections(1))
+        .await;
     let mut tx = store.begin().await.unwrap();
     Postgres::run(&mut tx, "CREATE TABLE stock (item TEXT)")
         .await
@@ -205,6 +207,26 @@ async fn a_transaction_whose_statement_failed_is_not_taken_for_committed() {
     let refused = tx.commit().await.unwrap_err();
     assert!(matches!(refused, SqlError::Aborted { .. }), "{refused}");
     assert!(!refused.is_transient());
+
+    // What is refused by COMMIT itself, and what the user's own statements have ended, is said too; and nothing of it is
+    // left on the only connection.
+    let deferred = "CREATE TABLE twice (item TEXT UNIQUE DEFERRABLE INITIALLY DEFERRED); INSERT INTO twice VALUES ('a'), ('a')";
+    for (statements, said) in [(deferred, "twice_item_key"), ("ROLLBACK", "COMMIT AND CHAIN")] {
+        let mut tx = store.begin().await.unwrap();
+        Postgres::run(&mut tx, statements).await.unwrap();
+        let refused = tx.commit().await.unwrap_err();
+        assert!(
+            matches!(&refused, SqlError::Statement { source, .. } if source.to_string().contains(said)),
+            "{refused:?}"
+        );
+    }
+    let mut tx = store.begin().await.unwrap();
+    Postgres::run(&mut tx, "CREATE TABLE stock (item TEXT)")
+        .await
+        .unwrap();
+    tx.commit().await.unwrap();
+    let seen = sqlx::query("SELECT FROM stock").execute(store.pool()).await;
+    seen.unwrap();
 }
 
 #[tokio::test]
@@ -325,7 +347,11 @@ async fn a_database_that_is_killed_or_silent_is_unavailable_and_comes_back() {
         .unwrap();
     server.kill().unwrap();
     let lost = tx.commit().await.unwrap_err();
-    assert!(matches!(lost, SqlError::Unavailable { .. }), "{lost}");
+    // COMMIT goes out before anything says that nobody is there.
+    assert!(
+        matches!(lost, SqlError::Unavailable { .. } | SqlError::InDoubt { .. }),
+        "{lost}"
+    );
     let away = store.begin().await.unwrap_err();
     assert!(
         matches!(away, SqlError::Unavailable { .. } | SqlError::Silent { .. }),

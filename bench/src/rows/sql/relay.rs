@@ -1,0 +1,79 @@
+//! W9 and W10: what is in the outbox is sent.
+
+use crate::apart::job::{Outcome, SqlArm};
+use crate::error::BenchError;
+use crate::measure::{Figure, Sample};
+use crate::pairs::{Pairs, Spread};
+use crate::report::Line;
+use crate::rows::lines::{cost, throughput};
+use crate::rows::{Setting, agree};
+use crate::sql::server::server;
+use crate::verdict::{Target, Unit};
+
+const BACKLOG: u64 = 1_000_000;
+const REPLICATED: u64 = 500_000;
+const BY_HAND: &str = "SELECT, publish, DELETE and COMMIT by hand, 1,000 rows at a time";
+
+/// W9.
+pub(crate) fn polling(setting: &Setting<'_>) -> Result<Vec<Line>, BenchError> {
+    // Copies are made of a thousand.
+    let total = setting.length.messages(BACKLOG).next_multiple_of(1_000);
+    let arm = |arm| play(arm, total);
+    let pairs = Pairs::of_processes(
+        setting.length.rounds(),
+        || arm(SqlArm::Relay),
+        || arm(SqlArm::RelayByHand),
+    )?;
+    let what = format!("a backlog of {total}, into a broker in memory");
+    let speed = (Unit::PerSecond, pairs.ours(Figure::PerSecond));
+    Ok(vec![
+        throughput(&what, BY_HAND, &pairs, Target::AtLeast(0.85)),
+        cost(&what, BY_HAND, &pairs, Target::None),
+        Line::new(what, "", speed, Target::AtLeast(40_000.0)),
+    ])
+}
+
+fn play(arm: SqlArm, total: u64) -> Result<Sample, BenchError> {
+    let ground = server()?.ground()?;
+    ground.fill_outbox(total)?;
+    let outcome = ground.job(arm, total).run()?;
+    agree(&format!("{arm:?}: rows left"), ground.count("tidings.outbox")?, 0)?;
+    Ok(outcome.sample())
+}
+
+/// W10.
+pub(crate) fn replication(setting: &Setting<'_>) -> Result<Vec<Line>, BenchError> {
+    let total = setting.length.messages(REPLICATED).next_multiple_of(1_000);
+    let runs = (0..setting.length.rounds()).map(|_| replicate(total));
+    let runs = runs.collect::<Result<Vec<_>, _>>()?;
+    let spread = |figure: fn(&Outcome) -> f64| Spread::of(runs.iter().map(figure));
+    let what = format!("{total} messages, to a sink that confirms at once and keeps nothing");
+    let line =
+        |said: &str, unit, found, target| Line::new(format!("{what}: {said}"), "", (unit, found), target);
+    let per_core = spread(|run| run.sample().figure(Figure::PerCpuSecond));
+    let per_second = spread(|run| run.sample().figure(Figure::PerSecond));
+    Ok(vec![
+        line(
+            "per second of the relay's processor time",
+            Unit::PerSecond,
+            per_core,
+            Target::AtLeast(100_000.0),
+        ),
+        line("by the clock", Unit::PerSecond, per_second, Target::None),
+        line(
+            "resident at the most",
+            Unit::Megabytes,
+            spread(|run| run.rss_mb),
+            Target::AtMost(64.0),
+        ),
+    ])
+}
+
+fn replicate(total: u64) -> Result<Outcome, BenchError> {
+    let ground = server()?.ground()?;
+    let outcome = ground.job(SqlArm::Replication, total).run();
+    ground.drop_slots()?;
+    let outcome = outcome?;
+    agree("rows left", ground.count("tidings.outbox")?, 0)?;
+    Ok(outcome)
+}
