@@ -104,7 +104,9 @@ mod sleeper;
 
 pub use error::BrokersError;
 pub use kafka::{Kafka, Layout, Listener, Options, PartitionState, Security, Token, TokenKey, Tool, ToolRun};
-pub use postgres::{Database, Postgres, PostgresApi, PostgresLayout, PostgresOptions};
+pub use postgres::{
+    CommitFault, CommitProxy, Database, Postgres, PostgresApi, PostgresLayout, PostgresOptions,
+};
 pub use proxy::{Fault, FaultProxy, Side};
 pub use rabbit::{
     Rabbit, RabbitApi, RabbitConnection, RabbitLayout, RabbitListener, RabbitMessage, RabbitOptions,

@@ -1,8 +1,9 @@
 //! The command line of the program.
 
 use crate::error::ChaosError;
-use crate::history::{Disk, Fsync};
+use crate::history::{Disk, Fsync, Store};
 use crate::plant::Plant;
+use crate::sql::SqlPlant;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -17,6 +18,8 @@ pub enum Command {
     Check(Vec<PathBuf>),
     /// Being killed.
     Child(String),
+    /// Being killed as a service with a database.
+    SqlChild(String),
 }
 
 /// Which campaigns.
@@ -34,8 +37,37 @@ pub struct RunArguments {
     pub fsync: Option<Fsync>,
     /// How many processes a campaign kills.
     pub kills: u32,
+    /// What is attacked in place of the log.
+    pub store: Option<Store>,
     /// The bug.
-    pub plant: Option<Plant>,
+    pub plant: Option<AnyPlant>,
+}
+
+/// A bug of either kind of campaign.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AnyPlant {
+    /// Around the log.
+    Log(Plant),
+    /// Around a database.
+    Sql(SqlPlant),
+}
+
+impl RunArguments {
+    /// The bug of a campaign on the log.
+    pub fn log_plant(&self) -> Option<Plant> {
+        match self.plant {
+            Some(AnyPlant::Log(plant)) => Some(plant),
+            _ => None,
+        }
+    }
+
+    /// The bug of a campaign on a database.
+    pub fn sql_plant(&self) -> Option<SqlPlant> {
+        match self.plant {
+            Some(AnyPlant::Sql(plant)) => Some(plant),
+            _ => None,
+        }
+    }
 }
 
 /// What the program can do.
@@ -49,7 +81,8 @@ options of run
   --dir DIR     where everything is kept; a temporary directory otherwise
   --disk D      kept | power-loss | torn: what a kill takes away; each in turn otherwise
   --fsync F     always | interval: when the disk has what is acknowledged; each in turn otherwise
-  --kills K     how many processes a campaign kills; 60
+  --kills K     how many processes a campaign kills, and with --store how many faults it has; 60
+  --store S     postgres | sqlite: attack inbox, outbox and relay on that database, and not the log
   --plant P     plant a bug, to see it found
 ";
 
@@ -70,6 +103,10 @@ pub fn parse(arguments: &[String]) -> Result<Command, ChaosError> {
             .first()
             .map(|order| Command::Child(order.clone()))
             .ok_or_else(|| usage("a child is started by a campaign")),
+        crate::sql::CHILD => rest
+            .first()
+            .map(|order| Command::SqlChild(order.clone()))
+            .ok_or_else(|| usage("a child is started by a campaign")),
         other => Err(usage(&format!("there is no command \"{other}\""))),
     }
 }
@@ -82,6 +119,7 @@ fn run(arguments: &[String]) -> Result<RunArguments, ChaosError> {
         disk: None,
         fsync: None,
         kills: 60,
+        store: None,
         plant: None,
     };
     let mut rest = arguments.iter();
@@ -101,11 +139,28 @@ fn run(arguments: &[String]) -> Result<RunArguments, ChaosError> {
             "--kills" => run.kills = value.parse().map_err(|_| refused())?,
             "--disk" => run.disk = Some(disk(value).ok_or_else(refused)?),
             "--fsync" => run.fsync = Some(fsync(value).ok_or_else(refused)?),
-            "--plant" => run.plant = Some(Plant::named(value).ok_or_else(refused)?),
+            "--store" => run.store = Some(Store::named(value).ok_or_else(refused)?),
+            "--plant" => run.plant = Some(plant(value).ok_or_else(refused)?),
             _ => return Err(usage(&format!("there is no option \"{option}\""))),
         }
     }
-    Ok(run)
+    check_kind(run)
+}
+
+/// What belongs to the other kind of campaign would be taken for done.
+fn check_kind(run: RunArguments) -> Result<RunArguments, ChaosError> {
+    match run.store {
+        Some(_) if run.disk.is_some() || run.fsync.is_some() || run.log_plant().is_some() => Err(usage(
+            "--disk, --fsync and bugs of the log are not for a campaign with --store",
+        )),
+        None if run.sql_plant().is_some() => Err(usage("this bug is for a campaign with --store")),
+        _ => Ok(run),
+    }
+}
+
+fn plant(name: &str) -> Option<AnyPlant> {
+    let of_log = Plant::named(name).map(AnyPlant::Log);
+    of_log.or_else(|| SqlPlant::named(name).map(AnyPlant::Sql))
 }
 
 fn disk(name: &str) -> Option<Disk> {
@@ -156,12 +211,18 @@ mod tests {
             panic!("not understood")
         };
         assert_eq!((run.seed, run.time), (7, Some(Duration::from_secs(30))));
-        assert_eq!((run.disk, run.plant), (Some(Disk::Torn), Some(Plant::Invent)));
+        assert_eq!(
+            (run.disk, run.plant),
+            (Some(Disk::Torn), Some(AnyPlant::Log(Plant::Invent)))
+        );
         for (line, named) in [
             ("run --minutes", "--minutes"),
             ("run --minutes -1", "\"-1\""),
             ("run --disk wet", "wet"),
             ("run --sead 7", "--sead"),
+            ("run --store oracle", "oracle"),
+            ("run --store sqlite --disk torn", "--disk"),
+            ("run --plant no-claim", "--store"),
             ("check", "history"),
             ("attack", "attack"),
         ] {

@@ -74,18 +74,24 @@ const RSS_BUDGET: u64 = 96 << 20;
 /// # Errors
 /// What the service could not do, which is a finding of its own.
 pub fn run(order: &Order) -> Result<(), ChaosError> {
-    // A panic anywhere is a finding; without this a task would take it with it.
+    abort_on_panic();
+    runtime()?.block_on(live(order))
+}
+
+/// A panic anywhere is a finding; without this a task would take it with it.
+pub(crate) fn abort_on_panic() {
     let report = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         report(panic);
         std::process::abort();
     }));
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .map_err(ChaosError::service)?;
-    runtime.block_on(live(order))
+}
+
+/// What a process under attack runs on.
+pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, ChaosError> {
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    let built = runtime.worker_threads(2).enable_all().build();
+    built.map_err(ChaosError::service)
 }
 
 fn world(order: &Order) -> Result<World, ChaosError> {

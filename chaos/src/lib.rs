@@ -6,6 +6,7 @@
 //! - [`service`]: the service under attack, with every way through the engine.
 //! - [`seam`], [`disk`], [`points`]: what is put around broker and files to watch, to kill and to cut the power.
 //! - [`plant`]: bugs that are planted on purpose, to see the checker find them.
+//! - [`sql`]: the same for effects and events in a database.
 //! - [`campaign`]: one incarnation after the other, and the verdict.
 
 pub mod arguments;
@@ -19,5 +20,6 @@ pub mod plant;
 pub mod points;
 pub mod seam;
 pub mod service;
+pub mod sql;
 
 pub use error::ChaosError;

@@ -9,7 +9,9 @@ use chaos::ChaosError;
 use chaos::arguments::{self, Command, RunArguments, USAGE, disk_name, fsync_name};
 use chaos::campaign::{Campaign, Outcome};
 use chaos::checker::{Report, check};
-use chaos::history::{Disk, Fsync, read_all};
+use chaos::history::{Disk, Event, Fsync, Store, read_all};
+use chaos::sql::{self, SqlCampaign, SqlOutcome, SqlReport};
+use serde::de::DeserializeOwned;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
@@ -25,6 +27,8 @@ const MODES: &[(Disk, Fsync)] = &[
 ];
 /// About how many messages an incarnation publishes.
 const MESSAGES: u64 = 160;
+/// The same of one with a database, which lives longer.
+const SQL_MESSAGES: u64 = 1_500;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -33,13 +37,13 @@ fn main() -> ExitCode {
             print!("{USAGE}");
             Ok(true)
         }
-        Command::Run(arguments) => run(&arguments),
-        Command::Check(histories) => {
-            let report = check(&read_all(&histories)?);
-            println!("{report}");
-            Ok(report.violations.is_empty())
-        }
-        Command::Child(order) => child(&order),
+        Command::Run(arguments) => match arguments.store {
+            Some(store) => run_sql(&arguments, store),
+            None => run(&arguments),
+        },
+        Command::Check(histories) => judge(&histories),
+        Command::Child(order) => chaos::child::run(&read(&order)?).map(|()| true),
+        Command::SqlChild(order) => sql::child::run(&read(&order)?).map(|()| true),
     });
     match clean {
         Ok(true) => ExitCode::SUCCESS,
@@ -51,9 +55,21 @@ fn main() -> ExitCode {
     }
 }
 
-fn child(order: &str) -> Result<bool, ChaosError> {
-    let order = serde_json::from_str(order).map_err(|error| ChaosError::Usage(error.to_string()))?;
-    chaos::child::run(&order).map(|()| true)
+fn read<T: DeserializeOwned>(order: &str) -> Result<T, ChaosError> {
+    serde_json::from_str(order).map_err(|error| ChaosError::Usage(error.to_string()))
+}
+
+/// Judges histories, of whichever kind of campaign they are.
+fn judge(histories: &[PathBuf]) -> Result<bool, ChaosError> {
+    let lines = read_all(histories)?;
+    if lines.iter().any(|line| matches!(line.event, Event::Sql(_))) {
+        let report = sql::check(&lines);
+        println!("{report}\n{}", report.table());
+        return Ok(report.violations.is_empty());
+    }
+    let report = check(&lines);
+    println!("{report}");
+    Ok(report.violations.is_empty())
 }
 
 /// Runs campaigns until the time is over or one finds something.
@@ -91,6 +107,49 @@ fn run(arguments: &RunArguments) -> Result<bool, ChaosError> {
     Ok(true)
 }
 
+/// The same for campaigns on a database.
+fn run_sql(arguments: &RunArguments, store: Store) -> Result<bool, ChaosError> {
+    let began = Instant::now();
+    let root = root(arguments)?;
+    println!("seed {}, directory {}", arguments.seed, root.display());
+    let mut total = SqlReport {
+        seed: arguments.seed,
+        ..SqlReport::default()
+    };
+    for seed in arguments.seed.. {
+        let campaign = SqlCampaign {
+            program: program()?,
+            directory: root.join(format!("campaign-{seed}")),
+            seed,
+            store,
+            faults: arguments.kills,
+            messages: SQL_MESSAGES,
+            plant: arguments.sql_plant(),
+        };
+        let outcome = campaign.run()?;
+        println!("{}", outcome.report);
+        if !outcome.is_clean() {
+            explain_sql(&campaign, &outcome);
+            return Ok(false);
+        }
+        remove(&campaign.directory)?;
+        total = total.and(outcome.report);
+        if arguments.time.is_none_or(|time| began.elapsed() >= time) {
+            break;
+        }
+    }
+    if arguments.directory.is_none() {
+        remove(&root)?;
+    }
+    println!("all campaigns: {total}\n{}", total.table());
+    Ok(true)
+}
+
+fn program() -> Result<PathBuf, ChaosError> {
+    let program = std::env::current_exe();
+    program.map_err(|error| ChaosError::Usage(format!("cannot find this program: {error}")))
+}
+
 fn root(arguments: &RunArguments) -> Result<PathBuf, ChaosError> {
     let name = format!("tidings-chaos-{}-{}", arguments.seed, std::process::id());
     let root = arguments
@@ -112,37 +171,53 @@ fn remove(directory: &Path) -> Result<(), ChaosError> {
 }
 
 fn campaign(arguments: &RunArguments, root: &Path, round: usize, seed: u64) -> Result<Campaign, ChaosError> {
-    let program = std::env::current_exe();
-    let program = program.map_err(|error| ChaosError::Usage(format!("cannot find this program: {error}")))?;
     let (disk, fsync) = MODES
         .get(round % MODES.len())
         .copied()
         .unwrap_or((Disk::Kept, Fsync::Always));
     Ok(Campaign {
-        program,
+        program: program()?,
         directory: root.join(format!("campaign-{seed}")),
         seed,
         disk: arguments.disk.unwrap_or(disk),
         fsync: arguments.fsync.unwrap_or(fsync),
         kills: arguments.kills,
         messages: MESSAGES,
-        plant: arguments.plant,
+        plant: arguments.log_plant(),
     })
 }
 
-fn explain(campaign: &Campaign, outcome: &Outcome) {
-    for failure in &outcome.failures {
-        eprintln!("{failure}");
-    }
+fn explain_sql(campaign: &SqlCampaign, outcome: &SqlOutcome) {
     let plant = campaign.plant.map(|plant| format!(" --plant {}", plant.name()));
-    eprintln!(
-        "histories and data are in {}\njudge them again: cargo run -p chaos -- check {}\nrepeat: cargo xtask chaos --seed {} --disk {} --fsync {} --kills {}{}",
-        campaign.directory.display(),
-        campaign.directory.display(),
+    let repeat = format!(
+        "--store {} --seed {} --kills {}{}",
+        campaign.store.name(),
+        campaign.seed,
+        campaign.faults,
+        plant.unwrap_or_default()
+    );
+    explain_all(&outcome.failures, &campaign.directory, &repeat);
+}
+
+fn explain(campaign: &Campaign, outcome: &Outcome) {
+    let plant = campaign.plant.map(|plant| format!(" --plant {}", plant.name()));
+    let repeat = format!(
+        "--seed {} --disk {} --fsync {} --kills {}{}",
         campaign.seed,
         disk_name(campaign.disk),
         fsync_name(campaign.fsync),
         campaign.kills,
-        plant.unwrap_or_default(),
+        plant.unwrap_or_default()
+    );
+    explain_all(&outcome.failures, &campaign.directory, &repeat);
+}
+
+fn explain_all(failures: &[String], directory: &Path, repeat: &str) {
+    for failure in failures {
+        eprintln!("{failure}");
+    }
+    let directory = directory.display();
+    eprintln!(
+        "histories and data are in {directory}\njudge them again: cargo run -p chaos -- check {directory}\nrepeat: cargo xtask chaos {repeat}"
     );
 }

@@ -1,16 +1,15 @@
 //! Bugs that are planted on purpose: [`Plant`]. A checker that finds none of them finds nothing.
 
-use crate::checker::Rule;
-
+/// Declares bugs: each with its name, and that under which it is reported.
 macro_rules! plants {
-    ($($(#[$doc:meta])* $plant:ident = $name:literal, caught as $rule:ident;)*) => {
-        /// A bug that is planted around the broker and the handlers, none of it in the code under attack.
+    ($(#[$of:meta])* $plants:ident: $($(#[$doc:meta])* $plant:ident = $name:literal, caught as $rule:ident;)*) => {
+        $(#[$of])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        pub enum Plant {
+        pub enum $plants {
             $($(#[$doc])* $plant,)*
         }
 
-        impl Plant {
+        impl $plants {
             /// All of them.
             pub const ALL: &[Self] = &[$(Self::$plant),*];
 
@@ -22,16 +21,24 @@ macro_rules! plants {
             }
 
             /// The name under which the checker must report it.
-            pub fn caught_as(self) -> Rule {
+            pub fn caught_as(self) -> $crate::checker::Rule {
                 match self {
-                    $(Self::$plant => Rule::$rule,)*
+                    $(Self::$plant => $crate::checker::Rule::$rule,)*
                 }
+            }
+
+            /// The plant of that name.
+            pub fn named(name: &str) -> Option<Self> {
+                Self::ALL.iter().copied().find(|plant| plant.name() == name)
             }
         }
     };
 }
+pub(crate) use plants;
 
 plants! {
+    /// A bug that is planted around the broker and the handlers, none of it in the code under attack.
+    Plant:
     /// A batch counts as finished as soon as it was read.
     CommitBeforeHandle = "commit-before-handle", caught as CommitAhead;
     /// What a revoked lane has in flight counts as finished.
@@ -60,11 +67,4 @@ plants! {
     IgnoreDeadline = "ignore-deadline", caught as ShutdownLate;
     /// Every message leaves memory behind.
     GrowMemory = "grow-memory", caught as RssOver;
-}
-
-impl Plant {
-    /// The plant of that name.
-    pub fn named(name: &str) -> Option<Self> {
-        Self::ALL.iter().copied().find(|plant| plant.name() == name)
-    }
 }

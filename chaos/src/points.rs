@@ -5,15 +5,22 @@ use rustix::process::{Signal, getpid, kill_process};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+/// Something with a name in histories and on the command line.
+pub trait Named: Copy + Eq {
+    /// That name.
+    fn name(self) -> &'static str;
+}
+
+/// Declares places: each with its name, and how often it is passed within a short life at least.
 macro_rules! points {
-    ($($(#[$doc:meta])* $point:ident = $name:literal, within $most:literal;)*) => {
-        /// A place at which a process can be killed.
+    ($(#[$of:meta])* $points:ident: $($(#[$doc:meta])* $point:ident = $name:literal, within $most:literal;)*) => {
+        $(#[$of])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-        pub enum Point {
+        pub enum $points {
             $($(#[$doc])* $point,)*
         }
 
-        impl Point {
+        impl $points {
             /// All of them.
             pub const ALL: &[Self] = &[$(Self::$point),*];
 
@@ -30,11 +37,25 @@ macro_rules! points {
                     $(Self::$point => $most,)*
                 }
             }
+
+            /// The place of that name.
+            pub fn named(name: &str) -> Option<Self> {
+                Self::ALL.iter().copied().find(|point| point.name() == name)
+            }
+        }
+
+        impl $crate::points::Named for $points {
+            fn name(self) -> &'static str {
+                Self::name(self)
+            }
         }
     };
 }
+pub(crate) use points;
 
 points! {
+    /// A place at which a process can be killed.
+    Point:
     /// In a handler, before it does anything.
     HandleBefore = "handle-before", within 60;
     /// In a handler that has done everything, before the engine knows.
@@ -101,24 +122,19 @@ impl Point {
         );
         disk != Disk::Kept || !in_state
     }
-
-    /// The place of that name.
-    pub fn named(name: &str) -> Option<Self> {
-        Self::ALL.iter().copied().find(|point| point.name() == name)
-    }
 }
 
 /// Counts how often a place is passed, and kills the process at the n-th time. Clones count together.
 #[derive(Debug, Clone)]
-pub struct Points {
-    armed: Option<(Point, u64)>,
+pub struct Points<P = Point> {
+    armed: Option<(P, u64)>,
     passed: Arc<AtomicU64>,
     history: Arc<History>,
 }
 
-impl Points {
+impl<P: Named> Points<P> {
     /// Kills at the n-th time that the place is passed; never without one.
-    pub fn new(armed: Option<(Point, u64)>, history: Arc<History>) -> Self {
+    pub fn new(armed: Option<(P, u64)>, history: Arc<History>) -> Self {
         Self {
             armed,
             passed: Arc::default(),
@@ -126,20 +142,20 @@ impl Points {
         }
     }
 
-    /// Whether the process is to die here and now.
-    fn is_due(&self, point: Point) -> bool {
+    /// Whether it is here and now. Asking counts.
+    pub(crate) fn is_due(&self, point: P) -> bool {
         self.armed.is_some_and(|(armed, nth)| {
             armed == point && self.passed.fetch_add(1, Ordering::Relaxed) + 1 == nth
         })
     }
 
     /// The place is passed.
-    pub fn pass(&self, point: Point) {
+    pub fn pass(&self, point: P) {
         self.pass_after(point, || {});
     }
 
     /// The place is passed; this is done first if it is the end.
-    pub fn pass_after(&self, point: Point, last_act: impl FnOnce()) {
+    pub fn pass_after(&self, point: P, last_act: impl FnOnce()) {
         if self.is_due(point) {
             last_act();
             self.die(point, None);
@@ -147,20 +163,22 @@ impl Points {
     }
 
     /// The place is passed within that call of a handler.
-    pub fn pass_in(&self, point: Point, call: u64) {
+    pub fn pass_in(&self, point: P, call: u64) {
         if self.is_due(point) {
             self.die(point, Some(call));
         }
     }
 
-    fn die(&self, point: Point, call: Option<u64>) -> ! {
+    pub(crate) fn die(&self, point: P, call: Option<u64>) -> ! {
         let point = Some(point.name().to_owned());
         self.history.write(Event::Fault(Fault { point, call }));
         // Nobody catches SIGKILL; the abort is for a system that forbids it.
         let _ = kill_process(getpid(), Signal::KILL);
         std::process::abort()
     }
+}
 
+impl Points {
     /// Lets the broker's own places count too.
     pub fn arm_broker(&self) -> Result<(), String> {
         for point in [Point::StoreBefore, Point::StoreAfter] {

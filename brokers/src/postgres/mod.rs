@@ -1,6 +1,7 @@
 //! PostgreSQL as this machine has it installed: [`Postgres`].
 
 pub(crate) mod background;
+mod commits;
 mod database;
 mod options;
 mod server;
@@ -8,6 +9,7 @@ pub(crate) mod shared_memory;
 
 use std::path::Path;
 
+pub use self::commits::{CommitFault, CommitProxy};
 pub use self::database::{Database, PostgresApi};
 pub use self::options::{PostgresLayout, PostgresOptions};
 use self::server::{Installed, Server};

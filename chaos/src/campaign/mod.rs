@@ -10,8 +10,7 @@ use crate::child::{Ending, Order};
 use crate::error::ChaosError;
 use crate::history::{Disk, Event, Fault, Fsync, History, read_all};
 use crate::plant::Plant;
-pub(crate) use incarnation::CHILD;
-use incarnation::{End, Incarnation};
+pub(crate) use incarnation::{CHILD, End, Incarnation};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -90,7 +89,7 @@ impl Campaign {
     /// Lives one life, and notes the kill of one that did not kill itself.
     fn live(&self, number: u32, life: Life, faults: &History) -> Result<End, ChaosError> {
         let order = self.order(number, life);
-        let incarnation = Incarnation::start(&self.program, &order, &self.directory)?;
+        let incarnation = Incarnation::start(&self.program, (CHILD, &order), number, &self.directory)?;
         let (end, by_us) = match life {
             Life::Die { .. } => incarnation.wait(DIE_WITHIN)?,
             Life::Killed { after } => incarnation.wait(after)?,

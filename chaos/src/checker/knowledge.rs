@@ -78,7 +78,7 @@ impl Knowledge {
                 // Other threads go on for a moment after the one that writes of its own death.
                 self.cut(self.latest);
             }
-            Event::DeadLetter(_) | Event::Commit(_) | Event::Rss { .. } => {}
+            Event::DeadLetter(_) | Event::Commit(_) | Event::Rss { .. } | Event::Sql(_) => {}
         }
     }
 

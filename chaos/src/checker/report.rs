@@ -43,6 +43,14 @@ rules! {
     ShutdownLate = "shutdown-late";
     /// Resident memory is above its base and the configured buffers.
     RssOver = "rss-over";
+    /// A message has more than one effect in the database, or one that nothing keeps from happening again.
+    EffectDup = "effect-dup";
+    /// A message that was accepted, or a transaction that was committed, has no effect in the database.
+    EffectLost = "effect-lost";
+    /// An event was published whose transaction was never committed.
+    OutboxGhost = "outbox-ghost";
+    /// An event of a committed transaction was never published.
+    OutboxMissing = "outbox-missing";
     /// When the faults had ended, a group did not come to the end.
     NotQuiet = "not-quiet";
 }

@@ -1,5 +1,6 @@
 //! What a history says: one [`Line`] for each thing that happened.
 
+use super::sql::SqlEvent;
 use serde::{Deserialize, Serialize};
 
 /// One line of a history.
@@ -36,6 +37,8 @@ pub enum Event {
         /// In bytes.
         bytes: u64,
     },
+    /// What only campaigns on databases write.
+    Sql(SqlEvent),
 }
 
 /// Where a process stands.

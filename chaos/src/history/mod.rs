@@ -2,6 +2,7 @@
 
 mod event;
 mod reader;
+mod sql;
 mod writer;
 
 pub use event::{
@@ -9,4 +10,5 @@ pub use event::{
     Send, Settings, Stage,
 };
 pub use reader::{read_all, read_text};
+pub use sql::{Arrival, Effect, SqlEvent, Store};
 pub use writer::History;

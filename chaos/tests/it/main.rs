@@ -7,5 +7,6 @@
 )]
 
 mod campaigns;
+mod databases;
 mod plants;
 mod program;

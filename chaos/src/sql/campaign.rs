@@ -1,0 +1,375 @@
+//! A campaign on a database: [`SqlCampaign`].
+
+use super::checker::{SqlReport, check};
+use super::child::{Ending, Order, PAYMENTS};
+use super::database::{TABLES, TestDb};
+use super::home::Home;
+use super::hub::Hub;
+use super::member::{Ended, Member};
+use super::plan::{Life, SqlPlan, Trouble};
+use super::plant::SqlPlant;
+use crate::campaign::{End, Incarnation};
+use crate::error::ChaosError;
+use crate::history::{Effect, Event, Fault, History, SqlEvent, Store, read_all};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+use tidings_sql::SqlStore;
+use tidings_sql::sqlx::{Postgres, Sqlite};
+
+/// The subcommand under which this program is its own victim.
+pub(crate) const CHILD: &str = "sql-child";
+const SERVICES: usize = 2;
+/// How long the last processes may take to finish everything.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// And how much longer to end.
+const STOP_WITHIN: Duration = Duration::from_secs(30);
+/// How often processes are looked at.
+const LOOK: Duration = Duration::from_millis(10);
+/// What comes after all faults must work too.
+const LAST_MESSAGES: u64 = 40;
+
+/// One campaign.
+#[derive(Debug, Clone)]
+pub struct SqlCampaign {
+    /// The program that is started again and again: this one.
+    pub program: PathBuf,
+    /// An empty directory for everything.
+    pub directory: PathBuf,
+    /// Decides everything but the time that things take.
+    pub seed: u64,
+    /// What keeps effects and events.
+    pub store: Store,
+    /// How many faults there are at least. What can happen around the processes happens once in any case.
+    pub faults: u32,
+    /// About how many messages each process publishes that were not published before.
+    pub messages: u64,
+    /// The bug.
+    pub plant: Option<SqlPlant>,
+}
+
+/// What came of a campaign.
+#[derive(Debug, Clone)]
+pub struct SqlOutcome {
+    /// What the checker found.
+    pub report: SqlReport,
+    /// Processes that ended in another way than they were told to, with their last words.
+    pub failures: Vec<String>,
+}
+
+impl SqlOutcome {
+    /// Whether nothing is wrong.
+    pub fn is_clean(&self) -> bool {
+        self.report.violations.is_empty() && self.failures.is_empty()
+    }
+}
+
+impl SqlCampaign {
+    /// Attacks, settles, judges.
+    ///
+    /// # Errors
+    /// If servers or processes cannot be started, or histories not be read.
+    pub fn run(&self) -> Result<SqlOutcome, ChaosError> {
+        std::fs::create_dir_all(&self.directory).map_err(ChaosError::io("create", &self.directory))?;
+        let failures = crate::child::runtime()?.block_on(async {
+            match self.store {
+                Store::Postgres => self.attack::<Postgres>().await,
+                Store::Sqlite => self.attack::<Sqlite>().await,
+            }
+        })?;
+        let report = check(&read_all(std::slice::from_ref(&self.directory))?);
+        Ok(SqlOutcome { report, failures })
+    }
+
+    async fn attack<DB: TestDb>(&self) -> Result<Vec<String>, ChaosError> {
+        let history = History::open(&self.directory.join("campaign.jsonl"), 0)?;
+        history.write(Event::Sql(SqlEvent::Began {
+            seed: self.seed,
+            store: self.store,
+        }));
+        let home = Home::new(self.store, &self.directory)?;
+        let store = SqlStore::<DB>::open(&home.url()).await;
+        let store = store.map_err(ChaosError::service)?;
+        DB::run(&mut *writing(&store).await?, TABLES)
+            .await
+            .map_err(ChaosError::service)?;
+        let mut attack = Attack {
+            campaign: self,
+            plan: SqlPlan::new(self.seed, self.store),
+            hub: Hub::start(PAYMENTS).await?,
+            home,
+            store,
+            history,
+            members: Vec::new(),
+            started: 0,
+            published: 0,
+            ranges: [(0, 0); SERVICES],
+            faults: 0,
+            failures: Vec::new(),
+        };
+        attack.harm_all().await?;
+        if attack.failures.is_empty() {
+            attack.settle().await?;
+            attack.note().await?;
+        }
+        Ok(attack.failures)
+    }
+}
+
+/// A connection of its own for the campaign: the one that writes.
+async fn writing<DB: TestDb>(
+    store: &SqlStore<DB>,
+) -> Result<tidings_sql::sqlx::pool::PoolConnection<DB>, ChaosError> {
+    store.pool().acquire().await.map_err(ChaosError::service)
+}
+
+/// A campaign under way.
+struct Attack<'a, DB: TestDb> {
+    campaign: &'a SqlCampaign,
+    plan: SqlPlan,
+    hub: Hub,
+    home: Home,
+    store: SqlStore<DB>,
+    history: History,
+    /// One of each service; nobody before the first start.
+    members: Vec<Member>,
+    /// How many processes were started.
+    started: u32,
+    /// How many messages were published, by number.
+    published: u64,
+    /// What each service was told to publish last.
+    ranges: [(u64, u64); SERVICES],
+    faults: u32,
+    failures: Vec<String>,
+}
+
+impl<DB: TestDb> Attack<'_, DB> {
+    /// Harms everything until it is enough, or a process does what it must not.
+    async fn harm_all(&mut self) -> Result<(), ChaosError> {
+        for service in 0..SERVICES {
+            let life = self.plan.life();
+            let member = self.start(service, life)?;
+            self.members.push(member);
+        }
+        let mut next = Instant::now() + self.plan.pause();
+        let is_enough =
+            |attack: &Self| attack.faults >= attack.campaign.faults && attack.plan.has_all_troubles();
+        while !is_enough(self) && self.failures.is_empty() {
+            tokio::time::sleep(LOOK).await;
+            for service in 0..SERVICES {
+                self.look(service)?;
+            }
+            if Instant::now() >= next {
+                self.trouble().await?;
+                next = Instant::now() + self.plan.pause();
+            }
+        }
+        for member in &mut self.members {
+            if member.kill()? {
+                noted_kill(&self.history, member.number);
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks after one process, and starts the next one in its place when it has ended.
+    fn look(&mut self, service: usize) -> Result<(), ChaosError> {
+        let Some(member) = self.members.get_mut(service) else {
+            return Ok(());
+        };
+        match member.look()? {
+            None => return Ok(()),
+            Some(Ended::Killed) => {
+                noted_kill(&self.history, member.number);
+                self.faults += 1;
+            }
+            Some(Ended::Died) => self.faults += 1,
+            Some(Ended::Drained) => {
+                let kind = "drained and started again".to_owned();
+                self.history.write(Event::Sql(SqlEvent::Fault { kind }));
+            }
+            Some(Ended::Failed(failure)) => {
+                self.failures.push(failure);
+                return Ok(());
+            }
+        }
+        let life = self.plan.life();
+        let next = self.start(service, life)?;
+        if let Some(member) = self.members.get_mut(service) {
+            *member = next;
+        }
+        Ok(())
+    }
+
+    fn start(&mut self, service: usize, life: Life) -> Result<Member, ChaosError> {
+        let ending = match life {
+            Life::Stop { after } => Ending::Stop {
+                after_ms: after.as_millis() as u64,
+            },
+            Life::At { .. } | Life::Killed { .. } => Ending::Work,
+        };
+        let at = match life {
+            Life::At { place, nth, act } => Some((place.name().to_owned(), nth, act)),
+            Life::Killed { .. } | Life::Stop { .. } => None,
+        };
+        let order = self.order(service, self.campaign.messages, ending, at);
+        let incarnation = self.spawn(&order)?;
+        Ok(Member::new(incarnation, order.incarnation, life))
+    }
+
+    fn spawn(&self, order: &Order) -> Result<Incarnation, ChaosError> {
+        let directory = &self.campaign.directory;
+        std::fs::create_dir_all(&order.directory).map_err(ChaosError::io("create", &order.directory))?;
+        Incarnation::start(
+            &self.campaign.program,
+            (CHILD, order),
+            order.incarnation,
+            directory,
+        )
+    }
+
+    fn order(
+        &mut self,
+        service: usize,
+        messages: u64,
+        ending: Ending,
+        at: Option<(String, u64, super::child::Act)>,
+    ) -> Order {
+        self.started += 1;
+        let new = (self.published, self.published + messages);
+        self.published += messages;
+        if let Some(range) = self.ranges.get_mut(service) {
+            *range = new;
+        }
+        let others = self
+            .ranges
+            .get((service + 1) % SERVICES)
+            .copied()
+            .unwrap_or_default();
+        let directory = &self.campaign.directory;
+        Order {
+            directory: directory.join(format!("service-{service}")),
+            history: directory.join(format!("{:05}.jsonl", self.started)),
+            incarnation: self.started,
+            seed: self.campaign.seed,
+            store: self.campaign.store,
+            url: self.home.url_of(service),
+            hub: self.hub.address,
+            new,
+            others,
+            ending,
+            at,
+            plant: self.campaign.plant.map(|plant| plant.name().to_owned()),
+        }
+    }
+
+    /// Something happens around the processes.
+    async fn trouble(&mut self) -> Result<(), ChaosError> {
+        let trouble = self.plan.trouble();
+        let away = Duration::from_millis(self.plan.dice.u64(0..500));
+        let done = match trouble {
+            Trouble::Broker(loss) => {
+                self.hub.lose(loss);
+                Some(match loss {
+                    super::hub::Loss::Message => "connection to the broker cut before a message",
+                    super::hub::Loss::Answer => "connection to the broker cut before an answer",
+                })
+            }
+            Trouble::FreezeLeader => self.freeze_leader().await,
+            Trouble::FreezeAny => {
+                let any = self.plan.dice.usize(..SERVICES);
+                self.members.get(any).map(|member| {
+                    member.incarnation.freeze();
+                    "stopped at any time, woken after the lease"
+                })
+            }
+            _ => tokio::task::block_in_place(|| self.home.harm(trouble, away))?,
+        };
+        if let Some(kind) = done {
+            let kind = kind.to_owned();
+            self.history.write(Event::Sql(SqlEvent::Fault { kind }));
+            self.faults += 1;
+        }
+        Ok(())
+    }
+
+    /// The one whose relay has the lease, if the database says so.
+    async fn freeze_leader(&self) -> Option<&'static str> {
+        let holder = format!(
+            "SELECT holder FROM {}locks WHERE name = 'tidings.outbox'",
+            DB::PREFIX
+        );
+        let mut connection = self.store.pool().acquire().await.ok()?;
+        let rows = DB::rows(&mut connection, &holder, 1).await.ok()?;
+        let holder: u32 = rows.first()?.first()?.parse().ok()?;
+        let member = self.members.iter().find(|member| member.number == holder)?;
+        member.incarnation.freeze();
+        Some("stopped while its relay had the lease, woken after it")
+    }
+
+    /// Without faults, two processes finish everything.
+    async fn settle(&mut self) -> Result<(), ChaosError> {
+        let patience_ms = PATIENCE.as_millis() as u64;
+        let mut last = Vec::new();
+        for service in 0..SERVICES {
+            let order = self.order(service, LAST_MESSAGES, Ending::Settle { patience_ms }, None);
+            last.push(self.spawn(&order)?);
+        }
+        for incarnation in last {
+            let waiting = || incarnation.wait_for_exit(2 * PATIENCE + STOP_WITHIN);
+            let (end, _) = tokio::task::block_in_place(waiting)?;
+            self.failures.extend(match end {
+                End::Killed => Some("somebody else has killed a process".to_owned()),
+                other => other.failure(),
+            });
+        }
+        Ok(())
+    }
+
+    /// Writes down what is in the database and at the broker.
+    async fn note(&self) -> Result<(), ChaosError> {
+        let mut connection = writing(&self.store).await?;
+        let effects = "SELECT id, key, CAST(number AS TEXT), nonce FROM effects";
+        let rows = DB::rows(&mut connection, effects, 4)
+            .await
+            .map_err(ChaosError::service)?;
+        let effects = rows.into_iter().filter_map(|row| {
+            let [id, key, number, nonce] = <[String; 4]>::try_from(row).ok()?;
+            let number = number.parse().ok()?;
+            Some(Event::Sql(SqlEvent::Effect(Effect {
+                id,
+                key,
+                number,
+                nonce,
+            })))
+        });
+        self.history.write_all(effects);
+        let claims = format!("SELECT id FROM {}inbox", DB::PREFIX);
+        let rows = DB::rows(&mut connection, &claims, 1)
+            .await
+            .map_err(ChaosError::service)?;
+        let claims = rows
+            .into_iter()
+            .flatten()
+            .map(|id| Event::Sql(SqlEvent::Claim { id }));
+        self.history.write_all(claims);
+        let left = format!(
+            "SELECT (SELECT count(*) FROM {0}outbox) + (SELECT count(*) FROM {0}outbox_parked)",
+            DB::PREFIX
+        );
+        let left = DB::number(&mut connection, &left)
+            .await
+            .map_err(ChaosError::service)?;
+        let rows = left.unsigned_abs();
+        self.history.write(Event::Sql(SqlEvent::Left { rows }));
+        self.hub.note(&self.history).await
+    }
+}
+
+/// Of a process that did not kill itself.
+fn noted_kill(history: &History, incarnation: u32) {
+    let fault = Fault {
+        point: None,
+        call: None,
+    };
+    history.write_for(incarnation, Event::Fault(fault));
+}

@@ -1,0 +1,123 @@
+//! The database under attack: [`Home`].
+
+use super::plan::Trouble;
+use crate::error::ChaosError;
+use crate::history::Store;
+use brokers::{CommitProxy, Postgres, PostgresOptions};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// Its name on the server.
+const DATABASE: &str = "chaos";
+/// Of so many COMMITs one loses its connection, while they do.
+const EVERY: u64 = 5;
+/// For so long at least.
+const FOR: Duration = Duration::from_millis(400);
+/// How often it is looked whether one has.
+const LOOK: Duration = Duration::from_millis(20);
+/// And until one has, for so long at the most: processes may still be starting.
+const FOR_AT_MOST: Duration = Duration::from_secs(10);
+
+/// A database that processes use, and that can be harmed.
+#[derive(Debug)]
+pub(super) enum Home {
+    /// A server of the campaign's own, and what stands before it.
+    Postgres(Box<(CommitProxy, Postgres)>),
+    /// A file.
+    Sqlite(String),
+}
+
+impl Home {
+    /// A new database, whose file lies in that directory if it is one.
+    pub(super) fn new(store: Store, directory: &Path) -> Result<Self, ChaosError> {
+        match store {
+            Store::Sqlite => {
+                let file = directory.join("chaos.db");
+                Ok(Self::Sqlite(format!("sqlite:{}", file.display())))
+            }
+            Store::Postgres => {
+                let options = PostgresOptions::durable().setting("deadlock_timeout", "40ms");
+                let server = Postgres::start(options).map_err(ChaosError::service)?;
+                let created = server
+                    .api()
+                    .sql("postgres", &format!("CREATE DATABASE {DATABASE}"));
+                created.map_err(ChaosError::service)?;
+                let url = server.url();
+                let host = url.rsplit('@').next().unwrap_or_default();
+                let proxy = CommitProxy::start(host).map_err(ChaosError::service)?;
+                Ok(Self::Postgres(Box::new((proxy, server))))
+            }
+        }
+    }
+
+    /// Where the campaign itself finds it, past all faults.
+    pub(super) fn url(&self) -> String {
+        match self {
+            Self::Sqlite(url) => url.clone(),
+            Self::Postgres(parts) => format!("{}/{DATABASE}", parts.1.url()),
+        }
+    }
+
+    /// Where a service finds it. The second one has the strictest isolation.
+    pub(super) fn url_of(&self, service: usize) -> String {
+        match self {
+            Self::Sqlite(url) => url.clone(),
+            Self::Postgres(parts) => {
+                let (proxy, server) = &**parts;
+                let url = server.url();
+                let user = url.rsplit_once('@').map_or(&*url, |(user, _)| user);
+                let isolation = match service {
+                    0 => "read%5C%20committed",
+                    _ => "serializable",
+                };
+                format!(
+                    "{user}@{}/{DATABASE}?options=-c%20default_transaction_isolation%3D{isolation}",
+                    proxy.address()
+                )
+            }
+        }
+    }
+
+    /// Harms it, and puts it right again after `away` or a moment; what was done, if it can be.
+    pub(super) fn harm(&self, trouble: Trouble, away: Duration) -> Result<Option<&'static str>, ChaosError> {
+        let Self::Postgres(parts) = self else {
+            return Ok(None);
+        };
+        let (proxy, server) = &**parts;
+        let broken = ChaosError::service;
+        Ok(Some(match trouble {
+            Trouble::KillServer => {
+                server.kill().map_err(broken)?;
+                std::thread::sleep(away);
+                server.start_again().map_err(broken)?;
+                "PostgreSQL killed"
+            }
+            Trouble::RestartServer => {
+                server.stop().map_err(broken)?;
+                std::thread::sleep(away);
+                server.start_again().map_err(broken)?;
+                "PostgreSQL restarted"
+            }
+            Trouble::Commits(fault) => {
+                let before = proxy.commits_cut();
+                proxy.cut_every(EVERY, fault);
+                let began = Instant::now();
+                std::thread::sleep(FOR);
+                while proxy.commits_cut() == before && began.elapsed() < FOR_AT_MOST {
+                    std::thread::sleep(LOOK);
+                }
+                proxy.cut_every(0, fault);
+                match (proxy.commits_cut() > before, fault) {
+                    (false, _) => return Ok(None),
+                    (true, brokers::CommitFault::Answer) => "connection cut after COMMIT",
+                    (true, _) => "connection cut before COMMIT",
+                }
+            }
+            Trouble::Connections => {
+                proxy.cut();
+                "all connections to PostgreSQL cut"
+            }
+            Trouble::Broker(_) | Trouble::FreezeLeader | Trouble::FreezeAny => return Ok(None),
+        }))
+    }
+}
