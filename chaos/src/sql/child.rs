@@ -20,7 +20,7 @@ use std::time::Duration;
 use tidings::embedded::{EmbeddedBroker, EmbeddedOptions, Location};
 use tidings::{Clock, Config, DynBinder, Message, Running, names};
 use tidings_sql::sqlx::{Postgres, Sqlite};
-use tidings_sql::{Outbox, Relay, RelayOptions, SqlOptions, SqlStore};
+use tidings_sql::{Outbox, Relay, RelayMode, RelayOptions, SqlOptions, SqlStore};
 use tokio::sync::oneshot;
 
 /// What is handled.
@@ -157,7 +157,9 @@ async fn scene<DB: TestDb>(order: &Order) -> Result<Scene<DB>, ChaosError> {
 
 /// Opens the store, also while the database is away.
 async fn open<DB: TestDb>(url: &str) -> Result<SqlStore<DB>, ChaosError> {
+    // The relays of a scene are started by its plan.
     let options = SqlOptions::default()
+        .relay_mode(RelayMode::Off)
         .max_connections(12)
         .timeout(Duration::from_secs(4));
     loop {

@@ -1,7 +1,6 @@
 //! Messages keep the order of the calls.
 
-use crate::support::{World, answer, consume, to, until, with_queue};
-use std::time::Duration;
+use crate::support::{World, answer, consume, to, with_queue};
 use tidings_core::Sink;
 
 const MESSAGES: usize = 100_000;
