@@ -149,9 +149,18 @@ impl<DB: Dialect> SqlStore<DB> {
     /// # Errors
     /// [`SqlError::Unavailable`], [`SqlError::Conflict`], [`SqlError::Silent`].
     pub async fn begin(&self) -> Result<Tx<DB>, SqlError> {
+        self.begin_by(DB::BEGIN).await
+    }
+
+    /// Begins one that a server that dies may forget although it was committed, and that harms nobody by it.
+    pub(crate) async fn begin_unsynced(&self) -> Result<Tx<DB>, SqlError> {
+        self.begin_by(DB::BEGIN_UNSYNCED).await
+    }
+
+    async fn begin_by(&self, statement: Option<&'static str>) -> Result<Tx<DB>, SqlError> {
         let pool = &self.inner.pools.writing;
         let begun = self.within(async {
-            let begun = match DB::BEGIN {
+            let begun = match statement {
                 Some(begin) => pool.begin_with(begin).await,
                 None => pool.begin().await,
             };

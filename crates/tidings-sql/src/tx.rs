@@ -208,3 +208,40 @@ impl<DB: Dialect> Savepoint<'_, DB> {
         rolled_back.map_err(|error| store.explain("giving a savepoint up", error))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sqlx::Postgres;
+
+    #[tokio::test]
+    async fn only_a_transaction_that_may_be_forgotten_does_not_wait_for_the_disk() {
+        let test = "only_a_transaction_that_may_be_forgotten_does_not_wait_for_the_disk";
+        let Some(server) = brokers::postgres_or_skip(test) else {
+            return;
+        };
+        let database = server.database("tidings").unwrap();
+        let on = format!("ALTER DATABASE {} SET synchronous_commit = on", database.name());
+        database.sql(&on).unwrap();
+        let options = crate::SqlOptions::default().max_connections(1);
+        let store = SqlStore::<Postgres>::open_with(&database.url(), options)
+            .await
+            .unwrap();
+        for (unsynced, expected) in [(false, "on"), (true, "off"), (false, "on")] {
+            let begun = match unsynced {
+                true => store.begin_unsynced().await,
+                false => store.begin().await,
+            };
+            let mut tx = begun.unwrap();
+            let rows = tx
+                .fetch("asking", &"SHOW synchronous_commit".into(), &[])
+                .await
+                .unwrap();
+            assert_eq!(
+                <Postgres as crate::dialect::sealed::Driver>::text(&rows[0], 0).unwrap(),
+                expected
+            );
+            tx.commit().await.unwrap();
+        }
+    }
+}

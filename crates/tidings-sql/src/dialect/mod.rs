@@ -38,6 +38,8 @@ pub(crate) mod sealed {
         const TITLE: &'static str;
         /// What begins a transaction that writes, if it is not `BEGIN`.
         const BEGIN: Option<&'static str>;
+        /// What begins one whose commit does not wait for the disk, where there is such a thing.
+        const BEGIN_UNSYNCED: Option<&'static str>;
         /// Milliseconds since 1970 by the database's clock, at the moment and not at the begin of the transaction.
         const NOW: &'static str;
         /// Whether it is a server that may fall silent.
@@ -57,8 +59,8 @@ pub(crate) mod sealed {
         const FOR_SHARE: &'static str;
         /// What stands behind a column that is to be one of the numbers `$1`.
         const IN_LIST: &'static str;
-        /// The function that gives the place of one text in another, or 0.
-        const FIND: &'static str;
+        /// What stands behind a column that is to be none of the texts `$3`.
+        const NOT_IN_TEXTS: &'static str;
         /// Whether the rows `parked` and `waiting` have one key, in the words of the index on it.
         const SAME_KEY: &'static str;
         /// Whether rows can be read as they are committed.
@@ -146,9 +148,9 @@ pub(crate) mod sealed {
         /// A number of a row, or nothing.
         fn maybe_int(row: &Self::Row, column: usize) -> Result<Option<i64>, sqlx::Error>;
         /// Text of a row.
-        fn text(row: &Self::Row, column: usize) -> Result<String, sqlx::Error>;
+        fn text(row: &Self::Row, column: usize) -> Result<&str, sqlx::Error>;
         /// Bytes of a row, or nothing.
-        fn maybe_bytes(row: &Self::Row, column: usize) -> Result<Option<Vec<u8>>, sqlx::Error>;
+        fn maybe_bytes(row: &Self::Row, column: usize) -> Result<Option<&[u8]>, sqlx::Error>;
 
         /// What an error of the database stands for.
         fn meaning(error: &dyn sqlx::error::DatabaseError) -> Meaning;
@@ -219,11 +221,11 @@ macro_rules! statements {
             row.try_get(column)
         }
 
-        fn text(row: &Self::Row, column: usize) -> Result<String, sqlx::Error> {
+        fn text(row: &Self::Row, column: usize) -> Result<&str, sqlx::Error> {
             row.try_get(column)
         }
 
-        fn maybe_bytes(row: &Self::Row, column: usize) -> Result<Option<Vec<u8>>, sqlx::Error> {
+        fn maybe_bytes(row: &Self::Row, column: usize) -> Result<Option<&[u8]>, sqlx::Error> {
             row.try_get(column)
         }
     };

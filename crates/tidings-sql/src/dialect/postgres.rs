@@ -18,6 +18,7 @@ use tidings_core::{BoxFuture, OutboxRelay};
 impl Driver for Postgres {
     const TITLE: &'static str = "PostgreSQL";
     const BEGIN: Option<&'static str> = None;
+    const BEGIN_UNSYNCED: Option<&'static str> = Some("BEGIN; SET LOCAL synchronous_commit = off");
     // `extract` calculates with decimals, which takes as long as all the rest of a short row.
     const NOW: &'static str = "(date_part('epoch', clock_timestamp()) * 1000)::bigint";
     const IS_REMOTE: bool = true;
@@ -38,7 +39,7 @@ impl Driver for Postgres {
     const CLAIM_WAITS: bool = true;
     const FOR_SHARE: &'static str = " FOR SHARE";
     const IN_LIST: &'static str = "= ANY($1)";
-    const FIND: &'static str = "strpos";
+    const NOT_IN_TEXTS: &'static str = "<> ALL ($3)";
     const SAME_KEY: &'static str =
         "md5(parked.message_key) = md5(waiting.message_key) AND parked.message_key = waiting.message_key";
     const CAN_REPLICATE: bool = true;

@@ -23,6 +23,7 @@ impl Driver for Sqlite {
     const TITLE: &'static str = "SQLite";
     // A transaction that reads first and writes then may be refused in the middle; this one waits at its begin.
     const BEGIN: Option<&'static str> = Some("BEGIN IMMEDIATE");
+    const BEGIN_UNSYNCED: Option<&'static str> = Self::BEGIN;
     const NOW: &'static str = "CAST(unixepoch('subsec') * 1000 AS INTEGER)";
     const IS_REMOTE: bool = false;
     const CLAIM_ONE: &'static str =
@@ -38,7 +39,7 @@ impl Driver for Sqlite {
     // Whoever has begun is the only one who writes.
     const FOR_SHARE: &'static str = "";
     const IN_LIST: &'static str = "IN (SELECT value FROM json_each($1))";
-    const FIND: &'static str = "instr";
+    const NOT_IN_TEXTS: &'static str = "NOT IN (SELECT value FROM json_each($3))";
     const SAME_KEY: &'static str = "parked.message_key = waiting.message_key";
     const CAN_REPLICATE: bool = false;
     const CAN_NOTIFY: bool = false;

@@ -2,7 +2,7 @@
 
 mod extract;
 #[cfg(test)]
-mod plans;
+pub(crate) mod plans;
 pub(crate) mod prune;
 
 pub(crate) use prune::Pruner;

@@ -8,7 +8,7 @@ use sqlx::{Postgres, Sqlite};
 const MANY: u32 = 100_000;
 
 /// The plan of a statement, among so many claims.
-async fn plan<DB: Dialect>(
+pub(crate) async fn plan<DB: Dialect>(
     store: &SqlStore<DB>,
     explain: &str,
     column: usize,

@@ -1,6 +1,8 @@
 //! Events that are published with a transaction or not at all: [`Outbox`].
 
 mod parked;
+#[cfg(test)]
+mod plans;
 pub(crate) mod rows;
 pub(crate) mod wake;
 

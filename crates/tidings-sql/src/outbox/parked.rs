@@ -36,22 +36,16 @@ impl<DB: Dialect> Outbox<DB> {
         let rows = store
             .read(doing, store.outbox_statements().parked(), &limit)
             .await?;
-        let parse = |row: &DB::Row| -> Result<Parked, sqlx::Error> {
-            let Row {
-                id,
-                channel,
-                outgoing,
-                ..
-            } = Row::of::<DB>(row)?;
+        let parse = |(row, found): (&DB::Row, Row)| {
             Ok(Parked {
-                id,
-                channel,
-                message: outgoing.ok().map(|outgoing| outgoing.message),
+                id: found.id,
+                channel: found.channel,
+                message: found.outgoing.ok().map(|outgoing| outgoing.message),
                 since: Timestamp::from_millis(DB::int(row, 8)?),
-                reason: DB::text(row, 9)?,
+                reason: DB::text(row, 9)?.to_owned(),
             })
         };
-        let parked: Result<Vec<_>, _> = rows.iter().map(parse).collect();
+        let parked = Row::all_of::<DB>(&rows).and_then(|found| rows.iter().zip(found).map(parse).collect());
         parked.map_err(|error| store.explain(doing, error))
     }
 

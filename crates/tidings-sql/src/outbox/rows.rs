@@ -21,8 +21,8 @@ const SIZES: [usize; 3] = [64, 8, 1];
 #[derive(Debug)]
 pub(crate) struct Statements {
     insert: [(usize, Arc<str>); 3],
-    read: Arc<str>,
-    read_behind_parked: Arc<str>,
+    read: [Arc<str>; 2],
+    read_behind_parked: [Arc<str>; 2],
     delete: Arc<str>,
     park: Arc<str>,
     backlog: Arc<str>,
@@ -36,22 +36,28 @@ pub(crate) const COUNTED: i64 = 100_000;
 
 impl Statements {
     pub(crate) fn new<DB: Dialect>(complete: impl Fn(&str) -> Arc<str>) -> Self {
-        let (list, find, own) = (DB::IN_LIST, DB::FIND, DB::SAME_KEY);
-        let read = |more: &str| {
+        let (list, not_in, own) = (DB::IN_LIST, DB::NOT_IN_TEXTS, DB::SAME_KEY);
+        let size = "octet_length(o.headers) + coalesce(octet_length(o.payload), 0)";
+        let read = |conditions: &[&str]| {
+            let conditions = match conditions {
+                [] => String::new(),
+                _ => format!("WHERE {} ", conditions.join(" AND ")),
+            };
             // The limit of bytes stops behind the row that goes beyond it, so the first one always comes.
             complete(&format!(
-                "SELECT id, {COLUMNS} FROM (SELECT o.*, octet_length(o.headers) + coalesce(octet_length(o.payload), 0) AS size, \
-                 sum(octet_length(o.headers) + coalesce(octet_length(o.payload), 0)) OVER (ORDER BY o.id) AS total FROM (SELECT * \
-                 FROM {{t}}outbox AS waiting WHERE {find}($3, $4 || channel || $4) = 0{more} ORDER BY id LIMIT $1) AS o) AS w \
-                 WHERE total - size < $2 ORDER BY id"
+                "SELECT id, {COLUMNS} FROM (SELECT o.*, sum({size}) OVER (ORDER BY o.id ROWS UNBOUNDED PRECEDING) - ({size}) AS before \
+                 FROM (SELECT * FROM {{t}}outbox AS waiting {conditions}ORDER BY id LIMIT $1) AS o) AS w WHERE before < $2 ORDER BY id"
             ))
         };
+        // Without a condition where there is none: what PostgreSQL guesses of one decides whether it reads the whole table.
+        let not_held = format!("waiting.channel {not_in}");
+        let no_parked = format!(
+            "NOT EXISTS (SELECT 1 FROM {{t}}outbox_parked AS parked WHERE parked.channel = waiting.channel AND {own})"
+        );
         Self {
             insert: SIZES.map(|rows| (rows, complete(&insert(rows)))),
-            read: read(""),
-            read_behind_parked: read(&format!(
-                " AND NOT EXISTS (SELECT 1 FROM {{t}}outbox_parked AS parked WHERE parked.channel = waiting.channel AND {own})"
-            )),
+            read: [read(&[]), read(&[&not_held])],
+            read_behind_parked: [read(&[&no_parked]), read(&[&not_held, &no_parked])],
             delete: complete(&format!("DELETE FROM {{t}}outbox WHERE id {list}")),
             park: complete(&format!(
                 "INSERT INTO {{t}}outbox_parked (id, {COLUMNS}, written_at, parked_at, reason) \
@@ -70,6 +76,14 @@ impl Statements {
                  SELECT id, {COLUMNS}, written_at FROM {{t}}outbox_parked WHERE id {list}"
             )),
             discard: complete(&format!("DELETE FROM {{t}}outbox_parked WHERE id {list}")),
+        }
+    }
+
+    /// With all channels, and without some.
+    pub(crate) fn read(&self, parked_keys_wait: bool) -> [&Arc<str>; 2] {
+        match parked_keys_wait {
+            true => self.read_behind_parked.each_ref(),
+            false => self.read.each_ref(),
         }
     }
 
@@ -151,6 +165,9 @@ fn values(outgoing: &Outgoing) -> [Value<'_>; WIDTH] {
     ]
 }
 
+/// What key, payload and headers of a row are guessed to have together.
+const USUAL_BYTES: usize = 512;
+
 /// A row of the outbox.
 #[derive(Debug, Clone)]
 pub(crate) struct Row {
@@ -162,17 +179,37 @@ pub(crate) struct Row {
 }
 
 impl Row {
-    /// From the columns `id` and [`COLUMNS`].
-    pub(crate) fn of<DB: Dialect>(row: &DB::Row) -> Result<Self, sqlx::Error> {
-        let parts = Parts {
-            to_partition: DB::maybe_int(row, 2)?,
-            due_at: DB::maybe_int(row, 3)?,
-            key: DB::maybe_bytes(row, 4)?.map(Bytes::from),
-            payload: DB::maybe_bytes(row, 5)?.map(Bytes::from),
-            headers: DB::maybe_bytes(row, 6)?.unwrap_or_default().into(),
-            time: DB::maybe_int(row, 7)?,
+    /// From rows with the columns `id` and [`COLUMNS`]. What they have of bytes lies in one piece of memory, and a channel is
+    /// the one of the row before if it is the same: a row costs no allocation.
+    pub(crate) fn all_of<DB: Dialect>(rows: &[DB::Row]) -> Result<Vec<Self>, sqlx::Error> {
+        let mut memory = Vec::with_capacity(rows.len() * USUAL_BYTES);
+        let mut lengths = Vec::with_capacity(rows.len());
+        for row in rows {
+            let mut keep = |column| {
+                let bytes = DB::maybe_bytes(row, column)?;
+                memory.extend_from_slice(bytes.unwrap_or_default());
+                Ok::<_, sqlx::Error>(bytes.map(<[u8]>::len))
+            };
+            lengths.push([keep(4)?, keep(5)?, keep(6)?]);
+        }
+        let (mut memory, mut channel) = (Bytes::from(memory), Arc::<str>::default());
+        let row = |(row, lengths): (&DB::Row, [Option<usize>; 3])| {
+            let [key, payload, headers] = lengths.map(|length| length.map(|length| memory.split_to(length)));
+            let parts = Parts {
+                to_partition: DB::maybe_int(row, 2)?,
+                due_at: DB::maybe_int(row, 3)?,
+                key,
+                payload,
+                headers: headers.unwrap_or_default(),
+                time: DB::maybe_int(row, 7)?,
+            };
+            let name = DB::text(row, 1)?;
+            if *channel != *name {
+                channel = name.into();
+            }
+            Ok(Self::new(DB::int(row, 0)?, channel.clone(), parts))
         };
-        Ok(Self::new(DB::int(row, 0)?, DB::text(row, 1)?.into(), parts))
+        rows.iter().zip(lengths).map(row).collect()
     }
 
     pub(crate) fn new(id: i64, channel: Arc<str>, parts: Parts) -> Self {
@@ -230,33 +267,23 @@ pub(crate) struct Reading {
     pub(crate) parked_keys_wait: bool,
 }
 
-/// What no name of a channel contains: it stands between them.
-const BETWEEN: &str = "\u{1f}";
-
 impl<DB: Dialect> SqlStore<DB> {
     /// The first rows, in their order.
     pub(crate) async fn read_outbox(&self, reading: &Reading) -> Result<Vec<Row>, SqlError> {
-        let mut without = String::new();
-        for channel in &reading.without {
-            without.push_str(BETWEEN);
-            without.push_str(channel);
-            without.push_str(BETWEEN);
-        }
+        let without: Vec<&str> = reading.without.iter().map(AsRef::as_ref).collect();
         let number = |number: usize| Value::Int(i64::try_from(number).unwrap_or(i64::MAX));
         let values = [
             number(reading.rows),
             number(reading.bytes),
-            Value::Text(&without),
-            Value::Text(BETWEEN),
+            Value::Texts(&without),
         ];
-        let statements = self.outbox_statements();
-        let sql = match reading.parked_keys_wait {
-            true => &statements.read_behind_parked,
-            false => &statements.read,
+        let [all, some] = self.outbox_statements().read(reading.parked_keys_wait);
+        let (sql, values) = match without.is_empty() {
+            true => (all, &values[..2]),
+            false => (some, &values[..]),
         };
         let doing = "reading the outbox";
-        let rows = self.read(doing, sql, &values).await?;
-        let rows: Result<Vec<Row>, _> = rows.iter().map(Row::of::<DB>).collect();
+        let rows = Row::all_of::<DB>(&self.read(doing, sql, values).await?);
         rows.map_err(|error| self.explain(doing, error))
     }
 }

@@ -10,6 +10,9 @@ use crate::outbox::rows::{Reading, Row};
 use crate::store::SqlStore;
 use crate::value::Value;
 use crate::wait::Wait;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::Poll;
 use std::time::Duration;
 use tidings_core::{Lease, LockError, LockStore, Outgoing, Position, PublishError, Receipt};
 use tokio::time::Instant;
@@ -169,7 +172,7 @@ impl<'a, DB: Dialect> Leading<'a, DB> {
         }
         // Time may have passed: what is sent by two is sent twice, and out of turn by the one who came late.
         self.keep_lease().await?;
-        let answers = self.send(&rows).await?;
+        let answers = self.send(&mut rows).await?;
         let verdicts = judge(&rows, &answers, options.parked_keys);
         self.settle(&verdicts).await?;
         self.note(&rows, &verdicts);
@@ -185,22 +188,18 @@ impl<'a, DB: Dialect> Leading<'a, DB> {
         Ok(())
     }
 
-    /// Sends a batch and waits for the answers, while the lease is renewed.
-    async fn send(&mut self, rows: &[Row]) -> Result<Vec<Answer>, Broken> {
+    /// Sends a batch and waits for the answers, while the lease is renewed. The rows keep everything but their messages.
+    async fn send(&mut self, rows: &mut [Row]) -> Result<Vec<Answer>, Broken> {
         let after = self.relay.options.publish_timeout;
-        let outgoing = rows.iter().filter_map(|row| row.outgoing.as_ref().ok());
-        let mut receipts = self
-            .relay
-            .sink
-            .publish_all(outgoing.cloned().collect())
-            .into_iter();
+        let (outgoing, refused) = taken(rows);
+        let mut receipts = self.relay.sink.publish_all(outgoing).into_iter();
         let deadline = Instant::now() + after;
         let answers = async {
             let mut answers = Vec::with_capacity(rows.len());
-            for row in rows {
-                answers.push(match &row.outgoing {
-                    Err(reason) => Answer::Refused(format!("the row holds no message: {reason}")),
-                    Ok(outgoing) => Answer::of(answer(receipts.next(), outgoing, deadline, after).await),
+            for (row, refused) in rows.iter().zip(refused) {
+                answers.push(match refused {
+                    Some(reason) => Answer::Refused(format!("the row holds no message: {reason}")),
+                    None => Answer::of(answer(receipts.next(), row, deadline, after).await),
                 });
             }
             answers
@@ -277,7 +276,8 @@ pub(crate) async fn settle<DB: Dialect>(
     if verdicts.done.is_empty() && verdicts.refused.is_empty() {
         return Ok(0);
     }
-    let mut tx = store.begin().await?;
+    // If the server dies before that is on its disk, they are found again and sent again.
+    let mut tx = store.begin_unsynced().await?;
     tx.check_fence(lease.name(), lease.token()).await?;
     let statements = store.outbox_statements();
     for (id, reason) in &verdicts.refused {
@@ -295,21 +295,39 @@ pub(crate) async fn settle<DB: Dialect>(
     Ok(found)
 }
 
+/// The messages of rows, and for each row why it holds none.
+fn taken(rows: &mut [Row]) -> (Vec<Outgoing>, Vec<Option<String>>) {
+    let mut outgoing = Vec::with_capacity(rows.len());
+    let take = |row: &mut Row| match std::mem::replace(&mut row.outgoing, Err(String::new())) {
+        Ok(message) => {
+            outgoing.push(message);
+            None
+        }
+        Err(reason) => Some(reason),
+    };
+    let refused = rows.iter_mut().map(take).collect();
+    (outgoing, refused)
+}
+
 /// One answer of the broker.
 async fn answer(
     receipt: Option<Receipt>,
-    outgoing: &Outgoing,
+    row: &Row,
     deadline: Instant,
     after: Duration,
 ) -> Result<Position, PublishError> {
-    let Some(receipt) = receipt else {
+    let Some(mut receipt) = receipt else {
         // A sink that forgets a message has not taken it.
         return Err(PublishError::Closed);
     };
+    // Most are there when the first one is, and need no clock.
+    if let Poll::Ready(answer) = poll_fn(|context| Poll::Ready(Pin::new(&mut receipt).poll(context))).await {
+        return answer;
+    }
     match tokio::time::timeout_at(deadline, receipt).await {
         Ok(answer) => answer,
         Err(_) => Err(PublishError::Timeout {
-            destination: outgoing.destination.clone(),
+            destination: row.channel.clone(),
             after,
         }),
     }
