@@ -17,6 +17,8 @@ pub(crate) struct RelayPlan {
     pub(crate) mode: RelayMode,
     pub(crate) options: RelayOptions,
     pub(crate) replication: ReplicationOptions,
+    /// What is wrong with what the configuration says.
+    pub(crate) fault: Option<String>,
 }
 
 impl RelayPlan {
@@ -26,6 +28,7 @@ impl RelayPlan {
             return Ok(());
         }
         let reason = match self.replication.check() {
+            _ if self.fault.is_some() => self.fault.clone().unwrap_or_default(),
             Ok(()) if DB::CAN_REPLICATE => return Ok(()),
             Ok(()) => format!(
                 "{} has no logical replication: use sql.relay.mode = \"polling\"",
@@ -67,6 +70,7 @@ impl<DB: Dialect> OutboxStore for SqlStore<DB> {
             mode,
             mut options,
             replication,
+            ..
         } = self.relay_plan().clone();
         if options.holder.is_empty() {
             options.holder = start.holder;
