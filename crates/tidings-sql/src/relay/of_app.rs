@@ -8,7 +8,9 @@ use crate::replication::{Reading, ReplicationOptions, ReplicationRelay, Replicat
 use crate::store::SqlStore;
 use std::error::Error;
 use std::sync::Arc;
-use tidings_core::{Backlog, BoxFuture, OutboxRelay, OutboxStatus, OutboxStore, OutboxWatch, RelayStart};
+use tidings_core::{
+    AtWork, Backlog, BoxFuture, OutboxRelay, OutboxStatus, OutboxStore, OutboxWatch, RelayStart,
+};
 use tokio::time::Instant;
 
 /// Who sends what is in the outbox of a store, and how.
@@ -88,6 +90,10 @@ impl<DB: Dialect> OutboxStore for SqlStore<DB> {
     fn backlog(&self) -> BoxFuture<'static, Result<Backlog, Box<dyn Error + Send + Sync>>> {
         let store = self.clone();
         Box::pin(async move { SqlStore::backlog(&store).await.map_err(Into::into) })
+    }
+
+    fn tell(&self, at_work: Arc<dyn AtWork>) {
+        SqlStore::tell(self, at_work);
     }
 }
 
