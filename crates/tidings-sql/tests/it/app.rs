@@ -96,8 +96,8 @@ async fn an_app_under_test_settles_with_its_outbox_in_virtual_time<DB: TestDb>(h
     let paid = Arc::new(AtomicU64::new(0));
     let paying = on("orders", pay_later).retry(Retry::fixed(2, mins(10)));
     let counting = on("payments", count).group("counting").inbox(store.clone());
+    // The inbox under which something is published brings its outbox.
     let app = App::new("shop")
-        .outbox(store.clone())
         .add(paying.group("payment").to("payments").inbox(store.clone()))
         .add(counting);
     let test = TestApp::start(app.with_state(paid.clone())).await.unwrap();
