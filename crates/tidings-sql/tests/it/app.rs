@@ -6,7 +6,7 @@ use sqlx::{Postgres, Sqlite};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tidings::prelude::*;
-use tidings::test::TestApp;
+use tidings::test::{TestApp, in_real_time};
 use tidings::{RelayRole, Running};
 use tidings_core::{LockRequest, LockStore};
 use tidings_sql::{Outbox, RelayMode, RelayOptions, ReplicationOptions, SqlError, SqlOptions, SqlStore};
@@ -132,7 +132,7 @@ struct Slow {
 async fn pay_slowly(Raw(_): Raw, State(slow): State<Slow>) {
     slow.runs.notify_one();
     slow.go_on.notified().await;
-    crate::fake::send_to(&slow.outbox, "payments").await;
+    in_real_time(crate::fake::send_to(&slow.outbox, "payments")).await;
 }
 
 #[tokio::test]
@@ -151,7 +151,11 @@ async fn a_drain_sends_what_its_handlers_commit_and_lets_another_send() {
     };
     let app = App::new("shop").publishes("payments").outbox(store.clone());
     let app = app.add(on("orders", pay_slowly).group("payment"));
-    let running = start(app, slow.clone(), CONFIG).await;
+    tokio::time::pause();
+    let test = TestApp::start(app.with_state(slow.clone())).await.unwrap();
+    // After its start it looks often.
+    test.pass(hours(10)).await;
+    let running = test.running().clone();
     let publisher = running.publisher();
     publisher.send("orders", Message::new("o-1")).await.unwrap();
     slow.runs.notified().await;
