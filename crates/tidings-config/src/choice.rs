@@ -168,3 +168,35 @@ choice! {
         RejectPublish = "reject-publish",
     }
 }
+
+choice! {
+    /// Who sends what is in an outbox.
+    SqlRelayMode {
+        /// The app, by looking for it.
+        Polling = "polling",
+        /// The app, as it is committed.
+        Replication = "replication",
+        /// Another process.
+        Off = "off",
+    }
+}
+
+choice! {
+    /// What later messages of a key do when one of it is parked.
+    SqlParkedKeys {
+        /// They are sent.
+        GoOn = "go-on",
+        /// They wait for a person.
+        Wait = "wait",
+    }
+}
+
+choice! {
+    /// What is done when a replication slot is too far behind.
+    SqlBehindLimit {
+        /// It is said.
+        Alarm = "alarm",
+        /// It is dropped as well, and the outbox is polled.
+        Poll = "poll",
+    }
+}

@@ -89,7 +89,7 @@ mod yaml_source;
 pub use builder::ConfigBuilder;
 pub use choice::{
     Cleanup, Create, DeadLetterHeaders, Existing, Fsync, Order, Ordering, RabbitmqAuth, RabbitmqExchangeType,
-    RabbitmqOverflow, RabbitmqQueueType, WhenFull,
+    RabbitmqOverflow, RabbitmqQueueType, SqlBehindLimit, SqlParkedKeys, SqlRelayMode, WhenFull,
 };
 pub use config::{Config, Section};
 pub use effective::{Effective, EffectiveValues};
@@ -104,7 +104,7 @@ pub use redact::{Secret, redact_url};
 pub use reference::reference_markdown;
 pub use settings::{
     AppConfig, BinderConfig, ChannelConfig, ManageConfig, Properties, RabbitmqChannelConfig, RabbitmqConfig,
-    RetryConfig, SqlConfig, SubscriptionConfig,
+    RetryConfig, SqlConfig, SqlRelayConfig, SqlReplicationConfig, SubscriptionConfig,
 };
 pub use start::Start;
 pub use url::BinderUrl;

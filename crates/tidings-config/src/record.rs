@@ -87,7 +87,7 @@ impl Kind {
                 let known: Vec<_> = placeholders.iter().map(|name| format!("{{{name}}}")).collect();
                 format!("text, in which only {} may stand in braces", known.join(" and "))
             }
-            Self::Url => "the address of a broker with its scheme".to_owned(),
+            Self::Url => "an address with its scheme".to_owned(),
             Self::Switch => "true or false".to_owned(),
             Self::Integer { min, max: u64::MAX } => format!("a whole number from {min}"),
             Self::Integer { min, max } => format!("a whole number from {min} to {max}"),

@@ -70,7 +70,8 @@ const SECTIONS: [Section; 7] = [
         heading: "`[sql]`",
         prefix: "sql.",
         about: "The databases that effects happen once in, as far as their stores are opened with \
-                `SqlOptions::configured(&config.sql())`. As a variable: `TIDINGS__SQL__MAX_CONNECTIONS=32`.",
+                `SqlOptions::configured(&config.sql())`. `[sql.relay]` and `[sql.replication]` say who sends what is in the \
+                outbox, and how. As a variable: `TIDINGS__SQL__MAX_CONNECTIONS=32`, `TIDINGS__SQL__RELAY__MODE=off`.",
     },
 ];
 

@@ -4,7 +4,7 @@
 
 use crate::choice::{
     Cleanup, Create, DeadLetterHeaders, Existing, Fsync, Order, Ordering, RabbitmqAuth, RabbitmqExchangeType,
-    RabbitmqOverflow, RabbitmqQueueType, WhenFull,
+    RabbitmqOverflow, RabbitmqQueueType, SqlBehindLimit, SqlParkedKeys, SqlRelayMode, WhenFull,
 };
 use crate::key::KeyPath;
 use crate::origin::{Origin, Setting};
@@ -139,6 +139,62 @@ settings! {
         inbox_prune_interval: Duration = "inbox_prune_interval",
         /// How many are forgotten at a time.
         inbox_prune_rows: u32 = "inbox_prune_rows",
+    }
+    {
+        /// Who sends what is in the outbox, and how.
+        relay: SqlRelayConfig = SqlRelayConfig::read,
+        /// How rows of the outbox are read as they are committed.
+        replication: SqlReplicationConfig = SqlReplicationConfig::read,
+    }
+}
+
+settings! {
+    /// What configuration says about what sends from an outbox.
+    SqlRelayConfig {
+        /// Who sends.
+        mode: SqlRelayMode = "relay.mode",
+        /// The most messages at once.
+        batch: usize = "relay.batch",
+        /// The most bytes at once.
+        batch_bytes: usize = "relay.batch_bytes",
+        /// How long after a death another process takes over.
+        lease: Duration = "relay.lease",
+        /// How often it looks by itself.
+        poll_interval: Duration = "relay.poll_interval",
+        /// How long it waits for the broker's answers.
+        publish_timeout: Duration = "relay.publish_timeout",
+        /// The longest wait for what is away.
+        longest_backoff: Duration = "relay.longest_backoff",
+        /// How often it measures how much waits.
+        backlog_interval: Duration = "relay.backlog_interval",
+        /// What later messages of a parked key do.
+        parked_keys: SqlParkedKeys = "relay.parked_keys",
+        /// Who sends, for people.
+        holder: String = "relay.holder",
+    }
+}
+
+settings! {
+    /// What configuration says about reading an outbox by replication.
+    SqlReplicationConfig {
+        /// The slot.
+        slot: String = "replication.slot",
+        /// The publication.
+        publication: String = "replication.publication",
+        /// Another way to the database.
+        url: BinderUrl = "replication.url",
+        /// The most messages that are sent and not taken out.
+        max_in_flight: usize = "replication.max_in_flight",
+        /// The most bytes of them.
+        max_in_flight_bytes: usize = "replication.max_in_flight_bytes",
+        /// How often the server is told.
+        status_interval: Duration = "replication.status_interval",
+        /// How often the slot is measured.
+        lag_interval: Duration = "replication.lag_interval",
+        /// How far it may be behind.
+        lag_limit: u64 = "replication.lag_limit",
+        /// What is done beyond that.
+        behind_limit: SqlBehindLimit = "replication.behind_limit",
     }
 }
 
@@ -428,7 +484,10 @@ mod tests {
         match record.segments().next() {
             Some("app") => config.app().fields(),
             Some("manage") => config.manage().fields(),
-            Some("sql") => config.sql().fields(),
+            Some("sql") => {
+                let sql = config.sql();
+                [sql.fields(), sql.relay.fields(), sql.replication.fields()].concat()
+            }
             Some("binder") => {
                 let binder = config.binder("x");
                 [binder.fields(), binder.rabbitmq.fields()].concat()
@@ -494,6 +553,8 @@ mod tests {
             ("app", config.app().fields()),
             ("manage", config.manage().fields()),
             ("sql", config.sql().fields()),
+            ("sql", config.sql().relay.fields()),
+            ("sql", config.sql().replication.fields()),
             ("binder.<name>", config.binder("x").fields()),
             ("binder.<name>", config.binder("x").rabbitmq.fields()),
             ("channel.<name>", config.channel("x").fields()),

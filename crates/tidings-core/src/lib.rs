@@ -87,7 +87,9 @@ pub use marks::{
 };
 pub use message::{Message, Position, Timestamp};
 pub use middleware::{Invoke, Middleware, Next, layered};
-pub use outbox::{Backlog, OutboxRelay, OutboxStatus, OutboxStore, OutboxWatch, RelayRole, RelayStart};
+pub use outbox::{
+    AtWork, Backlog, OutboxRelay, OutboxStatus, OutboxStore, OutboxWatch, RelayRole, RelayStart,
+};
 pub use outcome::{BatchOutcome, IntoBatchOutcome, IntoOutcome, Output, Outputs, Publishes, To};
 pub use pace::Pace;
 pub use partition::{murmur2, partition_for_key};

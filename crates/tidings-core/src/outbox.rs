@@ -27,6 +27,20 @@ pub trait OutboxStore: Send + Sync + fmt::Debug {
 
     /// How much waits now.
     fn backlog(&self) -> BoxFuture<'static, Result<Backlog, Box<dyn Error + Send + Sync>>>;
+
+    /// From now on this is told while the database works, or may: a test in virtual time must not let time pass then.
+    fn tell(&self, at_work: Arc<dyn AtWork>) {
+        let _ = at_work;
+    }
+}
+
+/// Is told when a database begins to work and when it is done, several times at once.
+pub trait AtWork: Send + Sync + fmt::Debug {
+    /// It begins.
+    fn begins(&self);
+
+    /// It is done.
+    fn ends(&self);
 }
 
 /// What a relay gets from its app.

@@ -22,6 +22,11 @@ pub trait ManagedApp: Send + Sync + fmt::Debug + 'static {
         Vec::new()
     }
 
+    /// The outboxes that are sent from there.
+    fn outboxes(&self) -> Vec<OutboxInfo> {
+        Vec::new()
+    }
+
     /// Sends dead letters back to a group, or takes them off the list. One at a time: a second one waits for the first.
     ///
     /// # Errors
@@ -56,7 +61,7 @@ pub struct AppHealth {
 /// Whether one part of a service works.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PartHealth {
-    /// `binder`, `subscription` or `producer`.
+    /// `binder`, `subscription`, `producer` or `outbox`.
     pub kind: String,
     /// Its name.
     pub name: String,
@@ -141,6 +146,37 @@ pub struct RequestInfo {
     /// Replies for which nobody waited any more.
     pub late: u64,
     /// Why no replies can be received now, if that is so.
+    pub obstacle: Option<String>,
+}
+
+/// An outbox that is sent from a service, and what is known of it there.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutboxInfo {
+    /// The database that it is in.
+    pub name: String,
+    /// `starting`, `leads`, `follows`: whether this service sends, or another process does.
+    pub role: String,
+    /// Whether messages come as they are committed, without being looked for.
+    pub replicates: bool,
+    /// Messages that this service has sent and taken out.
+    pub sent: u64,
+    /// Messages that it has parked.
+    pub parked: u64,
+    /// How often it has sent and taken out some.
+    pub rounds: u64,
+    /// How often something failed that is tried again.
+    pub failures: u64,
+    /// Messages that waited when it was measured last; none where another process sends.
+    pub backlog: Option<u64>,
+    /// For how long the first of them had been waiting, in milliseconds.
+    pub backlog_age_ms: Option<u64>,
+    /// Messages that were parked then, by whomever.
+    pub backlog_parked: Option<u64>,
+    /// Bytes of its log that the server keeps for the slot, where there is one.
+    pub slot_lag_bytes: Option<u64>,
+    /// Whether that is beyond the limit.
+    pub lag_alarm: bool,
+    /// What stands in the way now.
     pub obstacle: Option<String>,
 }
 

@@ -49,9 +49,9 @@ pub mod client;
 mod server;
 
 pub use app::{
-    AppDescription, AppHealth, LetterFilter, LetterPosition, ManagedApp, PartHealth, RedriveAction,
-    RedriveCounts, RedriveProgress, RedriveRequest, Replacement, ReplyInfo, RequestInfo, SubscriptionInfo,
-    SubscriptionLane,
+    AppDescription, AppHealth, LetterFilter, LetterPosition, ManagedApp, OutboxInfo, PartHealth,
+    RedriveAction, RedriveCounts, RedriveProgress, RedriveRequest, Replacement, ReplyInfo, RequestInfo,
+    SubscriptionInfo, SubscriptionLane,
 };
 pub use client::{About, AboutBinder, Client};
 pub use connect::{Connection, Intent, Way, connect};

@@ -2,7 +2,7 @@
 
 use crate::dialect::Dialect;
 use crate::error::SqlError;
-use crate::store::SqlStore;
+use crate::store::{SqlStore, Working};
 use sqlx::Transaction;
 use std::fmt;
 use std::ops::{Deref, DerefMut};
@@ -13,6 +13,8 @@ pub(crate) struct Lent<DB: Dialect> {
     /// None only while this is taken apart.
     transaction: Option<Transaction<'static, DB>>,
     owner: Option<Arc<Owner<DB>>>,
+    /// While a transaction is open the database may work at any moment.
+    working: Option<Working>,
 }
 
 /// Lends a transaction to one at a time, until it is taken back for good.
@@ -24,6 +26,7 @@ struct AtHome<DB: Dialect> {
     transaction: Option<Transaction<'static, DB>>,
     /// Nothing is lent any more, and what comes back is rolled back: whoever still knows this must not keep it open.
     closed: bool,
+    working: Option<Working>,
 }
 
 impl<DB: Dialect> fmt::Debug for Owner<DB> {
@@ -33,11 +36,12 @@ impl<DB: Dialect> fmt::Debug for Owner<DB> {
 }
 
 impl<DB: Dialect> Owner<DB> {
-    pub(crate) fn new(transaction: Transaction<'static, DB>) -> Arc<Self> {
+    pub(crate) fn new(transaction: Transaction<'static, DB>, working: Option<Working>) -> Arc<Self> {
         Arc::new(Self {
             at_home: Mutex::new(AtHome {
                 transaction: Some(transaction),
                 closed: false,
+                working,
             }),
         })
     }
@@ -47,6 +51,7 @@ impl<DB: Dialect> Owner<DB> {
         Some(Lent {
             transaction: Some(self.at_home().transaction.take()?),
             owner: Some(self.clone()),
+            working: None,
         })
     }
 
@@ -54,6 +59,7 @@ impl<DB: Dialect> Owner<DB> {
     pub(crate) fn take(&self) -> Option<Transaction<'static, DB>> {
         let mut at_home = self.at_home();
         at_home.closed = true;
+        at_home.working = None;
         at_home.transaction.take()
     }
 
@@ -64,14 +70,20 @@ impl<DB: Dialect> Owner<DB> {
 
 impl<DB: Dialect> From<Transaction<'static, DB>> for Lent<DB> {
     fn from(transaction: Transaction<'static, DB>) -> Self {
-        Self {
-            transaction: Some(transaction),
-            owner: None,
-        }
+        Self::of(transaction, None)
     }
 }
 
 impl<DB: Dialect> Lent<DB> {
+    /// One that nobody has to give back.
+    pub(crate) fn of(transaction: Transaction<'static, DB>, working: Option<Working>) -> Self {
+        Self {
+            transaction: Some(transaction),
+            owner: None,
+            working,
+        }
+    }
+
     /// Whether whoever has it may end it.
     ///
     /// # Errors
@@ -96,7 +108,7 @@ impl<DB: Dialect> Lent<DB> {
 
     /// From now on it is lent by its owner.
     pub(crate) fn into_owner(mut self) -> Arc<Owner<DB>> {
-        Owner::new(self.transaction.take().expect(HERE))
+        Owner::new(self.transaction.take().expect(HERE), self.working.take())
     }
 
     pub(crate) fn transaction(&mut self) -> &mut Transaction<'static, DB> {

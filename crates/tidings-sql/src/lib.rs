@@ -25,6 +25,10 @@
 //! [`Outbox`] publishes with a transaction or not at all; a [`Relay`] sends what was committed, at least once, with the same
 //! message ids each time, in the order of each key.
 //!
+//! # HTTP
+//! With the feature `axum`, `http::InTx` is an argument of a handler: what it writes and what it publishes is one commit, before
+//! the answer.
+//!
 //! # Locks
 //! [`SqlStore::locks`] are held by the database's clock for a while, by one of many. What is written under one is guarded by
 //! [`Tx::check_fence`], which also stops a holder that was paused for too long.
@@ -49,6 +53,8 @@
 
 mod dialect;
 mod error;
+#[cfg(feature = "axum")]
+pub mod http;
 mod inbox;
 mod lent;
 mod locks;

@@ -76,7 +76,7 @@ impl Default for SqlOptions {
 }
 
 impl SqlOptions {
-    /// The defaults, and what configuration says in `[sql]` (`config.sql()`).
+    /// The defaults, and what configuration says in `[sql]`, `[sql.relay]` and `[sql.replication]` (`config.sql()`).
     ///
     /// ```
     /// use tidings_config::Config;
@@ -91,7 +91,12 @@ impl SqlOptions {
     /// ```
     pub fn configured(config: &SqlConfig) -> Self {
         let migrate = config.migrate.as_ref().is_none_or(|said| said.value);
-        let mut options = Self::default().migrate(if migrate { Migrate::AtStart } else { Migrate::Never });
+        let relay = RelayPlan::configured(config);
+        let mut options = Self {
+            relay,
+            ..Self::default()
+        }
+        .migrate(if migrate { Migrate::AtStart } else { Migrate::Never });
         macro_rules! take {
             ($($key:ident),*) => {$(
                 if let Some(said) = &config.$key {

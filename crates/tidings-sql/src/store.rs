@@ -3,6 +3,7 @@
 use crate::dialect::{Dialect, Pools};
 use crate::error::{Place, SqlError, explain};
 use crate::inbox::{Pruner, prune};
+use crate::lent::Lent;
 use crate::migrations;
 use crate::options::{Pruning, SqlOptions};
 use crate::outbox::rows::Statements;
@@ -13,8 +14,9 @@ use crate::value::Value;
 use sqlx::Pool;
 use sqlx::pool::PoolConnection;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
+use tidings_core::AtWork;
 
 /// A database that Tidings uses. Clones share the connections.
 ///
@@ -48,6 +50,17 @@ struct Inner<DB: Dialect> {
     outbox: Statements,
     wake: Wake,
     relay: RelayPlan,
+    at_work: OnceLock<Arc<dyn AtWork>>,
+}
+
+/// For as long as this is there the database works, or may.
+#[derive(Debug)]
+pub(crate) struct Working(Arc<dyn AtWork>);
+
+impl Drop for Working {
+    fn drop(&mut self) {
+        self.0.ends();
+    }
 }
 
 /// The statements of the inbox, with the names of tables in them.
@@ -133,6 +146,7 @@ impl<DB: Dialect> SqlStore<DB> {
                 outbox: Statements::new::<DB>(|template| complete::<DB>(template, &prefix)),
                 wake: Wake::default(),
                 relay: options.relay,
+                at_work: OnceLock::new(),
                 prefix,
                 timeout: options.timeout,
                 inbox,
@@ -166,7 +180,8 @@ impl<DB: Dialect> SqlStore<DB> {
             };
             begun.map_err(|error| self.explain("beginning a transaction", error))
         });
-        Ok(Tx::new(begun.await?, self.clone()))
+        let working = self.working();
+        Ok(Tx::new(Lent::of(begun.await?, working), self.clone()))
     }
 
     /// The connections, for statements of the user's own outside of transactions. On SQLite these are for reading: what
@@ -267,12 +282,26 @@ impl<DB: Dialect> SqlStore<DB> {
         explain::<DB>(&self.inner.place, doing, error)
     }
 
+    /// Who wants to know it is told when the database works.
+    pub(crate) fn tell(&self, at_work: Arc<dyn AtWork>) {
+        // The first one knows it for all.
+        let _ = self.inner.at_work.set(at_work);
+    }
+
+    /// It works from now on.
+    pub(crate) fn working(&self) -> Option<Working> {
+        let at_work = self.inner.at_work.get()?.clone();
+        at_work.begins();
+        Some(Working(at_work))
+    }
+
     /// The connection is given up with the future if the database is silent for too long.
     pub(crate) async fn within<T>(
         &self,
         work: impl Future<Output = Result<T, SqlError>>,
     ) -> Result<T, SqlError> {
         let after = self.inner.timeout;
+        let _working = self.working();
         match tokio::time::timeout(after, work).await {
             Ok(result) => result,
             Err(_) => Err(SqlError::Silent {

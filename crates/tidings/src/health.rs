@@ -228,6 +228,54 @@ mod tests {
     }
 
     #[test]
+    fn an_outbox_says_what_stands_in_its_way_and_costs_no_readiness() {
+        type Change = fn(&mut OutboxStatus);
+        let check = |change: Change, ended, draining| {
+            let mut status = OutboxStatus::default();
+            status.role = RelayRole::Follows;
+            change(&mut status);
+            let part = PartHealth::outbox("db", &status, ended, draining);
+            let (condition, reason) = (part.condition, part.reason.clone().unwrap_or_default());
+            (condition, Health::of(vec![part]).ready, reason)
+        };
+        let cases: [(Change, Condition, bool, &str); 6] = [
+            (|_| {}, Condition::Up, true, ""),
+            (|status| status.role = RelayRole::Leads, Condition::Up, true, ""),
+            (
+                |status| status.role = RelayRole::Starting,
+                Condition::Waiting,
+                false,
+                "",
+            ),
+            (
+                |status| status.obstacle = Some("the broker is away".to_owned()),
+                Condition::Degraded,
+                true,
+                "the broker is away",
+            ),
+            (
+                |status| status.backlog = Some(tidings_core::Backlog::new(3, None, 2)),
+                Condition::Degraded,
+                true,
+                "2 messages are parked",
+            ),
+            (
+                |status| (status.lag_alarm, status.slot_lag) = (true, Some(9)),
+                Condition::Degraded,
+                true,
+                "keeps 9 bytes",
+            ),
+        ];
+        for (change, condition, ready, words) in cases {
+            let (found, is_ready, reason) = check(change, false, false);
+            assert_eq!((found, is_ready), (condition, ready), "{reason}");
+            assert!(reason.contains(words), "{reason}");
+        }
+        assert_eq!(check(|_| {}, true, false).0, Condition::Failed);
+        assert_eq!(check(|_| {}, true, true).0, Condition::Waiting);
+    }
+
+    #[test]
     fn a_broker_that_is_down_makes_the_service_not_ready_and_says_why() {
         let health = Health::of(vec![PartHealth::binder(
             "main",

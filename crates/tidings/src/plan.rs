@@ -7,7 +7,7 @@ mod inbox;
 #[cfg(feature = "manage")]
 mod manage;
 mod names;
-mod outboxes;
+pub(crate) mod outboxes;
 mod patterns;
 mod policy;
 #[cfg(feature = "rabbitmq")]

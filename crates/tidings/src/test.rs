@@ -1,9 +1,11 @@
 //! A whole app in a test: [`TestApp`], on a broker in memory with real semantics and, if tokio's clock is paused,
 //! virtual time.
 
+mod real;
 mod settle;
 mod watched;
 
+pub use real::in_real_time;
 use watched::Watch;
 
 use crate::binders::{Brokers, Ground, Wrap};
@@ -26,6 +28,10 @@ const SETTLE_TIMEOUT: Duration = Duration::from_secs(3_600);
 /// Every broker of the configuration is replaced by one in memory that only this app has; an address `memory:NAME`
 /// is kept, so that two apps can be tested together. Under `#[tokio::test(start_paused = true)]` time is virtual: a
 /// back-off of ten minutes takes no time.
+///
+/// With a database (`App::outbox`, an inbox) time is virtual but for the database's work: it is as long as it takes, and
+/// so is the time within a transaction. Statements outside of the app's own and outside of transactions, such as opening
+/// the store, go into [`in_real_time`].
 ///
 /// ```
 /// use serde::{Deserialize, Serialize};
@@ -105,6 +111,9 @@ impl TestApp {
             clock,
             wrap: Some(wrap),
         };
+        for store in crate::plan::outboxes::stores(&service) {
+            store.tell(Arc::new(real::RealTime));
+        }
         let plan = Plan::new(&service, &config, Knowledge::Whole)?;
         let running = start(service, plan, ground).await?;
         settle::connected(&running).await;
@@ -138,7 +147,7 @@ impl TestApp {
 
     /// Waits until everything that was published has come to rest: every message and everything that its handling
     /// published is handled or dead-lettered by every group, retries and delayed messages included. At most one hour
-    /// of the test's time.
+    /// of the test's time. What was committed to an outbox that the app sends from is sent and handled, too.
     ///
     /// Subscriptions that are paused are not waited for, and neither are producers: they may go on for ever.
     ///

@@ -7,6 +7,7 @@ mod manage;
 mod rabbitmq;
 mod rabbitmq_channel;
 mod sql;
+mod sql_relay;
 mod subscription;
 mod synonyms;
 
@@ -28,6 +29,7 @@ pub fn records() -> &'static [KeyRecord] {
             subscription::RECORDS,
             manage::RECORDS,
             sql::RECORDS,
+            sql_relay::RECORDS,
         ]
         .concat()
     });

@@ -264,7 +264,7 @@ fn an_argument_wins_over_a_variable_and_a_wrong_one_is_named() {
         .unwrap_err()
         .to_string();
     assert!(
-        error.starts_with("argument --data: binder.main.url is \"x\"; expected the address"),
+        error.starts_with("argument --data: binder.main.url is \"x\"; expected an address"),
         "{error}"
     );
     assert!(

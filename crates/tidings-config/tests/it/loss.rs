@@ -165,6 +165,26 @@ const KEEPS: &[&str] = &[
     "sql.inbox_retention",
     "sql.inbox_prune_interval",
     "sql.inbox_prune_rows",
+    // What nobody sends waits in the database; what is sent twice has the same id.
+    "sql.relay.mode",
+    "sql.relay.batch",
+    "sql.relay.batch_bytes",
+    "sql.relay.lease",
+    "sql.relay.poll_interval",
+    "sql.relay.publish_timeout",
+    "sql.relay.longest_backoff",
+    "sql.relay.backlog_interval",
+    "sql.relay.parked_keys",
+    "sql.relay.holder",
+    "sql.replication.slot",
+    "sql.replication.publication",
+    "sql.replication.url",
+    "sql.replication.max_in_flight",
+    "sql.replication.max_in_flight_bytes",
+    "sql.replication.status_interval",
+    "sql.replication.lag_interval",
+    "sql.replication.lag_limit",
+    "sql.replication.behind_limit",
 ];
 
 #[test]

@@ -90,7 +90,7 @@ fn a_wrong_value_of_a_binder_is_named_likewise() {
         (
             "url",
             "\"./data\"",
-            "expected the address of a broker with its scheme, for example url = \"embedded:./data\"",
+            "expected an address with its scheme, for example url = \"embedded:./data\"",
         ),
         (
             "segment_bytes",

@@ -6,7 +6,9 @@ mod sink;
 
 pub use http::Client;
 
-use crate::app::{AppDescription, AppHealth, RedriveCounts, RedriveRequest, RequestInfo, SubscriptionInfo};
+use crate::app::{
+    AppDescription, AppHealth, OutboxInfo, RedriveCounts, RedriveRequest, RequestInfo, SubscriptionInfo,
+};
 use crate::error::ManageError;
 use crate::snapshots::{SnapshotBytes, SnapshotCounts, SnapshotRequest};
 use crate::wire::json::{Nothing, To, WireAbout};
@@ -112,6 +114,14 @@ impl Client {
     /// As [`subscriptions`](Self::subscriptions).
     pub async fn requests(&self) -> Result<Vec<RequestInfo>, ManageError> {
         self.ask("app/requests", Some(&Nothing {})).await
+    }
+
+    /// The outboxes that are sent from the service, and what is known of them there.
+    ///
+    /// # Errors
+    /// As [`subscriptions`](Self::subscriptions).
+    pub async fn outboxes(&self) -> Result<Vec<OutboxInfo>, ManageError> {
+        self.ask("app/outboxes", Some(&Nothing {})).await
     }
 
     /// Sends dead letters back to their group, or discards them, in the service: one redrive at a time. `progress` is

@@ -4,7 +4,8 @@ use super::Shared;
 use super::calls::{Received, call, failed, json, parse};
 use super::stream::stream;
 use crate::app::{
-    AppDescription, AppHealth, RedriveCounts, RedriveProgress, RedriveRequest, RequestInfo, SubscriptionInfo,
+    AppDescription, AppHealth, OutboxInfo, RedriveCounts, RedriveProgress, RedriveRequest, RequestInfo,
+    SubscriptionInfo,
 };
 use crate::error::ManageError;
 use crate::snapshots::{SnapshotBytes, SnapshotCounts, SnapshotRequest};
@@ -23,6 +24,7 @@ pub(super) fn routes() -> Router<Arc<Shared>> {
         .route("/v1/app/health", call(health))
         .route("/v1/app/subscriptions", call(subscriptions))
         .route("/v1/app/requests", call(requests))
+        .route("/v1/app/outboxes", call(outboxes))
         .route("/v1/app/redrive", post(redrive))
         .route("/v1/binder/snapshot", post(snapshot))
 }
@@ -59,6 +61,10 @@ async fn subscriptions(shared: Arc<Shared>, _: Nothing) -> Result<Vec<Subscripti
 
 async fn requests(shared: Arc<Shared>, _: Nothing) -> Result<Vec<RequestInfo>, ManageError> {
     Ok(shared.app()?.requests())
+}
+
+async fn outboxes(shared: Arc<Shared>, _: Nothing) -> Result<Vec<OutboxInfo>, ManageError> {
+    Ok(shared.app()?.outboxes())
 }
 
 async fn redrive(State(shared): State<Arc<Shared>>, body: Received) -> Response {

@@ -2,6 +2,7 @@
 
 pub(crate) mod backoff;
 mod channels;
+mod configured;
 pub(crate) mod leading;
 mod of_app;
 mod options;

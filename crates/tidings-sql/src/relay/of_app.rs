@@ -8,7 +8,9 @@ use crate::replication::{Reading, ReplicationOptions, ReplicationRelay, Replicat
 use crate::store::SqlStore;
 use std::error::Error;
 use std::sync::Arc;
-use tidings_core::{Backlog, BoxFuture, OutboxRelay, OutboxStatus, OutboxStore, OutboxWatch, RelayStart};
+use tidings_core::{
+    AtWork, Backlog, BoxFuture, OutboxRelay, OutboxStatus, OutboxStore, OutboxWatch, RelayStart,
+};
 use tokio::time::Instant;
 
 /// Who sends what is in the outbox of a store, and how.
@@ -17,6 +19,8 @@ pub(crate) struct RelayPlan {
     pub(crate) mode: RelayMode,
     pub(crate) options: RelayOptions,
     pub(crate) replication: ReplicationOptions,
+    /// What is wrong with what the configuration says.
+    pub(crate) fault: Option<String>,
 }
 
 impl RelayPlan {
@@ -26,6 +30,7 @@ impl RelayPlan {
             return Ok(());
         }
         let reason = match self.replication.check() {
+            _ if self.fault.is_some() => self.fault.clone().unwrap_or_default(),
             Ok(()) if DB::CAN_REPLICATE => return Ok(()),
             Ok(()) => format!(
                 "{} has no logical replication: use sql.relay.mode = \"polling\"",
@@ -67,6 +72,7 @@ impl<DB: Dialect> OutboxStore for SqlStore<DB> {
             mode,
             mut options,
             replication,
+            ..
         } = self.relay_plan().clone();
         if options.holder.is_empty() {
             options.holder = start.holder;
@@ -84,6 +90,10 @@ impl<DB: Dialect> OutboxStore for SqlStore<DB> {
     fn backlog(&self) -> BoxFuture<'static, Result<Backlog, Box<dyn Error + Send + Sync>>> {
         let store = self.clone();
         Box::pin(async move { SqlStore::backlog(&store).await.map_err(Into::into) })
+    }
+
+    fn tell(&self, at_work: Arc<dyn AtWork>) {
+        SqlStore::tell(self, at_work);
     }
 }
 

@@ -6,6 +6,7 @@ use sqlx::{Postgres, Sqlite};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tidings::prelude::*;
+use tidings::test::{TestApp, in_real_time};
 use tidings::{RelayRole, Running};
 use tidings_core::{LockRequest, LockStore};
 use tidings_sql::{Outbox, RelayMode, RelayOptions, ReplicationOptions, SqlError, SqlOptions, SqlStore};
@@ -13,6 +14,7 @@ use tokio::sync::Notify;
 
 everywhere! {
     what_handlers_and_the_program_commit_is_sent_by_the_app_itself
+    an_app_under_test_settles_with_its_outbox_in_virtual_time
 }
 
 const CONFIG: &str = "[binder.main]\nurl = \"memory:\"\n[app]\ndrain_timeout = \"60s\"\n";
@@ -81,6 +83,44 @@ async fn what_handlers_and_the_program_commit_is_sent_by_the_app_itself<DB: Test
     assert!(running.drain().await.is_clean());
 }
 
+async fn an_app_under_test_settles_with_its_outbox_in_virtual_time<DB: TestDb>(home: Home) {
+    async fn pay_later(Raw(order): Raw, Attempt(attempt): Attempt) -> Result<Output, Failure> {
+        match attempt {
+            1 => Err(Failure::transient("the bank is closed")),
+            _ => Ok(payment(&order)),
+        }
+    }
+    let store = home.open::<DB>().await;
+    tokio::time::pause();
+    let begun = tokio::time::Instant::now();
+    let paid = Arc::new(AtomicU64::new(0));
+    let paying = on("orders", pay_later).retry(Retry::fixed(2, mins(10)));
+    let counting = on("payments", count).group("counting").inbox(store.clone());
+    // The inbox under which something is published brings its outbox.
+    let app = App::new("shop")
+        .add(paying.group("payment").to("payments").inbox(store.clone()))
+        .add(counting);
+    let test = TestApp::start(app.with_state(paid.clone())).await.unwrap();
+    let outbox = Outbox::new(&store, test.running().publisher());
+    for _ in 0..10 {
+        crate::fake::send_to(&outbox, "orders").await;
+    }
+    test.settled().await.unwrap();
+    assert_eq!((paid.load(Ordering::Relaxed), waiting(&store).await), (10, 0));
+    assert!(
+        begun.elapsed() >= mins(10) && begun.elapsed() < mins(20),
+        "{:?}",
+        begun.elapsed()
+    );
+    // Nobody knows where that goes.
+    crate::fake::send_to(&Outbox::to_channels(&store, ["elsewhere"]), "elsewhere").await;
+    let unsettled = test.settled_within(secs(30)).await.unwrap_err().to_string();
+    assert!(
+        unsettled.contains("1 unsent (channel \"elsewhere\""),
+        "{unsettled}"
+    );
+}
+
 /// A handler says when it runs, waits for a word, and publishes where the relay does not hear of it.
 #[derive(Debug, Clone)]
 struct Slow {
@@ -92,7 +132,7 @@ struct Slow {
 async fn pay_slowly(Raw(_): Raw, State(slow): State<Slow>) {
     slow.runs.notify_one();
     slow.go_on.notified().await;
-    crate::fake::send_to(&slow.outbox, "payments").await;
+    in_real_time(crate::fake::send_to(&slow.outbox, "payments")).await;
 }
 
 #[tokio::test]
@@ -111,7 +151,11 @@ async fn a_drain_sends_what_its_handlers_commit_and_lets_another_send() {
     };
     let app = App::new("shop").publishes("payments").outbox(store.clone());
     let app = app.add(on("orders", pay_slowly).group("payment"));
-    let running = start(app, slow.clone(), CONFIG).await;
+    tokio::time::pause();
+    let test = TestApp::start(app.with_state(slow.clone())).await.unwrap();
+    // After its start it looks often.
+    test.pass(hours(10)).await;
+    let running = test.running().clone();
     let publisher = running.publisher();
     publisher.send("orders", Message::new("o-1")).await.unwrap();
     slow.runs.notified().await;

@@ -21,6 +21,17 @@ pub(crate) struct PlannedOutbox {
     pub(crate) place: String,
 }
 
+/// Every store that a service works with, also those that nothing is published by.
+#[cfg(feature = "test")]
+pub(crate) fn stores(service: &Service) -> impl Iterator<Item = Arc<dyn OutboxStore>> {
+    let given = service.outboxes.iter().map(|declared| declared.store.clone());
+    let inboxes = service
+        .subscriptions
+        .iter()
+        .filter_map(|one| one.facts.inbox.as_ref());
+    given.chain(inboxes.filter_map(|inbox| inbox.store().outbox()))
+}
+
 /// Those that the app was given, and those of inboxes under which something is published. Several stores on the same
 /// tables are one outbox.
 pub(super) fn of(service: &Service) -> Vec<PlannedOutbox> {

@@ -7,11 +7,11 @@ use crate::error::Error;
 use crate::plan::Plan;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Weak};
-use tidings_core::{BoxFuture, Position, Rate, Timestamp};
+use tidings_core::{BoxFuture, OutboxStatus, Position, Rate, Timestamp};
 use tidings_manage::{
     AppDescription, AppHealth, LetterFilter, LetterPosition, ManageError, ManagedApp, ManagedBinder,
-    PartHealth, RedriveAction, RedriveCounts, RedriveProgress, RedriveRequest, ReplyInfo, RequestInfo,
-    Server, ServerOptions, SubscriptionInfo, SubscriptionLane,
+    OutboxInfo, PartHealth, RedriveAction, RedriveCounts, RedriveProgress, RedriveRequest, ReplyInfo,
+    RequestInfo, Server, ServerOptions, SubscriptionInfo, SubscriptionLane,
 };
 use tidings_runtime::{
     LaneStatus, Phase, RedriveMode, RedriveReport, RedriveWatch, ReplyStatus, Selection, SubscriptionStatus,
@@ -154,6 +154,14 @@ impl ManagedApp for Operator {
             .collect()
     }
 
+    fn outboxes(&self) -> Vec<OutboxInfo> {
+        let Some(running) = self.running() else {
+            return Vec::new();
+        };
+        let outboxes = running.status().outboxes.into_iter();
+        outboxes.map(|(name, status)| outbox(name, status)).collect()
+    }
+
     fn redrive(
         &self,
         request: RedriveRequest,
@@ -169,6 +177,25 @@ impl ManagedApp for Operator {
             let done = inner.redrive(&request.group, order).await;
             done.map(|report| counts(&report)).map_err(manage_error)
         })
+    }
+}
+
+fn outbox(name: String, status: OutboxStatus) -> OutboxInfo {
+    let age = status.backlog.and_then(|backlog| backlog.age);
+    OutboxInfo {
+        name,
+        role: status.role.as_str().to_owned(),
+        replicates: status.replicates,
+        sent: status.sent,
+        parked: status.parked,
+        rounds: status.rounds,
+        failures: status.failures,
+        backlog: status.backlog.map(|backlog| backlog.messages),
+        backlog_age_ms: age.map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX)),
+        backlog_parked: status.backlog.map(|backlog| backlog.parked),
+        slot_lag_bytes: status.slot_lag,
+        lag_alarm: status.lag_alarm,
+        obstacle: status.obstacle,
     }
 }
 

@@ -13,6 +13,8 @@ use tokio::time::Instant;
 #[derive(Debug)]
 pub(crate) struct RunningOutbox {
     pub(crate) name: String,
+    #[cfg(feature = "test")]
+    pub(crate) store: Arc<dyn tidings_core::OutboxStore>,
     watch: Arc<dyn OutboxWatch>,
     drain: watch::Sender<Option<Instant>>,
     ended: watch::Receiver<Option<Result<(), String>>>,
@@ -39,6 +41,8 @@ pub(crate) fn start(planned: &[PlannedOutbox], routes: &Arc<Routes>, app: &str) 
         });
         Some(RunningOutbox {
             name: planned.name.clone(),
+            #[cfg(feature = "test")]
+            store: planned.store.clone(),
             watch,
             drain,
             ended,

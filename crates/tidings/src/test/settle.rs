@@ -2,6 +2,7 @@
 
 use super::watched::Watch;
 use crate::error::Error;
+use crate::running::outboxes::RunningOutbox;
 use crate::running::{Inner, Running, RunningSubscription};
 use std::sync::Arc;
 use std::time::Duration;
@@ -110,6 +111,10 @@ async fn look(running: &Running, watch: &Watch) -> Result<Look, Error> {
             waiting.push(reason(subscription, &status, &behind));
         }
     }
+    for outbox in &inner.outboxes {
+        snapshot.push((outbox.name.clone(), outbox.status().sent));
+        waiting.extend(unsent(outbox).await);
+    }
     let now = inner.clock.now();
     if let Some(due) = watch.latest_due().filter(|due| *due > now) {
         waiting.push(format!("a delayed message is due in {:?}", due.since(now)));
@@ -119,6 +124,18 @@ async fn look(running: &Running, watch: &Watch) -> Result<Look, Error> {
         waiting,
         hopeless,
     })
+}
+
+/// What is in an outbox, if anything is.
+async fn unsent(outbox: &RunningOutbox) -> Option<String> {
+    let waits = match outbox.store.backlog().await {
+        Ok(backlog) if backlog.messages == 0 => return None,
+        Ok(backlog) => format!("{} unsent", backlog.messages),
+        Err(error) => error.to_string(),
+    };
+    let obstacle = outbox.status().obstacle.map(|obstacle| format!(" ({obstacle})"));
+    let obstacle = obstacle.unwrap_or_default();
+    Some(format!("outbox {}: {waits}{obstacle}", outbox.name))
 }
 
 fn reason(subscription: &RunningSubscription, status: &SubscriptionStatus, behind: &[String]) -> String {

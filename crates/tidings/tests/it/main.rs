@@ -14,6 +14,8 @@ mod kafka;
 #[cfg(feature = "manage")]
 mod manage;
 mod operate;
+#[cfg(feature = "manage")]
+mod outbox;
 mod partitions;
 mod patterns;
 mod produce;
