@@ -11,12 +11,12 @@ A shop of seven services that talk through events.
 
 shop [--data DIR] [--http ADDRESS] [--seed N] [--service NAME]...
     Opens the shop.
-    --data DIR        where its log is          [what tidings.toml says, or ./data]
+    --data DIR        where log and shop.db are [what tidings.toml says, or ./data]
     --http ADDRESS    where it listens          [127.0.0.1:8080]
     --seed N          the moods of the bank     [1]
     --service NAME    only this service; several may be named. The others run elsewhere, on the same broker:
                       TIDINGS_URL=kafka://HOST:PORT. The order service listens, the others do not.
-                      There are order, inventory (once), payment, shipping, billing, notification, analytics.
+                      There are order, inventory, payment, shipping, billing, notification, analytics.
 
 shop load [--orders N] [--keys N] [--concurrency N] [--poison RATE] [--patience SECONDS] [--url URL]
     Sends orders to an open shop, waits until all have ended, and tells how it went. Exits with 1 if an

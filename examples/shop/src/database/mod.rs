@@ -62,12 +62,12 @@ pub enum OpenError {
         source: std::io::Error,
     },
     /// The file.
-    #[error(
-        "the shop cannot open its database: {0}. It is beside the log; --data or {DATABASE_URL} put it elsewhere"
-    )]
+    #[error("the shop cannot open its database, which --data or {DATABASE_URL} put elsewhere: {0}")]
     File(#[source] DatabaseError),
     /// The server.
-    #[error("the shop cannot open the database of {DATABASE_URL}: {0}")]
+    #[error(
+        "the shop cannot open the database of {DATABASE_URL}; start it, correct the variable, or leave it out for a file: {0}"
+    )]
     Server(#[source] DatabaseError),
 }
 

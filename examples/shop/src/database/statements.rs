@@ -48,32 +48,33 @@ pub trait Sql: Dialect {
     /// A number of a row.
     fn number_in(row: &Self::Row, column: usize) -> Result<i64, Error>;
 
-    /// Inserts rows of `width` values each: `into` ends with `VALUES`.
+    /// Inserts rows of `width` values each: `into` ends with `VALUES`, and `rest` follows the rows. The rows that it returns.
     fn insert(
         connection: &mut Self::Connection,
         into: &str,
         width: usize,
         values: &[Value<'_>],
-    ) -> impl Future<Output = Result<(), Error>> + Send {
+        rest: &str,
+    ) -> impl Future<Output = Result<Vec<Self::Row>, Error>> + Send {
         async move {
-            let mut rest = values;
-            while !rest.is_empty() {
+            let mut returned = Vec::new();
+            let mut left = values;
+            while !left.is_empty() {
                 // A few sizes, so that the statements stay prepared.
-                let rows = ROWS
-                    .into_iter()
-                    .find(|rows| rows * width <= rest.len())
-                    .unwrap_or(1);
-                let (now, later) = rest.split_at_checked(rows * width).unwrap_or((rest, &[]));
-                Self::change(connection, &format!("{into} {}", places(rows, width)), now).await?;
-                rest = later;
+                let fits = |rows: &usize| rows * width <= left.len();
+                let rows = ROWS.into_iter().find(fits).unwrap_or(1);
+                let (now, later) = left.split_at_checked(rows * width).unwrap_or((left, &[]));
+                let sql = format!("{into} {} {rest}", places(rows, width));
+                returned.extend(Self::rows(connection, &sql, now).await?);
+                left = later;
             }
-            Ok(())
+            Ok(returned)
         }
     }
 }
 
 /// How many rows one statement inserts.
-const ROWS: [usize; 3] = [64, 8, 1];
+const ROWS: [usize; 7] = [64, 32, 16, 8, 4, 2, 1];
 
 /// `($1, $2), ($3, $4)`
 fn places(rows: usize, width: usize) -> String {

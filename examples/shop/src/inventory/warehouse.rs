@@ -108,7 +108,8 @@ pub(super) async fn decided<DB: Sql>(
         .flat_map(|(order, state, reason)| [order.as_str(), state, reason].map(Value::Text))
         .collect();
     let into = "INSERT INTO shop_reservations (order_id, state, reason) VALUES";
-    DB::insert(connection, into, 3, &values).await
+    DB::insert(connection, into, 3, &values, "").await?;
+    Ok(())
 }
 
 /// Notes that what was set aside for an order is put back; whether it was set aside.

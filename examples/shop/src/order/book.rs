@@ -4,6 +4,7 @@ use super::OrderPlaced;
 use crate::channel::ORDERS;
 use crate::database::{Database, DatabaseError, Sql, Value, with_store};
 use crate::domain::{Order, OrderId};
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tidings::sql::{Outbox, OutboxError, SqlStore, Tx, sqlx};
@@ -122,11 +123,7 @@ impl Book {
 
     async fn write(&self, publisher: &Publisher) {
         let _pen = self.pen.lock().await;
-        let mut entries: Vec<Entry> = {
-            let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-            let count = waiting.len().min(TOGETHER);
-            waiting.drain(..count).collect()
-        };
+        let mut entries = self.next_entries();
         if entries.is_empty() {
             return;
         }
@@ -142,6 +139,22 @@ impl Book {
             // Who has gone away asks again, or does not care.
             let _ = entry.taken.send(taken);
         }
+    }
+}
+
+impl Book {
+    /// Those who wait, each key once: who sends a request again waits until it is done. Each entry came with one who
+    /// writes, so none is left behind.
+    fn next_entries(&self) -> Vec<Entry> {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut keys = HashSet::new();
+        let mut count = 0;
+        let next = waiting.extract_if(.., |entry| {
+            let is_next = count < TOGETHER && entry.key().is_none_or(|key| keys.insert(key.to_owned()));
+            count += usize::from(is_next);
+            is_next
+        });
+        next.collect()
     }
 }
 
@@ -173,14 +186,17 @@ impl Database {
 async fn take<DB: Sql>(outbox: &Outbox<DB>, entries: &[Entry]) -> Result<Vec<Taken>, DatabaseError> {
     let at = Timestamp::now().as_millis();
     let mut tx = outbox.store().begin().await?;
+    let ids: Vec<String> = entries
+        .iter()
+        .map(|entry| entry.placed.order.id.to_string())
+        .collect();
+    let known = claim(&mut tx, entries, &ids, at).await?;
     let mut all = Vec::with_capacity(entries.len());
     let mut new = Vec::with_capacity(entries.len());
-    for entry in entries {
-        let id = entry.placed.order.id.to_string();
-        let taken = match &entry.request {
-            Some(request) => claim(&mut tx, request, &id, at).await?,
-            None => Taken::Now,
-        };
+    for (entry, id) in entries.iter().zip(&ids) {
+        let request = entry.request.as_ref();
+        let known = request.and_then(|request| Some((request, known.get(&request.key)?)));
+        let taken = known.map_or(Taken::Now, |(request, known)| known.to(request, id));
         if taken == Taken::Now {
             new.push((id, &entry.placed));
         }
@@ -206,7 +222,7 @@ async fn take<DB: Sql>(outbox: &Outbox<DB>, entries: &[Entry]) -> Result<Vec<Tak
 /// Keeps orders.
 async fn keep<DB: Sql>(
     tx: &mut Tx<DB>,
-    new: &[(String, &OrderPlaced)],
+    new: &[(&String, &OrderPlaced)],
     at: i64,
 ) -> Result<(), DatabaseError> {
     let details: Result<Vec<String>, _> = new
@@ -226,44 +242,73 @@ async fn keep<DB: Sql>(
     });
     let values: Vec<Value<'_>> = values.collect();
     let into = "INSERT INTO shop_orders (id, customer, total_cents, details, placed_at) VALUES";
-    Ok(DB::insert(tx, into, 5, &values).await?)
+    DB::insert(tx, into, 5, &values, "").await?;
+    Ok(())
 }
 
-/// Keeps the answer to a request under its key, or finds what is there. The statement waits for whoever has just put
-/// something there, and gives back what is there then.
+/// What is kept under a key.
+#[derive(Debug)]
+struct Known {
+    order: String,
+    fingerprint: String,
+    answer: Answer,
+}
+
+impl Known {
+    /// What that is to a request about that order.
+    fn to(&self, request: &NamedRequest, order: &str) -> Taken {
+        if self.order == order {
+            Taken::Now
+        } else if self.fingerprint == request.fingerprint {
+            Taken::Before(self.answer.clone())
+        } else {
+            Taken::KeyReused(self.order.clone())
+        }
+    }
+}
+
+/// Keeps the answers to requests under their keys, and tells what is there then, by key. The statement waits for whoever
+/// has just put something there.
 async fn claim<DB: Sql>(
     tx: &mut Tx<DB>,
-    request: &NamedRequest,
-    order: &str,
+    entries: &[Entry],
+    ids: &[String],
     at: i64,
-) -> Result<Taken, DatabaseError> {
-    let claim = "INSERT INTO shop_requests (key, fingerprint, order_id, status, location, body, answered_at) \
-                 VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (key) DO UPDATE SET key = excluded.key \
-                 RETURNING order_id, fingerprint, status, location, body";
-    let values = [
-        Value::Text(&request.key),
-        Value::Text(&request.fingerprint),
-        Value::Text(order),
-        Value::Number(request.answer.status.into()),
-        Value::Text(&request.answer.location),
-        Value::Text(&request.answer.body),
-        Value::Number(at),
-    ];
-    let rows = DB::rows(tx, claim, &values).await?;
-    let row = rows.first().ok_or(sqlx::Error::RowNotFound)?;
-    let known = DB::text_in(row, 0)?;
-    if known == order {
-        return Ok(Taken::Now);
+) -> Result<HashMap<String, Known>, DatabaseError> {
+    let requests = entries.iter().zip(ids);
+    let values = requests.filter_map(|(entry, id)| {
+        let request = entry.request.as_ref()?;
+        Some([
+            Value::Text(&request.key),
+            Value::Text(&request.fingerprint),
+            Value::Text(id),
+            Value::Number(request.answer.status.into()),
+            Value::Text(&request.answer.location),
+            Value::Text(&request.answer.body),
+            Value::Number(at),
+        ])
+    });
+    let values: Vec<Value<'_>> = values.flatten().collect();
+    let into =
+        "INSERT INTO shop_requests (key, fingerprint, order_id, status, location, body, answered_at) VALUES";
+    let rest = "ON CONFLICT (key) DO UPDATE SET key = excluded.key \
+                RETURNING key, order_id, fingerprint, status, location, body";
+    let mut known = HashMap::with_capacity(entries.len());
+    for row in DB::insert(tx, into, 7, &values, rest).await? {
+        let status = u16::try_from(DB::number_in(&row, 3)?);
+        let answer = Answer {
+            status: status.map_err(|error| sqlx::Error::Decode(error.into()))?,
+            location: DB::text_in(&row, 4)?,
+            body: DB::text_in(&row, 5)?,
+        };
+        let kept = Known {
+            order: DB::text_in(&row, 1)?,
+            fingerprint: DB::text_in(&row, 2)?,
+            answer,
+        };
+        known.insert(DB::text_in(&row, 0)?, kept);
     }
-    if DB::text_in(row, 1)? != request.fingerprint {
-        return Ok(Taken::KeyReused(known));
-    }
-    let status = u16::try_from(DB::number_in(row, 2)?).map_err(|error| sqlx::Error::Decode(error.into()))?;
-    Ok(Taken::Before(Answer {
-        status,
-        location: DB::text_in(row, 3)?,
-        body: DB::text_in(row, 4)?,
-    }))
+    Ok(known)
 }
 
 async fn find<DB: Sql>(

@@ -32,5 +32,6 @@ pub(super) async fn keep<DB: Sql>(
         })
         .collect();
     let into = "INSERT INTO shop_payments (order_id, state, cents, said) VALUES";
-    DB::insert(connection, into, 4, &values).await
+    DB::insert(connection, into, 4, &values, "").await?;
+    Ok(())
 }

@@ -49,6 +49,7 @@ async fn in_one_process(kafka: &Kafka, directory: &Path) {
 async fn in_many(kafka: &Kafka, directory: &Path) {
     let start = |services: &[&str]| Process::on_kafka(&kafka.bootstrap(), directory, services);
     let shop = Several::start(start, async || {}).await;
-    shop.tally_holds(ORDERS, async |count| members(kafka, "payment", count).await)
+    // Each instance is two members: it asks the bank, and it keeps what that answers.
+    shop.tally_holds(ORDERS, async |count| members(kafka, "payment", 2 * count).await)
         .await;
 }
