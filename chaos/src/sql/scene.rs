@@ -144,6 +144,7 @@ fn name_of(error: &sqlx::Error) -> &'static str {
     match code.as_deref() {
         Some("40P01") => "deadlock",
         Some("40001") => "serialization failure",
+        Some(code) if code.starts_with("57P") => "statement ended by a shutdown",
         Some(_) => "statement refused",
         None => "connection lost in a statement",
     }

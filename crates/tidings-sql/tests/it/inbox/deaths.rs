@@ -14,12 +14,13 @@ everywhere! {
     a_process_that_is_killed_at_any_step_of_a_message_has_done_its_work_once
 }
 
-const SCENE: &str = "TIDINGS_TEST_INBOX_SCENE";
+/// What a process that is started again plays.
+pub(super) const SCENE: &str = "TIDINGS_TEST_INBOX_SCENE";
 const MESSAGES: i64 = 20;
 
 /// Where the process is killed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Step {
+pub(super) enum Step {
     Claimed,
     /// Work and outputs are written.
     Written,
@@ -40,7 +41,7 @@ async fn a_process_that_is_killed_at_any_step_of_a_message_has_done_its_work_onc
     for (step, name, _) in STEPS {
         let database = if is_postgres::<DB>() { "postgres" } else { "sqlite" };
         let scene = format!("{database}|{}|{}|{name}", home.url, directory.path().display());
-        let ended = played(&scene);
+        let ended = played("inbox::deaths::plays_its_scene", &scene);
         match step {
             Step::Never => assert!(ended.success(), "{ended:?}"),
             _ => assert_eq!(ended.signal(), Some(9), "{name}: {ended:?}"),
@@ -63,11 +64,15 @@ async fn a_process_that_is_killed_at_any_step_of_a_message_has_done_its_work_onc
     );
 }
 
-fn played(scene: &str) -> ExitStatus {
+/// Plays a scene in a process of its own, by the test of that name.
+pub(super) fn played(test: &str, scene: &str) -> ExitStatus {
     let program = std::env::current_exe().unwrap();
     let mut child = Command::new(program);
-    child.args(["inbox::deaths::plays_its_scene", "--exact", "--nocapture"]);
-    child.env(SCENE, scene).output().unwrap().status
+    child.args([test, "--exact", "--nocapture"]);
+    let played = child.env(SCENE, scene).output().unwrap();
+    // What a test prints is shown if it fails.
+    println!("{}", String::from_utf8_lossy(&played.stderr));
+    played.status
 }
 
 #[tokio::test]
@@ -119,10 +124,10 @@ async fn play<DB: TestDb>(url: &str, directory: &str, step: Step, id: &'static s
 
 /// A store that kills the process at a step of one message.
 #[derive(Debug)]
-struct Dying<DB: TestDb> {
-    store: SqlStore<DB>,
-    step: Step,
-    id: &'static str,
+pub(super) struct Dying<DB: TestDb> {
+    pub(super) store: SqlStore<DB>,
+    pub(super) step: Step,
+    pub(super) id: &'static str,
 }
 
 struct DyingTransaction {

@@ -5,6 +5,7 @@ mod cut;
 mod deaths;
 mod faults;
 mod pruning;
+mod redelivered;
 mod singles;
 
 use crate::support::TestDb;
