@@ -12,6 +12,9 @@ use crate::error::BrokersError;
 
 /// How often a process that should end is looked at.
 const LOOK: Duration = Duration::from_millis(20);
+/// The same for one that should stand still, and for how long.
+const LOOK_AT_STILL: Duration = Duration::from_millis(1);
+const STILL_PATIENCE: Duration = Duration::from_secs(10);
 
 /// A process as the kernel knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,13 +88,35 @@ impl Identity {
         })
     }
 
-    /// Sends a signal, unless the process has ended.
+    /// Sends a signal, unless the process has ended. After SIGSTOP all its threads stand still.
     pub(crate) fn signal(&self, signal: Signal) {
         let pid = i32::try_from(self.pid).ok().and_then(Pid::from_raw);
         if let Some(pid) = pid.filter(|_| self.lives()) {
             // It may end at this very moment, which is what a signal is for.
             let _ = kill_process(pid, signal);
         }
+        if signal == Signal::STOP {
+            self.wait_for_stillness();
+        }
+    }
+
+    /// Threads stop when they next run or are interrupted, which takes a while on a busy machine. One that waits for a disk
+    /// that does not answer is not waited for without end.
+    fn wait_for_stillness(&self) {
+        let deadline = Instant::now() + STILL_PATIENCE;
+        while self.lives() && self.moves() && Instant::now() < deadline {
+            std::thread::sleep(LOOK_AT_STILL);
+        }
+    }
+
+    /// Whether any of its threads may do something.
+    fn moves(&self) -> bool {
+        let threads = std::fs::read_dir(format!("/proc/{}/task", self.pid));
+        let mut threads = threads.into_iter().flatten().flatten();
+        threads.any(|thread| {
+            let stat = std::fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+            parse_stat(&stat).is_some_and(|(state, _)| !matches!(state, 'T' | 't' | 'Z' | 'X'))
+        })
     }
 
     /// Waits until it has ended; false when it still lives at the deadline.
@@ -166,7 +191,9 @@ mod tests {
             stale.signal(Signal::KILL);
             assert!(stale.wait(Duration::ZERO));
         }
-        assert!(now.lives());
+        assert!(now.lives() && now.moves());
+        now.signal(Signal::STOP);
+        assert!(now.lives() && !now.moves());
         now.signal(Signal::KILL);
         sleeper.0.wait().unwrap();
         assert!(!now.lives());
