@@ -104,39 +104,47 @@ async fn retention_that_overtakes_a_paused_partition_is_said_with_how_much_was_l
     publish(&kafka, &orders, 0, 10).await;
     assert_eq!(reader.take(10).await.len(), 10);
     let lane = *reader.own.keys().next().unwrap();
-    reader.source.pause(&[lane]);
-    publish(&kafka, &orders, 0, 20_000).await;
-    // It keeps a few batches and lets the rest wait in the broker.
-    let event = timeout(Duration::from_secs(1), reader.source.next()).await;
-    assert!(
-        event.is_err() || matches!(event, Ok(Ok(SourceEvent::Idle))),
-        "{event:?}"
-    );
-    delete_below(servers, &orders, 15_010).await;
-    reader.source.resume(&[lane]);
-    let mut read = reader.take(5_000).await;
-    while read.last().is_some_and(|(offset, _)| *offset < 15_010) {
-        read.extend(reader.take(1).await);
-    }
-    let offsets: Vec<_> = read.iter().map(|(offset, _)| *offset).collect();
-    assert!(offsets.is_sorted());
-    let kept = offsets.iter().filter(|offset| **offset < 15_010).count();
-    assert!(kept < 10_000, "{kept} were kept: the lane was not overtaken");
-    assert!(offsets.contains(&15_010), "it goes on at the first that is left");
-    let words = ["retention has deleted", "first=15010", "lost="];
+    let mut end = 10;
+    let first = loop {
+        reader.source.pause(&[lane]);
+        publish(&kafka, &orders, 0, 20_000).await;
+        // It keeps a few batches and lets the rest wait in the broker.
+        let event = timeout(Duration::from_secs(1), reader.source.next()).await;
+        assert!(
+            event.is_err() || matches!(event, Ok(Ok(SourceEvent::Idle))),
+            "{event:?}"
+        );
+        let first = end + 15_000;
+        delete_below(servers, &orders, i64::try_from(first).unwrap()).await;
+        reader.source.resume(&[lane]);
+        end += 20_000;
+        let mut offsets = Vec::new();
+        while offsets.last().is_none_or(|last| last + 1 < end) {
+            let read = reader.take(1).await;
+            offsets.extend(read.into_iter().map(|(offset, _)| offset));
+        }
+        assert!(offsets.is_sorted());
+        assert!(offsets.contains(&first), "it goes on at the first that is left");
+        let kept = offsets.iter().filter(|offset| **offset < first).count();
+        if kept < 10_000 {
+            break first;
+        }
+        // A busy machine may have fetched all of them before it stood still.
+        assert!(end < 200_000, "{kept} were kept: the lane was not overtaken");
+    };
+    let words = ["retention has deleted", &format!("first={first}"), "lost="];
     assert!(warnings.have(&words), "{warnings:?}");
     reader.source.close().await.unwrap();
 
     // The same while nobody reads.
     publish(&kafka, &orders, 0, 100).await;
-    delete_below(servers, &orders, 20_050).await;
+    let first = end + 40;
+    delete_below(servers, &orders, i64::try_from(first).unwrap()).await;
     let mut reader = Reader::join(&kafka, spec).await;
     reader.assigned(1).await;
-    assert_eq!(reader.own.values().next().unwrap().next, 20_050);
-    assert!(
-        warnings.have(&["retention has deleted", "first=20050", "lost="]),
-        "{warnings:?}"
-    );
+    assert_eq!(reader.own.values().next().unwrap().next, first);
+    let words = ["retention has deleted", &format!("first={first}"), "lost="];
+    assert!(warnings.have(&words), "{warnings:?}");
     reader.source.close().await.unwrap();
     let _ = kafka.close().await;
 }
@@ -189,12 +197,15 @@ async fn a_position_beyond_the_end_stops_its_partition_says_so_and_waits_for_som
     commit(servers, &group, &orders, 5);
     let mut reader = Reader::join(&kafka, spec).await;
     reader.assigned(2).await;
-    let offsets: Vec<_> = reader
-        .take(5)
-        .await
-        .into_iter()
-        .map(|(offset, _)| offset)
-        .collect();
+    // The other one's are there again too, since nobody has finished them, before these or after.
+    let mut offsets = Vec::new();
+    while offsets.len() < 5 {
+        if let SourceEvent::Batch(batch) = reader.next().await.unwrap()
+            && reader.own[&batch.lane()].partition == 0
+        {
+            offsets.extend(batch.records().iter().map(|record| record.offset));
+        }
+    }
     assert_eq!(offsets, (5..10).collect::<Vec<_>>());
     reader.source.close().await.unwrap();
     let _ = kafka.close().await;
