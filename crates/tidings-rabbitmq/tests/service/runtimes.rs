@@ -3,6 +3,7 @@
 use crate::world::*;
 use std::time::Duration;
 use tidings::{Delivery, on};
+use tidings_core::{Binder, DestinationSpec};
 use tidings_rabbitmq::RabbitBinder;
 use tokio::runtime::{Builder, Runtime};
 
@@ -59,6 +60,14 @@ fn a_runtime_that_ends_takes_no_connection_along_for_good() {
     });
     drop(opening);
     runtime().block_on(async {
+        // What is asked of the connection that ends just now is refused; an answer is one of the next connection.
+        let asking = async {
+            while let Err(error) = Binder::prepare(&*binder, DestinationSpec::new("orders", 1)).await {
+                assert!(error.to_string().contains("is away"), "{error}");
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, asking).await.unwrap();
         let running = start(&binder, world.subscription(1)).await;
         has_consumers(&host, "orders.billing", 1).await;
         publish(&binder, 0..5, 1).await;
