@@ -63,9 +63,11 @@ pub(crate) fn run(arguments: &[String]) -> Result<Verdict, XtaskError> {
 /// How many tests of a program run at once, where nobody has said so.
 const THREADS: &str = "RUST_TEST_THREADS";
 
-/// More than there are cores: most of the time a test waits for a server, a lease or a timer.
+/// More than there are cores: most of the time a test waits for a server, a lease or a timer. Not many more, so that none waits
+/// for the others.
 fn threads() -> usize {
-    2 * std::thread::available_parallelism().map_or(1, NonZero::get)
+    let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+    cores + cores.div_ceil(2)
 }
 
 /// Prints what a person must know, the closing line last.
