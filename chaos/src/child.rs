@@ -52,7 +52,8 @@ pub enum Ending {
         /// In milliseconds.
         after_ms: u64,
     },
-    /// It drains when everything is finished, and reads the dead letters out of the log.
+    /// It drains when everything is finished. A service on the log reads the dead letters out of it then, one on a database
+    /// waits until its outbox is empty.
     Settle {
         /// It gives up after that time, in milliseconds.
         patience_ms: u64,

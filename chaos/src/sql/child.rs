@@ -9,6 +9,7 @@ pub use super::scene::Act;
 use super::scene::{Scene, Steps};
 use super::sending::Sending;
 use super::writing::{self, WRITERS};
+pub use crate::child::Ending;
 use crate::error::ChaosError;
 use crate::history::{Event, History, Lifecycle, SqlEvent, Store};
 use crate::service::{self as shared, Parcel};
@@ -65,24 +66,6 @@ pub struct Order {
     pub at: Option<(String, u64, Act)>,
     /// The bug.
     pub plant: Option<String>,
-}
-
-/// How a process ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Ending {
-    /// It works until it is killed.
-    Work,
-    /// It drains after that time.
-    Stop {
-        /// In milliseconds.
-        after_ms: u64,
-    },
-    /// It drains when everything is handled and the outbox is empty.
-    Settle {
-        /// It gives up after that time, in milliseconds.
-        patience_ms: u64,
-    },
 }
 
 /// Lives one life.
