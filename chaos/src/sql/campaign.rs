@@ -11,6 +11,7 @@ use super::plant::SqlPlant;
 use crate::campaign::{End, Incarnation};
 use crate::error::ChaosError;
 use crate::history::{Effect, Event, Fault, History, SqlEvent, Store, read_all};
+use brokers::CommitFault;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use tidings_sql::SqlStore;
@@ -25,6 +26,10 @@ const PATIENCE: Duration = Duration::from_secs(120);
 const STOP_WITHIN: Duration = Duration::from_secs(30);
 /// How often processes are looked at.
 const LOOK: Duration = Duration::from_millis(10);
+/// For so long at least COMMITs lose their connections.
+const COMMITS_LOST_FOR: Duration = Duration::from_millis(400);
+/// And until one has, for so long at the most: processes may still be starting, or stand still.
+const COMMITS_LOST_WITHIN: Duration = Duration::from_secs(10);
 /// What comes after all faults must work too.
 const LAST_MESSAGES: u64 = 40;
 
@@ -153,22 +158,29 @@ impl<DB: TestDb> Attack<'_, DB> {
         let mut next = Instant::now() + self.plan.pause();
         let is_enough =
             |attack: &Self| attack.faults >= attack.campaign.faults && attack.plan.has_all_troubles();
-        while !is_enough(self) && self.failures.is_empty() {
-            tokio::time::sleep(LOOK).await;
-            for service in 0..SERVICES {
-                self.look(service)?;
-            }
+        while !is_enough(self) && self.failures.is_empty() && self.plan.in_vain().is_none() {
+            self.look_after_all().await?;
             if Instant::now() >= next {
                 self.trouble().await?;
                 next = Instant::now() + self.plan.pause();
             }
         }
+        let in_vain = self
+            .plan
+            .in_vain()
+            .map(|trouble| format!("{trouble:?} never hits anything"));
+        self.failures.extend(in_vain);
         for member in &mut self.members {
             if member.kill()? {
                 noted_kill(&self.history, member.number);
             }
         }
         Ok(())
+    }
+
+    async fn look_after_all(&mut self) -> Result<(), ChaosError> {
+        tokio::time::sleep(LOOK).await;
+        (0..SERVICES).try_for_each(|service| self.look(service))
     }
 
     /// Looks after one process, and starts the next one in its place when it has ended.
@@ -282,14 +294,36 @@ impl<DB: TestDb> Attack<'_, DB> {
                     "stopped at any time, woken after the lease"
                 })
             }
+            Trouble::Commits(fault) => self.lose_commits(fault).await?,
             _ => tokio::task::block_in_place(|| self.home.harm(trouble, away))?,
         };
         if let Some(kind) = done {
             let kind = kind.to_owned();
             self.history.write(Event::Sql(SqlEvent::Fault { kind }));
             self.faults += 1;
+            self.plan.came(trouble);
         }
         Ok(())
+    }
+
+    /// Some COMMITs lose their connection, at least one if any comes. Processes are looked after meanwhile: if all were
+    /// left dead or standing still, nobody would commit.
+    async fn lose_commits(&mut self, fault: CommitFault) -> Result<Option<&'static str>, ChaosError> {
+        let before = self.home.commits_cut();
+        self.home.cut_commits(Some(fault));
+        let began = Instant::now();
+        let is_enough = |attack: &Self| match attack.home.commits_cut() > before {
+            true => began.elapsed() >= COMMITS_LOST_FOR,
+            false => began.elapsed() >= COMMITS_LOST_WITHIN,
+        };
+        while !is_enough(self) && self.failures.is_empty() {
+            self.look_after_all().await?;
+        }
+        self.home.cut_commits(None);
+        Ok((self.home.commits_cut() > before).then_some(match fault {
+            CommitFault::Answer => "connection cut after COMMIT",
+            _ => "connection cut before COMMIT",
+        }))
     }
 
     /// The one whose relay has the lease, if the database says so.

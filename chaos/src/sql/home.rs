@@ -3,20 +3,14 @@
 use super::plan::Trouble;
 use crate::error::ChaosError;
 use crate::history::Store;
-use brokers::{CommitProxy, Postgres, PostgresOptions};
+use brokers::{CommitFault, CommitProxy, Postgres, PostgresOptions};
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Its name on the server.
 const DATABASE: &str = "chaos";
 /// Of so many COMMITs one loses its connection, while they do.
 const EVERY: u64 = 5;
-/// For so long at least.
-const FOR: Duration = Duration::from_millis(400);
-/// How often it is looked whether one has.
-const LOOK: Duration = Duration::from_millis(20);
-/// And until one has, for so long at the most: processes may still be starting.
-const FOR_AT_MOST: Duration = Duration::from_secs(10);
 
 /// A database that processes use, and that can be harmed.
 #[derive(Debug)]
@@ -98,26 +92,29 @@ impl Home {
                 server.start_again().map_err(broken)?;
                 "PostgreSQL restarted"
             }
-            Trouble::Commits(fault) => {
-                let before = proxy.commits_cut();
-                proxy.cut_every(EVERY, fault);
-                let began = Instant::now();
-                std::thread::sleep(FOR);
-                while proxy.commits_cut() == before && began.elapsed() < FOR_AT_MOST {
-                    std::thread::sleep(LOOK);
-                }
-                proxy.cut_every(0, fault);
-                match (proxy.commits_cut() > before, fault) {
-                    (false, _) => return Ok(None),
-                    (true, brokers::CommitFault::Answer) => "connection cut after COMMIT",
-                    (true, _) => "connection cut before COMMIT",
-                }
-            }
             Trouble::Connections => {
                 proxy.cut();
                 "all connections to PostgreSQL cut"
             }
-            Trouble::Broker(_) | Trouble::FreezeLeader | Trouble::FreezeAny => return Ok(None),
+            Trouble::Commits(_) | Trouble::Broker(_) | Trouble::FreezeLeader | Trouble::FreezeAny => {
+                return Ok(None);
+            }
         }))
+    }
+
+    /// From now on some COMMITs lose their connection in that way, or none do.
+    pub(super) fn cut_commits(&self, fault: Option<CommitFault>) {
+        if let Self::Postgres(parts) = self {
+            let every = if fault.is_some() { EVERY } else { 0 };
+            parts.0.cut_every(every, fault.unwrap_or(CommitFault::Request));
+        }
+    }
+
+    /// How many have lost it so far.
+    pub(super) fn commits_cut(&self) -> u64 {
+        match self {
+            Self::Sqlite(_) => 0,
+            Self::Postgres(parts) => parts.0.commits_cut(),
+        }
     }
 }

@@ -7,6 +7,9 @@ use crate::history::Store;
 use brokers::CommitFault;
 use std::time::Duration;
 
+/// How often a trouble comes that hits nothing, until something is wrong with it.
+const ROUNDS: u32 = 20;
+
 /// The life of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Life {
@@ -45,8 +48,10 @@ pub(super) struct SqlPlan {
     /// What still comes before all comes again.
     places: Vec<(Place, Act)>,
     troubles: Vec<Trouble>,
-    /// Whether each has come once.
-    has_all: bool,
+    /// What has not hit anything yet.
+    missing: Vec<Trouble>,
+    /// How often all came again.
+    rounds: u32,
 }
 
 impl SqlPlan {
@@ -56,7 +61,8 @@ impl SqlPlan {
             store,
             places: Vec::new(),
             troubles: Vec::new(),
-            has_all: false,
+            missing: troubles_of(store),
+            rounds: 0,
         }
     }
 
@@ -89,37 +95,52 @@ impl SqlPlan {
     /// What happens next around the processes.
     pub(super) fn trouble(&mut self) -> Trouble {
         if self.troubles.is_empty() {
-            self.troubles = vec![
-                Trouble::FreezeLeader,
-                Trouble::FreezeAny,
-                Trouble::Broker(Loss::Message),
-                Trouble::Broker(Loss::Answer),
-            ];
-            if self.store == Store::Postgres {
-                self.troubles.extend([
-                    Trouble::KillServer,
-                    Trouble::RestartServer,
-                    Trouble::Commits(CommitFault::Answer),
-                    Trouble::Commits(CommitFault::Request),
-                    Trouble::Connections,
-                ]);
-            }
+            self.troubles = troubles_of(self.store);
             self.dice.shuffle(&mut self.troubles);
+            self.rounds += 1;
         }
-        let trouble = self.troubles.pop().expect("it was just filled");
-        self.has_all |= self.troubles.is_empty();
-        trouble
+        self.troubles.pop().expect("it was just filled")
     }
 
-    /// Whether every trouble has come at least once.
+    /// That trouble has hit something: it need not come again for its own sake.
+    pub(super) fn came(&mut self, trouble: Trouble) {
+        self.missing.retain(|missing| *missing != trouble);
+    }
+
+    /// Whether every trouble has hit something at least once.
     pub(super) fn has_all_troubles(&self) -> bool {
-        self.has_all
+        self.missing.is_empty()
+    }
+
+    /// What has come often and never hit anything.
+    pub(super) fn in_vain(&self) -> Option<&Trouble> {
+        self.missing.first().filter(|_| self.rounds > ROUNDS)
     }
 
     /// How long it is until something happens again.
     pub(super) fn pause(&mut self) -> Duration {
         Duration::from_millis(self.dice.u64(250..900))
     }
+}
+
+/// What can happen around processes with that store.
+fn troubles_of(store: Store) -> Vec<Trouble> {
+    let mut troubles = vec![
+        Trouble::FreezeLeader,
+        Trouble::FreezeAny,
+        Trouble::Broker(Loss::Message),
+        Trouble::Broker(Loss::Answer),
+    ];
+    if store == Store::Postgres {
+        troubles.extend([
+            Trouble::KillServer,
+            Trouble::RestartServer,
+            Trouble::Commits(CommitFault::Answer),
+            Trouble::Commits(CommitFault::Request),
+            Trouble::Connections,
+        ]);
+    }
+    troubles
 }
 
 #[cfg(test)]
@@ -143,5 +164,19 @@ mod tests {
         }
         assert!(troubles.contains(&Trouble::KillServer) && troubles.contains(&Trouble::FreezeLeader));
         assert!(!chosen(3, Store::Sqlite).1.contains(&Trouble::KillServer));
+    }
+    #[test]
+    fn a_trouble_that_hit_nothing_is_still_to_come() {
+        let mut plan = SqlPlan::new(4, Store::Sqlite);
+        let first = plan.trouble();
+        for _ in 1..troubles_of(Store::Sqlite).len() {
+            let trouble = plan.trouble();
+            plan.came(trouble);
+        }
+        assert!(!plan.has_all_troubles());
+        let again = (0..troubles_of(Store::Sqlite).len()).any(|_| plan.trouble() == first);
+        assert!(again);
+        plan.came(first);
+        assert!(plan.has_all_troubles());
     }
 }
