@@ -89,6 +89,7 @@ mod error;
 mod identity;
 mod kafka;
 mod launch;
+mod middle;
 mod place;
 mod ports;
 mod postgres;

@@ -3,19 +3,19 @@
 //! `tc netem` is missing on many machines and needs root on all, so faults are made by a process in the middle. It
 //! cannot lose a SYN or reorder packets; what it can do is what a client sees of them: silence, delay, an end, a reset.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use crate::error::BrokersError;
+use crate::middle::Middle;
 
 /// How much one read takes at most.
 const CHUNK_BYTES: usize = 16 * 1024;
@@ -68,11 +68,8 @@ impl State {
 /// A TCP proxy on a free port of 127.0.0.1 that can be told to misbehave. It ends when it is dropped.
 #[derive(Debug)]
 pub struct FaultProxy {
-    address: SocketAddr,
-    /// Closed to end the thread.
-    state: Option<watch::Sender<State>>,
+    middle: Middle<State>,
     connections: Arc<AtomicUsize>,
-    thread: Option<JoinHandle<()>>,
 }
 
 impl FaultProxy {
@@ -81,41 +78,33 @@ impl FaultProxy {
     /// # Errors
     /// No port can be bound, or no thread be started.
     pub fn start(target: impl Into<String>) -> Result<Self, BrokersError> {
-        let target = target.into();
-        let failed = || BrokersError::io("start", format!("a proxy before {target}"));
-        let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(failed())?;
-        listener.set_nonblocking(true).map_err(failed())?;
-        let address = listener.local_addr().map_err(failed())?;
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(failed())?;
-        let (state, watcher) = watch::channel(State {
+        let target: Arc<str> = target.into().into();
+        let calm = State {
             fault: Fault::Pass,
             cuts: 0,
             ends_to_client: 0,
             ends_to_server: 0,
-        });
+        };
         let connections = Arc::new(AtomicUsize::new(0));
-        let counter = connections.clone();
-        let failure = failed();
-        let thread = std::thread::Builder::new()
-            .name(format!("proxy-{}", address.port()))
-            // Connections that are still open end with the runtime.
-            .spawn(move || runtime.block_on(accept(listener, target, watcher, counter)))
-            .map_err(failure)?;
-        Ok(Self {
-            address,
-            state: Some(state),
-            connections,
-            thread: Some(thread),
-        })
+        let (server, counter) = (target.clone(), connections.clone());
+        let middle = Middle::start(&target, calm, move |client, state| {
+            let refused = state.borrow().fault == Fault::Refuse;
+            let open = (!refused).then(|| Open::count(&counter));
+            let server = server.clone();
+            async move {
+                match open {
+                    None => reset(client),
+                    Some(_open) => carry(client, &server, state).await,
+                }
+            }
+        })?;
+        Ok(Self { middle, connections })
     }
 
     /// Where clients connect to.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.middle.address()
     }
 
     /// How many connections are open.
@@ -126,70 +115,20 @@ impl FaultProxy {
 
     /// From now on.
     pub fn set(&self, fault: Fault) {
-        self.change(|state| state.fault = fault);
+        self.middle.change(|state| state.fault = fault);
     }
 
     /// Resets every open connection, as a router does that has forgotten them. New ones are served.
     pub fn cut(&self) {
-        self.change(|state| state.cuts += 1);
+        self.middle.change(|state| state.cuts += 1);
     }
 
     /// Tells that side of every open connection that the other one has ended, which it has not: the way back stays open,
     /// and what the other side still sends is lost.
     pub fn half_close(&self, side: Side) {
-        self.change(|state| match side {
+        self.middle.change(|state| match side {
             Side::Client => state.ends_to_client += 1,
             Side::Server => state.ends_to_server += 1,
-        });
-    }
-
-    fn change(&self, change: impl FnOnce(&mut State)) {
-        if let Some(state) = &self.state {
-            state.send_modify(change);
-        }
-    }
-}
-
-impl Drop for FaultProxy {
-    fn drop(&mut self) {
-        self.state = None;
-        if let Some(thread) = self.thread.take() {
-            // A panic in there has been printed.
-            let _ = thread.join();
-        }
-    }
-}
-
-async fn accept(
-    listener: std::net::TcpListener,
-    target: String,
-    mut state: watch::Receiver<State>,
-    connections: Arc<AtomicUsize>,
-) {
-    let Ok(listener) = TcpListener::from_std(listener) else {
-        return;
-    };
-    loop {
-        let client = tokio::select! {
-            accepted = listener.accept() => accepted,
-            // Only the end of the proxy is of interest here.
-            changed = state.changed() => match changed {
-                Ok(()) => continue,
-                Err(_) => return,
-            },
-        };
-        let Ok((client, _)) = client else {
-            continue;
-        };
-        if state.borrow().fault == Fault::Refuse {
-            reset(client);
-            continue;
-        }
-        let open = Open::count(&connections);
-        let (target, state) = (target.clone(), state.clone());
-        tokio::spawn(async move {
-            let _open = open;
-            carry(client, &target, state).await;
         });
     }
 }
@@ -315,7 +254,7 @@ async fn give(
 mod tests {
     use super::*;
     use std::io::{ErrorKind, Read, Write};
-    use std::net::TcpStream;
+    use std::net::{Ipv4Addr, TcpStream};
 
     /// A server that sends back what it gets, and its proxy.
     fn echo() -> FaultProxy {

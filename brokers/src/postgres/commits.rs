@@ -1,15 +1,15 @@
 //! Connections to PostgreSQL that are lost around a COMMIT: [`CommitProxy`].
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread::JoinHandle;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::watch;
 
 use crate::error::BrokersError;
+use crate::middle::Middle;
 
 /// How much one read takes at most.
 const CHUNK_BYTES: usize = 64 * 1024;
@@ -36,11 +36,8 @@ struct State {
 /// when it is dropped.
 #[derive(Debug)]
 pub struct CommitProxy {
-    address: SocketAddr,
+    middle: Middle<State>,
     counts: Arc<Counts>,
-    /// Closed to end the thread.
-    state: Option<watch::Sender<State>>,
-    thread: Option<JoinHandle<()>>,
 }
 
 #[derive(Debug, Default)]
@@ -55,100 +52,44 @@ impl CommitProxy {
     /// # Errors
     /// No port can be bound, or no thread be started.
     pub fn start(target: impl Into<String>) -> Result<Self, BrokersError> {
-        let target = target.into();
-        let failed = || BrokersError::io("start", format!("a proxy before {target}"));
-        let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(failed())?;
-        listener.set_nonblocking(true).map_err(failed())?;
-        let address = listener.local_addr().map_err(failed())?;
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(failed())?;
-        let (state, watcher) = watch::channel(State { fault: None, cuts: 0 });
+        let target: Arc<str> = target.into().into();
+        let calm = State { fault: None, cuts: 0 };
         let counts = Arc::new(Counts::default());
-        let (counter, failure) = (counts.clone(), failed());
-        let thread = std::thread::Builder::new()
-            .name(format!("commits-{}", address.port()))
-            // Connections that are still open end with the runtime.
-            .spawn(move || runtime.block_on(accept(listener, target, watcher, counter)))
-            .map_err(failure)?;
-        Ok(Self {
-            address,
-            counts,
-            state: Some(state),
-            thread: Some(thread),
-        })
+        let (server, counter) = (target.clone(), counts.clone());
+        let middle = Middle::start(&target, calm, move |client, state| {
+            let (server, counts, mut cut) = (server.clone(), counter.clone(), state.clone());
+            let cuts = cut.borrow().cuts;
+            async move {
+                tokio::select! {
+                    () = carry(client, &server, state, &counts) => {}
+                    _ = cut.wait_for(|state| state.cuts != cuts) => {}
+                }
+            }
+        })?;
+        Ok(Self { middle, counts })
     }
 
     /// Where clients connect to.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.middle.address()
     }
 
     /// From now on every so many COMMITs lose their connection; 0 is none.
     pub fn cut_every(&self, commits: u64, fault: CommitFault) {
-        self.change(|state| state.fault = (commits > 0).then_some((fault, commits)));
+        self.middle
+            .change(|state| state.fault = (commits > 0).then_some((fault, commits)));
     }
 
     /// Ends every open connection. New ones are served.
     pub fn cut(&self) {
-        self.change(|state| state.cuts += 1);
+        self.middle.change(|state| state.cuts += 1);
     }
 
     /// How many COMMITs have lost their connection.
     #[must_use]
     pub fn commits_cut(&self) -> u64 {
         self.counts.cut.load(Ordering::Acquire)
-    }
-
-    fn change(&self, change: impl FnOnce(&mut State)) {
-        if let Some(state) = &self.state {
-            state.send_modify(change);
-        }
-    }
-}
-
-impl Drop for CommitProxy {
-    fn drop(&mut self) {
-        self.state = None;
-        if let Some(thread) = self.thread.take() {
-            // A panic in there has been printed.
-            let _ = thread.join();
-        }
-    }
-}
-
-async fn accept(
-    listener: std::net::TcpListener,
-    target: String,
-    mut state: watch::Receiver<State>,
-    counts: Arc<Counts>,
-) {
-    let Ok(listener) = TcpListener::from_std(listener) else {
-        return;
-    };
-    loop {
-        let client = tokio::select! {
-            accepted = listener.accept() => accepted,
-            // Only the end of the proxy is of interest here.
-            changed = state.changed() => match changed {
-                Ok(()) => continue,
-                Err(_) => return,
-            },
-        };
-        let Ok((client, _)) = client else {
-            continue;
-        };
-        let (target, mut cut, counts) = (target.clone(), state.clone(), counts.clone());
-        let cuts = cut.borrow().cuts;
-        tokio::spawn(async move {
-            let state = cut.clone();
-            tokio::select! {
-                () = carry(client, &target, state, &counts) => {}
-                _ = cut.wait_for(|state| state.cuts != cuts) => {}
-            }
-        });
     }
 }
 
