@@ -15,8 +15,12 @@ use std::time::{Duration, SystemTime};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 
-/// How much is read at once. What is read is cut into rows and not copied, so a row that is kept keeps this much.
+/// How much is read into one piece of memory. What is read is cut into rows and not copied, so a row that is kept keeps
+/// this much.
 const CHUNK: usize = 64 << 10;
+/// With less room than that left in a piece, the next one is begun. The socket gives a few KiB at a time; a new piece for each
+/// read would keep several times of what the rows in it take.
+const ROOM: usize = 4 << 10;
 /// PostgreSQL sends nothing that is larger.
 const LARGEST: usize = 1 << 30;
 /// Milliseconds from 1970 to 2000, where PostgreSQL's time begins.
@@ -168,7 +172,9 @@ impl Connection {
 
     /// Waits for more bytes. What came is kept if it is not waited for any more.
     pub(crate) async fn fill(&mut self) -> Result<(), ReplicationError> {
-        self.read.reserve(CHUNK);
+        if self.read.capacity() - self.read.len() < ROOM {
+            self.read.reserve(CHUNK);
+        }
         match self.stream.read_buf(&mut self.read).await {
             Ok(0) => Err(self.lost("the server closed it")),
             Ok(_) => Ok(()),
@@ -351,6 +357,32 @@ mod tests {
         let error = b"E\x00\x00\x00\x18C55006\0Mslot is used\0\0".to_vec();
         let refused = connection(&error).said().unwrap_err();
         assert!(matches!(refused, ReplicationError::Busy { .. }), "{refused}");
+    }
+
+    #[tokio::test]
+    async fn rows_that_are_kept_keep_little_more_than_themselves() {
+        let frame = [b"d\x00\x00\x02\x00w".as_slice(), &[0; 507]].concat();
+        let mut read = connection(&[]);
+        let (mut server, stream) = tokio::io::duplex(frame.len());
+        read.stream = Box::new(stream);
+        let frames = 4 * CHUNK / frame.len();
+        let (mut kept, mut pieces) = (Vec::<Bytes>::new(), 0);
+        for _ in 0..frames {
+            server.write_all(&frame).await.unwrap();
+            read.fill().await.unwrap();
+            let Some(Said::Change(change)) = read.said().unwrap() else {
+                panic!("no frame")
+            };
+            let apart = kept
+                .last()
+                .map(|last| change.as_ptr().addr().wrapping_sub(last.as_ptr().addr()));
+            pieces += usize::from(apart != Some(frame.len()));
+            kept.push(change);
+        }
+        assert!(
+            pieces <= 6,
+            "{frames} frames of 512 bytes in {pieces} pieces of {CHUNK}"
+        );
     }
 
     proptest! {
