@@ -99,7 +99,7 @@ pub(crate) enum SqlArm {
     InboxByHand,
     /// Our relay, which looks at the table.
     Relay,
-    /// A loop by hand that does.
+    /// A loop by hand that does; several, each with keys of its own, if `slots` says so.
     RelayByHand,
     /// Our relay by logical replication.
     Replication,
@@ -182,6 +182,9 @@ pub(crate) struct Job {
     pub(crate) per_second: u32,
     /// `linger.ms` of the producer.
     pub(crate) linger_ms: u32,
+    /// How long a broker in memory takes to confirm.
+    #[serde(default)]
+    pub(crate) confirm_ms: u32,
     /// Deliveries that a producing arm has open at the same time.
     pub(crate) open: usize,
 }

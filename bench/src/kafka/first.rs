@@ -42,6 +42,7 @@ pub(crate) fn first(
         slots: 0,
         per_second: 0,
         linger_ms: 5,
+        confirm_ms: 0,
         open: 0,
     };
     let wait = if doing.starts_with("slow") {

@@ -80,6 +80,7 @@ impl Server {
             slots: 0,
             per_second: 0,
             linger_ms: 5,
+            confirm_ms: 0,
             open: 50_000,
         }
     }

@@ -52,6 +52,7 @@ impl Server {
             slots: 0,
             per_second: 0,
             linger_ms: 0,
+            confirm_ms: 0,
             open: 1_000,
         }
     }

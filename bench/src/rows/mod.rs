@@ -127,6 +127,11 @@ pub(crate) const ROWS: &[Row] = &[
         run: sql::relay::polling,
     },
     Row {
+        name: "W9-ranges",
+        about: "W9 by relays that share the keys among them",
+        run: sql::relay::ranges,
+    },
+    Row {
         name: "W10",
         about: "PostgreSQL: the outbox is sent by logical replication",
         run: sql::relay::replication,

@@ -4,6 +4,7 @@ mod inbox;
 mod inbox_by_hand;
 mod latency;
 mod relay;
+mod relay_by_hand;
 mod replication;
 pub(crate) mod server;
 
@@ -27,7 +28,7 @@ pub(crate) fn play(arm: SqlArm, job: &Job) -> Result<Outcome, BenchError> {
         SqlArm::Inbox => runtime.block_on(inbox::app(job)),
         SqlArm::InboxByHand => runtime.block_on(inbox_by_hand::consume(job)),
         SqlArm::Relay => runtime.block_on(relay::ours(job)),
-        SqlArm::RelayByHand => runtime.block_on(relay::by_hand(job)),
+        SqlArm::RelayByHand => runtime.block_on(relay_by_hand::run(job)),
         SqlArm::Replication => runtime.block_on(replication::ours(job)),
         SqlArm::Write => runtime.block_on(replication::write(job)),
         SqlArm::Latency | SqlArm::LatencyApart => runtime.block_on(latency::relay(arm, job)),

@@ -79,6 +79,7 @@ impl Ground {
             slots: 0,
             per_second: 0,
             linger_ms: 0,
+            confirm_ms: 0,
             open: 1,
         }
     }
@@ -99,6 +100,16 @@ impl Ground {
         let dropping = "SELECT pg_terminate_backend(active_pid, 5000) FROM pg_replication_slots WHERE database = current_database() AND active; \
             SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = current_database()";
         self.database.sql(dropping).map(drop).map_err(broken)
+    }
+
+    /// Divides the keys of the outbox among so many relays: a column that says whose a row is, and an index by it.
+    pub(crate) fn divide(&self, ranges: usize) -> Result<(), BenchError> {
+        let dividing = format!(
+            "ALTER TABLE tidings.outbox ADD COLUMN key_range integer \
+                 GENERATED ALWAYS AS (mod(hashtext(encode(message_key, 'hex'))::bigint + 2147483648, {ranges})) STORED; \
+             CREATE INDEX outbox_key_range ON tidings.outbox (key_range, id)"
+        );
+        self.database.sql(&dividing).map(drop).map_err(broken)
     }
 
     /// Fills the outbox, tidies it up, and has everything written to the disk: no run does that for another.

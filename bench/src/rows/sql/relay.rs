@@ -1,6 +1,6 @@
 //! W9 and W10: what is in the outbox is sent.
 
-use crate::apart::job::{Outcome, SqlArm};
+use crate::apart::job::{Job, Outcome, SqlArm};
 use crate::error::BenchError;
 use crate::measure::{Figure, Sample};
 use crate::pairs::{Pairs, Spread};
@@ -12,13 +12,14 @@ use crate::verdict::{Target, Unit};
 
 const BACKLOG: u64 = 1_000_000;
 const REPLICATED: u64 = 500_000;
+const SHARED: u64 = 300_000;
 const BY_HAND: &str = "SELECT, publish, DELETE and COMMIT by hand, 1,000 rows at a time";
 
 /// W9.
 pub(crate) fn polling(setting: &Setting<'_>) -> Result<Vec<Line>, BenchError> {
     // Copies are made of a thousand.
     let total = setting.length.messages(BACKLOG).next_multiple_of(1_000);
-    let arm = |arm| play(arm, total);
+    let arm = |arm| play(arm, total, |job| job);
     let pairs = Pairs::of_processes(
         setting.length.rounds(),
         || arm(SqlArm::Relay),
@@ -33,10 +34,49 @@ pub(crate) fn polling(setting: &Setting<'_>) -> Result<Vec<Line>, BenchError> {
     ])
 }
 
-fn play(arm: SqlArm, total: u64) -> Result<Sample, BenchError> {
+/// What relays that share the keys would gain, by hand: with a broker that confirms at once, and with one that takes its time.
+pub(crate) fn ranges(setting: &Setting<'_>) -> Result<Vec<Line>, BenchError> {
+    let total = setting.length.messages(SHARED).next_multiple_of(1_000);
+    let mut lines = Vec::new();
+    for confirm_ms in [0, 5] {
+        let arm = |arm, slots| {
+            play(arm, total, |job| Job {
+                slots,
+                confirm_ms,
+                ..job
+            })
+        };
+        for (ours, slots, said) in [
+            (
+                SqlArm::RelayByHand,
+                2,
+                "2 loops by hand, each with half of the keys",
+            ),
+            (
+                SqlArm::RelayByHand,
+                4,
+                "4 loops by hand, each with a quarter of the keys",
+            ),
+            (SqlArm::Relay, 0, "our relay"),
+        ] {
+            let rounds = setting.length.rounds();
+            let pairs = Pairs::of_processes(rounds, || arm(ours, slots), || arm(SqlArm::RelayByHand, 0))?;
+            let what = format!("a backlog of {total}, confirmed after {confirm_ms} ms: {said}");
+            lines.push(throughput(&what, BY_HAND, &pairs, Target::None));
+            lines.push(cost(&what, BY_HAND, &pairs, Target::None));
+        }
+    }
+    Ok(lines)
+}
+
+fn play(arm: SqlArm, total: u64, change: impl Fn(Job) -> Job) -> Result<Sample, BenchError> {
     let ground = server()?.ground()?;
+    let job = change(ground.job(arm, total));
+    if job.slots > 0 {
+        ground.divide(job.slots)?;
+    }
     ground.fill_outbox(total)?;
-    let outcome = ground.job(arm, total).run()?;
+    let outcome = job.run()?;
     agree(&format!("{arm:?}: rows left"), ground.count("tidings.outbox")?, 0)?;
     Ok(outcome.sample())
 }
