@@ -109,6 +109,12 @@ impl BatchBuilder {
         }
     }
 
+    /// Makes room for so many more records, which take about so many bytes.
+    pub fn reserve(&mut self, records: usize, bytes: usize) {
+        self.records.reserve(records);
+        self.memory.reserve(bytes);
+    }
+
     /// The offset of the next record.
     pub fn next(&self) -> u64 {
         self.next
@@ -195,7 +201,7 @@ impl RecordBatch {
     /// A batch made of messages, at consecutive offsets from `first` on; for tests and for sources without a log.
     pub fn from_messages(lane: LaneId, epoch: Epoch, first: u64, messages: &[Message]) -> Self {
         let mut builder = BatchBuilder::new(lane, epoch, first);
-        builder.memory.reserve(messages.iter().map(Message::size).sum());
+        builder.reserve(messages.len(), messages.iter().map(Message::size).sum());
         for message in messages {
             let headers = |memory: &mut Vec<u8>| memory.extend_from_slice(message.headers().as_block());
             let (key, payload) = (message.key(), message.payload());

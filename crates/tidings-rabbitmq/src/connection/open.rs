@@ -175,9 +175,10 @@ async fn connect(
 }
 
 /// This runs on the thread on which lapin reads and writes, and which logs whole messages that come back. What is worth a
-/// line is told here, without payloads.
+/// line is told here, without payloads. A subscriber that is made for this, and wants nothing, would be one that does not say
+/// which levels it wants: then all of them are made ready in the whole process, which lapin's promises pay for.
 fn silence() {
-    let silent = tracing::subscriber::set_default(tracing::subscriber::NoSubscriber::default());
+    let silent = tracing::dispatcher::set_default(&tracing::Dispatch::none());
     // For as long as the thread is.
     std::mem::forget(silent);
 }
@@ -207,4 +208,19 @@ fn uri(options: &ClientOptions, host: &Host) -> AMQPUri {
         Auth::External => SASLMechanism::External,
     });
     uri
+}
+
+#[cfg(test)]
+mod tests {
+    use super::silence;
+    use tracing::level_filters::LevelFilter;
+
+    #[test]
+    fn silence_is_of_one_thread_and_wakes_no_level() {
+        let told = std::thread::spawn(|| {
+            silence();
+            (LevelFilter::current(), tracing::enabled!(tracing::Level::ERROR))
+        });
+        assert_eq!(told.join().unwrap(), (LevelFilter::OFF, false));
+    }
 }

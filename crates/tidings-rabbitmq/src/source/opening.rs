@@ -13,6 +13,10 @@ use tidings_core::{Create, SourceError};
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 
+/// What a consumer is called on its channel, where it is alone. The server's own names are four times as long, come with each
+/// message, and are looked at byte by byte.
+const TAG: &str = "tidings";
+
 /// Declares these queues and begins to read them with these arguments, each on a channel of its own.
 pub(super) async fn open(
     link: Arc<Link>,
@@ -50,7 +54,7 @@ async fn read(
     channel.basic_qos(prefetch, BasicQosOptions::default()).await?;
     let consuming = channel.basic_consume(
         ShortString::from(&*queue.name),
-        ShortString::default(),
+        ShortString::from(TAG),
         BasicConsumeOptions::default(),
         from.clone(),
     );
