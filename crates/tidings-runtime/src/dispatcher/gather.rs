@@ -109,7 +109,8 @@ impl Dispatcher {
         self.keys.next_in_batch(key, batch, may_join)
     }
 
-    /// Starts the calls whose batch is full or has waited long enough. True if there was one.
+    /// Starts the calls whose batch is full or has waited long enough, lane by lane in turn: where fewer calls may run than
+    /// there are lanes, one that always has something leaves room for the others. True if there was one.
     pub(super) fn start_batches(&mut self, now: Instant) -> bool {
         let mut started = false;
         if !self.is_batch() {
@@ -121,7 +122,9 @@ impl Dispatcher {
         );
         // What is gathered stands below what is finished, and what a commit waits for does not linger.
         let clearing = self.is_clearing();
-        for index in 0..self.lanes.len() {
+        let (first, count) = (self.batch_turn, self.lanes.len());
+        for step in 0..count {
+            let index = (first + step) % count;
             let Some(lane) = self.lane(index) else { continue };
             let gather = &lane.gather;
             let due = gather.due || clearing;
@@ -129,6 +132,7 @@ impl Dispatcher {
             let blocked = lane.stopping || (one_call && gather.calls > 0);
             if ready && !blocked && self.may_start(now) {
                 self.start_call(index);
+                self.batch_turn = index + 1;
                 started = true;
             }
         }

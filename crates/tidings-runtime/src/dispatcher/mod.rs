@@ -109,6 +109,8 @@ pub(crate) struct Dispatcher {
     lanes: Vec<Option<Lane>>,
     /// Where the next round of scanning begins.
     turn: usize,
+    /// The lane whose batch is looked at first: the one behind that of the last call.
+    batch_turn: usize,
     tasks: Tasks,
     keys: Keys,
     slots: Slots<Work>,
@@ -202,6 +204,7 @@ impl Dispatcher {
             answers: answers.clone(),
             lanes: Vec::new(),
             turn: 0,
+            batch_turn: 0,
             tasks: Tasks::default(),
             keys: Keys::default(),
             slots: Slots::default(),

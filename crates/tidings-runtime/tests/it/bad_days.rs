@@ -238,6 +238,36 @@ async fn a_batch_is_never_larger_than_its_size() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_batch_waits_for_one_call_of_each_other_partition_at_the_most() {
+    let broker = Broker::new(3);
+    for partition in 0..3 {
+        broker.put("orders", partition, message(partition.into(), None));
+    }
+    let calls = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let (noted, flooded) = (calls.clone(), broker.clone());
+    let subscription = on("orders", move |batch: Batch<Raw>| {
+        let (noted, flooded) = (noted.clone(), flooded.clone());
+        async move {
+            for Raw(payload) in batch {
+                let id = id_of(&payload);
+                let partition = u32::try_from(id % 3).unwrap();
+                noted.lock().unwrap().push(partition);
+                // There is always more in the first two.
+                if partition < 2 && id < 60 {
+                    flooded.put("orders", partition, message(id + 3, None));
+                }
+            }
+            sleep(ms(20)).await;
+        }
+    });
+    let handle = start(spec(&broker, subscription.batch(8, ms(2)), 3));
+    finished(&broker, &handle).await;
+    let calls = calls.lock().unwrap();
+    let waited = calls.iter().position(|partition| *partition == 2);
+    assert!(waited.is_some_and(|calls| calls <= 2), "{calls:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn each_failed_item_of_a_batch_waits_for_its_own_back_off() {
     let broker = Broker::new(1);
     for id in 0..2 {
