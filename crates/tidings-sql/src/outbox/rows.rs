@@ -13,14 +13,14 @@ use tidings_core::{Message, Outgoing, Timestamp};
 const COLUMNS: &str = "channel, to_partition, due_at, message_key, payload, headers, message_time";
 /// How many those are.
 const WIDTH: usize = 7;
-/// How many rows one statement writes. A few sizes, so that the statements stay prepared; the largest is far from what a
-/// statement may have of values.
-const SIZES: [usize; 3] = [64, 8, 1];
+/// How many rows one statement writes. A few sizes, so that the statements stay prepared, each half of the one before, so that
+/// any number of rows needs few of them; the largest is far from what a statement may have of values.
+const SIZES: [usize; 7] = [64, 32, 16, 8, 4, 2, 1];
 
 /// The statements of the outbox, written once per store.
 #[derive(Debug)]
 pub(crate) struct Statements {
-    insert: [(usize, Arc<str>); 3],
+    insert: [(usize, Arc<str>); SIZES.len()],
     read: [Arc<str>; 2],
     read_behind_parked: [Arc<str>; 2],
     delete: Arc<str>,
