@@ -62,7 +62,9 @@ impl Driver for Sqlite {
                     .acquire_timeout(options.timeout)
                     // What is in memory goes with its connection.
                     .idle_timeout(None)
-                    .max_lifetime(None);
+                    .max_lifetime(None)
+                    // There is no server that could have gone meanwhile; to ask costs the one writer two turns of threads.
+                    .test_before_acquire(false);
                 if in_memory { pool.min_connections(1) } else { pool }
             };
             // The first one makes the file and sets its journal; two at a time would be in each other's way.
