@@ -5,7 +5,7 @@ use crate::outbox::rows::Row;
 use crate::relay::verdicts::{Answer, ParkedKeys};
 use std::collections::VecDeque;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use tidings_core::{Outgoing, PublishError, Receipt, Sink};
 use tokio::time::Instant;
@@ -126,6 +126,12 @@ impl Flight {
             true => Poll::Ready(()),
             false => Poll::Pending,
         }
+    }
+
+    /// Takes the answers that are there, without waiting for others.
+    pub(crate) fn hear(&mut self) {
+        // Whoever waits asks again.
+        let _ = self.poll_answers(&mut Context::from_waker(Waker::noop()));
     }
 
     /// Waits no longer for the answers that are due.

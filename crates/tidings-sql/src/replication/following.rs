@@ -241,11 +241,17 @@ impl<'a, 'l> Following<'a, 'l> {
     }
 
     fn send(&mut self) {
-        if self.gathered.rows.is_empty() {
-            return;
-        }
         let gathered = std::mem::take(&mut self.gathered);
         let relay = self.leading.relay;
+        // What stands behind a message that was not taken must not arrive before it.
+        self.flight.hear();
+        if let Some(reason) = self.flight.obstacle(relay.options.parked_keys) {
+            self.interrupt(reason);
+        }
+        // From then on, and when the lease may be over, it is enough that they are in the table.
+        if gathered.rows.is_empty() || self.ended.is_some() {
+            return;
+        }
         let after = relay.options.publish_timeout;
         self.flight
             .send(&*relay.sink, gathered.rows, gathered.bytes, after);

@@ -302,6 +302,32 @@ async fn what_a_broker_does_not_take_waits_in_the_table_and_what_it_refuses_is_p
 }
 
 #[tokio::test]
+async fn nothing_is_sent_behind_a_message_of_which_it_is_known_that_it_was_not_taken() {
+    let test = "nothing_is_sent_behind_a_message_of_which_it_is_known_that_it_was_not_taken";
+    let Some((_home, store, outbox)) = with_outbox(test).await else {
+        return;
+    };
+    let is_away = Arc::new(AtomicBool::new(true));
+    let away = is_away.clone();
+    let fake = Fake::with(move |outgoing| match away.swap(false, Ordering::AcqRel) {
+        true => crate::fake::away(outgoing),
+        false => taken(outgoing),
+    });
+    // Each is a batch of its own, and they are committed together.
+    let (relay, status) = start(&store, fake.clone(), seldom().batch(1), often());
+    is_replicating(&status).await;
+    let mut tx = store.begin().await.unwrap();
+    for payload in ["one", "two", "three"] {
+        let message = Message::new(payload).with_key("key");
+        outbox.send(&mut tx, "orders", message).await.unwrap();
+    }
+    tx.commit().await.unwrap();
+    eventually("all are sent", || relay.status.sent() == 3).await;
+    assert_eq!(fake.payloads(), ["one", "one", "two", "three"]);
+    relay.stop().await;
+}
+
+#[tokio::test]
 async fn what_replication_lacks_is_said_with_its_cure_and_messages_are_sent_all_the_same() {
     let test = "what_replication_lacks_is_said_with_its_cure_and_messages_are_sent_all_the_same";
     let options = brokers::PostgresOptions::plain().setting("wal_level", "replica");
