@@ -3,7 +3,7 @@
 use crate::error::ChaosError;
 use crate::history::{Disk, Fsync, Store};
 use crate::plant::Plant;
-use crate::sql::SqlPlant;
+use crate::sql::{Relays, SqlPlant};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -39,6 +39,8 @@ pub struct RunArguments {
     pub kills: u32,
     /// What is attacked in place of the log.
     pub store: Option<Store>,
+    /// By which way services relay; otherwise as the seed chooses.
+    pub relays: Option<Relays>,
     /// The bug.
     pub plant: Option<AnyPlant>,
 }
@@ -83,6 +85,7 @@ options of run
   --fsync F     always | interval: when the disk has what is acknowledged; each in turn otherwise
   --kills K     how many processes a campaign kills, and with --store how many faults it has; 60
   --store S     postgres | sqlite: attack inbox, outbox and relay on that database, and not the log
+  --relay R     polling | replication | both: how outboxes on PostgreSQL are sent; each in turn otherwise
   --plant P     plant a bug, to see it found
 ";
 
@@ -120,6 +123,7 @@ fn run(arguments: &[String]) -> Result<RunArguments, ChaosError> {
         fsync: None,
         kills: 60,
         store: None,
+        relays: None,
         plant: None,
     };
     let mut rest = arguments.iter();
@@ -140,6 +144,7 @@ fn run(arguments: &[String]) -> Result<RunArguments, ChaosError> {
             "--disk" => run.disk = Some(disk(value).ok_or_else(refused)?),
             "--fsync" => run.fsync = Some(fsync(value).ok_or_else(refused)?),
             "--store" => run.store = Some(Store::named(value).ok_or_else(refused)?),
+            "--relay" => run.relays = Some(Relays::named(value).ok_or_else(refused)?),
             "--plant" => run.plant = Some(plant(value).ok_or_else(refused)?),
             _ => return Err(usage(&format!("there is no option \"{option}\""))),
         }
@@ -154,6 +159,10 @@ fn check_kind(run: RunArguments) -> Result<RunArguments, ChaosError> {
             "--disk, --fsync and bugs of the log are not for a campaign with --store",
         )),
         None if run.sql_plant().is_some() => Err(usage("this bug is for a campaign with --store")),
+        Some(Store::Sqlite) | None if run.relays.is_some() => Err(usage("--relay is for --store postgres")),
+        _ if run.sql_plant().is_some_and(SqlPlant::needs_slot) && run.relays != Some(Relays::Replication) => {
+            Err(usage("this bug is for --store postgres --relay replication"))
+        }
         _ => Ok(run),
     }
 }
@@ -223,6 +232,8 @@ mod tests {
             ("run --store oracle", "oracle"),
             ("run --store sqlite --disk torn", "--disk"),
             ("run --plant no-claim", "--store"),
+            ("run --store sqlite --relay polling", "--relay"),
+            ("run --store postgres --plant slot-alone", "--relay"),
             ("check", "history"),
             ("attack", "attack"),
         ] {

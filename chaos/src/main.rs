@@ -10,7 +10,7 @@ use chaos::arguments::{self, Command, RunArguments, USAGE, disk_name, fsync_name
 use chaos::campaign::{Campaign, Outcome};
 use chaos::checker::{Report, check};
 use chaos::history::{Disk, Event, Fsync, Store, read_all};
-use chaos::sql::{self, SqlCampaign, SqlOutcome, SqlReport};
+use chaos::sql::{self, Relays, SqlCampaign, SqlOutcome, SqlReport};
 use serde::de::DeserializeOwned;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -122,12 +122,13 @@ fn run_sql(arguments: &RunArguments, store: Store) -> Result<bool, ChaosError> {
             directory: root.join(format!("campaign-{seed}")),
             seed,
             store,
+            relays: arguments.relays.unwrap_or_else(|| Relays::of_seed(seed, store)),
             faults: arguments.kills,
             messages: SQL_MESSAGES,
             plant: arguments.sql_plant(),
         };
         let outcome = campaign.run()?;
-        println!("{}", outcome.report);
+        println!("relay by {}, {}", campaign.relays.name(), outcome.report);
         if !outcome.is_clean() {
             explain_sql(&campaign, &outcome);
             return Ok(false);
@@ -189,8 +190,12 @@ fn campaign(arguments: &RunArguments, root: &Path, round: usize, seed: u64) -> R
 
 fn explain_sql(campaign: &SqlCampaign, outcome: &SqlOutcome) {
     let plant = campaign.plant.map(|plant| format!(" --plant {}", plant.name()));
+    let relays = match campaign.store {
+        Store::Postgres => format!(" --relay {}", campaign.relays.name()),
+        Store::Sqlite => String::new(),
+    };
     let repeat = format!(
-        "--store {} --seed {} --kills {}{}",
+        "--store {} --seed {} --kills {}{relays}{}",
         campaign.store.name(),
         campaign.seed,
         campaign.faults,

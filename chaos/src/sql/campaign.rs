@@ -8,11 +8,13 @@ use super::hub::Hub;
 use super::member::{Ended, Member};
 use super::plan::{Life, SqlPlan, Trouble};
 use super::plant::SqlPlant;
+use super::relays::{Relaying, Relays};
 use crate::campaign::{End, Incarnation};
 use crate::error::ChaosError;
 use crate::history::{Effect, Event, Fault, History, SqlEvent, Store, read_all};
 use brokers::CommitFault;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tidings_sql::SqlStore;
 use tidings_sql::sqlx::{Postgres, Sqlite};
@@ -30,6 +32,12 @@ const LOOK: Duration = Duration::from_millis(10);
 const COMMITS_LOST_FOR: Duration = Duration::from_millis(400);
 /// And until one has, for so long at the most: processes may still be starting, or stand still.
 const COMMITS_LOST_WITHIN: Duration = Duration::from_secs(10);
+/// The relay that has the lease may be one that polls: for so long at the most a slot is waited for that is read.
+const SLOT_READ_WITHIN: Duration = Duration::from_secs(10);
+/// On PostgreSQL: no row of the outbox outlives the transaction that writes it.
+const SLOT_ALONE: &str = "CREATE FUNCTION slot_alone() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN DELETE FROM tidings.outbox \
+     WHERE id = NEW.id; RETURN NULL; END'; CREATE TRIGGER slot_alone AFTER INSERT ON tidings.outbox FOR EACH ROW EXECUTE \
+     FUNCTION slot_alone()";
 /// What comes after all faults must work too.
 const LAST_MESSAGES: u64 = 40;
 
@@ -44,6 +52,8 @@ pub struct SqlCampaign {
     pub seed: u64,
     /// What keeps effects and events.
     pub store: Store,
+    /// By which way services send what is in the outbox.
+    pub relays: Relays,
     /// How many faults there are at least. What can happen around the processes happens once in any case.
     pub faults: u32,
     /// About how many messages each process publishes that were not published before.
@@ -85,21 +95,29 @@ impl SqlCampaign {
         Ok(SqlOutcome { report, failures })
     }
 
+    fn relaying(&self, service: usize) -> Relaying {
+        self.relays.of(service, self.seed)
+    }
+
     async fn attack<DB: TestDb>(&self) -> Result<Vec<String>, ChaosError> {
         let history = History::open(&self.directory.join("campaign.jsonl"), 0)?;
         history.write(Event::Sql(SqlEvent::Began {
             seed: self.seed,
             store: self.store,
         }));
-        let home = Home::new(self.store, &self.directory)?;
+        let home = Arc::new(Home::new(self.store, &self.directory)?);
         let store = SqlStore::<DB>::open(&home.url()).await;
         let store = store.map_err(ChaosError::service)?;
         DB::run(&mut *writing(&store).await?, TABLES)
             .await
             .map_err(ChaosError::service)?;
+        if self.plant == Some(SqlPlant::SlotAlone) {
+            let planted = DB::run(&mut *writing(&store).await?, SLOT_ALONE).await;
+            planted.map_err(ChaosError::service)?;
+        }
         let mut attack = Attack {
             campaign: self,
-            plan: SqlPlan::new(self.seed, self.store),
+            plan: SqlPlan::new(self.seed, self.store, self.relays),
             hub: Hub::start(PAYMENTS).await?,
             home,
             store,
@@ -132,7 +150,7 @@ struct Attack<'a, DB: TestDb> {
     campaign: &'a SqlCampaign,
     plan: SqlPlan,
     hub: Hub,
-    home: Home,
+    home: Arc<Home>,
     store: SqlStore<DB>,
     history: History,
     /// One of each service; nobody before the first start.
@@ -151,13 +169,15 @@ impl<DB: TestDb> Attack<'_, DB> {
     /// Harms everything until it is enough, or a process does what it must not.
     async fn harm_all(&mut self) -> Result<(), ChaosError> {
         for service in 0..SERVICES {
-            let life = self.plan.life();
-            let member = self.start(service, life)?;
+            let member = self.start(service)?;
             self.members.push(member);
         }
         let mut next = Instant::now() + self.plan.pause();
-        let is_enough =
-            |attack: &Self| attack.faults >= attack.campaign.faults && attack.plan.has_all_troubles();
+        // Whoever knows of events by a slot alone misses some after any of them.
+        let any_do = self.campaign.plant.is_some_and(SqlPlant::needs_slot);
+        let is_enough = |attack: &Self| {
+            attack.faults >= attack.campaign.faults && (any_do || attack.plan.has_all_troubles())
+        };
         while !is_enough(self) && self.failures.is_empty() && self.plan.in_vain().is_none() {
             self.look_after_all().await?;
             if Instant::now() >= next {
@@ -204,15 +224,15 @@ impl<DB: TestDb> Attack<'_, DB> {
                 return Ok(());
             }
         }
-        let life = self.plan.life();
-        let next = self.start(service, life)?;
+        let next = self.start(service)?;
         if let Some(member) = self.members.get_mut(service) {
             *member = next;
         }
         Ok(())
     }
 
-    fn start(&mut self, service: usize, life: Life) -> Result<Member, ChaosError> {
+    fn start(&mut self, service: usize) -> Result<Member, ChaosError> {
+        let life = self.plan.life(self.campaign.relaying(service));
         let ending = match life {
             Life::Stop { after } => Ending::Stop {
                 after_ms: after.as_millis() as u64,
@@ -265,6 +285,7 @@ impl<DB: TestDb> Attack<'_, DB> {
             seed: self.campaign.seed,
             store: self.campaign.store,
             url: self.home.url_of(service),
+            relaying: self.campaign.relaying(service),
             hub: self.hub.address,
             new,
             others,
@@ -295,7 +316,8 @@ impl<DB: TestDb> Attack<'_, DB> {
                 })
             }
             Trouble::Commits(fault) => self.lose_commits(fault).await?,
-            _ => tokio::task::block_in_place(|| self.home.harm(trouble, away))?,
+            Trouble::Slot(_) if !self.is_slot_read().await? => None,
+            _ => self.harm(trouble, away).await?,
         };
         if let Some(kind) = done {
             let kind = kind.to_owned();
@@ -304,6 +326,17 @@ impl<DB: TestDb> Attack<'_, DB> {
             self.plan.came(trouble);
         }
         Ok(())
+    }
+
+    /// Harms the database. Processes are looked after meanwhile: a server that is to stop waits for a relay that reads its
+    /// slot and stands still.
+    async fn harm(&mut self, trouble: Trouble, away: Duration) -> Result<Option<&'static str>, ChaosError> {
+        let home = self.home.clone();
+        let harming = tokio::task::spawn_blocking(move || home.harm(trouble, away));
+        while !harming.is_finished() {
+            self.look_after_all().await?;
+        }
+        harming.await.map_err(ChaosError::service)?
     }
 
     /// Some COMMITs lose their connection, at least one if any comes. Processes are looked after meanwhile: if all were
@@ -324,6 +357,21 @@ impl<DB: TestDb> Attack<'_, DB> {
             CommitFault::Answer => "connection cut after COMMIT",
             _ => "connection cut before COMMIT",
         }))
+    }
+
+    /// Whether a relay reads a slot, now or soon.
+    async fn is_slot_read(&mut self) -> Result<bool, ChaosError> {
+        let began = Instant::now();
+        while began.elapsed() < SLOT_READ_WITHIN && self.failures.is_empty() {
+            let slots = "SELECT count(*) FROM pg_replication_slots WHERE active";
+            if let Ok(mut connection) = self.store.pool().acquire().await
+                && let Ok(1..) = DB::number(&mut connection, slots).await
+            {
+                return Ok(true);
+            }
+            self.look_after_all().await?;
+        }
+        Ok(false)
     }
 
     /// The one whose relay has the lease, if the database says so.

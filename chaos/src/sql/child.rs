@@ -5,6 +5,8 @@ use super::handlers::{self, groups, service};
 use super::hub::ToHub;
 use super::place::Place;
 use super::plant::SqlPlant;
+use super::relaying;
+use super::relays::Relaying;
 pub use super::scene::Act;
 use super::scene::{Scene, Steps};
 use super::sending::Sending;
@@ -21,7 +23,7 @@ use std::time::Duration;
 use tidings::embedded::{EmbeddedBroker, EmbeddedOptions, Location};
 use tidings::{Clock, Config, DynBinder, Message, Running, names};
 use tidings_sql::sqlx::{Postgres, Sqlite};
-use tidings_sql::{Outbox, Relay, RelayMode, RelayOptions, SqlOptions, SqlStore};
+use tidings_sql::{Outbox, RelayMode, SqlOptions, SqlStore};
 use tokio::sync::oneshot;
 
 /// What is handled.
@@ -30,14 +32,10 @@ pub(super) const INPUTS: &str = "inputs";
 pub(super) const PAYMENTS: &str = "payments";
 /// How many keys there are.
 pub(super) const KEYS: u64 = 120;
-/// How long after the death of a relay another one takes over.
-pub(super) const LEASE: Duration = Duration::from_millis(700);
 /// So many messages wait at the most before the producer goes on.
 const AHEAD: u64 = 300;
 /// Messages come out of order within so many.
 const SHUFFLED: usize = 40;
-/// How many messages a relay sends at once.
-const BATCH: usize = 64;
 
 /// What a process is told to do: one argument of its command line.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -54,6 +52,8 @@ pub struct Order {
     pub store: Store,
     /// Where that is.
     pub url: String,
+    /// By which way its relay sends.
+    pub relaying: Relaying,
     /// Where its relay sends to.
     pub hub: SocketAddr,
     /// The messages that are published for the first time, by number.
@@ -93,16 +93,8 @@ async fn live<DB: TestDb>(order: &Order) -> Result<(), ChaosError> {
         .start_on(config, broker.clone(), Clock::System)
         .await;
     let running = started.map_err(ChaosError::service)?;
-    let relay = RelayOptions::default()
-        .lease(LEASE)
-        .poll_interval(Duration::from_millis(50))
-        .publish_timeout(Duration::from_secs(3))
-        .longest_backoff(Duration::from_millis(300))
-        .batch(BATCH)
-        .holder(order.incarnation.to_string());
-    let relay = Relay::new(&scene.store, scene.sink.clone(), relay);
     let (stop, stopped) = oneshot::channel::<()>();
-    let relaying = tokio::spawn(relay.run(async move { drop(stopped.await) }));
+    let relaying = relaying::start(order, &scene, stopped).await?;
     work(order, &scene, &*broker, &running).await?;
     running.drain().await;
     drop(stop);

@@ -1,7 +1,7 @@
 //! Statements that read the same on each database: [`TestDb`].
 
-use tidings_sql::Dialect;
 use tidings_sql::sqlx::{self, AssertSqlSafe, PgConnection, Postgres, Row, Sqlite, SqliteConnection};
+use tidings_sql::{Dialect, SqlStore};
 
 /// The tables of the business. Nothing in them hides what was done twice.
 pub(super) const TABLES: &str = "CREATE TABLE IF NOT EXISTS counters (key TEXT PRIMARY KEY, number BIGINT NOT NULL); \
@@ -11,6 +11,9 @@ pub(super) const TABLES: &str = "CREATE TABLE IF NOT EXISTS counters (key TEXT P
 pub(crate) trait TestDb: Dialect {
     /// What stands before the name of a table of `tidings-sql`.
     const PREFIX: &'static str;
+
+    /// The store, if it can be replicated.
+    fn as_postgres(store: &SqlStore<Self>) -> Option<&SqlStore<Postgres>>;
 
     /// Runs statements.
     fn run(
@@ -33,9 +36,13 @@ pub(crate) trait TestDb: Dialect {
 }
 
 macro_rules! test_db {
-    ($database:ty, $connection:ty, $prefix:literal) => {
+    ($database:ty, $connection:ty, $prefix:literal, $as_postgres:expr) => {
         impl TestDb for $database {
             const PREFIX: &'static str = $prefix;
+
+            fn as_postgres(store: &SqlStore<Self>) -> Option<&SqlStore<Postgres>> {
+                $as_postgres(store)
+            }
 
             async fn run(connection: &mut $connection, sql: &str) -> Result<(), sqlx::Error> {
                 sqlx::raw_sql(AssertSqlSafe(sql.to_owned()))
@@ -66,5 +73,5 @@ macro_rules! test_db {
     };
 }
 
-test_db!(Postgres, PgConnection, "tidings.");
-test_db!(Sqlite, SqliteConnection, "tidings_");
+test_db!(Postgres, PgConnection, "tidings.", Some);
+test_db!(Sqlite, SqliteConnection, "tidings_", |_| None);

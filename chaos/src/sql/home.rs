@@ -1,9 +1,9 @@
 //! The database under attack: [`Home`].
 
-use super::plan::Trouble;
+use super::plan::{SlotLoss, Trouble};
 use crate::error::ChaosError;
 use crate::history::Store;
-use brokers::{CommitFault, CommitProxy, Postgres, PostgresOptions};
+use brokers::{BrokersError, CommitFault, CommitProxy, Postgres, PostgresOptions};
 use std::path::Path;
 use std::time::Duration;
 
@@ -11,6 +11,11 @@ use std::time::Duration;
 const DATABASE: &str = "chaos";
 /// Of so many COMMITs one loses its connection, while they do.
 const EVERY: u64 = 5;
+/// A slot that relays read moves on, and may be read again at once: so often it is tried to do something to it.
+const TRIES: u32 = 20;
+/// A server with this setting keeps only the segment that it writes to for slots.
+const KEEP_NOTHING: &str = "ALTER SYSTEM SET max_slot_wal_keep_size = '1MB'; SELECT pg_reload_conf()";
+const KEEP_ALL: &str = "ALTER SYSTEM RESET max_slot_wal_keep_size; SELECT pg_reload_conf()";
 
 /// A database that processes use, and that can be harmed.
 #[derive(Debug)]
@@ -96,6 +101,7 @@ impl Home {
                 proxy.cut();
                 "all connections to PostgreSQL cut"
             }
+            Trouble::Slot(loss) => return lose_slot(server, loss).map_err(broken),
             Trouble::Commits(_) | Trouble::Broker(_) | Trouble::FreezeLeader | Trouble::FreezeAny => {
                 return Ok(None);
             }
@@ -117,4 +123,50 @@ impl Home {
             Self::Postgres(parts) => parts.0.commits_cut(),
         }
     }
+}
+
+/// Something is done to the slot, if there is one; what.
+fn lose_slot(server: &Postgres, loss: SlotLoss) -> Result<Option<&'static str>, BrokersError> {
+    Ok(match loss {
+        SlotLoss::Reader => cut_off(server)?.then_some("walsender terminated"),
+        SlotLoss::Dropped => drop_slot(server)?.then_some("slot dropped"),
+        SlotLoss::Invalidated => invalidate(server)?.then_some("slot invalidated"),
+    })
+}
+
+/// Ends the server's process that reads the slot; whether there was one.
+fn cut_off(server: &Postgres) -> Result<bool, BrokersError> {
+    // With a time it waits until that has ended.
+    let ended = "SELECT count(pg_terminate_backend(active_pid, 5000)) FROM pg_replication_slots WHERE active";
+    Ok(server.api().sql(DATABASE, ended)? != "0")
+}
+
+/// Whether there was one. Nobody can drop one that is read.
+fn drop_slot(server: &Postgres) -> Result<bool, BrokersError> {
+    let drop_it = "SELECT slot_name, pg_drop_replication_slot(slot_name) FROM pg_replication_slots";
+    let mut tries = 0..TRIES;
+    loop {
+        cut_off(server)?;
+        match server.api().sql(DATABASE, drop_it) {
+            Err(_) if tries.next().is_some() => {}
+            dropped => return dropped.map(|dropped| !dropped.is_empty()),
+        }
+    }
+}
+
+/// The server goes on to another segment of its log, and keeps none but that.
+fn invalidate(server: &Postgres) -> Result<bool, BrokersError> {
+    server.api().sql(DATABASE, KEEP_NOTHING)?;
+    let turn = "SELECT pg_switch_wal(); CHECKPOINT";
+    let lost = "SELECT count(*) FROM pg_replication_slots WHERE wal_status = 'lost'";
+    let mut is_lost = false;
+    for _ in 0..TRIES {
+        server.api().sql(DATABASE, turn)?;
+        is_lost = server.api().sql(DATABASE, lost)? != "0";
+        if is_lost {
+            break;
+        }
+    }
+    server.api().sql(DATABASE, KEEP_ALL)?;
+    Ok(is_lost)
 }

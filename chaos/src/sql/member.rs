@@ -1,7 +1,7 @@
 //! One of the two services, as its attacker sees it: [`Member`].
 
-use super::child::LEASE;
 use super::plan::Life;
+use super::relaying::LEASE;
 use crate::campaign::{End, Incarnation};
 use crate::error::ChaosError;
 use std::time::{Duration, Instant};

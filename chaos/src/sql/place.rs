@@ -25,11 +25,27 @@ points! {
     RelayAmid = "relay-amid", within 10;
     /// The broker has confirmed a batch, and nothing of it is taken out.
     RelaySent = "relay-sent", within 10;
+    /// A relay that replicates has its slot, and has not looked at the table.
+    SlotOpened = "slot-opened", within 1;
+    /// It has sent some of what was in the table, or all, and nothing that came by the slot.
+    SlotSwept = "slot-swept", within 1;
+    /// It has taken rows out, and has not told the server how far it is.
+    ConfirmBefore = "confirm-before", within 4;
+    /// It has.
+    ConfirmAfter = "confirm-after", within 4;
 }
 
 impl Place {
     /// Whether a relay is there: where one that stands still loses its lease.
     pub fn is_of_relay(self) -> bool {
-        matches!(self, Self::RelayRead | Self::RelayAmid | Self::RelaySent)
+        matches!(self, Self::RelayRead | Self::RelayAmid | Self::RelaySent) || self.is_of_slot()
+    }
+
+    /// Whether only a relay that replicates passes it.
+    pub fn is_of_slot(self) -> bool {
+        matches!(
+            self,
+            Self::SlotOpened | Self::SlotSwept | Self::ConfirmBefore | Self::ConfirmAfter
+        )
     }
 }

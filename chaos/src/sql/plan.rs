@@ -3,12 +3,13 @@
 use super::child::Act;
 use super::hub::Loss;
 use super::place::Place;
+use super::relays::{Relaying, Relays};
 use crate::history::Store;
 use brokers::CommitFault;
 use std::time::Duration;
 
 /// How often a trouble comes that hits nothing, until something is wrong with it.
-const ROUNDS: u32 = 20;
+const ROUNDS: u32 = 60;
 
 /// The life of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +39,19 @@ pub(super) enum Trouble {
     FreezeLeader,
     /// Any process does.
     FreezeAny,
+    /// Something is done to the slot by which relays replicate.
+    Slot(SlotLoss),
+}
+
+/// How relays lose their slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum SlotLoss {
+    /// Whoever reads it is cut off by the server.
+    Reader,
+    /// Somebody drops it.
+    Dropped,
+    /// The server throws away what it was to send.
+    Invalidated,
 }
 
 /// Chooses from a seed.
@@ -45,31 +59,33 @@ pub(super) enum Trouble {
 pub(super) struct SqlPlan {
     pub(super) dice: fastrand::Rng,
     store: Store,
+    relays: Relays,
     /// What still comes before all comes again.
     places: Vec<(Place, Act)>,
     troubles: Vec<Trouble>,
     /// What has not hit anything yet.
     missing: Vec<Trouble>,
-    /// How often all came again.
+    /// How often all came that were to come.
     rounds: u32,
 }
 
 impl SqlPlan {
-    pub(super) fn new(seed: u64, store: Store) -> Self {
+    pub(super) fn new(seed: u64, store: Store, relays: Relays) -> Self {
         Self {
             dice: fastrand::Rng::with_seed(seed),
             store,
+            relays,
             places: Vec::new(),
             troubles: Vec::new(),
-            missing: troubles_of(store),
+            missing: troubles_of(store, relays),
             rounds: 0,
         }
     }
 
-    /// The next life: most end at a place, some at any time, a few in peace.
-    pub(super) fn life(&mut self) -> Life {
+    /// The next life of a process that relays in that way: most end at a place, some at any time, a few in peace.
+    pub(super) fn life(&mut self, relaying: Relaying) -> Life {
         match self.dice.u8(..20) {
-            0..12 => self.at(),
+            0..12 => self.at(relaying),
             12..18 => Life::Killed {
                 // Also while it is still starting.
                 after: Duration::from_millis(self.dice.u64(5..1_500)),
@@ -80,14 +96,30 @@ impl SqlPlan {
         }
     }
 
-    fn at(&mut self) -> Life {
-        if self.places.is_empty() {
-            let dying = Place::ALL.iter().map(|place| (*place, Act::Die));
-            let frozen = Place::ALL.iter().filter(|place| place.is_of_relay());
-            self.places = dying.chain(frozen.map(|place| (*place, Act::Freeze))).collect();
-            self.dice.shuffle(&mut self.places);
+    fn at(&mut self, relaying: Relaying) -> Life {
+        let comes_there =
+            |(place, _): &(Place, Act)| relaying == Relaying::Replication || !place.is_of_slot();
+        if !self.places.iter().any(comes_there) {
+            // What is left is for the other service, which gets it next.
+            let left = std::mem::take(&mut self.places);
+            let places = || {
+                Place::ALL
+                    .iter()
+                    .filter(|place| self.relays.have_slot() || !place.is_of_slot())
+            };
+            let dying = places().map(|place| (*place, Act::Die));
+            let frozen = places().filter(|place| place.is_of_relay());
+            let all = dying.chain(frozen.map(|place| (*place, Act::Freeze)));
+            let mut all: Vec<_> = all.filter(|one| !left.contains(one)).collect();
+            self.dice.shuffle(&mut all);
+            self.places = all.into_iter().chain(left).collect();
         }
-        let (place, act) = self.places.pop().expect("it was just filled");
+        let next = self
+            .places
+            .iter()
+            .rposition(comes_there)
+            .expect("it was just filled");
+        let (place, act) = self.places.remove(next);
         let nth = self.dice.u64(1..=place.often());
         Life::At { place, nth, act }
     }
@@ -95,7 +127,11 @@ impl SqlPlan {
     /// What happens next around the processes.
     pub(super) fn trouble(&mut self) -> Trouble {
         if self.troubles.is_empty() {
-            self.troubles = troubles_of(self.store);
+            // What has hit nothing yet is waited for; the others need not come so often for that.
+            self.troubles = match self.missing.is_empty() {
+                true => troubles_of(self.store, self.relays),
+                false => self.missing.clone(),
+            };
             self.dice.shuffle(&mut self.troubles);
             self.rounds += 1;
         }
@@ -112,7 +148,7 @@ impl SqlPlan {
         self.missing.is_empty()
     }
 
-    /// What has come often and never hit anything.
+    /// What has come in every round and never hit anything.
     pub(super) fn in_vain(&self) -> Option<&Trouble> {
         self.missing.first().filter(|_| self.rounds > ROUNDS)
     }
@@ -124,7 +160,7 @@ impl SqlPlan {
 }
 
 /// What can happen around processes with that store.
-fn troubles_of(store: Store) -> Vec<Trouble> {
+fn troubles_of(store: Store, relays: Relays) -> Vec<Trouble> {
     let mut troubles = vec![
         Trouble::FreezeLeader,
         Trouble::FreezeAny,
@@ -140,6 +176,9 @@ fn troubles_of(store: Store) -> Vec<Trouble> {
             Trouble::Connections,
         ]);
     }
+    if relays.have_slot() {
+        troubles.extend([SlotLoss::Reader, SlotLoss::Dropped, SlotLoss::Invalidated].map(Trouble::Slot));
+    }
     troubles
 }
 
@@ -150,9 +189,14 @@ mod tests {
     #[test]
     fn a_seed_chooses_the_same_and_every_trouble_comes() {
         let chosen = |seed, store| {
-            let mut plan = SqlPlan::new(seed, store);
-            let lives: Vec<_> = (0..60).map(|_| plan.life()).collect();
-            let troubles: Vec<_> = (0..9).map(|_| plan.trouble()).collect();
+            let relays = match store {
+                Store::Postgres => Relays::Both,
+                Store::Sqlite => Relays::Polling,
+            };
+            let mut plan = SqlPlan::new(seed, store, relays);
+            let kinds = [Relaying::Polling, Relaying::Replication];
+            let lives: Vec<_> = (0..120).map(|number| plan.life(kinds[number % 2])).collect();
+            let troubles: Vec<_> = (0..12).map(|_| plan.trouble()).collect();
             (lives, troubles)
         };
         assert_eq!(chosen(1, Store::Postgres), chosen(1, Store::Postgres));
@@ -162,19 +206,34 @@ mod tests {
             let is_there = |life: &Life| matches!(life, Life::At { place: found, .. } if found == place);
             assert!(lives.iter().any(is_there), "{place:?}");
         }
+        assert!(
+            lives
+                .iter()
+                .step_by(2)
+                .all(|life| !matches!(life, Life::At { place, .. } if place.is_of_slot()))
+        );
         assert!(troubles.contains(&Trouble::KillServer) && troubles.contains(&Trouble::FreezeLeader));
-        assert!(!chosen(3, Store::Sqlite).1.contains(&Trouble::KillServer));
+        assert!(troubles.contains(&Trouble::Slot(SlotLoss::Dropped)));
+        let (lives, troubles) = chosen(3, Store::Sqlite);
+        assert!(
+            lives
+                .iter()
+                .all(|life| !matches!(life, Life::At { place, .. } if place.is_of_slot()))
+        );
+        assert!(!troubles.contains(&Trouble::KillServer));
     }
+
     #[test]
     fn a_trouble_that_hit_nothing_is_still_to_come() {
-        let mut plan = SqlPlan::new(4, Store::Sqlite);
+        let mut plan = SqlPlan::new(4, Store::Sqlite, Relays::Polling);
         let first = plan.trouble();
-        for _ in 1..troubles_of(Store::Sqlite).len() {
+        let all = troubles_of(Store::Sqlite, Relays::Polling).len();
+        for _ in 1..all {
             let trouble = plan.trouble();
             plan.came(trouble);
         }
         assert!(!plan.has_all_troubles());
-        let again = (0..troubles_of(Store::Sqlite).len()).any(|_| plan.trouble() == first);
+        let again = (0..all).any(|_| plan.trouble() == first);
         assert!(again);
         plan.came(first);
         assert!(plan.has_all_troubles());

@@ -15,4 +15,13 @@ plants! {
     TakenBeforeConfirm = "taken-before-confirm", caught as OutboxMissing;
     /// A relay sends the messages of a batch in another order.
     ReorderBatch = "reorder-batch", caught as KeyReorder;
+    /// Rows are deleted in the transaction that writes them, so that a replication slot alone knows of them.
+    SlotAlone = "slot-alone", caught as OutboxMissing;
+}
+
+impl SqlPlant {
+    /// Whether it is a bug of relays that replicate.
+    pub fn needs_slot(self) -> bool {
+        self == Self::SlotAlone
+    }
 }
