@@ -316,7 +316,7 @@ impl<DB: TestDb> Attack<'_, DB> {
                 })
             }
             Trouble::Commits(fault) => self.lose_commits(fault).await?,
-            Trouble::Slot(_) if !self.is_slot_read().await? => None,
+            Trouble::Slot(_) if !self.is_slot_read(away).await? => None,
             _ => self.harm(trouble, away).await?,
         };
         if let Some(kind) = done {
@@ -359,14 +359,18 @@ impl<DB: TestDb> Attack<'_, DB> {
         }))
     }
 
-    /// Whether a relay reads a slot, now or soon.
-    async fn is_slot_read(&mut self) -> Result<bool, ChaosError> {
+    /// Whether a relay reads a slot, now or soon, and has had so much time for it.
+    async fn is_slot_read(&mut self, time: Duration) -> Result<bool, ChaosError> {
         let began = Instant::now();
         while began.elapsed() < SLOT_READ_WITHIN && self.failures.is_empty() {
             let slots = "SELECT count(*) FROM pg_replication_slots WHERE active";
             if let Ok(mut connection) = self.store.pool().acquire().await
                 && let Ok(1..) = DB::number(&mut connection, slots).await
             {
+                let found = Instant::now();
+                while found.elapsed() < time {
+                    self.look_after_all().await?;
+                }
                 return Ok(true);
             }
             self.look_after_all().await?;
