@@ -1,18 +1,20 @@
 //! A campaign on a database: [`SqlCampaign`].
 
+mod findings;
+mod troubles;
+
 use super::checker::{SqlReport, check};
 use super::child::{Ending, Order, PAYMENTS};
 use super::database::{TABLES, TestDb};
 use super::home::Home;
 use super::hub::Hub;
 use super::member::{Ended, Member};
-use super::plan::{Life, SqlPlan, Trouble};
+use super::plan::{Life, SqlPlan};
 use super::plant::SqlPlant;
 use super::relays::{Relaying, Relays};
 use crate::campaign::{End, Incarnation};
 use crate::error::ChaosError;
-use crate::history::{Effect, Event, Fault, History, SqlEvent, Store, read_all};
-use brokers::CommitFault;
+use crate::history::{Event, Fault, History, SqlEvent, Store, read_all};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -28,12 +30,6 @@ const PATIENCE: Duration = Duration::from_secs(120);
 const STOP_WITHIN: Duration = Duration::from_secs(30);
 /// How often processes are looked at.
 const LOOK: Duration = Duration::from_millis(10);
-/// For so long at least COMMITs lose their connections.
-const COMMITS_LOST_FOR: Duration = Duration::from_millis(400);
-/// And until one has, for so long at the most: processes may still be starting, or stand still.
-const COMMITS_LOST_WITHIN: Duration = Duration::from_secs(10);
-/// The relay that has the lease may be one that polls: for so long at the most a slot is waited for that is read.
-const SLOT_READ_WITHIN: Duration = Duration::from_secs(10);
 /// On PostgreSQL: no row of the outbox outlives the transaction that writes it.
 const SLOT_ALONE: &str = "CREATE FUNCTION slot_alone() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN DELETE FROM tidings.outbox \
      WHERE id = NEW.id; RETURN NULL; END'; CREATE TRIGGER slot_alone AFTER INSERT ON tidings.outbox FOR EACH ROW EXECUTE \
@@ -295,103 +291,6 @@ impl<DB: TestDb> Attack<'_, DB> {
         }
     }
 
-    /// Something happens around the processes.
-    async fn trouble(&mut self) -> Result<(), ChaosError> {
-        let trouble = self.plan.trouble();
-        let away = Duration::from_millis(self.plan.dice.u64(0..500));
-        let done = match trouble {
-            Trouble::Broker(loss) => {
-                self.hub.lose(loss);
-                Some(match loss {
-                    super::hub::Loss::Message => "connection to the broker cut before a message",
-                    super::hub::Loss::Answer => "connection to the broker cut before an answer",
-                })
-            }
-            Trouble::FreezeLeader => self.freeze_leader().await,
-            Trouble::FreezeAny => {
-                let any = self.plan.dice.usize(..SERVICES);
-                self.members.get(any).map(|member| {
-                    member.incarnation.freeze();
-                    "stopped at any time, woken after the lease"
-                })
-            }
-            Trouble::Commits(fault) => self.lose_commits(fault).await?,
-            Trouble::Slot(_) if !self.is_slot_read(away).await? => None,
-            _ => self.harm(trouble, away).await?,
-        };
-        if let Some(kind) = done {
-            let kind = kind.to_owned();
-            self.history.write(Event::Sql(SqlEvent::Fault { kind }));
-            self.faults += 1;
-            self.plan.came(trouble);
-        }
-        Ok(())
-    }
-
-    /// Harms the database. Processes are looked after meanwhile: a server that is to stop waits for a relay that reads its
-    /// slot and stands still.
-    async fn harm(&mut self, trouble: Trouble, away: Duration) -> Result<Option<&'static str>, ChaosError> {
-        let home = self.home.clone();
-        let harming = tokio::task::spawn_blocking(move || home.harm(trouble, away));
-        while !harming.is_finished() {
-            self.look_after_all().await?;
-        }
-        harming.await.map_err(ChaosError::service)?
-    }
-
-    /// Some COMMITs lose their connection, at least one if any comes. Processes are looked after meanwhile: if all were
-    /// left dead or standing still, nobody would commit.
-    async fn lose_commits(&mut self, fault: CommitFault) -> Result<Option<&'static str>, ChaosError> {
-        let before = self.home.commits_cut();
-        self.home.cut_commits(Some(fault));
-        let began = Instant::now();
-        let is_enough = |attack: &Self| match attack.home.commits_cut() > before {
-            true => began.elapsed() >= COMMITS_LOST_FOR,
-            false => began.elapsed() >= COMMITS_LOST_WITHIN,
-        };
-        while !is_enough(self) && self.failures.is_empty() {
-            self.look_after_all().await?;
-        }
-        self.home.cut_commits(None);
-        Ok((self.home.commits_cut() > before).then_some(match fault {
-            CommitFault::Answer => "connection cut after COMMIT",
-            _ => "connection cut before COMMIT",
-        }))
-    }
-
-    /// Whether a relay reads a slot, now or soon, and has had so much time for it.
-    async fn is_slot_read(&mut self, time: Duration) -> Result<bool, ChaosError> {
-        let began = Instant::now();
-        while began.elapsed() < SLOT_READ_WITHIN && self.failures.is_empty() {
-            let slots = "SELECT count(*) FROM pg_replication_slots WHERE active";
-            if let Ok(mut connection) = self.store.pool().acquire().await
-                && let Ok(1..) = DB::number(&mut connection, slots).await
-            {
-                let found = Instant::now();
-                while found.elapsed() < time {
-                    self.look_after_all().await?;
-                }
-                return Ok(true);
-            }
-            self.look_after_all().await?;
-        }
-        Ok(false)
-    }
-
-    /// The one whose relay has the lease, if the database says so.
-    async fn freeze_leader(&self) -> Option<&'static str> {
-        let holder = format!(
-            "SELECT holder FROM {}locks WHERE name = 'tidings.outbox'",
-            DB::PREFIX
-        );
-        let mut connection = self.store.pool().acquire().await.ok()?;
-        let rows = DB::rows(&mut connection, &holder, 1).await.ok()?;
-        let holder: u32 = rows.first()?.first()?.parse().ok()?;
-        let member = self.members.iter().find(|member| member.number == holder)?;
-        member.incarnation.freeze();
-        Some("stopped while its relay had the lease, woken after it")
-    }
-
     /// Without faults, two processes finish everything.
     async fn settle(&mut self) -> Result<(), ChaosError> {
         let patience_ms = PATIENCE.as_millis() as u64;
@@ -409,45 +308,6 @@ impl<DB: TestDb> Attack<'_, DB> {
             });
         }
         Ok(())
-    }
-
-    /// Writes down what is in the database and at the broker.
-    async fn note(&self) -> Result<(), ChaosError> {
-        let mut connection = writing(&self.store).await?;
-        let effects = "SELECT id, key, CAST(number AS TEXT), nonce FROM effects";
-        let rows = DB::rows(&mut connection, effects, 4)
-            .await
-            .map_err(ChaosError::service)?;
-        let effects = rows.into_iter().filter_map(|row| {
-            let [id, key, number, nonce] = <[String; 4]>::try_from(row).ok()?;
-            let number = number.parse().ok()?;
-            Some(Event::Sql(SqlEvent::Effect(Effect {
-                id,
-                key,
-                number,
-                nonce,
-            })))
-        });
-        self.history.write_all(effects);
-        let claims = format!("SELECT id FROM {}inbox", DB::PREFIX);
-        let rows = DB::rows(&mut connection, &claims, 1)
-            .await
-            .map_err(ChaosError::service)?;
-        let claims = rows
-            .into_iter()
-            .flatten()
-            .map(|id| Event::Sql(SqlEvent::Claim { id }));
-        self.history.write_all(claims);
-        let left = format!(
-            "SELECT (SELECT count(*) FROM {0}outbox) + (SELECT count(*) FROM {0}outbox_parked)",
-            DB::PREFIX
-        );
-        let left = DB::number(&mut connection, &left)
-            .await
-            .map_err(ChaosError::service)?;
-        let rows = left.unsigned_abs();
-        self.history.write(Event::Sql(SqlEvent::Left { rows }));
-        self.hub.note(&self.history).await
     }
 }
 
