@@ -49,8 +49,8 @@ impl Mark {
     }
 }
 
-/// As `format!` would write it, for a tenth of its time: one is written for each message. To divide by a number that the
-/// compiler knows is a multiplication.
+/// As `format!` would write it, in fewer steps: one is written for each message. To divide by a number that the compiler knows
+/// is a multiplication.
 fn digits<const RADIX: u64>(to: &mut String, mut number: u64) {
     let mut digits = [0; 20];
     let mut first = digits.len();

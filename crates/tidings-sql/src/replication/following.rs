@@ -241,17 +241,18 @@ impl<'a, 'l> Following<'a, 'l> {
     }
 
     fn send(&mut self) {
-        let gathered = std::mem::take(&mut self.gathered);
-        let relay = self.leading.relay;
-        // What stands behind a message that was not taken must not arrive before it.
-        self.flight.hear();
-        if let Some(reason) = self.flight.obstacle(relay.options.parked_keys) {
-            self.interrupt(reason);
-        }
-        // From then on, and when the lease may be over, it is enough that they are in the table.
-        if gathered.rows.is_empty() || self.ended.is_some() {
+        if self.gathered.rows.is_empty() {
             return;
         }
+        let gathered = std::mem::take(&mut self.gathered);
+        // What stands behind a message that was not taken must not arrive before it.
+        self.flight.hear();
+        self.heed();
+        // From then on, and when the lease may be over, it is enough that they are in the table.
+        if self.ended.is_some() {
+            return;
+        }
+        let relay = self.leading.relay;
         let after = relay.options.publish_timeout;
         self.flight
             .send(&*relay.sink, gathered.rows, gathered.bytes, after);
@@ -260,13 +261,18 @@ impl<'a, 'l> Following<'a, 'l> {
         }
     }
 
+    /// Ends it when something that was answered keeps its key back.
+    fn heed(&mut self) {
+        if let Some(reason) = self.flight.obstacle(self.leading.relay.options.parked_keys) {
+            self.interrupt(reason);
+        }
+    }
+
     /// Begins to take out what was answered. After an obstacle it waits for everything, because what stands behind a message
     /// of its key that was not taken stays in the table with it.
     fn land(&mut self) {
         let relay = self.leading.relay;
-        if let Some(reason) = self.flight.obstacle(relay.options.parked_keys) {
-            self.interrupt(reason);
-        }
+        self.heed();
         if self.landing.is_some() || (self.ended.is_some() && !self.flight.is_answered()) {
             return;
         }

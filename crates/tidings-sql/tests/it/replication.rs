@@ -307,9 +307,8 @@ async fn nothing_is_sent_behind_a_message_of_which_it_is_known_that_it_was_not_t
     let Some((_home, store, outbox)) = with_outbox(test).await else {
         return;
     };
-    let is_away = Arc::new(AtomicBool::new(true));
-    let away = is_away.clone();
-    let fake = Fake::with(move |outgoing| match away.swap(false, Ordering::AcqRel) {
+    let is_away = AtomicBool::new(true);
+    let fake = Fake::with(move |outgoing| match is_away.swap(false, Ordering::AcqRel) {
         true => crate::fake::away(outgoing),
         false => taken(outgoing),
     });
