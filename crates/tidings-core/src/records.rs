@@ -135,12 +135,12 @@ impl BatchBuilder {
         &mut self,
         timestamp: Timestamp,
         key: Option<&[u8]>,
-        headers: impl IntoIterator<Item = (&'h str, &'h [u8])>,
+        headers: impl IntoIterator<Item = (&'h str, impl AsRef<[u8]>)>,
         payload: Option<&[u8]>,
     ) {
         let write = |memory: &mut Vec<u8>| {
             for (name, value) in headers {
-                headers::write(memory, name, value);
+                headers::write(memory, name, value.as_ref());
             }
         };
         self.add(timestamp, key, write, payload);

@@ -8,7 +8,9 @@ mod open;
 mod reactor;
 mod state;
 mod stream;
+mod wakes;
 
 pub(crate) use link::{Link, PATIENCE};
 pub(crate) use open::Live;
 pub(crate) use state::LinkState;
+pub(crate) use wakes::Late;

@@ -39,12 +39,18 @@ impl Mark {
     }
 
     fn parse(text: &str) -> Option<Self> {
-        let (publish, millis) = text.strip_prefix(BEGINS)?.split_once(':')?;
-        let publish = match publish {
-            "" => None,
-            number => Some(u64::from_str_radix(number, 16).ok()?),
-        };
-        let millis = millis.parse().ok().filter(|millis| *millis < 1000)?;
+        let mut digits = text.strip_prefix(BEGINS)?.chars();
+        let mut publish: Option<u64> = None;
+        loop {
+            match digits.next()? {
+                ':' => break,
+                digit => {
+                    let above = publish.unwrap_or_default().checked_mul(16)?;
+                    publish = Some(above + u64::from(digit.to_digit(16)?));
+                }
+            }
+        }
+        let millis = digits.as_str().parse().ok().filter(|millis| *millis < 1000)?;
         Some(Self { publish, millis })
     }
 }

@@ -15,7 +15,7 @@ pub(super) const MILLIS: &str = "timestamp_in_ms";
 /// After how many milliseconds the server throws the message away, or gives it to the dead letters of its queue.
 pub(crate) const EXPIRATION: &str = "amqp-expiration";
 /// Carries our [mark](super::mark::Mark).
-pub(super) const CLUSTER_ID: &str = "cluster-id";
+const CLUSTER_ID: &str = "cluster-id";
 /// Where each header stood, see [`super::write`].
 pub(super) const ORDER: &str = "tidings-order";
 /// A block of headers that the table cannot hold.
@@ -84,7 +84,8 @@ macro_rules! text {
 
 /// The properties that are headers, in the order in which they are read.
 ///
-/// Who the user is must be true or RabbitMQ closes the channel; it is read only, as is a property that nobody uses.
+/// Who the user is must be true or RabbitMQ closes the channel; it is read only, as is a property that nobody uses, which is the
+/// last: where it carries our mark, it is no header.
 pub(super) const PROPERTIES: &[Property] = &[
     text!(names::MESSAGE_ID, with_message_id, message_id, |_| true),
     text!(names::TYPE, with_type, kind, |_| true),

@@ -132,6 +132,7 @@ impl Lane {
             if !batch.is_empty() && batch.size() + delivery.data.len() > max_bytes {
                 break;
             }
+            // Freed one by one: the next ones get memory that is at hand.
             let Some(delivery) = self.kept.pop_front() else {
                 break;
             };
@@ -147,6 +148,7 @@ impl Lane {
         self.next = batch.next();
         (!batch.is_empty()).then(|| batch.finish())
     }
+
     /// About how many of those that are kept fit into a batch, and what they take.
     fn fitting(&self, max_bytes: usize) -> (usize, usize) {
         let (mut records, mut bytes) = (0, 0);

@@ -6,7 +6,7 @@ mod opening;
 mod plan;
 mod stream;
 
-use crate::connection::Link;
+use crate::connection::{Late, Link};
 use crate::options::ClientOptions;
 use crate::topology::{QueueSpec, Topology};
 use crate::trouble::Trouble;
@@ -72,6 +72,8 @@ pub struct RabbitSource {
     turn: usize,
     quiet: Quiet,
     timer: Pin<Box<Sleep>>,
+    /// Who is woken by deliveries.
+    late: Late,
     closed: bool,
 }
 
@@ -117,6 +119,7 @@ impl RabbitSource {
             turn: 0,
             quiet: Quiet::Told,
             timer: Box::pin(sleep_until(Instant::now())),
+            late: Late::default(),
             closed: false,
         }
     }
@@ -236,11 +239,12 @@ impl RabbitSource {
             return Poll::Ready(Seen::Again);
         }
         let mut came = false;
+        let by_deliveries = &mut Context::from_waker(self.late.of(context.waker()));
         for lane in &mut self.lanes {
             let Some(reading) = &mut lane.reading else {
                 continue;
             };
-            while let Poll::Ready(delivery) = Pin::new(&mut reading.consumer).poll_next(context) {
+            while let Poll::Ready(delivery) = Pin::new(&mut reading.consumer).poll_next(by_deliveries) {
                 match delivery {
                     Some(Ok(delivery)) => lane.kept.push_back(delivery),
                     Some(Err(error)) => return Poll::Ready(Seen::Broken(self.trouble_of(&error))),
