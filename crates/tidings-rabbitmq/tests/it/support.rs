@@ -2,7 +2,7 @@
 
 use brokers::{RabbitApi, VirtualHost, unique};
 use lapin::message::BasicGetMessage;
-use lapin::options::{BasicConsumeOptions, BasicGetOptions};
+use lapin::options::{BasicConsumeOptions, BasicGetOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
 use lapin::{Channel, Connection, ConnectionProperties};
 use serde_json::json;
@@ -81,6 +81,16 @@ pub(crate) async fn channel(url: &str) -> (Connection, Channel) {
         .expect("connected");
     let channel = connection.create_channel().await.expect("a channel");
     (connection, channel)
+}
+
+/// How many messages wait in a queue.
+pub(crate) async fn count(channel: &Channel, queue: &str) -> u32 {
+    let options = QueueDeclareOptions {
+        passive: true,
+        ..QueueDeclareOptions::default()
+    };
+    let queue = channel.queue_declare(queue.into(), options, FieldTable::default());
+    queue.await.expect("there is such a queue").message_count()
 }
 
 /// The next so many payloads of a queue, as they are pushed.

@@ -157,14 +157,6 @@ pub(crate) async fn has_consumers(host: &VirtualHost, queue: &str, count: usize)
     .await;
 }
 
-/// Waits until the server has forgotten the consumers of that queue, so that the next one it tells of is a new one.
-pub(crate) async fn has_no_consumer(host: &VirtualHost, queue: &str) {
-    until(&format!("{queue} has no consumer"), || {
-        consumers(host, queue) == 0
-    })
-    .await;
-}
-
 fn consumers(host: &VirtualHost, queue: &str) -> usize {
     let path = format!("consumers/{}", RabbitApi::segment(host.name()));
     let all = host.api().get(&path).unwrap();
