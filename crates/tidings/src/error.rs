@@ -69,6 +69,12 @@ pub enum Error {
         /// What was given up, and what could not be flushed or closed.
         given_up: Vec<String>,
     },
+    /// A subscription ended, by a drain or because its broker refuses it, before it had seen what was waited for.
+    #[error("the subscription {subscription:?} ended before it had caught up; its status and health say why")]
+    Ended {
+        /// Which one.
+        subscription: String,
+    },
     /// A test app did not come to rest in time.
     #[error("not settled after {after:?}:{}", lines(.waiting))]
     NotSettled {

@@ -1,5 +1,6 @@
 //! A service that runs: [`Running`].
 
+mod caught_up;
 mod drain;
 mod letters;
 #[cfg(feature = "manage")]
@@ -68,29 +69,12 @@ pub(crate) struct RunningSubscription {
     pub(crate) name: String,
     pub(crate) group: Option<Arc<str>>,
     pub(crate) binder: String,
-    #[cfg(feature = "test")]
-    pub(crate) reads: Reads,
-    pub(crate) handle: Arc<SubscriptionHandle>,
-}
-
-/// What a test has to know of what a subscription reads.
-#[cfg(feature = "test")]
-#[derive(Debug)]
-pub(crate) struct Reads {
-    /// It changes while the subscription runs.
-    pub(crate) has_patterns: bool,
     /// These partitions; none for all.
     pub(crate) chosen: Option<Vec<u32>>,
-}
-
-#[cfg(feature = "test")]
-impl Reads {
-    pub(crate) fn of(spec: &tidings_runtime::SubscriptionSpec) -> Self {
-        Self {
-            has_patterns: !spec.discovery.patterns.is_empty(),
-            chosen: spec.policy.partitions.clone(),
-        }
-    }
+    /// It reads patterns: what it reads changes while it runs.
+    #[cfg(feature = "test")]
+    pub(crate) has_patterns: bool,
+    pub(crate) handle: Arc<SubscriptionHandle>,
 }
 
 #[derive(Debug)]

@@ -89,8 +89,9 @@ fn launch(service: Service, plan: &Plan, binders: Binders, prepared: Prepared, c
                 name: planned.name.clone(),
                 group: spec.context.group.clone(),
                 binder: planned.binder.clone(),
+                chosen: spec.policy.partitions.clone(),
                 #[cfg(feature = "test")]
-                reads: crate::running::Reads::of(&spec),
+                has_patterns: !spec.discovery.patterns.is_empty(),
                 handle: Arc::new(tidings_runtime::start_within(spec, around)),
             }
         })

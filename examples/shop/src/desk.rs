@@ -65,7 +65,7 @@ impl Desk {
 
     /// How far it is with opening.
     pub fn phase(&self) -> Phase {
-        match (self.running.get(), self.shop.stories.caught_up().is_complete()) {
+        match (self.running.get(), self.shop.stories.is_complete()) {
             (None, _) => Phase::Opening,
             (Some(_), false) => Phase::CatchingUp,
             (Some(_), true) => Phase::Open,

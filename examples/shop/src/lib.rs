@@ -23,7 +23,6 @@
 
 pub mod analytics;
 pub mod billing;
-pub mod catch_up;
 pub mod channel;
 pub mod database;
 pub mod desk;

@@ -163,7 +163,7 @@ async fn trade(
     let shop = desk.shop();
     announce(door, &data, shop.database.place());
     let open = async {
-        know_ends(shop, &running).await?;
+        catch_up(shop, &running).await?;
         std::future::pending().await
     };
     let ended = tokio::select! {
@@ -173,11 +173,11 @@ async fn trade(
     ended.map(|()| Some(running))
 }
 
-/// Finds out where the log ends, as soon as its broker can be asked.
-async fn know_ends(shop: &Shop, running: &Running) -> Result<(), tidings::Error> {
+/// Has the stories catch up, as soon as the broker can be asked.
+async fn catch_up(shop: &Shop, running: &Running) -> Result<(), tidings::Error> {
     let mut tries = 0;
     loop {
-        match shop.expect_events(running).await {
+        match shop.catch_up(running).await {
             Ok(()) => return Ok(()),
             Err(error) if running.health().ready => {
                 tries += 1;

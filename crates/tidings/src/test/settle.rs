@@ -89,7 +89,7 @@ async fn look(running: &Running, watch: &Watch) -> Result<Look, Error> {
     let mut waiting = Vec::new();
     let mut hopeless = false;
     for subscription in &inner.subscriptions {
-        if subscription.reads.has_patterns {
+        if subscription.has_patterns {
             subscription.handle.discover().await;
         }
         let status = subscription.handle.status();
@@ -179,7 +179,7 @@ async fn look_at_lanes(
         let positions = positions.map_err(|error| Error::binder(&subscription.binder, error))?;
         for at in positions {
             snapshot.push((format!("{destination}/{}", at.partition), at.end));
-            if !is_chosen(subscription.reads.chosen.as_deref(), at.partition) {
+            if !is_chosen(subscription.chosen.as_deref(), at.partition) {
                 continue;
             }
             let lane = status

@@ -4,7 +4,7 @@ use crate::events::{Placed, Seen, placed};
 use brokers::{Kafka, Options, kafka_or_skip, or_skip, unique};
 use std::time::Duration;
 use tidings::prelude::*;
-use tidings::{Condition, Error, Running};
+use tidings::{Condition, Error, PublishError, Running};
 
 /// How long anything may take that takes a moment.
 const PATIENCE: Duration = Duration::from_secs(40);
@@ -111,4 +111,38 @@ async fn a_property_that_is_wrong_ends_the_start_with_its_line() {
         assert!(error.contains(part), "{part}: {error}");
     }
     assert!(!error.contains("hunter2"), "{error}");
+}
+
+/// The mark of a transaction takes the last offset of a partition, and no handler ever sees it.
+#[tokio::test]
+async fn a_view_has_caught_up_behind_a_transaction() -> Result<(), Error> {
+    let Some(bootstrap) = kafka_or_skip("a_view_has_caught_up_behind_a_transaction") else {
+        return Ok(());
+    };
+    let seen = Seen::default();
+    let text = format!(
+        "[binder.main]\nurl = \"kafka://{bootstrap}\"\nreplication = 1\n[channel.orders]\ndestination = \"{}\"\n",
+        unique("orders")
+    );
+    let config = Config::from_toml(&text, "tidings.toml")?;
+    let app = || App::<Seen>::new("shop").publishes("orders");
+    let running = app().with_state(Seen::default()).start(config.clone()).await?;
+    let publisher = running.publisher();
+    let sent: Result<(), PublishError> = publisher
+        .transaction("orders", async |tx: Publisher| {
+            tx.publish("orders", &placed("1")).await?;
+            Ok(())
+        })
+        .await;
+    sent?;
+    assert!(running.drain().await.is_clean());
+
+    let view = on("orders", note).name("view").start(Start::Earliest);
+    let view = app().add(view.lose_exhausted_messages()).with_state(seen.clone());
+    let running = view.start(config).await?;
+    let caught_up = tokio::time::timeout(PATIENCE, running.caught_up("view")).await;
+    caught_up.expect("it comes to the end")?;
+    assert_eq!(seen.all(), ["1"]);
+    assert!(running.drain().await.is_clean());
+    Ok(())
 }

@@ -1,5 +1,6 @@
 //! The facade as its users see it.
 
+mod caught_up;
 mod claims;
 mod compose;
 mod describe;

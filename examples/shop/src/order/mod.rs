@@ -29,7 +29,7 @@ use crate::event::ShopEvent;
 use crate::service::Service;
 use serde::{Deserialize, Serialize};
 use tidings::prelude::*;
-use tidings::{Diagnosis, Ordering, Position, Start, Timestamp, dead_letter};
+use tidings::{Diagnosis, Ordering, Start, Timestamp, dead_letter};
 
 /// The name of the subscription that tells the stories.
 pub const STORIES: &str = "order-stories";
@@ -46,13 +46,11 @@ pub struct OrderPlaced {
 async fn tell(
     event: Result<ShopEvent, Failure>,
     at: Timestamp,
-    position: Position,
     State(stories): State<Stories>,
 ) -> Result<(), Failure> {
     if let Ok(event) = &event {
         stories.apply(event, at);
     }
-    stories.caught_up().saw(&position);
     event.map(|_| ())
 }
 
@@ -69,7 +67,6 @@ async fn tell_dead_letter(
         .and_then(|Key(key)| std::str::from_utf8(key).ok()?.parse::<OrderId>().ok());
     let at = diagnosis.last_failure.unwrap_or_else(|| delivery.timestamp());
     stories.add_letter(service, order, Letter::new(service, at, &diagnosis));
-    stories.caught_up().saw(&delivery.position());
 }
 
 /// Forgets requests that no customer sends again.

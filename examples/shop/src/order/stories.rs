@@ -1,11 +1,11 @@
 //! The stories of the last orders, and what they come to all together.
 
 use super::story::{Letter, Status, Step, Story};
-use crate::catch_up::CatchUp;
 use crate::domain::{OrderId, Recent};
 use crate::event::ShopEvent;
 use crate::service::Service;
 use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tidings::Timestamp;
 
@@ -18,7 +18,7 @@ const STRAYS_KEPT: usize = 100;
 #[derive(Debug, Clone)]
 pub struct Stories {
     index: Arc<Mutex<Index>>,
-    caught_up: CatchUp,
+    is_complete: Arc<AtomicBool>,
 }
 
 #[derive(Debug)]
@@ -104,13 +104,19 @@ impl Stories {
         };
         Self {
             index: Arc::new(Mutex::new(index)),
-            caught_up: CatchUp::default(),
+            is_complete: Arc::default(),
         }
     }
 
-    /// Whether the events of earlier runs are in.
-    pub fn caught_up(&self) -> &CatchUp {
-        &self.caught_up
+    /// Whether the events of earlier runs are in. Nobody decides by the stories; but nobody is told either that an order
+    /// is unknown before everything was seen.
+    pub fn is_complete(&self) -> bool {
+        self.is_complete.load(Ordering::Acquire)
+    }
+
+    /// The events of earlier runs are in.
+    pub(crate) fn complete(&self) {
+        self.is_complete.store(true, Ordering::Release);
     }
 
     /// Adds an event to the story of its order.

@@ -37,7 +37,7 @@ impl TestShop {
         let app = TestApp::start_with(app(&shop.database).with_state(shop.clone()), config)
             .await
             .unwrap();
-        shop.expect_events(app.running()).await.unwrap();
+        shop.catch_up(app.running()).await.unwrap();
         Self { app, shop }
     }
 
