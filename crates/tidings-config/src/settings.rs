@@ -169,6 +169,8 @@ settings! {
         backlog_interval: Duration = "relay.backlog_interval",
         /// What later messages of a parked key do.
         parked_keys: SqlParkedKeys = "relay.parked_keys",
+        /// Whether the right to send is taken from the one before.
+        fence: bool = "relay.fence",
         /// Who sends, for people.
         holder: String = "relay.holder",
     }

@@ -45,6 +45,7 @@ mod records;
 mod requests;
 mod retry;
 mod sink;
+mod sole;
 mod source;
 mod source_layer;
 pub mod spring;
@@ -110,6 +111,7 @@ pub use requests::{
 };
 pub use retry::{Backoff, Classifier, MAX_BACKOFF, Retry, RetryBudget};
 pub use sink::{Outgoing, PublishError, Receipt, ReceiptSender, Sink};
+pub use sole::SoleSink;
 pub use source::{
     Assignment, DynSource, Guarantee, Progress, Source, SourceError, SourceEvent, SourceInput, SourceSpec,
     Start, Transaction, is_chosen,

@@ -6,6 +6,7 @@ use crate::codec::CodecError;
 use crate::headers::HeadersError;
 use crate::message::{Message, Position, Timestamp};
 use crate::receipts::Member;
+use crate::sole::{self, SoleSink};
 use crate::transaction::{self, SinkTransaction};
 use std::fmt;
 use std::pin::Pin;
@@ -65,6 +66,21 @@ pub trait Sink: Send + Sync + fmt::Debug {
     /// [`PublishError::Unsupported`] on a broker without transactions, which is the default.
     fn begin(&self) -> BoxFuture<'static, Result<Box<dyn SinkTransaction>, PublishError>> {
         Box::pin(std::future::ready(Err(transaction::unsupported())))
+    }
+
+    /// Whether [`sole`](Self::sole) is for more than an error.
+    fn can_be_sole(&self) -> bool {
+        false
+    }
+
+    /// Takes the right to publish under that name from whoever has it, in any process. Who takes it for a lease looks at the
+    /// lease afterwards: if that is over, somebody else may take it, and this one must publish nothing.
+    ///
+    /// # Errors
+    /// [`PublishError::Unsupported`] on a broker that cannot tell publishers apart, which is the default; why it could not
+    /// be taken.
+    fn sole(&self, _name: &str) -> BoxFuture<'static, Result<Box<dyn SoleSink>, PublishError>> {
+        Box::pin(std::future::ready(Err(sole::unsupported())))
     }
 }
 
@@ -221,6 +237,16 @@ impl ReceiptSender {
     pub fn resolve(self, result: Result<Position, PublishError>) {
         // Nobody may be waiting any more; the message is published all the same.
         let _ = self.sender.send(result);
+    }
+
+    /// Ready when nobody waits for it any more.
+    pub async fn given_up(&mut self) {
+        self.sender.closed().await;
+    }
+
+    /// Whether somebody waits for it.
+    pub fn is_awaited(&self) -> bool {
+        !self.sender.is_closed()
     }
 }
 

@@ -75,6 +75,15 @@ pub(super) const RECORDS: &[KeyRecord] = &[
               they are sent, or wait until a person has decided.",
     },
     KeyRecord {
+        path: "sql.relay.fence",
+        kind: Kind::Switch,
+        default: "true",
+        example: "false",
+        doc: "Whether the one that sends takes the right to send from the one before, where the broker can tell them apart: on \
+              Kafka, by a transactional id `tidings-sole-` and the identity of the outbox. Without it a process that stood still \
+              beyond its lease may bring messages out of turn when it wakes.",
+    },
+    KeyRecord {
         path: "sql.relay.holder",
         kind: Kind::Text,
         default: "the app and its process",

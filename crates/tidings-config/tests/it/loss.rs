@@ -175,6 +175,8 @@ const KEEPS: &[&str] = &[
     "sql.relay.longest_backoff",
     "sql.relay.backlog_interval",
     "sql.relay.parked_keys",
+    // Without it something may come again out of turn, with the same id.
+    "sql.relay.fence",
     "sql.relay.holder",
     "sql.replication.slot",
     "sql.replication.publication",

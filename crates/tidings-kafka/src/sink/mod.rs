@@ -16,12 +16,14 @@ use crate::background::Held;
 use crate::client::{ClientState, Topics};
 use crate::error::KafkaError;
 use crate::options::ClientOptions;
-use crate::transactions::Pool;
+use crate::transactions::{Pool, Sole};
 pub(crate) use native::Producer;
 use shared::Shared;
 use std::fmt;
 use std::sync::Arc;
-use tidings_core::{BoxFuture, Outgoing, PublishError, Receipt, ReceiptBlock, Sink, SinkTransaction};
+use tidings_core::{
+    BoxFuture, Outgoing, PublishError, Receipt, ReceiptBlock, Sink, SinkTransaction, SoleSink,
+};
 pub(crate) use transacting::{Transacting, Use};
 pub(crate) use transaction::Failed;
 
@@ -85,6 +87,14 @@ impl Sink for KafkaSink {
 
     fn begin(&self) -> BoxFuture<'static, Result<Box<dyn SinkTransaction>, PublishError>> {
         Box::pin(self.transactions.clone().begin())
+    }
+
+    fn can_be_sole(&self) -> bool {
+        true
+    }
+
+    fn sole(&self, name: &str) -> BoxFuture<'static, Result<Box<dyn SoleSink>, PublishError>> {
+        Box::pin(Sole::take(self.transactions.clone(), name.to_owned()))
     }
 }
 

@@ -7,10 +7,12 @@
 
 mod id;
 mod pool;
+mod sole;
 mod transactor;
 mod worker;
 
 pub(crate) use id::transactional_id;
 pub(crate) use pool::Pool;
+pub(crate) use sole::Sole;
 pub(crate) use transactor::Transactor;
 pub(crate) use worker::{Offset, Offsets, Outcome};

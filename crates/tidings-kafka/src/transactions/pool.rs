@@ -33,8 +33,8 @@ struct Idle {
 }
 
 /// A producer with what is told of it.
-struct Pooled {
-    transactor: Transactor,
+pub(super) struct Pooled {
+    pub(super) transactor: Transactor,
     outcomes: UnboundedReceiver<(u64, Outcome)>,
     /// It is being made ready, and tells so with this ticket.
     settling: Option<u64>,
@@ -79,14 +79,19 @@ impl Pool {
     fn another(&self) -> Result<Pooled, PublishError> {
         let number = self.numbers.fetch_add(1, Ordering::Relaxed);
         let id = format!("tidings-publisher-{}-{number}", self.name);
+        self.producer(&id, Use::Single)
+    }
+
+    /// A producer of transactions under that id, which is being made ready.
+    pub(super) fn producer(&self, id: &str, purpose: Use) -> Result<Pooled, PublishError> {
         let (sender, outcomes) = unbounded_channel();
         let tell = move |ticket, outcome| drop(sender.send((ticket, outcome)));
         let sink = Transacting::open(
             &self.options,
-            &id,
+            id,
             self.state.clone(),
             self.topics.clone(),
-            Use::Single,
+            purpose,
         );
         let transactor = sink.and_then(|sink| Transactor::start(sink, tell));
         let mut transactor = transactor.map_err(|error| unavailable(error.to_string()))?;
@@ -103,6 +108,11 @@ impl Pool {
         if !idle.closed {
             idle.producers.push(pooled);
         }
+    }
+
+    /// How long the broker is waited for.
+    pub(super) fn patience(&self) -> Duration {
+        self.options.request_timeout()
     }
 
     /// Lets go of the producers; transactions that are open go on to their end.
@@ -123,7 +133,7 @@ impl fmt::Debug for Pool {
 
 impl Pooled {
     /// Waits until nothing is open and the producer has its right.
-    async fn is_ready(&mut self, until: Instant, after: Duration) -> Result<(), PublishError> {
+    pub(super) async fn is_ready(&mut self, until: Instant, after: Duration) -> Result<(), PublishError> {
         let mut obstacle = None;
         while let Some(ticket) = self.settling {
             match timeout_at(until, self.outcomes.recv()).await {
@@ -143,7 +153,7 @@ impl Pooled {
         Ok(())
     }
 
-    async fn commit(&mut self) -> Result<(), PublishError> {
+    pub(super) async fn commit(&mut self) -> Result<(), PublishError> {
         let ticket = self.transactor.commit(None);
         while let Some((told, outcome)) = self.outcomes.recv().await {
             match outcome {
@@ -213,7 +223,7 @@ impl fmt::Debug for Opened {
 
 /// Takes nothing.
 #[derive(Debug)]
-struct Ended;
+pub(super) struct Ended;
 
 impl Sink for Ended {
     fn publish(&self, _: tidings_core::Outgoing) -> tidings_core::Receipt {

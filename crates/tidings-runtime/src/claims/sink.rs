@@ -1,6 +1,6 @@
 //! Puts large payloads aside before their messages are published: [`ClaimLayer`].
 
-use super::transactions::{ClaimSource, ClaimTransaction};
+use super::transactions::{ClaimSole, ClaimSource, ClaimTransaction};
 use super::{ClaimRule, digest};
 use bytes::Bytes;
 use std::collections::{HashMap, VecDeque};
@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tidings_core::headers::HeadersError;
 use tidings_core::{
     BinderError, BinderLayer, BoxFuture, Claim, ClaimError, DynBinder, DynSource, Guarantee, LayeredSource,
-    Outgoing, PublishError, Receipt, ReceiptSender, Sink, SinkTransaction, SourceSpec, names,
+    Outgoing, PublishError, Receipt, ReceiptSender, Sink, SinkTransaction, SoleSink, SourceSpec, names,
 };
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
@@ -161,7 +161,11 @@ fn kept_bytes(size: u64) -> u64 {
 }
 
 impl ClaimSink {
-    fn before(inner: Arc<dyn Sink>, rules: &Arc<HashMap<Arc<str>, ClaimRule>>, runtime: Handle) -> Self {
+    pub(super) fn before(
+        inner: Arc<dyn Sink>,
+        rules: &Arc<HashMap<Arc<str>, ClaimRule>>,
+        runtime: Handle,
+    ) -> Self {
         let queue = |rule: &ClaimRule| Arc::new(Queue::new(rule.clone()));
         let queues = rules
             .iter()
@@ -268,10 +272,22 @@ impl Sink for ClaimSink {
 
     fn begin(&self) -> BoxFuture<'static, Result<Box<dyn SinkTransaction>, PublishError>> {
         let (beginning, rules, runtime) = (self.inner.begin(), self.rules.clone(), self.runtime.clone());
+        Box::pin(async move { Ok(ClaimTransaction::begun(beginning.await?, &rules, runtime)) })
+    }
+
+    fn can_be_sole(&self) -> bool {
+        self.inner.can_be_sole()
+    }
+
+    fn sole(&self, name: &str) -> BoxFuture<'static, Result<Box<dyn SoleSink>, PublishError>> {
+        let (taking, rules, runtime) = (self.inner.sole(name), self.rules.clone(), self.runtime.clone());
         Box::pin(async move {
-            let inner = beginning.await?;
-            let sink = Arc::new(Self::before(inner.sink(), &rules, runtime));
-            Ok(Box::new(ClaimTransaction { inner, sink }) as Box<dyn SinkTransaction>)
+            let inner = taking.await?;
+            Ok(Box::new(ClaimSole {
+                inner,
+                rules,
+                runtime,
+            }) as Box<dyn SoleSink>)
         })
     }
 

@@ -1,11 +1,15 @@
 //! Large payloads in transactions: what is in line for the claim store is part of the transaction that is committed.
 
+use super::ClaimRule;
 use super::sink::ClaimSink;
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use tidings_core::{
-    BoxFuture, DynSource, PublishError, Sink, SinkTransaction, SourceError, SourceLayer, Transaction,
+    BoxFuture, DynSource, PublishError, Sink, SinkTransaction, SoleSink, SourceError, SourceLayer,
+    Transaction,
 };
+use tokio::runtime::Handle;
 
 /// The source of an exactly-once subscription, whose effects pass the claim store.
 pub(super) struct ClaimSource {
@@ -82,8 +86,36 @@ impl SourceLayer for ClaimSource {
 
 /// A transaction whose large payloads are put aside.
 pub(super) struct ClaimTransaction {
-    pub(super) inner: Box<dyn SinkTransaction>,
-    pub(super) sink: Arc<ClaimSink>,
+    inner: Box<dyn SinkTransaction>,
+    sink: Arc<ClaimSink>,
+}
+
+type Rules = Arc<HashMap<Arc<str>, ClaimRule>>;
+
+impl ClaimTransaction {
+    pub(super) fn begun(
+        inner: Box<dyn SinkTransaction>,
+        rules: &Rules,
+        runtime: Handle,
+    ) -> Box<dyn SinkTransaction> {
+        let sink = Arc::new(ClaimSink::before(inner.sink(), rules, runtime));
+        Box::new(Self { inner, sink })
+    }
+}
+
+/// A name that one publisher has at a time, of what puts large payloads aside.
+#[derive(Debug)]
+pub(super) struct ClaimSole {
+    pub(super) inner: Box<dyn SoleSink>,
+    pub(super) rules: Rules,
+    pub(super) runtime: Handle,
+}
+
+impl SoleSink for ClaimSole {
+    fn begin(&mut self) -> Result<Box<dyn SinkTransaction>, PublishError> {
+        let begun = self.inner.begin()?;
+        Ok(ClaimTransaction::begun(begun, &self.rules, self.runtime.clone()))
+    }
 }
 
 impl SinkTransaction for ClaimTransaction {

@@ -86,12 +86,12 @@ impl Driver for Postgres {
     }
 
     fn replicating(relay: Relay<Self>, options: ReplicationOptions) -> Box<dyn OutboxRelay> {
-        let (store, sink, how) = (relay.store.clone(), relay.sink.clone(), relay.options.clone());
+        let (store, target, how) = (relay.store.clone(), relay.target.clone(), relay.options.clone());
         match ReplicationRelay::of(relay, options) {
             Ok(replicating) => Box::new(replicating),
             Err(error) => {
                 tracing::error!(%error, "the outbox in {} is polled", store.place());
-                Box::new(Relay::new(&store, sink, how))
+                Box::new(Relay::to(&store, target, how))
             }
         }
     }

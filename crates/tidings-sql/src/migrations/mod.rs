@@ -36,6 +36,7 @@ pub(crate) const POSTGRES: &[Migration] = migrations! { "postgres":
     2 "inbox",
     3 "locks",
     4 "outbox",
+    5 "identity",
 };
 
 /// Those of SQLite. A version is about the same as on PostgreSQL.
@@ -44,6 +45,7 @@ pub(crate) const SQLITE: &[Migration] = migrations! { "sqlite":
     2 "inbox",
     3 "locks",
     4 "outbox",
+    5 "identity",
 };
 
 /// All statements that make the tables, for who applies them by hand. They are written for an empty schema.

@@ -1,6 +1,8 @@
 //! What the one relay does that holds the lease: read, send, take out: [`Leading`].
 
 use super::backoff::{Channels, FIRST};
+use super::fenced::Fence;
+use super::outlet::Outlet;
 use super::verdicts::{Answer, ParkedKeys, Verdicts, judge};
 use super::{Relay, Stop, rest};
 use crate::dialect::Dialect;
@@ -26,6 +28,7 @@ pub(crate) struct Leading<'a, DB: Dialect> {
     pub(crate) relay: &'a Relay<DB>,
     locks: &'a SqlLocks<DB>,
     lease: Lease,
+    pub(crate) outlet: Outlet,
     /// The last row that rounds look at; none is no end.
     pub(crate) up_to: Option<i64>,
     channels: Channels,
@@ -60,10 +63,12 @@ impl From<LockError> for Broken {
 impl<'a, DB: Dialect> Leading<'a, DB> {
     pub(super) fn new(relay: &'a Relay<DB>, locks: &'a SqlLocks<DB>, lease: Lease) -> Self {
         let options = &relay.options;
+        let fence = options.fence.then(|| Fence::new(&relay.store, &lease));
         Self {
             relay,
             locks,
             lease,
+            outlet: relay.target.open(fence.as_ref()),
             up_to: None,
             channels: Channels::new(options.longest_backoff),
             looking: Wait::new(FIRST_LOOK, options.poll_interval),
@@ -192,7 +197,7 @@ impl<'a, DB: Dialect> Leading<'a, DB> {
     async fn send(&mut self, rows: &mut [Row]) -> Result<Vec<Answer>, Broken> {
         let after = self.relay.options.publish_timeout;
         let (outgoing, refused) = taken(rows);
-        let mut receipts = self.relay.sink.publish_all(outgoing).into_iter();
+        let mut receipts = self.outlet.publish_all(outgoing).into_iter();
         let deadline = Instant::now() + after;
         let answers = async {
             let mut answers = Vec::with_capacity(rows.len());

@@ -1,11 +1,12 @@
 //! Sending what is in the outbox: [`Relay`].
 
 pub(crate) mod backoff;
-mod channels;
 mod configured;
+mod fenced;
 pub(crate) mod leading;
 mod of_app;
 mod options;
+pub(crate) mod outlet;
 pub(crate) mod verdicts;
 
 pub(crate) use of_app::RelayPlan;
@@ -16,8 +17,8 @@ use crate::dialect::Dialect;
 use crate::store::SqlStore;
 use crate::wait::Wait;
 use backoff::FIRST;
-use channels::ByRoutes;
 use leading::Leading;
+use outlet::Target;
 use std::pin::pin;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -29,7 +30,8 @@ use tokio::time::Instant;
 ///
 /// Each process may run one: the one that holds a lease sends, the others wait for its death. A relay that was paused and has
 /// lost its lease takes nothing out, because the transaction that does so checks the lease's fencing token. What was sent and
-/// not taken out is sent again, with the same message ids: at least once.
+/// not taken out is sent again, with the same message ids: at least once. On Kafka it brings nothing out of turn either, since
+/// the one that took over has taken the right to send from it ([`RelayOptions::fence`]).
 ///
 /// - What the broker refuses for good is parked in a table of its own, with the reason ([`ParkedKeys`] says what becomes of
 ///   later messages of its key). Where a destination or the broker is at fault, its channel waits, and the others go on.
@@ -71,7 +73,7 @@ use tokio::time::Instant;
 #[derive(Debug)]
 pub struct Relay<DB: Dialect> {
     pub(crate) store: SqlStore<DB>,
-    pub(crate) sink: Arc<dyn Sink>,
+    pub(crate) target: Target,
     pub(crate) options: RelayOptions,
     pub(crate) status: Arc<RelayStatus>,
 }
@@ -93,17 +95,21 @@ pub(crate) enum Never {}
 impl<DB: Dialect> Relay<DB> {
     /// A relay that sends to a broker on which destinations are called as the channels are.
     pub fn new(store: &SqlStore<DB>, sink: Arc<dyn Sink>, options: RelayOptions) -> Self {
-        Self {
-            store: store.clone(),
-            sink,
-            options,
-            status: Arc::default(),
-        }
+        Self::to(store, Target::One(sink), options)
     }
 
     /// A relay that sends to where the channels of an app lead.
     pub fn by_routes(store: &SqlStore<DB>, routes: Arc<Routes>, options: RelayOptions) -> Self {
-        Self::new(store, Arc::new(ByRoutes { routes }), options)
+        Self::to(store, Target::Routes(routes), options)
+    }
+
+    pub(crate) fn to(store: &SqlStore<DB>, target: Target, options: RelayOptions) -> Self {
+        Self {
+            store: store.clone(),
+            target,
+            options,
+            status: Arc::default(),
+        }
     }
 
     /// How it fares, also while it runs.

@@ -32,6 +32,7 @@ pub struct RelayOptions {
     pub(crate) longest_backoff: Duration,
     pub(crate) backlog_interval: Duration,
     pub(crate) parked_keys: ParkedKeys,
+    pub(crate) fence: bool,
     pub(crate) holder: String,
 }
 
@@ -46,6 +47,7 @@ impl Default for RelayOptions {
             longest_backoff: Duration::from_secs(30),
             backlog_interval: Duration::from_secs(10),
             parked_keys: ParkedKeys::default(),
+            fence: true,
             holder: String::new(),
         }
     }
@@ -110,6 +112,13 @@ impl RelayOptions {
     /// What becomes of the later messages of a key when one of it is parked; default [`ParkedKeys::GoOn`].
     pub fn parked_keys(self, parked_keys: ParkedKeys) -> Self {
         Self { parked_keys, ..self }
+    }
+
+    /// Whether it takes the right to send from the one before when it begins to send, where the broker can tell them apart
+    /// ([`Sink::sole`](tidings_core::Sink::sole); Kafka); default yes. Batches are transactions then. Without it a relay that
+    /// stood still beyond its lease may bring messages out of turn when it wakes.
+    pub fn fence(self, fence: bool) -> Self {
+        Self { fence, ..self }
     }
 
     /// Who this is, for people who look at the locks in the database.

@@ -2,12 +2,13 @@
 
 use super::lsn::Lsn;
 use crate::outbox::rows::Row;
+use crate::relay::outlet::Outlet;
 use crate::relay::verdicts::{Answer, ParkedKeys};
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
-use tidings_core::{Outgoing, PublishError, Receipt, Sink};
+use tidings_core::{Outgoing, PublishError, Receipt};
 use tokio::time::Instant;
 
 /// Messages that were sent together.
@@ -49,7 +50,7 @@ pub(crate) struct Landed {
 
 impl Flight {
     /// Sends rows. Their answers are waited for until `after` is over.
-    pub(crate) fn send(&mut self, sink: &dyn Sink, mut rows: Vec<Row>, bytes: usize, after: Duration) {
+    pub(crate) fn send(&mut self, outlet: &Outlet, mut rows: Vec<Row>, bytes: usize, after: Duration) {
         let mut outgoing: Vec<Outgoing> = Vec::with_capacity(rows.len());
         let mut holds_message: Vec<bool> = Vec::with_capacity(rows.len());
         for row in &mut rows {
@@ -60,7 +61,7 @@ impl Flight {
             holds_message.push(taken.is_some());
             outgoing.extend(taken);
         }
-        let mut receipts = sink.publish_all(outgoing).into_iter();
+        let mut receipts = outlet.publish_all(outgoing).into_iter();
         // A sink that forgets a message has not taken it.
         let mut next = || {
             receipts

@@ -244,18 +244,20 @@ impl<'a, 'l> Following<'a, 'l> {
         if self.gathered.rows.is_empty() {
             return;
         }
-        let gathered = std::mem::take(&mut self.gathered);
         // What stands behind a message that was not taken must not arrive before it.
         self.flight.hear();
         self.heed();
+        let outlet = &self.leading.outlet;
+        if outlet.takes_one_at_a_time() && !self.flight.is_answered() {
+            return;
+        }
+        let gathered = std::mem::take(&mut self.gathered);
         // From then on, and when the lease may be over, it is enough that they are in the table.
         if self.ended.is_some() {
             return;
         }
-        let relay = self.leading.relay;
-        let after = relay.options.publish_timeout;
-        self.flight
-            .send(&*relay.sink, gathered.rows, gathered.bytes, after);
+        let after = self.leading.relay.options.publish_timeout;
+        self.flight.send(outlet, gathered.rows, gathered.bytes, after);
         if let Some(end) = gathered.end {
             self.flight.ends(end);
         }

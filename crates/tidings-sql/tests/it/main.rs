@@ -9,6 +9,7 @@
 mod app;
 mod fake;
 mod faults;
+mod fence;
 mod http;
 mod inbox;
 mod locks;

@@ -69,10 +69,11 @@ async fn instances_that_start_together_migrate_once<DB: TestDb>(home: Home) {
     }
     let store = home.open::<DB>().await;
     let mut connection = store.pool().acquire().await.unwrap();
-    let applied = format!("SELECT count(*) FROM {}", table::<DB>("migrations"));
+    let migrations = table::<DB>("migrations");
+    let applied = format!("SELECT count(*) FROM {migrations}");
     let steps = migrations_as_sql::<DB>(&SqlOptions::default())
         .unwrap()
-        .matches("INSERT INTO")
+        .matches(&format!("INSERT INTO {migrations} "))
         .count();
     assert_eq!(DB::number(&mut connection, &applied).await, steps as i64);
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tidings_core::{
     BinderError, BinderLayer, BoxFuture, DynBinder, DynSource, Layered, Outgoing, PublishError, Receipt,
-    Sink, SinkTransaction, SourceError, SourceSpec,
+    Sink, SinkTransaction, SoleSink, SourceError, SourceSpec,
 };
 use tokio::sync::watch;
 
@@ -170,6 +170,14 @@ impl Sink for LateSink {
 
     fn begin(&self) -> BoxFuture<'static, Result<Box<dyn SinkTransaction>, PublishError>> {
         self.inner.begin()
+    }
+
+    fn can_be_sole(&self) -> bool {
+        self.inner.can_be_sole()
+    }
+
+    fn sole(&self, name: &str) -> BoxFuture<'static, Result<Box<dyn SoleSink>, PublishError>> {
+        self.inner.sole(name)
     }
 
     fn flush(&self) -> BoxFuture<'static, Result<(), PublishError>> {

@@ -5,8 +5,8 @@ use super::world::*;
 use crate::world::message;
 use bytes::Bytes;
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering as Atomic};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tidings_core::*;
 use tidings_runtime::*;
@@ -53,14 +53,14 @@ impl ClaimStore for Slow {
     }
 }
 
-fn claimed(broker: &TxBroker, store: &Slow) -> Arc<dyn DynBinder> {
+fn claimed(broker: Arc<dyn DynBinder>, store: &Slow) -> Arc<dyn DynBinder> {
     let rule = ClaimRule {
         above_bytes: 100,
         max_bytes: 1_000_000,
         store: Arc::new(store.clone()),
     };
     let rules = HashMap::from([("outputs".into(), rule)]);
-    Arc::new(Layered(ClaimLayer::new(Arc::new(broker.clone()), rules)))
+    Arc::new(Layered(ClaimLayer::new(broker, rules)))
 }
 
 /// Each message is published with as large a payload, by the handler itself, which does not wait for it.
@@ -94,7 +94,7 @@ async fn all_are_there_once(subscription: Subscription<()>, refuses: usize) {
         broker.put("orders", 0, message(id, Some("k")));
     }
     let mut spec = spec(&broker, subscription.commit(Duration::from_millis(100), 10_000));
-    spec.binder = claimed(&broker, &store);
+    spec.binder = claimed(Arc::new(broker.clone()), &store);
     let handle = start(spec);
     sleep(Duration::from_secs(60)).await;
     let committed = broker.committed("outputs");
@@ -129,4 +129,81 @@ async fn a_payload_that_cannot_be_put_aside_for_now_takes_the_transaction_with_i
 #[tokio::test(start_paused = true)]
 async fn what_a_handler_returns_is_put_aside_and_its_reference_published_in_the_transaction() {
     all_are_there_once(returning(), 0).await;
+}
+
+/// A broker that one publishes to at a time, and transactions that keep what was published until they are committed.
+#[derive(Debug, Clone)]
+struct Alone {
+    broker: TxBroker,
+    open: Arc<Mutex<Vec<Outgoing>>>,
+}
+
+impl Sink for Alone {
+    fn publish(&self, outgoing: Outgoing) -> Receipt {
+        let receipt = Receipt::ready(Ok(Position::new(outgoing.destination.clone(), 0, 0)));
+        self.open.lock().unwrap().push(outgoing);
+        receipt
+    }
+
+    fn flush(&self) -> BoxFuture<'static, Result<(), PublishError>> {
+        Box::pin(async { Ok(()) })
+    }
+
+    fn can_be_sole(&self) -> bool {
+        true
+    }
+
+    fn sole(&self, _name: &str) -> BoxFuture<'static, Result<Box<dyn SoleSink>, PublishError>> {
+        let this = self.clone();
+        Box::pin(async { Ok(Box::new(this) as Box<dyn SoleSink>) })
+    }
+}
+
+impl SoleSink for Alone {
+    fn begin(&mut self) -> Result<Box<dyn SinkTransaction>, PublishError> {
+        Ok(Box::new(self.clone()))
+    }
+}
+
+impl SinkTransaction for Alone {
+    fn sink(&self) -> Arc<dyn Sink> {
+        Arc::new(self.clone())
+    }
+
+    fn commit(self: Box<Self>) -> BoxFuture<'static, Result<(), PublishError>> {
+        for outgoing in self.open.lock().unwrap().drain(..) {
+            self.broker.put(&outgoing.destination, 0, outgoing.message);
+        }
+        Box::pin(async { Ok(()) })
+    }
+}
+
+impl BinderLayer for Alone {
+    fn inner(&self) -> &Arc<dyn DynBinder> {
+        unreachable!("only its sink is asked for")
+    }
+
+    fn sink(&self) -> Arc<dyn Sink> {
+        Arc::new(self.clone())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_publishes_as_the_only_one_has_large_payloads_put_aside_too() {
+    let (broker, store) = (TxBroker::new(1), Slow::default());
+    let alone = Alone {
+        broker: broker.clone(),
+        open: Arc::default(),
+    };
+    let sink = claimed(Arc::new(Layered(alone)), &store).sink();
+    assert!(sink.can_be_sole());
+    let mut sole = sink.sole("name").await.unwrap();
+    let transaction = sole.begin().unwrap();
+    let large = Outgoing::new("outputs", Message::new("x".repeat(LARGE)));
+    // Not awaited: it is part of it all the same.
+    drop(transaction.sink().publish(large));
+    transaction.commit().await.unwrap();
+    let committed = broker.committed("outputs");
+    assert_eq!((committed.len(), store.kept.load(Atomic::Relaxed)), (1, 1));
+    assert!(committed[0].headers().get_str(names::CLAIM).is_some());
 }

@@ -84,10 +84,14 @@ async fn plays_on_a_broker() {
     Sqlite::run(&mut tx, received).await.unwrap();
     tx.commit().await.unwrap();
 
-    let running = service(&store, step, &std::fs::read_to_string(config).unwrap()).await;
+    let config = std::fs::read_to_string(config).unwrap();
+    let running = service(&store, step, &config).await;
     let mut routes = Routes::default();
+    let sink = running.publisher().routes().sinks().remove(0);
+    // The relay sends as the only one where it can.
+    assert_eq!(sink.can_be_sole(), config.contains("kafka://"));
     let route = Route {
-        sink: running.publisher().routes().sinks().remove(0),
+        sink,
         destination: payments.into(),
     };
     routes.insert("payments", route);
