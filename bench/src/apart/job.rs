@@ -99,6 +99,10 @@ pub(crate) enum SqlArm {
     InboxByHand,
     /// Our relay, which looks at the table.
     Relay,
+    /// The same to the Kafka at `out`, as the only one that may send.
+    RelayFenced,
+    /// The same without a fence.
+    RelayUnfenced,
     /// A loop by hand that does; several, each with keys of its own, if `slots` says so.
     RelayByHand,
     /// Our relay by logical replication.

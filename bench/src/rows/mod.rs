@@ -132,6 +132,11 @@ pub(crate) const ROWS: &[Row] = &[
         run: sql::relay::ranges,
     },
     Row {
+        name: "W9-fence",
+        about: "W9 to a Kafka that takes messages of one relay only",
+        run: sql::relay::fence,
+    },
+    Row {
         name: "W10",
         about: "PostgreSQL: the outbox is sent by logical replication",
         run: sql::relay::replication,

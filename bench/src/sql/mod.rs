@@ -5,6 +5,7 @@ mod inbox_by_hand;
 mod latency;
 mod relay;
 mod relay_by_hand;
+mod relay_to_kafka;
 mod replication;
 pub(crate) mod server;
 
@@ -28,6 +29,8 @@ pub(crate) fn play(arm: SqlArm, job: &Job) -> Result<Outcome, BenchError> {
         SqlArm::Inbox => runtime.block_on(inbox::app(job)),
         SqlArm::InboxByHand => runtime.block_on(inbox_by_hand::consume(job)),
         SqlArm::Relay => runtime.block_on(relay::ours(job)),
+        SqlArm::RelayFenced => runtime.block_on(relay_to_kafka::ours(job, true)),
+        SqlArm::RelayUnfenced => runtime.block_on(relay_to_kafka::ours(job, false)),
         SqlArm::RelayByHand => runtime.block_on(relay_by_hand::run(job)),
         SqlArm::Replication => runtime.block_on(replication::ours(job)),
         SqlArm::Write => runtime.block_on(replication::write(job)),

@@ -2,11 +2,13 @@
 
 use crate::apart::job::{Job, Outcome, SqlArm};
 use crate::error::BenchError;
+use crate::kafka::server as kafka;
 use crate::measure::{Figure, Sample};
 use crate::pairs::{Pairs, Spread};
 use crate::report::Line;
 use crate::rows::lines::{cost, throughput};
 use crate::rows::{Setting, agree};
+use crate::sql::CHANNEL;
 use crate::sql::server::server;
 use crate::verdict::{Target, Unit};
 
@@ -79,6 +81,30 @@ fn play(arm: SqlArm, total: u64, change: impl Fn(Job) -> Job) -> Result<Sample, 
     let outcome = job.run()?;
     agree(&format!("{arm:?}: rows left"), ground.count("tidings.outbox")?, 0)?;
     Ok(outcome.sample())
+}
+
+/// What it costs to be the only one that may send to a Kafka.
+pub(crate) fn fence(setting: &Setting<'_>) -> Result<Vec<Line>, BenchError> {
+    let total = setting.length.messages(SHARED).next_multiple_of(1_000);
+    let kafka = kafka::server()?;
+    kafka.topic(CHANNEL, kafka::PARTITIONS, true)?;
+    let arm = |arm| {
+        play(arm, total, |job| Job {
+            out: kafka.servers(),
+            ..job
+        })
+    };
+    let pairs = Pairs::of_processes(
+        setting.length.rounds(),
+        || arm(SqlArm::RelayFenced),
+        || arm(SqlArm::RelayUnfenced),
+    )?;
+    let what = format!("a backlog of {total}, into a Kafka, a transaction a batch");
+    let beside = "without a fence";
+    Ok(vec![
+        throughput(&what, beside, &pairs, Target::None),
+        cost(&what, beside, &pairs, Target::None),
+    ])
 }
 
 /// W10.
