@@ -9,119 +9,69 @@
     clippy::print_stderr,
     reason = "this program talks to the person who started it"
 )]
+#![cfg_attr(
+    not(feature = "rows"),
+    allow(dead_code, reason = "the gates share only a part of what the rows need")
+)]
 
 mod allocations;
+#[cfg(feature = "rows")]
 mod apart;
+#[cfg(feature = "rows")]
 mod arguments;
 mod arms;
+#[cfg(feature = "rows")]
 mod child;
+#[cfg(feature = "rows")]
+mod compare;
+#[cfg(feature = "rows")]
 mod date;
 mod error;
 mod gates;
+#[cfg(feature = "rows")]
 mod kafka;
+#[cfg(feature = "rows")]
 mod machine;
 mod measure;
 mod order;
+#[cfg(feature = "rows")]
 mod pairs;
+#[cfg(feature = "rows")]
 mod publish;
+#[cfg(feature = "rows")]
 mod rabbit;
+#[cfg(feature = "rows")]
 mod report;
+#[cfg(feature = "rows")]
 mod rows;
+#[cfg(feature = "rows")]
 mod sql;
+#[cfg(feature = "rows")]
 mod table;
+#[cfg(feature = "rows")]
 mod verdict;
 
 use std::process::ExitCode;
-use std::time::Instant;
-
-use crate::apart::job::{Arm, Job, Outcome};
-use crate::arguments::{Arguments, Command, Output};
-use crate::error::BenchError;
-use crate::report::Report;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    if let Some((child::MARK, rest)) = arguments
-        .split_first()
-        .map(|(first, rest)| (first.as_str(), rest))
-    {
-        return child::run(rest);
-    }
     match arguments
         .split_first()
         .map(|(first, rest)| (first.as_str(), rest))
     {
-        Some((apart::MARK, rest)) => return apart::run(rest, play),
-        Some((gates::MARK, rest)) => return gates::cores::run(rest),
-        Some((gates::COMMAND, rest)) => return gates::check(rest),
-        _ => {}
-    }
-    let result = match Arguments::parse(&arguments) {
-        Ok(Command::Help) => {
-            print!("{}", arguments::usage());
-            Ok(())
-        }
-        Ok(Command::Run(arguments)) => run(&arguments),
-        Err(error) => Err(error),
-    };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
+        Some((gates::MARK, rest)) => gates::cores::run(rest),
+        Some((gates::COMMAND, rest)) => gates::check(rest),
+        _ => others(&arguments),
     }
 }
 
-/// Plays an arm of a broker.
-fn play(job: &Job) -> Result<Outcome, BenchError> {
-    match job.arm {
-        Arm::Rabbit(arm) => rabbit::play(arm, job),
-        Arm::Sql(arm) => sql::play(arm, job),
-        _ => kafka::play(job),
-    }
-}
+#[cfg(feature = "rows")]
+use compare::others;
 
-/// Runs the rows one after the other. A row that cannot be measured is named in the table and does not hide the rest.
-fn run(arguments: &Arguments) -> Result<(), BenchError> {
-    if cfg!(debug_assertions) {
-        eprintln!("warning: built without optimisation; nothing below is worth quoting");
-    }
-    if arguments.output == Output::Document {
-        publish::check(arguments)?;
-    }
-    let scratch = machine::scratch()?;
-    let setting = rows::Setting {
-        length: arguments.length,
-        scratch: scratch.path(),
-    };
-    let mut report = Report::new(machine::describe(scratch.path()), arguments.length);
-    for row in &arguments.rows {
-        eprintln!("==> {}: {}", row.name, row.about);
-        let started = Instant::now();
-        match (row.run)(&setting) {
-            Ok(lines) => report.add(row, lines),
-            Err(error) => {
-                eprintln!("    not measured: {error}");
-                report.add_unmeasured(row, &error);
-            }
-        }
-        eprintln!("    {:.1} s", started.elapsed().as_secs_f64());
-    }
-    report.machine.push(("load after".into(), machine::load()));
-    report.machine.push(("on Kafka".into(), kafka::CONDITIONS.into()));
-    report
-        .machine
-        .push(("on RabbitMQ".into(), rabbit::CONDITIONS.into()));
-    report
-        .machine
-        .push(("on PostgreSQL".into(), sql::CONDITIONS.into()));
-    let table = table::render(&report);
-    print!("\n{table}");
-    let path = report.write(&machine::results_directory())?;
-    println!("\nwritten to {}", path.display());
-    if arguments.output == Output::Document {
-        println!("and to {}", publish::publish(report.date(), &table)?.display());
-    }
-    Ok(())
+#[cfg(not(feature = "rows"))]
+fn others(_: &[String]) -> ExitCode {
+    eprintln!(
+        "error: this program was built for `cargo xtask gates` alone; `cargo xtask bench` builds the rows too"
+    );
+    ExitCode::from(2)
 }
