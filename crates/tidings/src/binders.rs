@@ -297,10 +297,11 @@ mod kafka {
     /// Sets up the clients; whether the brokers are there shows later.
     pub(super) fn open(binder: &PlannedBinder) -> Result<Opened, BinderError> {
         let options = ClientOptions::from_config(&binder.url.value, &with_limit(binder))?;
-        let opened = KafkaBinder::open(options).map_err(|error| BinderError::Open {
-            url: binder.url.value.to_string(),
-            reason: error.to_string(),
-        })?;
+        let opened =
+            KafkaBinder::open(options.with_binder(&*binder.name)).map_err(|error| BinderError::Open {
+                url: binder.url.value.to_string(),
+                reason: error.to_string(),
+            })?;
         Ok(Opened::plain(Arc::new(opened)))
     }
 }

@@ -80,8 +80,8 @@ pub(super) const RECORDS: &[KeyRecord] = &[
         default: "true",
         example: "false",
         doc: "Whether the one that sends takes the right to send from the one before, where the broker can tell them apart: on \
-              Kafka, by a transactional id `tidings-sole-` and the identity of the outbox. Without it a process that stood still \
-              beyond its lease may bring messages out of turn when it wakes.",
+              Kafka, by a transactional id `tidings-sole-` with the identity of the outbox and the name of the binder. Without \
+              it a process that stood still beyond its lease may bring messages out of turn when it wakes.",
     },
     KeyRecord {
         path: "sql.relay.holder",

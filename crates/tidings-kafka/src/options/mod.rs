@@ -26,6 +26,7 @@ pub struct ClientOptions {
     replication: Option<u16>,
     topic_settings: BTreeMap<String, String>,
     token_source: Option<SharedTokenSource>,
+    binder: Option<String>,
 }
 
 /// What preparing a topic that exists checks. It is never changed.
@@ -55,6 +56,7 @@ impl ClientOptions {
             replication: None,
             topic_settings: BTreeMap::new(),
             token_source: None,
+            binder: None,
         })
     }
 
@@ -92,6 +94,19 @@ impl ClientOptions {
     pub fn with_retry_trim_interval(mut self, interval: Duration) -> Self {
         self.retry_trim_interval = interval;
         self
+    }
+
+    /// With the name that this binder has in its program. Two that lead to one Kafka do not take the right to send as the only
+    /// one ([`Sink::sole`](tidings_core::Sink::sole)) from each other then.
+    #[must_use]
+    pub fn with_binder(mut self, name: impl Into<String>) -> Self {
+        self.binder = Some(name.into());
+        self
+    }
+
+    /// The name that this binder has in its program.
+    pub(crate) fn binder(&self) -> Option<&str> {
+        self.binder.as_deref()
     }
 
     /// With a choice of what publishing does when its buffer is full.
@@ -194,6 +209,7 @@ impl fmt::Debug for ClientOptions {
             .field("replication", &self.replication)
             .field("topic_settings", &self.topic_settings)
             .field("token_source", &self.token_source)
+            .field("binder", &self.binder)
             .finish()
     }
 }

@@ -110,6 +110,11 @@ impl Pool {
         }
     }
 
+    /// What this binder is called in its program.
+    pub(super) fn binder(&self) -> Option<&str> {
+        self.options.binder()
+    }
+
     /// How long the broker is waited for.
     pub(super) fn patience(&self) -> Duration {
         self.options.request_timeout()

@@ -20,7 +20,10 @@ pub(crate) struct Sole {
 impl Sole {
     /// Takes the name.
     pub(crate) async fn take(pool: Arc<Pool>, name: String) -> Result<Box<dyn SoleSink>, PublishError> {
-        let id = format!("tidings-sole-{name}");
+        let id = match pool.binder() {
+            Some(binder) => format!("tidings-sole-{name}-{binder}"),
+            None => format!("tidings-sole-{name}"),
+        };
         // A message that is refused by its own fault leaves the transaction to the others.
         let mut pooled = pool.producer(&id, Use::Subscription)?;
         let patience = pool.patience();

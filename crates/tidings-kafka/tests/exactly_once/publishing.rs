@@ -5,6 +5,7 @@ use crate::support::{PATIENCE, binder, blocking, shared, topic};
 use std::sync::Arc;
 use std::time::Duration;
 use tidings::{App, Clock, Config, DynBinder, Message, PublishError, Publisher, Running};
+use tidings_core::Outgoing;
 
 async fn bank(servers: &str, debits: &str, credits: &str) -> Running {
     let options = tidings_kafka::ClientOptions::from_url(&format!("kafka://{servers}")).unwrap();
@@ -119,4 +120,41 @@ async fn what_is_published_in_a_transaction_is_seen_as_a_whole_or_not_at_all() {
     })
     .await;
     bank.drain().await;
+}
+
+/// Publishes one by one, in turn, by rights of one name that two binders of one program took; whether all was committed.
+async fn in_turn(servers: &str, topic: &str, names: [&str; 2]) -> bool {
+    let url = format!("kafka://{servers}");
+    let name = brokers::unique("outbox");
+    let mut rights = Vec::new();
+    for binder in names {
+        let options = tidings_kafka::ClientOptions::from_url(&url).unwrap();
+        let kafka = tidings_kafka::KafkaBinder::open(options.with_binder(binder)).unwrap();
+        let right = tidings_core::Binder::sink(&kafka).sole(&name).await.unwrap();
+        rights.push((kafka, right));
+    }
+    let mut all = true;
+    for _ in 0..3 {
+        for (_, right) in &mut rights {
+            let Ok(transaction) = right.begin() else {
+                all = false;
+                continue;
+            };
+            let receipt = transaction.sink().publish(Outgoing::new(topic, number(1)));
+            all &= receipt.await.is_ok() && transaction.commit().await.is_ok();
+        }
+    }
+    all
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_binders_of_one_program_do_not_take_the_right_to_send_from_each_other() {
+    let test = "two_binders_of_one_program_do_not_take_the_right_to_send_from_each_other";
+    let Some(servers) = shared(test).await else { return };
+    let topic = topic(&binder(servers, &[]), "orders", 1).await;
+    assert!(in_turn(servers, &topic, ["main", "audit"]).await);
+    assert!(
+        !in_turn(servers, &topic, ["main", "main"]).await,
+        "the same binder in two processes"
+    );
 }

@@ -65,10 +65,10 @@ impl Outlet {
         };
         // One batch for each broker: what stands behind a message that fails is to fail with it.
         let mut batches: Vec<Vec<Outgoing>> = self.ways.iter().map(|_| Vec::new()).collect();
-        let mut goes = |mut one: Outgoing| {
+        let mut goes = |mut one: Outgoing| -> Result<usize, PublishError> {
             let route = routes.get(&one.destination)?;
             let is_way = |way: &Way| Arc::ptr_eq(&way.sink, &route.sink);
-            let place = self.ways.iter().position(is_way).unwrap_or_default();
+            let place = self.ways.iter().position(is_way).ok_or(PublishError::Closed)?;
             one.destination = route.destination.clone();
             if let Some(batch) = batches.get_mut(place) {
                 batch.push(one);
