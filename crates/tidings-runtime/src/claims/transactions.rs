@@ -88,6 +88,8 @@ impl SourceLayer for ClaimSource {
 pub(super) struct ClaimTransaction {
     inner: Box<dyn SinkTransaction>,
     sink: Arc<ClaimSink>,
+    /// A message that is refused by its own fault leaves it to the others: whoever publishes awaits each.
+    spares_refusals: bool,
 }
 
 type Rules = Arc<HashMap<Arc<str>, ClaimRule>>;
@@ -99,7 +101,20 @@ impl ClaimTransaction {
         runtime: Handle,
     ) -> Box<dyn SinkTransaction> {
         let sink = Arc::new(ClaimSink::before(inner.sink(), rules, runtime));
-        Box::new(Self { inner, sink })
+        Box::new(Self {
+            inner,
+            sink,
+            spares_refusals: false,
+        })
+    }
+
+    /// As [`begun`](Self::begun), of somebody who publishes as the only one.
+    fn sole(inner: Box<dyn SinkTransaction>, rules: &Rules, runtime: Handle) -> Box<dyn SinkTransaction> {
+        Box::new(Self {
+            sink: Arc::new(ClaimSink::before(inner.sink(), rules, runtime)),
+            inner,
+            spares_refusals: true,
+        })
     }
 }
 
@@ -114,7 +129,7 @@ pub(super) struct ClaimSole {
 impl SoleSink for ClaimSole {
     fn begin(&mut self) -> Result<Box<dyn SinkTransaction>, PublishError> {
         let begun = self.inner.begin()?;
-        Ok(ClaimTransaction::begun(begun, &self.rules, self.runtime.clone()))
+        Ok(ClaimTransaction::sole(begun, &self.rules, self.runtime.clone()))
     }
 }
 
@@ -127,7 +142,9 @@ impl SinkTransaction for ClaimTransaction {
         Box::pin(async move {
             self.sink.all_in_line_published().await;
             // Dropped, it is given up.
-            self.sink.take_refusal().map_or(Ok(()), Err)?;
+            let refusal = self.sink.take_refusal();
+            let spared = |error: &PublishError| self.spares_refusals && error.is_permanent();
+            refusal.filter(|error| !spared(error)).map_or(Ok(()), Err)?;
             self.inner.commit().await
         })
     }

@@ -1,5 +1,6 @@
 //! Sending as the only one: [`Fence`].
 
+use super::verdicts::is_own_fault;
 use crate::dialect::Dialect;
 use crate::error::SqlError;
 use crate::locks::SqlLocks;
@@ -173,23 +174,47 @@ impl<DB: Dialect> Sender<DB> {
             Err(Failed::GivenUp(answers)) => answers,
         };
         let destinations = destinations(&outgoing);
-        if destinations.len() == 1 {
-            return answers;
-        }
+        let splits = destinations.len() > 1;
         for destination in destinations {
-            let is_there = |one: &&Outgoing| one.destination == destination;
-            let some: Vec<Outgoing> = outgoing.iter().filter(is_there).cloned().collect();
-            let count = some.len();
-            let theirs = match self.transact(some).await {
-                Ok(theirs) | Err(Failed::GivenUp(theirs)) => theirs,
-                Err(Failed::NotBegun(error)) => vec![Err(error); count],
-            };
-            let places = outgoing.iter().zip(&mut answers).filter(|(one, _)| is_there(one));
-            for ((_, place), answer) in places.zip(theirs) {
-                *place = answer;
+            let goes_there = |one: &Outgoing| one.destination == destination;
+            if splits {
+                self.again(&outgoing, &mut answers, |one, _| goes_there(one))
+                    .await;
+            }
+            // A message that is refused by its own fault may take the transaction with it, which is none of the others.
+            let theirs = outgoing.iter().zip(&answers).filter(|(one, _)| goes_there(one));
+            let count = |of: fn(&Answer) -> bool| theirs.clone().filter(|(_, answer)| of(answer)).count();
+            if count(is_refused) > 0 && count(is_refused) + count(Result::is_ok) < theirs.clone().count() {
+                self.again(&outgoing, &mut answers, |one, answer| {
+                    goes_there(one) && !is_refused(answer)
+                })
+                .await;
             }
         }
         answers
+    }
+
+    /// Some of them once more, in a transaction of their own; what is said of them then.
+    async fn again(
+        &mut self,
+        outgoing: &[Outgoing],
+        answers: &mut [Answer],
+        which: impl Fn(&Outgoing, &Answer) -> bool,
+    ) {
+        let all = outgoing.iter().zip(&*answers).enumerate();
+        let (places, some): (Vec<usize>, Vec<Outgoing>) = all
+            .filter(|(_, (one, answer))| which(one, answer))
+            .map(|(place, (one, _))| (place, one.clone()))
+            .unzip();
+        let theirs = match self.transact(some).await {
+            Ok(theirs) | Err(Failed::GivenUp(theirs)) => theirs,
+            Err(Failed::NotBegun(error)) => vec![Err(error); places.len()],
+        };
+        for (place, answer) in places.into_iter().zip(theirs) {
+            if let Some(before) = answers.get_mut(place) {
+                *before = answer;
+            }
+        }
     }
 
     async fn transact(&mut self, outgoing: Vec<Outgoing>) -> Result<Vec<Answer>, Failed> {
@@ -204,8 +229,8 @@ impl<DB: Dialect> Sender<DB> {
             answers.push(receipt.await);
         }
         // What is refused by its own fault is for a person to decide; what stands behind it goes on.
-        let obstacle = answers.iter().find_map(|answer| answer.as_ref().err());
-        let committed = match obstacle.filter(|error| !error.is_permanent()) {
+        let mut failures = answers.iter().filter_map(|answer| answer.as_ref().err());
+        let committed = match failures.find(|error| !is_own_fault(error)) {
             Some(obstacle) => Err(obstacle.clone()),
             None => transaction.commit().await,
         };
@@ -215,11 +240,17 @@ impl<DB: Dialect> Sender<DB> {
                 Ok(answers)
             }
             Err(error) => {
-                let together = |answer: Answer| answer.and_then(|_| Err(error.clone()));
+                // No fault of those that were taken, whatever the transaction's is.
+                let together = |answer: Answer| answer.and_then(|_| Err(unavailable(error.to_string())));
                 Err(Failed::GivenUp(answers.into_iter().map(together).collect()))
             }
         }
     }
+}
+
+/// By its own fault.
+fn is_refused(answer: &Answer) -> bool {
+    answer.as_ref().is_err_and(is_own_fault)
 }
 
 /// Ready when nobody waits for any of them.

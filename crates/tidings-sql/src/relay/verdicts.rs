@@ -72,16 +72,22 @@ impl Answer {
     pub(crate) fn of<T>(result: Result<T, PublishError>) -> Self {
         match result {
             Ok(_) => Self::Taken,
-            Err(
-                error @ (PublishError::TooLarge { .. }
-                | PublishError::Codec(_)
-                | PublishError::Headers(_)
-                | PublishError::Unsupported { .. }
-                | PublishError::UnknownPartition { .. }),
-            ) => Self::Refused(error.to_string()),
+            Err(error) if is_own_fault(&error) => Self::Refused(error.to_string()),
             Err(error) => Self::NotNow(error.to_string()),
         }
     }
+}
+
+/// Whether the message itself is at fault.
+pub(crate) fn is_own_fault(error: &PublishError) -> bool {
+    matches!(
+        error,
+        PublishError::TooLarge { .. }
+            | PublishError::Codec(_)
+            | PublishError::Headers(_)
+            | PublishError::Unsupported { .. }
+            | PublishError::UnknownPartition { .. }
+    )
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Relays that send as the only one: on a real Kafka, one that stands still beyond its lease and wakes; and before a broker of
 //! the test's own, what fails and what is given up.
 
-use crate::fake::{Fake, Running, SHORT_LEASE, away, eventually, quick, send, send_to, taken, waiting};
+use crate::fake::{Fake, Running, SHORT_LEASE, away, eventually, quick, send, send_to, taken, text, waiting};
 use crate::support::{postgres, sqlite};
 use sqlx::{Postgres, Sqlite};
 use std::fmt;
@@ -215,6 +215,8 @@ struct Telling {
     given_up: Arc<AtomicU64>,
     mood: Arc<dyn Fn(&Outgoing) -> Receipt + Send + Sync>,
     on_take: Arc<OnTake>,
+    /// What a commit of these is answered with.
+    on_commit: Arc<dyn Fn(&[Outgoing]) -> Result<(), PublishError> + Send + Sync>,
 }
 
 impl Telling {
@@ -225,6 +227,7 @@ impl Telling {
             given_up: Arc::default(),
             mood: Arc::new(mood),
             on_take: Arc::new(|_| Box::pin(std::future::ready(()))),
+            on_commit: Arc::new(|_| Ok(())),
         }
     }
 }
@@ -297,8 +300,12 @@ impl SinkTransaction for Open {
     }
 
     fn commit(mut self: Box<Self>) -> BoxFuture<'static, Result<(), PublishError>> {
+        let within = std::mem::take(&mut *self.within.0.lock().unwrap());
+        if let Err(error) = (self.of.on_commit)(&within) {
+            return Box::pin(std::future::ready(Err(error)));
+        }
         self.committed = true;
-        for outgoing in std::mem::take(&mut *self.within.0.lock().unwrap()) {
+        for outgoing in within {
             drop(self.of.fake.publish(outgoing));
         }
         Box::pin(std::future::ready(Ok(())))
@@ -353,6 +360,49 @@ async fn a_destination_that_takes_nothing_holds_up_no_other_and_arrives_later() 
     eventually("they are sent", || relay.status.sent() == 7).await;
     assert_eq!(broker.takes.load(Ordering::Acquire), before);
     relay.stop().await;
+}
+
+/// Kafka gives up a transaction with a message that its brokers refuse.
+#[tokio::test]
+async fn a_refused_message_is_parked_alone_though_the_whole_transaction_fails_with_it() {
+    let too_large = || PublishError::TooLarge {
+        size: 2,
+        limit: 1,
+        destination: "orders".into(),
+    };
+    let away = || PublishError::Unavailable {
+        destination: "orders".into(),
+        reason: "given up".into(),
+    };
+    let errors: [fn() -> PublishError; 2] = [too_large, away];
+    for of_commit in errors {
+        let home = sqlite();
+        let store = home.open::<Sqlite>().await;
+        let outbox = Outbox::to_channels(&store, ["orders"]);
+        let is_bad = |outgoing: &Outgoing| text(&outgoing.message) == "bad";
+        let broker = Telling {
+            on_commit: Arc::new(move |all| match all.iter().any(is_bad) {
+                true => Err(of_commit()),
+                false => Ok(()),
+            }),
+            ..Telling::new(move |outgoing| match is_bad(outgoing) {
+                true => Receipt::failed(too_large()),
+                false => taken(outgoing),
+            })
+        };
+        let mut tx = store.begin().await.unwrap();
+        for (key, payload) in [("ada", "1"), ("ada", "bad"), ("bob", "2"), ("ada", "3")] {
+            let message = Message::new(payload).with_key(key);
+            outbox.send(&mut tx, "orders", message).await.unwrap();
+        }
+        tx.commit().await.unwrap();
+        let relay = Running::start(&store, Arc::new(broker.clone()), quick());
+        eventually("the others are sent", || relay.status.sent() == 3).await;
+        assert_eq!(broker.fake.payloads(), ["1", "2", "3"]);
+        assert_eq!(relay.status.parked(), 1);
+        assert_eq!(relay.status.failures(), 0);
+        relay.stop().await;
+    }
 }
 
 #[tokio::test]

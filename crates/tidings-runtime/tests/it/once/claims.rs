@@ -206,4 +206,17 @@ async fn who_publishes_as_the_only_one_has_large_payloads_put_aside_too() {
     let committed = broker.committed("outputs");
     assert_eq!((committed.len(), store.kept.load(Atomic::Relaxed)), (1, 1));
     assert!(committed[0].headers().get_str(names::CLAIM).is_some());
+
+    // What is refused by its own fault is told to whoever published it, and the others are committed.
+    let transaction = sole.begin().unwrap();
+    let too_large = Outgoing::new("outputs", Message::new("x".repeat(1_000_001)));
+    let refused = transaction.sink().publish(too_large).await;
+    assert!(
+        matches!(refused, Err(PublishError::TooLarge { .. })),
+        "{refused:?}"
+    );
+    let small = Outgoing::new("outputs", Message::new("small"));
+    transaction.sink().publish(small).await.unwrap();
+    transaction.commit().await.unwrap();
+    assert_eq!(broker.committed("outputs").len(), 2);
 }
