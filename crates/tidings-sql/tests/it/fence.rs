@@ -205,6 +205,7 @@ async fn a_relay_that_wakes_after_its_lease_brings_nothing_to_kafka() {
     assert_eq!(all, ["1", "2", "3", "4", "5", "1", "2", "3"]);
 }
 
+type OnCommit = dyn Fn(&[Outgoing]) -> Result<(), PublishError> + Send + Sync;
 type OnTake = dyn Fn(u64) -> BoxFuture<'static, ()> + Send + Sync;
 
 /// A broker that tells publishers apart. What is in a transaction is [given](Fake::given) with the commit.
@@ -216,7 +217,7 @@ struct Telling {
     mood: Arc<dyn Fn(&Outgoing) -> Receipt + Send + Sync>,
     on_take: Arc<OnTake>,
     /// What a commit of these is answered with.
-    on_commit: Arc<dyn Fn(&[Outgoing]) -> Result<(), PublishError> + Send + Sync>,
+    on_commit: Arc<OnCommit>,
 }
 
 impl Telling {
