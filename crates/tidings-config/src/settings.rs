@@ -171,6 +171,8 @@ settings! {
         parked_keys: SqlParkedKeys = "relay.parked_keys",
         /// Whether the right to send is taken from the one before.
         fence: bool = "relay.fence",
+        /// How long it is kept without use.
+        fence_idle: Duration = "relay.fence_idle",
         /// Who sends, for people.
         holder: String = "relay.holder",
     }

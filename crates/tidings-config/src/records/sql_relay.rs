@@ -80,8 +80,16 @@ pub(super) const RECORDS: &[KeyRecord] = &[
         default: "true",
         example: "false",
         doc: "Whether the one that sends takes the right to send from the one before, where the broker can tell them apart: on \
-              Kafka, by a transactional id `tidings-sole-` with the identity of the outbox and the name of the binder. Without \
-              it a process that stood still beyond its lease may bring messages out of turn when it wakes.",
+              Kafka, by transactional ids `tidings-sole-` with the identity of the outbox, the destination and the name of the \
+              binder. Without it a process that stood still beyond its lease may bring messages out of turn when it wakes.",
+    },
+    KeyRecord {
+        path: "sql.relay.fence_idle",
+        kind: duration(1_000, DAY),
+        default: "1m",
+        example: "\"10m\"",
+        doc: "How long the right to send to a destination is kept while nothing is sent there. On Kafka it is a client with \
+              connections of its own, and to take it again costs the next message some milliseconds.",
     },
     KeyRecord {
         path: "sql.relay.holder",

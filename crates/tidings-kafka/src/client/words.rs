@@ -132,6 +132,9 @@ pub(crate) fn cure(code: RDKafkaErrorCode, reason: &str) -> Option<&'static str>
             "give this user the right to do that on the cluster; to publish, Write on the topic is enough"
         }
         Code::TransactionalIdAuthorizationFailed => "give this user the right Write on the transactional id",
+        Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch => {
+            "another producer has the transactional id now: if that is no successor of this one, give each an id of its own"
+        }
         _ => return None,
     })
 }

@@ -146,6 +146,7 @@ impl Poller {
             limit: self.shared.settings.limit,
             timeout: self.shared.settings.timeout,
             cause: self.shared.state.cause(),
+            fatal: self.producer.fatal(),
             ..Circumstances::of(delivery, &facts)
         };
         refusal(code, &of)

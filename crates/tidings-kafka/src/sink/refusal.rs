@@ -2,6 +2,7 @@
 
 use super::native::Delivery;
 use crate::client::{TopicFacts, cure};
+use crate::trouble::Fault;
 use rdkafka::error::RDKafkaErrorCode as Code;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,6 +24,8 @@ pub(super) struct Circumstances<'a> {
     pub(super) timeout: Duration,
     /// Why the broker cannot be reached, if that is known.
     pub(super) cause: Option<String>,
+    /// Why its producer cannot go on, if it cannot.
+    pub(super) fatal: Option<Fault>,
     /// Whether the message cannot be in the topic.
     pub(super) surely_not_kept: bool,
 }
@@ -38,6 +41,7 @@ impl<'a> Circumstances<'a> {
             limit: 0,
             timeout: Duration::ZERO,
             cause: None,
+            fatal: None,
             surely_not_kept: delivery.surely_not_kept,
         }
     }
@@ -78,7 +82,13 @@ pub(super) fn refusal(code: Code, of: &Circumstances<'_>) -> PublishError {
             size: of.size,
             limit: of.size_limit(),
         },
-        Code::PurgeQueue | Code::PurgeInflight => given_up(of.topic),
+        Code::PurgeQueue | Code::PurgeInflight => match &of.fatal {
+            Some(fatal) => PublishError::Unavailable {
+                destination,
+                reason: format!("{fatal}; the message may have been published"),
+            },
+            None => given_up(of.topic),
+        },
         Code::TopicAuthorizationFailed | Code::ClusterAuthorizationFailed | Code::PolicyViolation => {
             PublishError::Unauthorized {
                 destination,
@@ -169,6 +179,7 @@ mod tests {
             limit: 1_500,
             timeout: Duration::from_secs(3),
             cause: None,
+            fatal: None,
             surely_not_kept,
         }
     }

@@ -282,6 +282,7 @@ impl Shared {
             limit: self.settings.limit,
             timeout: self.settings.timeout,
             cause: self.state.cause(),
+            fatal: None,
             surely_not_kept: true,
         }
     }

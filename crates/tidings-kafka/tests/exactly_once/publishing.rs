@@ -158,3 +158,33 @@ async fn two_binders_of_one_program_do_not_take_the_right_to_send_from_each_othe
         "the same binder in two processes"
     );
 }
+
+/// What the one that lost its right is told, so that a person finds the other one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_has_lost_the_right_to_send_is_told_that_somebody_else_has_it() {
+    let test = "who_has_lost_the_right_to_send_is_told_that_somebody_else_has_it";
+    let Some(servers) = shared(test).await else { return };
+    let kafka = binder(servers, &[]);
+    let topic = topic(&kafka, "orders", 1).await;
+    let name = brokers::unique("outbox");
+    let sink = tidings_core::Binder::sink(&kafka);
+    // One sends nothing before it is put out, the other one did.
+    for sends_before in [false, true] {
+        let mut lost = sink.sole(&name).await.unwrap();
+        if sends_before {
+            let transaction = lost.begin().unwrap();
+            let receipt = transaction.sink().publish(Outgoing::new(&*topic, number(1)));
+            receipt.await.unwrap();
+            transaction.commit().await.unwrap();
+        }
+        let _holder = sink.sole(&name).await.unwrap();
+        let transaction = lost.begin().unwrap();
+        let receipt = transaction.sink().publish(Outgoing::new(&*topic, number(2)));
+        let told = receipt.await.unwrap_err().to_string();
+        assert!(
+            told.contains("another producer has the transactional id"),
+            "{told}"
+        );
+        transaction.commit().await.unwrap_err();
+    }
+}

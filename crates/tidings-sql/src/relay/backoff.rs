@@ -38,6 +38,16 @@ impl Channels {
         self.waiting.remove(channel);
     }
 
+    /// All of them.
+    pub(crate) fn clear(&mut self) {
+        self.waiting.clear();
+    }
+
+    /// Whether there are none.
+    pub(crate) fn are_well(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
     /// Those that are not to be read now.
     pub(crate) fn held(&self, now: Instant) -> Vec<Arc<str>> {
         let held = self.waiting.iter().filter(|(_, (_, until))| *until > now);

@@ -53,7 +53,7 @@ impl RelayPlan {
 fn options(config: &SqlRelayConfig) -> RelayOptions {
     let mut options = RelayOptions::default();
     take!(options from config: batch, batch_bytes, lease, poll_interval, publish_timeout);
-    take!(options from config: longest_backoff, backlog_interval, fence, holder);
+    take!(options from config: longest_backoff, backlog_interval, fence, fence_idle, holder);
     match config.parked_keys.as_ref().map(|said| said.value) {
         Some(SqlParkedKeys::Wait) => options.parked_keys(ParkedKeys::Wait),
         Some(SqlParkedKeys::GoOn) => options.parked_keys(ParkedKeys::GoOn),
@@ -93,7 +93,7 @@ mod tests {
             fault,
         } = plan(
             "[sql.relay]\nmode = \"replication\"\nbatch = 2\nbatch_bytes = \"3KiB\"\nlease = \"4s\"\npoll_interval = \"5s\"\n\
-             publish_timeout = \"6s\"\nlongest_backoff = \"7s\"\nbacklog_interval = \"8s\"\nparked_keys = \"wait\"\nfence = false\nholder = \"9\"\n\
+             publish_timeout = \"6s\"\nlongest_backoff = \"7s\"\nbacklog_interval = \"8s\"\nparked_keys = \"wait\"\nfence = false\nfence_idle = \"18s\"\nholder = \"9\"\n\
              [sql.replication]\nslot = \"ten\"\npublication = \"eleven\"\nurl = \"postgres://me@twelve/db\"\nmax_in_flight = 13\n\
              max_in_flight_bytes = \"14KiB\"\nstatus_interval = \"15s\"\nlag_interval = \"16s\"\nlag_limit = \"17MiB\"\n\
              behind_limit = \"poll\"\n",
@@ -117,6 +117,7 @@ mod tests {
             (ParkedKeys::Wait, "9")
         );
         assert!(!options.fence && RelayOptions::default().fence);
+        assert_eq!(options.fence_idle, secs(18));
         let named = (replication.slot.as_deref(), replication.publication.as_deref());
         assert_eq!(named, (Some("ten"), Some("eleven")));
         assert_eq!(replication.connect.unwrap().get_host(), "twelve");

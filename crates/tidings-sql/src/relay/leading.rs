@@ -1,9 +1,12 @@
 //! What the one relay does that holds the lease: read, send, take out: [`Leading`].
 
 use super::backoff::{Channels, FIRST};
-use super::fenced::Fence;
+use super::batch::Batch;
+use super::ears::Ears;
+use super::fence::Fence;
 use super::outlet::Outlet;
-use super::verdicts::{Answer, ParkedKeys, Verdicts, judge};
+use super::slow::Slow;
+use super::verdicts::{ParkedKeys, Verdicts, judge};
 use super::{Relay, Stop, rest};
 use crate::dialect::Dialect;
 use crate::error::SqlError;
@@ -13,16 +16,15 @@ use crate::store::SqlStore;
 use crate::value::Value;
 use crate::wait::Wait;
 use std::future::poll_fn;
-use std::pin::Pin;
-use std::task::Poll;
+use std::task::{Context, Waker};
 use std::time::Duration;
-use tidings_core::{Lease, LockError, LockStore, Outgoing, Position, PublishError, Receipt};
+use tidings_core::{Lease, LockError, LockStore};
 use tokio::time::Instant;
 
 /// The first look after a call comes that soon; each wait is twice as long as the one before.
 const FIRST_LOOK: Duration = Duration::from_millis(1);
-/// How often it is tried to listen to other processes.
-const LISTEN_AGAIN: Duration = Duration::from_secs(10);
+/// So long the answers to a batch keep everybody waiting; after it, only the channels that are not answered.
+const TOGETHER: Duration = Duration::from_millis(500);
 
 pub(crate) struct Leading<'a, DB: Dialect> {
     pub(crate) relay: &'a Relay<DB>,
@@ -32,6 +34,7 @@ pub(crate) struct Leading<'a, DB: Dialect> {
     /// The last row that rounds look at; none is no end.
     pub(crate) up_to: Option<i64>,
     channels: Channels,
+    slow: Slow,
     looking: Wait,
     ears: Ears<DB>,
 }
@@ -63,14 +66,17 @@ impl From<LockError> for Broken {
 impl<'a, DB: Dialect> Leading<'a, DB> {
     pub(super) fn new(relay: &'a Relay<DB>, locks: &'a SqlLocks<DB>, lease: Lease) -> Self {
         let options = &relay.options;
-        let fence = options.fence.then(|| Fence::new(&relay.store, &lease));
+        let fence = options
+            .fence
+            .then(|| Fence::new(&relay.store, &lease, options.fence_idle));
         Self {
             relay,
             locks,
             lease,
-            outlet: relay.target.open(fence.as_ref()),
+            outlet: relay.target.open(fence.as_ref(), options.parked_keys),
             up_to: None,
             channels: Channels::new(options.longest_backoff),
+            slow: Slow::default(),
             looking: Wait::new(FIRST_LOOK, options.poll_interval),
             ears: Ears::default(),
         }
@@ -114,13 +120,10 @@ impl<'a, DB: Dialect> Leading<'a, DB> {
         let work = async {
             let mut away = Wait::new(FIRST, self.relay.options.longest_backoff);
             loop {
-                let now = Instant::now();
-                let next = self.channels.next(now);
+                let next = self.channels.next(Instant::now());
                 match self.round().await {
-                    Ok(0) => match next {
-                        None => return Ok(()),
-                        Some(next) => tokio::time::sleep_until(next).await,
-                    },
+                    Ok(0) if next.is_none() && self.slow.is_empty() => return Ok(()),
+                    Ok(0) => self.pause(next).await,
                     Ok(_) => away.reset(),
                     Err(Broken::Lost(error)) => return Err(error),
                     Err(Broken::Away(problem)) => {
@@ -150,19 +153,27 @@ impl<'a, DB: Dialect> Leading<'a, DB> {
         &self.lease
     }
 
-    /// Whether every channel can be published to, as far as is known.
-    pub(crate) fn calm(&self) -> bool {
-        self.channels.next(Instant::now()).is_none()
+    /// Whether no channel is in trouble, as far as is known.
+    pub(crate) fn is_well(&self) -> bool {
+        self.channels.are_well()
     }
 
-    /// Reads a batch, sends it, and takes out what was taken; how many rows there were.
+    /// Whether, besides, everything that was sent is answered.
+    pub(crate) fn is_calm(&self) -> bool {
+        self.is_well() && self.slow.is_empty()
+    }
+
+    /// Reads a batch, sends it, and takes out what was taken, of that and of what was sent before; how many rows there were.
     pub(crate) async fn round(&mut self) -> Result<usize, Broken> {
         self.keep_lease().await?;
+        let late = self.settle_slow().await?;
         let options = &self.relay.options;
+        let mut without = self.channels.held(Instant::now());
+        without.extend(self.slow.channels().cloned());
         let reading = Reading {
             rows: options.batch,
             bytes: options.batch_bytes,
-            without: self.channels.held(Instant::now()),
+            without,
             parked_keys_wait: options.parked_keys == ParkedKeys::Wait,
         };
         let mut rows = self.relay.store.read_outbox(&reading).await?;
@@ -171,17 +182,67 @@ impl<'a, DB: Dialect> Leading<'a, DB> {
         }
         if rows.is_empty() {
             if reading.without.is_empty() {
+                // Nothing waits, for whatever reason.
+                self.channels.clear();
                 self.relay.status.works();
             }
-            return Ok(0);
+            return Ok(late);
         }
         // Time may have passed: what is sent by two is sent twice, and out of turn by the one who came late.
         self.keep_lease().await?;
-        let answers = self.send(&mut rows).await?;
-        let verdicts = judge(&rows, &answers, options.parked_keys);
-        self.settle(&verdicts).await?;
-        self.note(&rows, &verdicts);
-        Ok(rows.len())
+        let count = rows.len();
+        let mut batch = Batch::send(&mut self.outlet, rows, options.publish_timeout);
+        let together = TOGETHER.min(options.publish_timeout);
+        let answers = tokio::time::timeout(together, poll_fn(|context| batch.poll_answers(context)));
+        if self.renewing(answers).await?.is_err() {
+            let slow;
+            (batch, slow) = batch.part();
+            self.slow.add(slow);
+        }
+        self.settle(batch).await?;
+        Ok(count + late)
+    }
+
+    /// Takes out what was answered since, of channels that were not waited for; how many rows.
+    async fn settle_slow(&mut self) -> Result<usize, Broken> {
+        let mut count = 0;
+        let answered = self
+            .slow
+            .take(Instant::now(), &mut Context::from_waker(Waker::noop()));
+        for batch in answered {
+            count += batch.rows().len();
+            self.settle(batch).await?;
+        }
+        Ok(count)
+    }
+
+    /// Waits for the answers that are missing, as long as they may take.
+    pub(super) async fn settle_all(&mut self) {
+        while !self.slow.is_empty() {
+            let settled = match self.keep_lease().await {
+                Ok(()) => self.settle_slow().await,
+                Err(error) => Err(error.into()),
+            };
+            if let Err(error) = settled {
+                // Whoever sends next finds them in the table.
+                tracing::debug!(?error, "what was answered last is not taken out");
+                return;
+            }
+            self.pause(None).await;
+        }
+    }
+
+    /// Waits until something more is answered, or until then, or as long as the lease allows.
+    pub(crate) async fn pause(&mut self, until: Option<Instant>) {
+        if self.slow.is_empty() && until.is_none() {
+            return;
+        }
+        let renewal = Instant::now() + self.relay.options.lease / 3;
+        let until = [until, self.slow.deadline()]
+            .into_iter()
+            .flatten()
+            .fold(renewal, Instant::min);
+        let _ = tokio::time::timeout_at(until, poll_fn(|context| self.slow.poll_answers(context))).await;
     }
 
     /// Renews the lease when a third of it is over.
@@ -191,25 +252,6 @@ impl<'a, DB: Dialect> Leading<'a, DB> {
             self.lease = self.locks.renew(&self.lease, whole).await?;
         }
         Ok(())
-    }
-
-    /// Sends a batch and waits for the answers, while the lease is renewed. The rows keep everything but their messages.
-    async fn send(&mut self, rows: &mut [Row]) -> Result<Vec<Answer>, Broken> {
-        let after = self.relay.options.publish_timeout;
-        let (outgoing, refused) = taken(rows);
-        let mut receipts = self.outlet.publish_all(outgoing).into_iter();
-        let deadline = Instant::now() + after;
-        let answers = async {
-            let mut answers = Vec::with_capacity(rows.len());
-            for (row, refused) in rows.iter().zip(refused) {
-                answers.push(match refused {
-                    Some(reason) => Answer::Refused(format!("the row holds no message: {reason}")),
-                    None => Answer::of(answer(receipts.next(), row, deadline, after).await),
-                });
-            }
-            answers
-        };
-        self.renewing(answers).await
     }
 
     /// Does something that takes its time, while the lease is renewed.
@@ -228,9 +270,13 @@ impl<'a, DB: Dialect> Leading<'a, DB> {
         }
     }
 
-    /// As [`settle`], under the lease.
-    async fn settle(&mut self, verdicts: &Verdicts) -> Result<(), Broken> {
-        settle(&self.relay.store, &self.lease, verdicts).await.map(drop)
+    /// Takes out what was taken, parks what was refused, and remembers which channels work.
+    async fn settle(&mut self, batch: Batch) -> Result<(), Broken> {
+        let (rows, answers) = batch.into_answers();
+        let verdicts = judge(&rows, &answers, self.relay.options.parked_keys);
+        settle(&self.relay.store, &self.lease, &verdicts).await?;
+        self.note(&rows, &verdicts);
+        Ok(())
     }
 
     /// Remembers which channels work and which do not, and says so.
@@ -252,7 +298,7 @@ impl<'a, DB: Dialect> Leading<'a, DB> {
             tracing::warn!(id, reason, "a message in the outbox is parked");
         }
         status.add(verdicts.done.len(), verdicts.refused.len());
-        if self.channels.next(now).is_none() {
+        if self.channels.are_well() {
             status.works();
         }
     }
@@ -261,11 +307,13 @@ impl<'a, DB: Dialect> Leading<'a, DB> {
     async fn listen(&mut self, stop: &mut Stop) {
         let now = Instant::now();
         let look = now + self.looking.take().min(self.relay.options.lease / 3);
-        let until = self.channels.next(now).map_or(look, |next| next.min(look));
+        let others = [self.channels.next(now), self.slow.deadline()];
+        let until = others.into_iter().flatten().fold(look, Instant::min);
         self.ears.open(&self.relay.store).await;
         tokio::select! {
             () = tokio::time::sleep_until(until) => {}
             _ = stop.wait_for(|stop| *stop) => {}
+            () = poll_fn(|context| self.slow.poll_answers(context)) => self.looking.reset(),
             () = self.relay.store.wake().called() => self.looking.reset(),
             () = self.ears.heard() => self.looking.reset(),
         }
@@ -298,87 +346,4 @@ pub(crate) async fn settle<DB: Dialect>(
         .await?;
     tx.commit().await?;
     Ok(found)
-}
-
-/// The messages of rows, and for each row why it holds none.
-fn taken(rows: &mut [Row]) -> (Vec<Outgoing>, Vec<Option<String>>) {
-    let mut outgoing = Vec::with_capacity(rows.len());
-    let take = |row: &mut Row| match std::mem::replace(&mut row.outgoing, Err(String::new())) {
-        Ok(message) => {
-            outgoing.push(message);
-            None
-        }
-        Err(reason) => Some(reason),
-    };
-    let refused = rows.iter_mut().map(take).collect();
-    (outgoing, refused)
-}
-
-/// One answer of the broker.
-async fn answer(
-    receipt: Option<Receipt>,
-    row: &Row,
-    deadline: Instant,
-    after: Duration,
-) -> Result<Position, PublishError> {
-    let Some(mut receipt) = receipt else {
-        // A sink that forgets a message has not taken it.
-        return Err(PublishError::Closed);
-    };
-    // Most are there when the first one is, and need no clock.
-    if let Poll::Ready(answer) = poll_fn(|context| Poll::Ready(Pin::new(&mut receipt).poll(context))).await {
-        return answer;
-    }
-    match tokio::time::timeout_at(deadline, receipt).await {
-        Ok(answer) => answer,
-        Err(_) => Err(PublishError::Timeout {
-            destination: row.channel.clone(),
-            after,
-        }),
-    }
-}
-
-/// What hears other processes, where they can be heard.
-struct Ears<DB: Dialect> {
-    listener: Option<DB::Listener>,
-    again: Option<Instant>,
-}
-
-impl<DB: Dialect> Default for Ears<DB> {
-    fn default() -> Self {
-        Self {
-            listener: None,
-            again: None,
-        }
-    }
-}
-
-impl<DB: Dialect> Ears<DB> {
-    /// Begins to listen, unless it does or has failed to a short while ago.
-    async fn open(&mut self, store: &SqlStore<DB>) {
-        let now = Instant::now();
-        if !DB::CAN_NOTIFY || self.listener.is_some() || self.again.is_some_and(|again| again > now) {
-            return;
-        }
-        match store.listen().await {
-            Ok(listener) => self.listener = Some(listener),
-            Err(error) => {
-                // It looks by itself meanwhile.
-                tracing::debug!(%error, "other processes are not heard");
-                self.again = Some(now + LISTEN_AGAIN);
-            }
-        }
-    }
-
-    /// Waits for a call of another process.
-    async fn heard(&mut self) {
-        let Some(listener) = &mut self.listener else {
-            return std::future::pending().await;
-        };
-        if let Err(error) = DB::heard(listener).await {
-            tracing::debug!(%error, "other processes are not heard any more");
-            self.listener = None;
-            self.again = Some(Instant::now() + LISTEN_AGAIN);
-        }
-    }
 }

@@ -1,12 +1,17 @@
 //! Sending what is in the outbox: [`Relay`].
 
 pub(crate) mod backoff;
+pub(crate) mod batch;
 mod configured;
+mod ears;
+mod fence;
 mod fenced;
+mod lane;
 pub(crate) mod leading;
 mod of_app;
 mod options;
 pub(crate) mod outlet;
+mod slow;
 pub(crate) mod verdicts;
 
 pub(crate) use of_app::RelayPlan;
@@ -223,8 +228,13 @@ impl<DB: Dialect> Relay<DB> {
             ended = way.lead(&mut leading, stop) => ended,
             never = self.measure() => match never {},
         };
-        if let (Ok(_), Some(until)) = (&ended, until.get()) {
-            (ended, left) = leading.finish(*until).await;
+        match (&ended, until.get()) {
+            (Ok(_), Some(until)) => (ended, left) = leading.finish(*until).await,
+            (Ok(_), None) => {
+                leading.settle_all().await;
+                ended = Ok(leading.lease().clone());
+            }
+            _ => {}
         }
         self.status.set_role(RelayRole::Follows);
         match ended {

@@ -33,6 +33,7 @@ pub struct RelayOptions {
     pub(crate) backlog_interval: Duration,
     pub(crate) parked_keys: ParkedKeys,
     pub(crate) fence: bool,
+    pub(crate) fence_idle: Duration,
     pub(crate) holder: String,
 }
 
@@ -48,6 +49,7 @@ impl Default for RelayOptions {
             backlog_interval: Duration::from_secs(10),
             parked_keys: ParkedKeys::default(),
             fence: true,
+            fence_idle: Duration::from_secs(60),
             holder: String::new(),
         }
     }
@@ -115,10 +117,16 @@ impl RelayOptions {
     }
 
     /// Whether it takes the right to send from the one before when it begins to send, where the broker can tell them apart
-    /// ([`Sink::sole`](tidings_core::Sink::sole); Kafka); default yes. Batches are transactions then. Without it a relay that
+    /// ([`Sink::sole`](tidings_core::Sink::sole); Kafka); default yes. The messages of a batch to one destination are a transaction then. Without it a relay that
     /// stood still beyond its lease may bring messages out of turn when it wakes.
     pub fn fence(self, fence: bool) -> Self {
         Self { fence, ..self }
+    }
+
+    /// How long the right to send to a destination is kept while nothing is sent there; default 1 min. On Kafka it is a client
+    /// with connections of its own, and to take it again costs the next message some milliseconds.
+    pub fn fence_idle(self, fence_idle: Duration) -> Self {
+        Self { fence_idle, ..self }
     }
 
     /// Who this is, for people who look at the locks in the database.

@@ -1,6 +1,8 @@
 //! Where the one that leads sends to: [`Outlet`].
 
-use super::fenced::{Fence, Fenced};
+use super::fence::Fence;
+use super::fenced::Fenced;
+use super::verdicts::ParkedKeys;
 use crate::dialect::Dialect;
 use std::sync::Arc;
 use tidings_core::{Outgoing, PublishError, Receipt, Routes, Sink};
@@ -31,7 +33,7 @@ struct Way {
 
 impl Target {
     /// Opens it, with a fence before the brokers that can have one.
-    pub(crate) fn open<DB: Dialect>(&self, fence: Option<&Fence<DB>>) -> Outlet {
+    pub(crate) fn open<DB: Dialect>(&self, fence: Option<&Fence<DB>>, parked_keys: ParkedKeys) -> Outlet {
         let (routes, sinks) = match self {
             Self::One(sink) => (None, vec![sink.clone()]),
             Self::Routes(routes) => (Some(routes.clone()), routes.sinks()),
@@ -39,7 +41,7 @@ impl Target {
         let way = |sink: Arc<dyn Sink>| Way {
             fenced: fence
                 .filter(|_| sink.can_be_sole())
-                .map(|fence| fence.before(sink.clone())),
+                .map(|fence| Fenced::new(fence, sink.clone(), parked_keys)),
             sink,
         };
         Outlet {
@@ -56,9 +58,9 @@ impl Outlet {
     }
 
     /// Sends messages whose destinations are names of channels; a receipt for each, in their order.
-    pub(crate) fn publish_all(&self, outgoing: Vec<Outgoing>) -> Vec<Receipt> {
+    pub(crate) fn publish_all(&mut self, outgoing: Vec<Outgoing>) -> Vec<Receipt> {
         let Some(routes) = &self.routes else {
-            return match self.ways.first() {
+            return match self.ways.first_mut() {
                 Some(way) => way.publish_all(outgoing),
                 None => Vec::new(),
             };
@@ -76,7 +78,7 @@ impl Outlet {
             Ok(place)
         };
         let gone: Vec<Result<usize, PublishError>> = outgoing.into_iter().map(&mut goes).collect();
-        let batches = self.ways.iter().zip(batches);
+        let batches = self.ways.iter_mut().zip(batches);
         let mut receipts: Vec<_> = batches
             .map(|(way, batch)| way.publish_all(batch).into_iter())
             .collect();
@@ -91,11 +93,11 @@ impl Outlet {
 }
 
 impl Way {
-    fn publish_all(&self, outgoing: Vec<Outgoing>) -> Vec<Receipt> {
+    fn publish_all(&mut self, outgoing: Vec<Outgoing>) -> Vec<Receipt> {
         if outgoing.is_empty() {
             return Vec::new();
         }
-        match &self.fenced {
+        match &mut self.fenced {
             Some(fenced) => fenced.publish_all(outgoing),
             None => self.sink.publish_all(outgoing),
         }

@@ -2,34 +2,25 @@
 
 use super::lsn::Lsn;
 use crate::outbox::rows::Row;
-use crate::relay::outlet::Outlet;
+use crate::relay::batch::Batch;
 use crate::relay::verdicts::{Answer, ParkedKeys};
 use std::collections::VecDeque;
-use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
-use tidings_core::{Outgoing, PublishError, Receipt};
 use tokio::time::Instant;
 
 /// Messages that were sent together.
 #[derive(Debug)]
-struct Batch {
-    /// Without their messages, which the broker has.
-    rows: Vec<Row>,
-    /// Those of the first rows.
-    answers: Vec<Answer>,
-    /// Of the other ones; none where the row holds no message.
-    receipts: VecDeque<Option<Receipt>>,
+struct Sent {
+    batch: Batch,
     /// The last transaction that ends with these.
     end: Option<Lsn>,
     bytes: usize,
-    deadline: Instant,
 }
 
 /// Batches in the order in which they were sent, which is that of the commits.
 #[derive(Debug, Default)]
 pub(crate) struct Flight {
-    batches: VecDeque<Batch>,
+    batches: VecDeque<Sent>,
     /// How many of the first ones have all their answers.
     answered: usize,
     messages: usize,
@@ -49,34 +40,14 @@ pub(crate) struct Landed {
 }
 
 impl Flight {
-    /// Sends rows. Their answers are waited for until `after` is over.
-    pub(crate) fn send(&mut self, outlet: &Outlet, mut rows: Vec<Row>, bytes: usize, after: Duration) {
-        let mut outgoing: Vec<Outgoing> = Vec::with_capacity(rows.len());
-        let mut holds_message: Vec<bool> = Vec::with_capacity(rows.len());
-        for row in &mut rows {
-            let taken = match &mut row.outgoing {
-                Ok(_) => std::mem::replace(&mut row.outgoing, Err(String::new())).ok(),
-                Err(_) => None,
-            };
-            holds_message.push(taken.is_some());
-            outgoing.extend(taken);
-        }
-        let mut receipts = outlet.publish_all(outgoing).into_iter();
-        // A sink that forgets a message has not taken it.
-        let mut next = || {
-            receipts
-                .next()
-                .unwrap_or_else(|| Receipt::failed(PublishError::Closed))
-        };
-        self.messages += rows.len();
+    /// Those were sent, and have so many bytes.
+    pub(crate) fn add(&mut self, batch: Batch, bytes: usize) {
+        self.messages += batch.rows().len();
         self.bytes += bytes;
-        self.batches.push_back(Batch {
-            answers: Vec::with_capacity(rows.len()),
-            receipts: holds_message.iter().map(|holds| holds.then(&mut next)).collect(),
-            rows,
+        self.batches.push_back(Sent {
+            batch,
             end: None,
             bytes,
-            deadline: Instant::now() + after,
         });
     }
 
@@ -86,7 +57,7 @@ impl Flight {
 
     /// What is under way.
     pub(crate) fn rows(&self) -> impl Iterator<Item = &Row> {
-        self.batches.iter().flat_map(|batch| &batch.rows)
+        self.batches.iter().flat_map(|sent| sent.batch.rows())
     }
 
     pub(crate) fn messages(&self) -> usize {
@@ -110,17 +81,17 @@ impl Flight {
 
     /// Until when the next answer is waited for.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        self.batches.get(self.answered).map(|batch| batch.deadline)
+        self.batches.get(self.answered).map(|sent| sent.batch.deadline())
     }
 
     /// Ready when another batch has all its answers.
     pub(crate) fn poll_answers(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let before = self.answered;
-        while let Some(batch) = self.batches.get_mut(self.answered) {
-            match batch.poll_answers(context) {
-                Poll::Ready(odd) => self.odd |= odd,
-                Poll::Pending => break,
+        while let Some(sent) = self.batches.get_mut(self.answered) {
+            if sent.batch.poll_answers(context).is_pending() {
+                break;
             }
+            self.odd |= sent.batch.answers().any(|(_, answer)| *answer != Answer::Taken);
             self.answered += 1;
         }
         match self.answered > before {
@@ -136,17 +107,11 @@ impl Flight {
     }
 
     /// Waits no longer for the answers that are due.
-    pub(crate) fn give_up(&mut self, now: Instant, after: Duration) {
-        while let Some(batch) = self.batches.get_mut(self.answered)
-            && batch.deadline <= now
+    pub(crate) fn give_up(&mut self, now: Instant) {
+        while let Some(sent) = self.batches.get_mut(self.answered)
+            && sent.batch.deadline() <= now
         {
-            while batch.receipts.pop_front().is_some() {
-                let destination = batch.rows.get(batch.answers.len()).map(|row| row.channel.clone());
-                batch.answers.push(Answer::of::<()>(Err(PublishError::Timeout {
-                    destination: destination.unwrap_or_default(),
-                    after,
-                })));
-            }
+            sent.batch.give_up();
             self.answered += 1;
             self.odd = true;
         }
@@ -158,7 +123,7 @@ impl Flight {
             return None;
         }
         let answered = self.batches.iter().take(self.answered);
-        let mut answers = answered.flat_map(|batch| batch.rows.iter().zip(&batch.answers));
+        let mut answers = answered.flat_map(|sent| sent.batch.answers());
         answers.find_map(|(row, answer)| match answer {
             Answer::NotNow(reason) => Some(format!("channel \"{}\": {reason}", row.channel)),
             Answer::Refused(reason) if parked_keys == ParkedKeys::Wait => {
@@ -171,15 +136,16 @@ impl Flight {
     /// Takes what was answered. It counts until it is [`gone`](Self::gone).
     pub(crate) fn land(&mut self) -> Landed {
         let mut landed = Landed::default();
-        for batch in self.batches.drain(..self.answered) {
-            landed.messages += batch.rows.len();
-            landed.bytes += batch.bytes;
-            landed.end = batch.end.or(landed.end);
+        for sent in self.batches.drain(..self.answered) {
+            let (rows, answers) = sent.batch.into_answers();
+            landed.messages += rows.len();
+            landed.bytes += sent.bytes;
+            landed.end = sent.end.or(landed.end);
             match landed.rows.is_empty() {
-                true => (landed.rows, landed.answers) = (batch.rows, batch.answers),
+                true => (landed.rows, landed.answers) = (rows, answers),
                 false => {
-                    landed.rows.extend(batch.rows);
-                    landed.answers.extend(batch.answers);
+                    landed.rows.extend(rows);
+                    landed.answers.extend(answers);
                 }
             }
         }
@@ -192,30 +158,5 @@ impl Flight {
     pub(crate) fn gone(&mut self, landed: &Landed) {
         self.messages = self.messages.saturating_sub(landed.messages);
         self.bytes = self.bytes.saturating_sub(landed.bytes);
-    }
-}
-
-impl Batch {
-    /// Whether some answer is not that the message was taken.
-    fn poll_answers(&mut self, context: &mut Context<'_>) -> Poll<bool> {
-        while let Some(first) = self.receipts.front_mut() {
-            let answer = match first {
-                Some(receipt) => match Pin::new(receipt).poll(context) {
-                    Poll::Ready(result) => Answer::of(result),
-                    Poll::Pending => return Poll::Pending,
-                },
-                None => {
-                    let row = self.rows.get(self.answers.len());
-                    let reason = row.and_then(|row| row.outgoing.as_ref().err());
-                    Answer::Refused(format!(
-                        "the row holds no message: {}",
-                        reason.map_or("", String::as_str)
-                    ))
-                }
-            };
-            self.receipts.pop_front();
-            self.answers.push(answer);
-        }
-        Poll::Ready(self.answers.iter().any(|answer| *answer != Answer::Taken))
     }
 }

@@ -10,6 +10,7 @@ use super::slot::Look;
 use super::snapshot::Snapshot;
 use crate::outbox::rows::Row;
 use crate::relay::Stop;
+use crate::relay::batch::Batch;
 use crate::relay::leading::{Broken, Leading, settle};
 use crate::relay::verdicts::{Verdicts, judge};
 use crate::store::SqlStore;
@@ -247,7 +248,7 @@ impl<'a, 'l> Following<'a, 'l> {
         // What stands behind a message that was not taken must not arrive before it.
         self.flight.hear();
         self.heed();
-        let outlet = &self.leading.outlet;
+        let outlet = &mut self.leading.outlet;
         if outlet.takes_one_at_a_time() && !self.flight.is_answered() {
             return;
         }
@@ -257,7 +258,8 @@ impl<'a, 'l> Following<'a, 'l> {
             return;
         }
         let after = self.leading.relay.options.publish_timeout;
-        self.flight.send(outlet, gathered.rows, gathered.bytes, after);
+        let batch = Batch::send(outlet, gathered.rows, after);
+        self.flight.add(batch, gathered.bytes);
         if let Some(end) = gathered.end {
             self.flight.ends(end);
         }
@@ -335,10 +337,7 @@ impl<'a, 'l> Following<'a, 'l> {
             Event::Looked => self.look(*looks.borrow_and_update()),
             Event::Came(Ok(())) | Event::Answered => {}
             Event::Came(Err(error)) => self.interrupt(error.to_string()),
-            Event::Overdue => {
-                let after = self.leading.relay.options.publish_timeout;
-                self.flight.give_up(Instant::now(), after);
-            }
+            Event::Overdue => self.flight.give_up(Instant::now()),
             Event::Landed(result) => {
                 let Some(landing) = self.landing.take() else {
                     return Ok(());

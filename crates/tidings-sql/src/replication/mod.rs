@@ -214,7 +214,7 @@ impl Replicating {
             let until = Instant::now() + again.take();
             let behind = || !self.dropped && self.is_behind(&looks);
             let enough =
-                |leading: &Leading<'_, Postgres>| behind() || (Instant::now() >= until && leading.calm());
+                |leading: &Leading<'_, Postgres>| behind() || (Instant::now() >= until && leading.is_calm());
             leading.run_until(stop, enough).await?;
         }
         Ok(leading.lease().clone())
@@ -317,12 +317,15 @@ async fn sweep(
             return Ok(Some(Ended::Told));
         }
         let sent = leading.round().await?;
-        if !leading.calm() {
+        if !leading.is_well() {
             let reason = leading.relay.status.problem();
             return Ok(Some(Ended::Interrupted(reason.unwrap_or_default())));
         }
-        if sent == 0 {
+        if sent == 0 && leading.is_calm() {
             return Ok(None);
+        }
+        if sent == 0 {
+            leading.pause(None).await;
         }
         // The server wants to hear something now and then.
         if let Err(error) = connection.confirm(Lsn(0)).await {

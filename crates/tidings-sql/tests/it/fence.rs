@@ -1,19 +1,17 @@
-//! Relays that send as the only one: on a real Kafka, one that stands still beyond its lease and wakes; and before a broker of
-//! the test's own, what fails and what is given up.
+//! Relays that send to a real Kafka as the only one: one stands still beyond its lease and wakes.
 
-use crate::fake::{Fake, Running, SHORT_LEASE, away, eventually, quick, send, send_to, taken, text, waiting};
-use crate::support::{postgres, sqlite};
-use sqlx::{Postgres, Sqlite};
-use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use crate::fake::{Running, SHORT_LEASE, eventually, quick};
+use crate::support::sqlite;
+use sqlx::Sqlite;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tidings::kafka::{ClientOptions, KafkaAdmin, KafkaBinder};
 use tidings_core::{
     Binder, BoxFuture, DestinationSpec, Message, Outgoing, PublishError, Receipt, Sink, SinkTransaction,
     SoleSink,
 };
-use tidings_sql::{Outbox, Reading, Relay, ReplicationOptions, ReplicationRelay, SqlStore};
+use tidings_sql::{Outbox, Relay, SqlStore};
 use tokio::sync::oneshot;
 
 /// Where somebody stands still, thread and all, as a process does that was stopped.
@@ -101,12 +99,12 @@ impl SinkTransaction for SlowTransaction {
     }
 }
 
-fn kafka(servers: &str) -> KafkaBinder {
+pub(crate) fn kafka(servers: &str) -> KafkaBinder {
     KafkaBinder::open(ClientOptions::from_url(&format!("kafka://{servers}")).unwrap()).unwrap()
 }
 
 /// All payloads of a topic in their order, for readers of everything or of what is committed.
-async fn payloads(servers: &str, topic: &str, isolation: &str) -> Vec<String> {
+pub(crate) async fn payloads(servers: &str, topic: &str, isolation: &str) -> Vec<String> {
     let options = ClientOptions::from_url(&format!("kafka://{servers}")).unwrap();
     let options = options.with_properties([("isolation.level", isolation)]).unwrap();
     let admin = KafkaAdmin::open(options).unwrap();
@@ -203,304 +201,4 @@ async fn a_relay_that_wakes_after_its_lease_brings_nothing_to_kafka() {
     // What would be without a fence.
     let [all, _] = woken(servers, At::Publish, false).await;
     assert_eq!(all, ["1", "2", "3", "4", "5", "1", "2", "3"]);
-}
-
-type OnCommit = dyn Fn(&[Outgoing]) -> Result<(), PublishError> + Send + Sync;
-type OnTake = dyn Fn(u64) -> BoxFuture<'static, ()> + Send + Sync;
-
-/// A broker that tells publishers apart. What is in a transaction is [given](Fake::given) with the commit.
-#[derive(Clone)]
-struct Telling {
-    fake: Arc<Fake>,
-    takes: Arc<AtomicU64>,
-    given_up: Arc<AtomicU64>,
-    mood: Arc<dyn Fn(&Outgoing) -> Receipt + Send + Sync>,
-    on_take: Arc<OnTake>,
-    /// What a commit of these is answered with.
-    on_commit: Arc<OnCommit>,
-}
-
-impl Telling {
-    fn new(mood: impl Fn(&Outgoing) -> Receipt + Send + Sync + 'static) -> Self {
-        Self {
-            fake: Fake::new(),
-            takes: Arc::default(),
-            given_up: Arc::default(),
-            mood: Arc::new(mood),
-            on_take: Arc::new(|_| Box::pin(std::future::ready(()))),
-            on_commit: Arc::new(|_| Ok(())),
-        }
-    }
-}
-
-impl fmt::Debug for Telling {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Telling")
-    }
-}
-
-impl Sink for Telling {
-    fn publish(&self, outgoing: Outgoing) -> Receipt {
-        panic!("outside of a transaction: {outgoing:?}");
-    }
-
-    fn flush(&self) -> BoxFuture<'static, Result<(), PublishError>> {
-        self.fake.flush()
-    }
-
-    fn can_be_sole(&self) -> bool {
-        true
-    }
-
-    fn sole(&self, _name: &str) -> BoxFuture<'static, Result<Box<dyn SoleSink>, PublishError>> {
-        let (this, take) = (self.clone(), self.takes.fetch_add(1, Ordering::AcqRel) + 1);
-        Box::pin(async move {
-            (this.on_take)(take).await;
-            Ok(Box::new(this) as Box<dyn SoleSink>)
-        })
-    }
-}
-
-impl SoleSink for Telling {
-    fn begin(&mut self) -> Result<Box<dyn SinkTransaction>, PublishError> {
-        Ok(Box::new(Open {
-            of: self.clone(),
-            within: Arc::default(),
-            committed: false,
-        }))
-    }
-}
-
-#[derive(Debug)]
-struct Open {
-    of: Telling,
-    within: Arc<Within>,
-    committed: bool,
-}
-
-/// What was taken into a transaction, and the mood.
-#[derive(Debug, Default)]
-struct Within(Mutex<Vec<Outgoing>>, Mutex<Option<Telling>>);
-
-impl Sink for Within {
-    fn publish(&self, outgoing: Outgoing) -> Receipt {
-        let receipt = self.1.lock().unwrap().as_ref().map(|of| (of.mood)(&outgoing));
-        self.0.lock().unwrap().push(outgoing);
-        receipt.unwrap()
-    }
-
-    fn flush(&self) -> BoxFuture<'static, Result<(), PublishError>> {
-        Box::pin(std::future::ready(Ok(())))
-    }
-}
-
-impl SinkTransaction for Open {
-    fn sink(&self) -> Arc<dyn Sink> {
-        *self.within.1.lock().unwrap() = Some(self.of.clone());
-        self.within.clone()
-    }
-
-    fn commit(mut self: Box<Self>) -> BoxFuture<'static, Result<(), PublishError>> {
-        let within = std::mem::take(&mut *self.within.0.lock().unwrap());
-        if let Err(error) = (self.of.on_commit)(&within) {
-            return Box::pin(std::future::ready(Err(error)));
-        }
-        self.committed = true;
-        for outgoing in within {
-            drop(self.of.fake.publish(outgoing));
-        }
-        Box::pin(std::future::ready(Ok(())))
-    }
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        if !self.committed {
-            self.of.given_up.fetch_add(1, Ordering::AcqRel);
-        }
-    }
-}
-
-#[tokio::test]
-async fn a_destination_that_takes_nothing_holds_up_no_other_and_arrives_later() {
-    let home = sqlite();
-    let store = home.open::<Sqlite>().await;
-    let outbox = Outbox::to_channels(&store, ["letters", "orders"]);
-    for channel in ["letters", "orders", "letters", "orders"] {
-        send_to(&outbox, channel).await;
-    }
-    let is_away = Arc::new(AtomicBool::new(true));
-    let stuck = is_away.clone();
-    let broker = Telling::new(move |outgoing| match &*outgoing.destination {
-        "letters" if stuck.load(Ordering::Acquire) => away(outgoing),
-        _ => taken(outgoing),
-    });
-    let fake = broker.fake.clone();
-    let options = quick().longest_backoff(Duration::from_millis(100));
-    let relay = Running::start(&store, Arc::new(broker.clone()), options);
-    // They are in one batch with the letters, and never in trouble themselves.
-    eventually("orders are sent", || {
-        let problem = relay.status.problem().unwrap_or_default();
-        assert!(!problem.contains("orders"), "{problem}");
-        relay.status.sent() == 2
-    })
-    .await;
-    let channels = || -> Vec<String> {
-        let given = fake.given();
-        given.iter().map(|one| one.destination.to_string()).collect()
-    };
-    assert_eq!(channels(), ["orders"; 2]);
-    is_away.store(false, Ordering::Release);
-    eventually("letters are sent", || relay.status.sent() == 4).await;
-    assert_eq!(channels(), ["orders", "orders", "letters", "letters"]);
-    // As long as nothing fails the right is taken once.
-    let before = broker.takes.load(Ordering::Acquire);
-    for _ in 0..3 {
-        send_to(&outbox, "orders").await;
-    }
-    eventually("they are sent", || relay.status.sent() == 7).await;
-    assert_eq!(broker.takes.load(Ordering::Acquire), before);
-    relay.stop().await;
-}
-
-/// Kafka gives up a transaction with a message that its brokers refuse.
-#[tokio::test]
-async fn a_refused_message_is_parked_alone_though_the_whole_transaction_fails_with_it() {
-    let too_large = || PublishError::TooLarge {
-        size: 2,
-        limit: 1,
-        destination: "orders".into(),
-    };
-    let away = || PublishError::Unavailable {
-        destination: "orders".into(),
-        reason: "given up".into(),
-    };
-    let errors: [fn() -> PublishError; 2] = [too_large, away];
-    for of_commit in errors {
-        let home = sqlite();
-        let store = home.open::<Sqlite>().await;
-        let outbox = Outbox::to_channels(&store, ["orders"]);
-        let is_bad = |outgoing: &Outgoing| text(&outgoing.message) == "bad";
-        let broker = Telling {
-            on_commit: Arc::new(move |all| match all.iter().any(is_bad) {
-                true => Err(of_commit()),
-                false => Ok(()),
-            }),
-            ..Telling::new(move |outgoing| match is_bad(outgoing) {
-                true => Receipt::failed(too_large()),
-                false => taken(outgoing),
-            })
-        };
-        let mut tx = store.begin().await.unwrap();
-        for (key, payload) in [("ada", "1"), ("ada", "bad"), ("bob", "2"), ("ada", "3")] {
-            let message = Message::new(payload).with_key(key);
-            outbox.send(&mut tx, "orders", message).await.unwrap();
-        }
-        tx.commit().await.unwrap();
-        let relay = Running::start(&store, Arc::new(broker.clone()), quick());
-        eventually("the others are sent", || relay.status.sent() == 3).await;
-        assert_eq!(broker.fake.payloads(), ["1", "2", "3"]);
-        assert_eq!(relay.status.parked(), 1);
-        assert_eq!(relay.status.failures(), 0);
-        relay.stop().await;
-    }
-}
-
-#[tokio::test]
-async fn who_has_taken_the_right_and_lost_the_lease_meanwhile_sends_nothing() {
-    let home = sqlite();
-    let store = home.open::<Sqlite>().await;
-    let outbox = Outbox::to_channels(&store, ["orders"]);
-    send_to(&outbox, "orders").await;
-    // Somebody else gets the lease while the right is taken for the first time, and gives it back a while later.
-    let thief = store.clone();
-    let broker = Telling {
-        on_take: Arc::new(move |take| {
-            let thief = thief.clone();
-            Box::pin(async move {
-                if take == 1 {
-                    let mut tx = thief.begin().await.unwrap();
-                    let steal = "UPDATE tidings_locks SET token = token + 1";
-                    sqlx::query(steal).execute(&mut *tx).await.unwrap();
-                    tx.commit().await.unwrap();
-                }
-            })
-        }),
-        ..Telling::new(taken)
-    };
-    let relay = Running::start(&store, Arc::new(broker.clone()), quick().lease(SHORT_LEASE));
-    eventually("it does not send", || relay.status.failures() > 0).await;
-    assert!(broker.fake.given().is_empty());
-    // The other one's lease is over, and it has the lease again.
-    eventually("it sends", || relay.status.sent() == 1).await;
-    assert_eq!(broker.fake.given().len(), 1);
-    assert!(broker.takes.load(Ordering::Acquire) > 1);
-    relay.stop().await;
-}
-
-#[tokio::test]
-async fn a_transaction_that_is_not_answered_is_given_up_and_sent_again() {
-    let home = sqlite();
-    let store = home.open::<Sqlite>().await;
-    let outbox = Outbox::to_channels(&store, ["orders"]);
-    let silent = Arc::new(AtomicBool::new(true));
-    let says_nothing = silent.clone();
-    let broker = Telling::new(move |outgoing| match says_nothing.load(Ordering::Acquire) {
-        true => Receipt::boxed(std::future::pending()),
-        false => taken(outgoing),
-    });
-    let options = quick()
-        .publish_timeout(Duration::from_millis(50))
-        .longest_backoff(Duration::from_millis(100));
-    let relay = Running::start(&store, Arc::new(broker.clone()), options);
-    send_to(&outbox, "orders").await;
-    eventually("it is given up", || broker.given_up.load(Ordering::Acquire) >= 2).await;
-    assert_eq!(waiting(&outbox).await, 1);
-    silent.store(false, Ordering::Release);
-    eventually("it is sent", || relay.status.sent() == 1).await;
-    assert_eq!(broker.fake.given().len(), 1);
-    relay.stop().await;
-}
-
-#[tokio::test]
-async fn what_is_read_by_replication_goes_one_transaction_after_the_other_and_never_past_one_that_failed() {
-    let test =
-        "what_is_read_by_replication_goes_one_transaction_after_the_other_and_never_past_one_that_failed";
-    let Some(home) = postgres(test) else { return };
-    let store = home.open::<Postgres>().await;
-    let outbox = Outbox::to_channels(&store, ["orders"]);
-    // Answers take a while, so that more is read meanwhile; the fortieth message fails once.
-    let (given, failed) = (AtomicU64::new(0), AtomicBool::new(false));
-    let broker = Telling::new(move |outgoing| {
-        let number = given.fetch_add(1, Ordering::AcqRel);
-        if number >= 40 && !failed.swap(true, Ordering::AcqRel) {
-            return away(outgoing);
-        }
-        let outgoing = outgoing.clone();
-        Receipt::boxed(async move {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-            taken(&outgoing).await
-        })
-    });
-    let options = quick().longest_backoff(Duration::from_millis(100));
-    let relay = ReplicationRelay::new(
-        &store,
-        Arc::new(broker.clone()),
-        options,
-        ReplicationOptions::default(),
-    );
-    let (relay, status) = Running::replicating(relay.unwrap());
-    eventually("it replicates", || status.reading() == Reading::Replication).await;
-    for number in 0..100 {
-        send(&outbox, "ada", &number.to_string()).await;
-    }
-    eventually("all are sent", || relay.status.sent() >= 100).await;
-    let numbers: Vec<String> = (0..100).map(|number| number.to_string()).collect();
-    assert_eq!(broker.fake.payloads(), numbers);
-    assert_eq!(
-        broker.takes.load(Ordering::Acquire),
-        2,
-        "anew after the one that failed"
-    );
-    relay.stop().await;
 }

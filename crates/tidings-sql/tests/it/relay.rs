@@ -1,6 +1,6 @@
 //! Relays: one of many, deaths, pauses, channels that are stuck.
 
-use crate::fake::{Fake, Running, SHORT_LEASE, away, eventually, quick, send, taken, waiting};
+use crate::fake::{Fake, Running, SHORT_LEASE, away, eventually, quick, send, send_to, taken, text, waiting};
 use crate::support::{Home, TestDb, everywhere};
 use sqlx::Sqlite;
 use std::sync::Arc;
@@ -15,6 +15,7 @@ everywhere! {
     a_relay_that_dies_before_it_takes_out_is_followed_by_one_that_sends_the_same_ids_again
     a_relay_that_wakes_after_its_lease_takes_nothing_out
     a_channel_that_is_stuck_keeps_its_order_and_stops_no_other
+    a_channel_that_is_not_answered_keeps_its_order_and_holds_up_no_other
     large_messages_come_one_by_one
     a_call_wakes_the_relay_before_it_looks
 }
@@ -152,6 +153,42 @@ async fn a_channel_that_is_stuck_keeps_its_order_and_stops_no_other<DB: TestDb>(
     rest.drain(..rest.iter().rposition(|payload| *payload == "0").unwrap());
     assert_eq!(rest, ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"]);
     eventually("nothing is in its way", || relay.status.problem().is_none()).await;
+    relay.stop().await;
+}
+
+async fn a_channel_that_is_not_answered_keeps_its_order_and_holds_up_no_other<DB: TestDb>(home: Home) {
+    let store = home.open::<DB>().await;
+    let outbox = Outbox::to_channels(&store, ["orders", "letters"]);
+    // A partition without a leader: nobody says anything, for a while.
+    let (says, said) = tokio::sync::watch::channel(false);
+    let fake = Fake::with(move |outgoing| match &*outgoing.destination {
+        "orders" => {
+            let (mut said, outgoing) = (said.clone(), outgoing.clone());
+            Receipt::boxed(async move {
+                said.wait_for(|said| *said).await.unwrap();
+                taken(&outgoing).await
+            })
+        }
+        _ => taken(outgoing),
+    });
+    let an_hour = Duration::from_secs(3600);
+    let relay = Running::start(&store, fake.clone(), quick().batch(4).publish_timeout(an_hour));
+    for number in 0..6 {
+        send(&outbox, "key", &number.to_string()).await;
+        send_to(&outbox, "letters").await;
+    }
+    eventually("the letters are sent", || relay.status.sent() == 6).await;
+    for _ in 0..6 {
+        send_to(&outbox, "letters").await;
+    }
+    eventually("so are others", || relay.status.sent() == 12).await;
+    says.send(true).unwrap();
+    eventually("all are sent", || relay.status.sent() == 18).await;
+    let orders = fake.given();
+    let orders = orders.iter().filter(|one| &*one.destination == "orders");
+    let orders: Vec<String> = orders.map(|one| text(&one.message)).collect();
+    assert_eq!(orders, ["0", "1", "2", "3", "4", "5"]);
+    assert_eq!(relay.status.failures(), 0);
     relay.stop().await;
 }
 
