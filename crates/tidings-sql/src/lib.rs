@@ -56,6 +56,7 @@ mod error;
 #[cfg(feature = "axum")]
 pub mod http;
 mod inbox;
+mod kept;
 mod lent;
 mod locks;
 mod migrations;

@@ -318,14 +318,35 @@ impl<DB: Dialect> SqlStore<DB> {
         sql: &Arc<str>,
         values: &[Value<'_>],
     ) -> Result<u64, SqlError> {
-        let mut connection = self.connection(&self.inner.pools.writing, doing).await?;
-        let done = self.within(async {
-            let done = DB::execute(&mut connection, sql, values).await;
-            done.map_err(|error| self.explain(doing, error))
-        });
-        let done = done.await;
+        let mut connection = self.writing(doing).await?;
+        let done = self.execute_on(&mut connection, doing, sql, values).await;
         give_back(connection, &done);
         done
+    }
+
+    /// The same on that connection.
+    pub(crate) async fn execute_on(
+        &self,
+        connection: &mut PoolConnection<DB>,
+        doing: &'static str,
+        sql: &Arc<str>,
+        values: &[Value<'_>],
+    ) -> Result<u64, SqlError> {
+        let done = async {
+            let done = DB::execute(connection, sql, values).await;
+            done.map_err(|error| self.explain(doing, error))
+        };
+        self.within(done).await
+    }
+
+    /// A connection for what writes.
+    pub(crate) async fn writing(&self, doing: &'static str) -> Result<PoolConnection<DB>, SqlError> {
+        self.connection(&self.inner.pools.writing, doing).await
+    }
+
+    /// A connection for what only reads.
+    pub(crate) async fn reading(&self, doing: &'static str) -> Result<PoolConnection<DB>, SqlError> {
+        self.connection(&self.inner.pools.reading, doing).await
     }
 
     async fn connection(&self, pool: &Pool<DB>, doing: &'static str) -> Result<PoolConnection<DB>, SqlError> {
@@ -340,8 +361,10 @@ impl<DB: Dialect> SqlStore<DB> {
         sql: &Arc<str>,
         values: &[Value<'_>],
     ) -> Result<Vec<DB::Row>, SqlError> {
-        self.fetch_from(&self.inner.pools.writing, doing, sql, values)
-            .await
+        let mut connection = self.writing(doing).await?;
+        let rows = self.fetch_on(&mut connection, doing, sql, values).await;
+        give_back(connection, &rows);
+        rows
     }
 
     /// Runs a statement that only reads.
@@ -351,25 +374,25 @@ impl<DB: Dialect> SqlStore<DB> {
         sql: &Arc<str>,
         values: &[Value<'_>],
     ) -> Result<Vec<DB::Row>, SqlError> {
-        self.fetch_from(&self.inner.pools.reading, doing, sql, values)
-            .await
+        let mut connection = self.reading(doing).await?;
+        let rows = self.fetch_on(&mut connection, doing, sql, values).await;
+        give_back(connection, &rows);
+        rows
     }
 
-    async fn fetch_from(
+    /// Takes the rows of a statement on that connection.
+    pub(crate) async fn fetch_on(
         &self,
-        pool: &Pool<DB>,
+        connection: &mut PoolConnection<DB>,
         doing: &'static str,
         sql: &Arc<str>,
         values: &[Value<'_>],
     ) -> Result<Vec<DB::Row>, SqlError> {
-        let mut connection = self.connection(pool, doing).await?;
-        let rows = self.within(async {
-            let rows = DB::fetch(&mut connection, sql, values).await;
+        let rows = async {
+            let rows = DB::fetch(connection, sql, values).await;
             rows.map_err(|error| self.explain(doing, error))
-        });
-        let rows = rows.await;
-        give_back(connection, &rows);
-        rows
+        };
+        self.within(rows).await
     }
 }
 
@@ -379,7 +402,7 @@ fn complete<DB: Dialect>(template: &str, prefix: &str) -> Arc<str> {
 }
 
 /// A connection to a server that is silent is closed: in the pool it would be waited for, by everybody who gets it.
-fn give_back<DB: Dialect, T>(mut connection: PoolConnection<DB>, done: &Result<T, SqlError>) {
+pub(crate) fn give_back<DB: Dialect, T>(mut connection: PoolConnection<DB>, done: &Result<T, SqlError>) {
     if DB::IS_REMOTE && matches!(done, Err(SqlError::Silent { .. })) {
         connection.close_on_drop();
     }

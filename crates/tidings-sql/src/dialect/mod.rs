@@ -57,6 +57,9 @@ pub(crate) mod sealed {
         const CLAIM_WAITS: bool;
         /// What keeps the rows of a SELECT as they are until the transaction ends.
         const FOR_SHARE: &'static str;
+        /// Deletes the rows `$1` of the outbox in a transaction whose commit does not wait for the disk, if the lock `$2` is held
+        /// under the token `$3`; where that is one statement.
+        const TAKE_OUT: Option<&'static str>;
         /// What stands behind a column that is to be one of the numbers `$1`.
         const IN_LIST: &'static str;
         /// What stands behind a column that is to be none of the texts `$3`.

@@ -38,6 +38,12 @@ impl Driver for Postgres {
                                   ORDER BY at LIMIT $2 FOR UPDATE SKIP LOCKED))";
     const CLAIM_WAITS: bool = true;
     const FOR_SHARE: &'static str = " FOR SHARE";
+    // What holds is locked before the first row goes: whoever wants the lock waits for the end of this.
+    const TAKE_OUT: Option<&'static str> = Some(
+        "WITH held AS (SELECT FROM {t}locks AS lock, (SELECT set_config('synchronous_commit', 'off', true)) AS disk (waits) \
+         WHERE lock.name = $2 AND lock.token = $3 AND lock.held_until > {now} AND disk.waits = 'off' FOR SHARE OF lock) \
+         DELETE FROM {t}outbox WHERE id = ANY($1) AND EXISTS (SELECT FROM held)",
+    );
     const IN_LIST: &'static str = "= ANY($1)";
     const NOT_IN_TEXTS: &'static str = "<> ALL ($3)";
     const SAME_KEY: &'static str =

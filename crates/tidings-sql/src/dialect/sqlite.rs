@@ -38,6 +38,7 @@ impl Driver for Sqlite {
     const CLAIM_WAITS: bool = false;
     // Whoever has begun is the only one who writes.
     const FOR_SHARE: &'static str = "";
+    const TAKE_OUT: Option<&'static str> = None;
     const IN_LIST: &'static str = "IN (SELECT value FROM json_each($1))";
     const NOT_IN_TEXTS: &'static str = "NOT IN (SELECT value FROM json_each($3))";
     const SAME_KEY: &'static str = "parked.message_key = waiting.message_key";

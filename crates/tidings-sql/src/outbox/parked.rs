@@ -5,6 +5,7 @@ use super::rows::Row;
 use crate::dialect::Dialect;
 use crate::error::SqlError;
 use crate::value::Value;
+use bytes::BytesMut;
 use std::sync::Arc;
 use tidings_core::{Message, Timestamp};
 
@@ -45,7 +46,8 @@ impl<DB: Dialect> Outbox<DB> {
                 reason: DB::text(row, 9)?.to_owned(),
             })
         };
-        let parked = Row::all_of::<DB>(&rows).and_then(|found| rows.iter().zip(found).map(parse).collect());
+        let parked = Row::all_of::<DB>(&rows, &mut BytesMut::new())
+            .and_then(|found| rows.iter().zip(found).map(parse).collect());
         parked.map_err(|error| store.explain(doing, error))
     }
 

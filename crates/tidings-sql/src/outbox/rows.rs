@@ -2,9 +2,10 @@
 
 use crate::dialect::Dialect;
 use crate::error::SqlError;
+use crate::kept::Kept;
 use crate::store::SqlStore;
 use crate::value::Value;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use std::sync::Arc;
 use tidings_core::headers::Headers;
 use tidings_core::{Message, Outgoing, Timestamp};
@@ -24,6 +25,7 @@ pub(crate) struct Statements {
     read: [Arc<str>; 2],
     read_behind_parked: [Arc<str>; 2],
     delete: Arc<str>,
+    take_out: Option<Arc<str>>,
     park: Arc<str>,
     backlog: Arc<str>,
     parked: Arc<str>,
@@ -59,6 +61,7 @@ impl Statements {
             read: [read(&[]), read(&[&not_held])],
             read_behind_parked: [read(&[&no_parked]), read(&[&not_held, &no_parked])],
             delete: complete(&format!("DELETE FROM {{t}}outbox WHERE id {list}")),
+            take_out: DB::TAKE_OUT.map(&complete),
             park: complete(&format!(
                 "INSERT INTO {{t}}outbox_parked (id, {COLUMNS}, written_at, parked_at, reason) \
                  SELECT id, {COLUMNS}, written_at, {{now}}, $2 FROM {{t}}outbox WHERE id = $1"
@@ -89,6 +92,11 @@ impl Statements {
 
     pub(crate) fn delete(&self) -> &Arc<str> {
         &self.delete
+    }
+
+    /// Deletes rows under a lock at once.
+    pub(crate) fn take_out(&self) -> Option<&Arc<str>> {
+        self.take_out.as_ref()
     }
 
     pub(crate) fn park(&self) -> &Arc<str> {
@@ -167,6 +175,8 @@ fn values(outgoing: &Outgoing) -> [Value<'_>; WIDTH] {
 
 /// What key, payload and headers of a row are guessed to have together.
 const USUAL_BYTES: usize = 512;
+/// More memory than that is not kept for the next rows.
+const KEPT_BYTES: usize = 2 << 20;
 
 /// A row of the outbox.
 #[derive(Debug, Clone)]
@@ -181,8 +191,13 @@ pub(crate) struct Row {
 impl Row {
     /// From rows with the columns `id` and [`COLUMNS`]. What they have of bytes lies in one piece of memory, and a channel is
     /// the one of the row before if it is the same: a row costs no allocation.
-    pub(crate) fn all_of<DB: Dialect>(rows: &[DB::Row]) -> Result<Vec<Self>, sqlx::Error> {
-        let mut memory = Vec::with_capacity(rows.len() * USUAL_BYTES);
+    ///
+    /// The memory is used again when nothing of it is left, as after a batch that was sent.
+    pub(crate) fn all_of<DB: Dialect>(
+        rows: &[DB::Row],
+        memory: &mut BytesMut,
+    ) -> Result<Vec<Self>, sqlx::Error> {
+        memory.reserve(rows.len() * USUAL_BYTES);
         let mut lengths = Vec::with_capacity(rows.len());
         for row in rows {
             let mut keep = |column| {
@@ -192,9 +207,14 @@ impl Row {
             };
             lengths.push([keep(4)?, keep(5)?, keep(6)?]);
         }
-        let (mut memory, mut channel) = (Bytes::from(memory), Arc::<str>::default());
+        let is_large = memory.capacity() > KEPT_BYTES;
+        let mut parts = memory.split().freeze();
+        if is_large {
+            *memory = BytesMut::new();
+        }
+        let mut channel = Arc::<str>::default();
         let row = |(row, lengths): (&DB::Row, [Option<usize>; 3])| {
-            let [key, payload, headers] = lengths.map(|length| length.map(|length| memory.split_to(length)));
+            let [key, payload, headers] = lengths.map(|length| length.map(|length| parts.split_to(length)));
             let parts = Parts {
                 to_partition: DB::maybe_int(row, 2)?,
                 due_at: DB::maybe_int(row, 3)?,
@@ -269,7 +289,12 @@ pub(crate) struct Reading {
 
 impl<DB: Dialect> SqlStore<DB> {
     /// The first rows, in their order.
-    pub(crate) async fn read_outbox(&self, reading: &Reading) -> Result<Vec<Row>, SqlError> {
+    pub(crate) async fn read_outbox(
+        &self,
+        reading: &Reading,
+        kept: &mut Kept<DB>,
+        memory: &mut BytesMut,
+    ) -> Result<Vec<Row>, SqlError> {
         let without: Vec<&str> = reading.without.iter().map(AsRef::as_ref).collect();
         let number = |number: usize| Value::Int(i64::try_from(number).unwrap_or(i64::MAX));
         let values = [
@@ -283,7 +308,7 @@ impl<DB: Dialect> SqlStore<DB> {
             false => (some, &values[..]),
         };
         let doing = "reading the outbox";
-        let rows = Row::all_of::<DB>(&self.read(doing, sql, values).await?);
+        let rows = Row::all_of::<DB>(&kept.read(self, doing, sql, values).await?, memory);
         rows.map_err(|error| self.explain(doing, error))
     }
 }

@@ -38,9 +38,10 @@ impl Channels {
         self.waiting.remove(channel);
     }
 
-    /// All of them.
-    pub(crate) fn clear(&mut self) {
-        self.waiting.clear();
+    /// Nothing was found for others than those, but for the ones that were held at that moment.
+    pub(crate) fn found(&mut self, at: Instant, is_found: impl Fn(&Arc<str>) -> bool) {
+        self.waiting
+            .retain(|channel, (_, until)| *until > at || is_found(channel));
     }
 
     /// Whether there are none.
@@ -82,5 +83,13 @@ mod tests {
         assert!(channels.held(start + Duration::from_millis(150)).is_empty());
         channels.works(&orders);
         assert_eq!(channels.next(start), None);
+        channels.hold(&orders, start);
+        channels.found(start, |_| false);
+        assert!(!channels.are_well(), "it was not read");
+        let later = start + Duration::from_millis(150);
+        channels.found(later, |channel| *channel == orders);
+        assert!(!channels.are_well(), "it was not tried");
+        channels.found(later, |_| false);
+        assert!(channels.are_well(), "somebody else has taken what was there");
     }
 }

@@ -10,11 +10,13 @@ use super::verdicts::{ParkedKeys, Verdicts, judge};
 use super::{Relay, Stop, rest};
 use crate::dialect::Dialect;
 use crate::error::SqlError;
+use crate::kept::Kept;
 use crate::locks::SqlLocks;
 use crate::outbox::rows::{Reading, Row};
 use crate::store::SqlStore;
 use crate::value::Value;
 use crate::wait::Wait;
+use bytes::BytesMut;
 use std::future::poll_fn;
 use std::task::{Context, Waker};
 use std::time::Duration;
@@ -35,6 +37,9 @@ pub(crate) struct Leading<'a, DB: Dialect> {
     pub(crate) up_to: Option<i64>,
     channels: Channels,
     slow: Slow,
+    kept: Kept<DB>,
+    /// Of the rows that were read.
+    memory: BytesMut,
     looking: Wait,
     ears: Ears<DB>,
 }
@@ -77,6 +82,8 @@ impl<'a, DB: Dialect> Leading<'a, DB> {
             up_to: None,
             channels: Channels::new(options.longest_backoff),
             slow: Slow::default(),
+            kept: Kept::new(&relay.store),
+            memory: BytesMut::new(),
             looking: Wait::new(FIRST_LOOK, options.poll_interval),
             ears: Ears::default(),
         }
@@ -108,6 +115,7 @@ impl<'a, DB: Dialect> Leading<'a, DB> {
                 Err(Broken::Away(problem)) => {
                     tracing::warn!(problem, "the outbox in {} waits", self.relay.store.place());
                     self.relay.status.failed(problem);
+                    self.kept.let_go();
                     rest(away.take(), stop).await;
                 }
             }
@@ -153,6 +161,11 @@ impl<'a, DB: Dialect> Leading<'a, DB> {
         &self.lease
     }
 
+    /// Keeps no connection until the next round.
+    pub(crate) fn let_go(&mut self) {
+        self.kept.let_go();
+    }
+
     /// Whether no channel is in trouble, as far as is known.
     pub(crate) fn is_well(&self) -> bool {
         self.channels.are_well()
@@ -168,7 +181,8 @@ impl<'a, DB: Dialect> Leading<'a, DB> {
         self.keep_lease().await?;
         let late = self.settle_slow().await?;
         let options = &self.relay.options;
-        let mut without = self.channels.held(Instant::now());
+        let now = Instant::now();
+        let mut without = self.channels.held(now);
         without.extend(self.slow.channels().cloned());
         let reading = Reading {
             rows: options.batch,
@@ -176,14 +190,22 @@ impl<'a, DB: Dialect> Leading<'a, DB> {
             without,
             parked_keys_wait: options.parked_keys == ParkedKeys::Wait,
         };
-        let mut rows = self.relay.store.read_outbox(&reading).await?;
+        let mut rows = self
+            .relay
+            .store
+            .read_outbox(&reading, &mut self.kept, &mut self.memory)
+            .await?;
+        if rows.len() < options.batch {
+            let (rows, slow) = (&rows, &self.slow);
+            self.channels.found(now, |channel| {
+                slow.channels().any(|slow| slow == channel) || rows.iter().any(|row| row.channel == *channel)
+            });
+        }
         if let Some(last) = self.up_to {
             rows.truncate(rows.partition_point(|row| row.id <= last));
         }
         if rows.is_empty() {
-            if reading.without.is_empty() {
-                // Nothing waits, for whatever reason.
-                self.channels.clear();
+            if self.is_calm() {
                 self.relay.status.works();
             }
             return Ok(late);
@@ -237,6 +259,7 @@ impl<'a, DB: Dialect> Leading<'a, DB> {
         if self.slow.is_empty() && until.is_none() {
             return;
         }
+        self.kept.let_go();
         let renewal = Instant::now() + self.relay.options.lease / 3;
         let until = [until, self.slow.deadline()]
             .into_iter()
@@ -272,9 +295,12 @@ impl<'a, DB: Dialect> Leading<'a, DB> {
 
     /// Takes out what was taken, parks what was refused, and remembers which channels work.
     async fn settle(&mut self, batch: Batch) -> Result<(), Broken> {
+        if batch.rows().is_empty() {
+            return Ok(());
+        }
         let (rows, answers) = batch.into_answers();
         let verdicts = judge(&rows, &answers, self.relay.options.parked_keys);
-        settle(&self.relay.store, &self.lease, &verdicts).await?;
+        settle(&self.relay.store, &mut self.kept, &self.lease, &verdicts).await?;
         self.note(&rows, &verdicts);
         Ok(())
     }
@@ -305,6 +331,7 @@ impl<'a, DB: Dialect> Leading<'a, DB> {
 
     /// Waits until there may be something: somebody calls, a channel is to be tried again, or it is time to look.
     async fn listen(&mut self, stop: &mut Stop) {
+        self.kept.let_go();
         let now = Instant::now();
         let look = now + self.looking.take().min(self.relay.options.lease / 3);
         let others = [self.channels.next(now), self.slow.deadline()];
@@ -323,16 +350,28 @@ impl<'a, DB: Dialect> Leading<'a, DB> {
 /// Takes out what was sent and parks what was refused, if the lease is still held; how many rows were there.
 pub(crate) async fn settle<DB: Dialect>(
     store: &SqlStore<DB>,
+    kept: &mut Kept<DB>,
     lease: &Lease,
     verdicts: &Verdicts,
 ) -> Result<u64, Broken> {
-    if verdicts.done.is_empty() && verdicts.refused.is_empty() {
+    let wanted = verdicts.done.len() + verdicts.refused.len();
+    if wanted == 0 {
         return Ok(0);
+    }
+    let (statements, doing) = (store.outbox_statements(), "taking out what was sent");
+    let mut found = 0;
+    if let Some(sql) = statements.take_out().filter(|_| verdicts.refused.is_empty()) {
+        let token = Value::Int(i64::try_from(lease.token()).unwrap_or(i64::MAX));
+        let values = [Value::Ints(&verdicts.done), Value::Text(lease.name()), token];
+        found = kept.execute(store, doing, sql, &values).await?;
+        if found == wanted as u64 {
+            return Ok(found);
+        }
+        // The lease is lost, or somebody else has taken some out.
     }
     // If the server dies before that is on its disk, they are found again and sent again.
     let mut tx = store.begin_unsynced().await?;
     tx.check_fence(lease.name(), lease.token()).await?;
-    let statements = store.outbox_statements();
     for (id, reason) in &verdicts.refused {
         let values = [Value::Int(*id), Value::Text(reason)];
         tx.execute("parking a message", statements.park(), &values)
@@ -340,8 +379,7 @@ pub(crate) async fn settle<DB: Dialect>(
     }
     let refused = verdicts.refused.iter().map(|(id, _)| *id);
     let gone: Vec<i64> = verdicts.done.iter().copied().chain(refused).collect();
-    let doing = "taking out what was sent";
-    let found = tx
+    found += tx
         .execute(doing, statements.delete(), &[Value::Ints(&gone)])
         .await?;
     tx.commit().await?;

@@ -8,6 +8,7 @@ use super::options::{BehindLimit, ReplicationOptions};
 use super::pgoutput::{Change, Decoder};
 use super::slot::Look;
 use super::snapshot::Snapshot;
+use crate::kept::Kept;
 use crate::outbox::rows::Row;
 use crate::relay::Stop;
 use crate::relay::batch::Batch;
@@ -407,13 +408,13 @@ impl<'a, 'l> Following<'a, 'l> {
 /// so what was not found is looked for again. A row that is gone already has been sent twice.
 async fn take_out(store: &SqlStore<Postgres>, lease: &Lease, verdicts: &Verdicts) -> Result<(), Broken> {
     let wanted = verdicts.done.len() + verdicts.refused.len();
-    let mut found = settle(store, lease, verdicts).await?;
+    let mut found = settle(store, &mut Kept::none(), lease, verdicts).await?;
     for pause in INVISIBLE_FOR {
         if found >= wanted as u64 {
             break;
         }
         tokio::time::sleep(pause).await;
-        found += settle(store, lease, verdicts).await?;
+        found += settle(store, &mut Kept::none(), lease, verdicts).await?;
     }
     Ok(())
 }

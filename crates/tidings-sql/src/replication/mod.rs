@@ -294,6 +294,7 @@ impl Replicating {
             None => Ok(None),
         };
         leading.up_to = None;
+        leading.let_go();
         if let Some(ended) = swept? {
             connection.close().await;
             return Ok((ended, Lsn(0)));
