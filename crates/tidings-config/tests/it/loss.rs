@@ -177,6 +177,7 @@ const KEEPS: &[&str] = &[
     "sql.relay.parked_keys",
     // Without it something may come again out of turn, with the same id.
     "sql.relay.fence",
+    "sql.relay.fence_idle",
     "sql.relay.holder",
     "sql.replication.slot",
     "sql.replication.publication",
