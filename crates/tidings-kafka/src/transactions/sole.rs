@@ -21,7 +21,7 @@ impl Sole {
     /// Takes the name.
     pub(crate) async fn take(pool: Arc<Pool>, name: String) -> Result<Box<dyn SoleSink>, PublishError> {
         let id = match pool.binder() {
-            Some(binder) => format!("tidings-sole-{name}-{binder}"),
+            Some(binder) => format!("tidings-sole-{name}:{binder}"),
             None => format!("tidings-sole-{name}"),
         };
         // A message that is refused by its own fault leaves the transaction to the others.

@@ -122,12 +122,14 @@ async fn what_is_published_in_a_transaction_is_seen_as_a_whole_or_not_at_all() {
     bank.drain().await;
 }
 
-/// Publishes one by one, in turn, by rights of one name that two binders of one program took; whether all was committed.
-async fn in_turn(servers: &str, topic: &str, names: [&str; 2]) -> bool {
+/// Publishes one by one, in turn, by rights that two binders of one program took, each for something of an outbox; whether all
+/// was committed.
+async fn in_turn(servers: &str, topic: &str, rights_of: [(&str, &str); 2]) -> bool {
     let url = format!("kafka://{servers}");
-    let name = brokers::unique("outbox");
+    let outbox = brokers::unique("outbox");
     let mut rights = Vec::new();
-    for binder in names {
+    for (right_to, binder) in rights_of {
+        let name = format!("{outbox}:{right_to}");
         let options = tidings_kafka::ClientOptions::from_url(&url).unwrap();
         let kafka = tidings_kafka::KafkaBinder::open(options.with_binder(binder)).unwrap();
         let right = tidings_core::Binder::sink(&kafka).sole(&name).await.unwrap();
@@ -152,9 +154,10 @@ async fn two_binders_of_one_program_do_not_take_the_right_to_send_from_each_othe
     let test = "two_binders_of_one_program_do_not_take_the_right_to_send_from_each_other";
     let Some(servers) = shared(test).await else { return };
     let topic = topic(&binder(servers, &[]), "orders", 1).await;
-    assert!(in_turn(servers, &topic, ["main", "audit"]).await);
+    assert!(in_turn(servers, &topic, [("orders", "main"), ("orders", "audit")]).await);
+    assert!(in_turn(servers, &topic, [("orders", "eu-main"), ("orders-eu", "main")]).await);
     assert!(
-        !in_turn(servers, &topic, ["main", "main"]).await,
+        !in_turn(servers, &topic, [("orders", "main"), ("orders", "main")]).await,
         "the same binder in two processes"
     );
 }

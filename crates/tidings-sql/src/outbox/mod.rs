@@ -3,6 +3,7 @@
 mod parked;
 #[cfg(test)]
 mod plans;
+pub(crate) mod reading;
 pub(crate) mod rows;
 pub(crate) mod wake;
 

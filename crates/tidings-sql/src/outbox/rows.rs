@@ -2,7 +2,6 @@
 
 use crate::dialect::Dialect;
 use crate::error::SqlError;
-use crate::kept::Kept;
 use crate::store::SqlStore;
 use crate::value::Value;
 use bytes::{Bytes, BytesMut};
@@ -273,42 +272,5 @@ impl Parts {
             message,
             due: self.due_at.map(Timestamp::from_millis),
         })
-    }
-}
-
-/// What a relay reads at once.
-#[derive(Debug)]
-pub(crate) struct Reading {
-    pub(crate) rows: usize,
-    pub(crate) bytes: usize,
-    /// Channels that are left out.
-    pub(crate) without: Vec<Arc<str>>,
-    /// Whether what is behind a parked row of its key is left out too.
-    pub(crate) parked_keys_wait: bool,
-}
-
-impl<DB: Dialect> SqlStore<DB> {
-    /// The first rows, in their order.
-    pub(crate) async fn read_outbox(
-        &self,
-        reading: &Reading,
-        kept: &mut Kept<DB>,
-        memory: &mut BytesMut,
-    ) -> Result<Vec<Row>, SqlError> {
-        let without: Vec<&str> = reading.without.iter().map(AsRef::as_ref).collect();
-        let number = |number: usize| Value::Int(i64::try_from(number).unwrap_or(i64::MAX));
-        let values = [
-            number(reading.rows),
-            number(reading.bytes),
-            Value::Texts(&without),
-        ];
-        let [all, some] = self.outbox_statements().read(reading.parked_keys_wait);
-        let (sql, values) = match without.is_empty() {
-            true => (all, &values[..2]),
-            false => (some, &values[..]),
-        };
-        let doing = "reading the outbox";
-        let rows = Row::all_of::<DB>(&kept.read(self, doing, sql, values).await?, memory);
-        rows.map_err(|error| self.explain(doing, error))
     }
 }

@@ -73,6 +73,10 @@ impl Batch {
         self.deadline
     }
 
+    pub(crate) fn sent_at(&self) -> Instant {
+        self.deadline - self.after
+    }
+
     /// Ready when all are answered.
     pub(crate) fn poll_answers(&mut self, context: &mut Context<'_>) -> Poll<()> {
         while let Some(said) = self.said.get_mut(self.answered) {
@@ -117,8 +121,22 @@ impl Batch {
         (self.rows, answers)
     }
 
+    /// One of several, in their order; none of none.
+    pub(crate) fn join(all: impl IntoIterator<Item = Self>) -> Option<Self> {
+        all.into_iter().reduce(|mut first, next| {
+            first.rows.extend(next.rows);
+            first.said.extend(next.said);
+            first.deadline = next.deadline;
+            first
+        })
+    }
+
     /// Those of channels that are answered, and the others by their channels.
-    pub(crate) fn part(self) -> (Self, Vec<Self>) {
+    pub(crate) fn part(mut self) -> (Self, Vec<Self>) {
+        // Some may be answered behind one that is not.
+        for said in &mut self.said {
+            let _ = said.poll(&mut Context::from_waker(Waker::noop()));
+        }
         let (after, deadline) = (self.after, self.deadline);
         let empty = || Self {
             rows: Vec::new(),

@@ -64,7 +64,8 @@ impl<DB: Dialect> Fence<DB> {
         self.holds().await?;
         let identity = self.store.identity().await;
         let identity = identity.map_err(|error| unavailable(error.to_string()))?;
-        let name = format!("{identity}-{destination}");
+        // A colon, which no topic of Kafka has in its name: so no two names are one.
+        let name = format!("{identity}:{destination}");
         let right = sink.sole(&name).await.map_err(|error| {
             unavailable(format!(
                 "the right to send as the only one, \"{name}\", cannot be taken (it can be done without it: sql.relay.fence = \

@@ -68,9 +68,17 @@ impl Fenced {
         };
         let receipts = outgoing.into_iter().map(take).collect();
         for (destination, batch) in batches {
+            if self
+                .lanes
+                .get(&destination)
+                .is_some_and(|lane| lane.queue.is_closed())
+            {
+                tracing::error!(%destination, "sending from the outbox has ended by a panic, and begins anew");
+                self.lanes.remove(&destination);
+            }
             let lane = self.lanes.entry(destination);
             let lane = lane.or_insert_with_key(|destination| (self.open)(destination.clone()));
-            // If the task is gone, the senders are dropped, and every receipt says that it is closed.
+            // If its task ends now, the senders are dropped, and every receipt says that it is closed.
             let _ = lane.queue.send(batch);
         }
         receipts

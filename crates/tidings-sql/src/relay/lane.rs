@@ -1,16 +1,18 @@
 //! Transactions to one destination, by who may send there: [`Lane`].
 
 use super::fence::{Fence, unavailable};
+use super::most::Most;
 use super::verdicts::{ParkedKeys, is_own_fault};
 use crate::dialect::Dialect;
 use bytes::Bytes;
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
-use tidings_core::{Outgoing, Position, PublishError, ReceiptSender, Sink, SoleSink};
+use tidings_core::{BoxFuture, Outgoing, Position, PublishError, ReceiptSender, Sink, SoleSink};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::{Instant, timeout};
 
 type Answer = Result<Position, PublishError>;
+type Right = Box<dyn SoleSink>;
 
 /// Messages to one destination, and who waits for the answers.
 pub(super) type Batch = VecDeque<(Outgoing, ReceiptSender)>;
@@ -22,14 +24,13 @@ pub(super) struct Lane<DB: Dialect> {
     destination: Arc<str>,
     parked_keys: ParkedKeys,
     /// None before the first message, after a failure, and when it was not used for a while.
-    right: Option<Box<dyn SoleSink>>,
-    /// So many messages are in a transaction at most: half of what failed, and after a while twice what was taken.
-    most: usize,
-    grows_at: Instant,
+    right: Option<Right>,
+    /// It is being taken. That may take longer than a batch is waited for, and goes on for the next one.
+    taking: Option<BoxFuture<'static, Result<Right, PublishError>>>,
+    most: Most,
+    /// Whether the last transaction was begun.
+    begun: bool,
 }
-
-/// To try whether more is taken at once costs about this part of the time.
-const TRIES: u32 = 10;
 
 impl<DB: Dialect> Lane<DB> {
     pub(super) fn new(
@@ -44,8 +45,9 @@ impl<DB: Dialect> Lane<DB> {
             destination,
             parked_keys,
             right: None,
-            most: usize::MAX,
-            grows_at: Instant::now(),
+            taking: None,
+            most: Most::new(),
+            begun: false,
         }
     }
 
@@ -65,50 +67,54 @@ impl<DB: Dialect> Lane<DB> {
 
     /// Transaction by transaction; what stands behind one that failed is not sent.
     async fn send(&mut self, mut batch: Batch) {
+        // Keys of messages that were refused, if these wait.
+        let mut parked = HashSet::new();
         while !batch.is_empty() {
             let began = Instant::now();
-            let count = batch.len().min(self.most);
+            let count = batch.len().min(self.most.count());
             let (outgoing, mut receipts): (Vec<_>, Vec<_>) = batch.drain(..count).unzip();
+            self.begun = false;
             let answers = tokio::select! {
                 biased;
                 // Nobody waits after a time: then it is sent again, and this one is given up.
                 () = given_up(&mut receipts) => None,
-                answers = self.transact_sparing(&outgoing) => Some(answers),
+                answers = self.transact_sparing(&outgoing, &parked) => Some(answers),
             };
             let obstacle = match &answers {
-                Some(answers) => answers.iter().find_map(|answer| self.obstacle(answer)),
+                Some(answers) => answers.iter().flatten().find_map(obstacle),
                 None => Some(unavailable("it was not answered in time".into())),
             };
-            for (receipt, answer) in receipts.into_iter().zip(answers.into_iter().flatten()) {
-                receipt.resolve(answer);
+            let answers = answers.into_iter().flatten();
+            for ((receipt, one), answer) in receipts.into_iter().zip(&outgoing).zip(answers) {
+                if answer.as_ref().is_some_and(is_refused) {
+                    parked.extend(self.keeps_back(one));
+                }
+                let behind = || Err(unavailable("an earlier message of its key is parked".into()));
+                receipt.resolve(answer.unwrap_or_else(behind));
             }
             let Some(obstacle) = obstacle else {
-                if Instant::now() >= self.grows_at {
-                    self.most = self.most.max(count.saturating_mul(2));
-                }
+                self.most.worked(count);
                 continue;
             };
-            // It may have been too much at once: for its time, a quota, a buffer. The next one that is too much takes as long.
-            self.most = (count / 2).max(1);
-            self.grows_at = Instant::now() + began.elapsed() * TRIES;
+            if self.begun {
+                self.most.failed(count, began.elapsed());
+            }
             for (_, receipt) in batch.drain(..) {
                 receipt.resolve(Err(obstacle.clone()));
             }
         }
     }
 
-    /// Why what stands behind that message is not to be sent.
-    fn obstacle(&self, answer: &Answer) -> Option<PublishError> {
-        let error = answer.as_ref().err()?;
-        (self.parked_keys == ParkedKeys::Wait || !is_own_fault(error)).then(|| error.clone())
-    }
-
     /// All in one transaction; and again without those that are refused by their own fault, if these take the others with them.
-    async fn transact_sparing(&mut self, outgoing: &[Outgoing]) -> Vec<Answer> {
-        let behind = || Err(unavailable("an earlier message of its key is parked".into()));
-        let mut answers: Vec<Answer> = outgoing.iter().map(|_| behind()).collect();
+    /// None for those that wait behind a parked one of their key.
+    async fn transact_sparing(
+        &mut self,
+        outgoing: &[Outgoing],
+        parked: &HashSet<Bytes>,
+    ) -> Vec<Option<Answer>> {
+        let mut answers: Vec<Option<Answer>> = outgoing.iter().map(|_| None).collect();
         loop {
-            let places = self.unrefused(outgoing, &answers);
+            let places = self.open(outgoing, &mut answers, parked.clone());
             if places.is_empty() {
                 return answers;
             }
@@ -117,7 +123,7 @@ impl<DB: Dialect> Lane<DB> {
             let is_over = is_over || !said.iter().any(is_refused);
             for (place, said) in places.into_iter().zip(said) {
                 if let Some(answer) = answers.get_mut(place) {
-                    *answer = said;
+                    *answer = Some(said);
                 }
             }
             if is_over {
@@ -126,23 +132,38 @@ impl<DB: Dialect> Lane<DB> {
         }
     }
 
-    /// Those that were not refused by their own fault, and do not wait behind one that was.
-    fn unrefused(&self, outgoing: &[Outgoing], answers: &[Answer]) -> Vec<usize> {
-        let mut parked: HashSet<&Bytes> = HashSet::new();
-        let all = outgoing.iter().zip(answers).enumerate();
-        let open = all.filter(|(_, (one, answer))| {
-            let key = one.message.key();
-            if is_refused(answer) {
-                parked.extend(key.filter(|_| self.parked_keys == ParkedKeys::Wait));
-                return false;
+    /// The places of those that were not refused by their own fault, and do not wait behind one that was.
+    fn open(
+        &self,
+        outgoing: &[Outgoing],
+        answers: &mut [Option<Answer>],
+        mut parked: HashSet<Bytes>,
+    ) -> Vec<usize> {
+        let mut places = Vec::with_capacity(outgoing.len());
+        for (place, (one, answer)) in outgoing.iter().zip(answers).enumerate() {
+            if answer.as_ref().is_some_and(is_refused) {
+                parked.extend(self.keeps_back(one));
+            } else if one.message.key().is_some_and(|key| parked.contains(key)) {
+                *answer = None;
+            } else {
+                places.push(place);
             }
-            !key.is_some_and(|key| parked.contains(key))
-        });
-        open.map(|(place, _)| place).collect()
+        }
+        places
+    }
+
+    /// The key that waits when this one is parked.
+    fn keeps_back(&self, parked: &Outgoing) -> Option<Bytes> {
+        let key = parked
+            .message
+            .key()
+            .filter(|_| self.parked_keys == ParkedKeys::Wait);
+        key.cloned()
     }
 
     async fn transact(&mut self, outgoing: Vec<Outgoing>) -> Transacted {
         let count = outgoing.len();
+        self.begun = false;
         let not_begun = |error: PublishError| Transacted {
             said: vec![Err(error); count],
             is_over: true,
@@ -150,7 +171,7 @@ impl<DB: Dialect> Lane<DB> {
         // Without a commit it is not to be used again.
         let mut right = match self.right.take() {
             Some(right) => right,
-            None => match self.fence.take(&*self.sink, &self.destination).await {
+            None => match self.take().await {
                 Ok(right) => right,
                 Err(error) => return not_begun(error),
             },
@@ -159,12 +180,16 @@ impl<DB: Dialect> Lane<DB> {
             Ok(transaction) => transaction,
             Err(error) => return not_begun(error),
         };
+        self.begun = true;
         let mut said = Vec::with_capacity(count);
         for receipt in transaction.sink().publish_all(outgoing) {
             said.push(receipt.await);
         }
         // What is refused by its own fault is for a person to decide; what stands behind it goes on, if it may.
-        let committed = match said.iter().find_map(|answer| self.obstacle(answer)) {
+        let waits = self.parked_keys == ParkedKeys::Wait;
+        let spoils =
+            |answer: &Answer| obstacle(answer).or_else(|| answer.as_ref().err().filter(|_| waits).cloned());
+        let committed = match said.iter().find_map(spoils) {
             Some(obstacle) => Err(obstacle),
             None => transaction.commit().await,
         };
@@ -180,6 +205,18 @@ impl<DB: Dialect> Lane<DB> {
         }
         Transacted { said, is_over }
     }
+
+    /// Takes the right, or goes on with it.
+    async fn take(&mut self) -> Result<Right, PublishError> {
+        let (fence, sink, destination) = (&self.fence, &self.sink, &self.destination);
+        let taking = self.taking.get_or_insert_with(|| {
+            let (fence, sink, destination) = (fence.clone(), sink.clone(), destination.clone());
+            Box::pin(async move { fence.take(&*sink, &destination).await })
+        });
+        let taken = taking.await;
+        self.taking = None;
+        taken
+    }
 }
 
 /// What came of a transaction.
@@ -188,6 +225,15 @@ struct Transacted {
     said: Vec<Answer>,
     /// Whether it was committed, or could not be begun: without those that were refused it would be no other.
     is_over: bool,
+}
+
+/// Why what stands behind that message is not to be sent: it may come again before it.
+fn obstacle(answer: &Answer) -> Option<PublishError> {
+    answer
+        .as_ref()
+        .err()
+        .filter(|error| !is_own_fault(error))
+        .cloned()
 }
 
 /// By its own fault.

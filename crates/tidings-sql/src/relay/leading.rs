@@ -2,23 +2,20 @@
 
 use super::backoff::{Channels, FIRST};
 use super::batch::Batch;
+use super::broken::Broken;
 use super::ears::Ears;
 use super::fence::Fence;
 use super::outlet::Outlet;
 use super::slow::Slow;
-use super::verdicts::{ParkedKeys, Verdicts, judge};
+use super::verdicts::ParkedKeys;
 use super::{Relay, Stop, rest};
 use crate::dialect::Dialect;
-use crate::error::SqlError;
 use crate::kept::Kept;
 use crate::locks::SqlLocks;
-use crate::outbox::rows::{Reading, Row};
-use crate::store::SqlStore;
-use crate::value::Value;
+use crate::outbox::reading::Reading;
 use crate::wait::Wait;
 use bytes::BytesMut;
 use std::future::poll_fn;
-use std::task::{Context, Waker};
 use std::time::Duration;
 use tidings_core::{Lease, LockError, LockStore};
 use tokio::time::Instant;
@@ -31,41 +28,17 @@ const TOGETHER: Duration = Duration::from_millis(500);
 pub(crate) struct Leading<'a, DB: Dialect> {
     pub(crate) relay: &'a Relay<DB>,
     locks: &'a SqlLocks<DB>,
-    lease: Lease,
+    pub(super) lease: Lease,
     pub(crate) outlet: Outlet,
     /// The last row that rounds look at; none is no end.
     pub(crate) up_to: Option<i64>,
-    channels: Channels,
-    slow: Slow,
-    kept: Kept<DB>,
+    pub(super) channels: Channels,
+    pub(super) slow: Slow,
+    pub(super) kept: Kept<DB>,
     /// Of the rows that were read.
     memory: BytesMut,
     looking: Wait,
     ears: Ears<DB>,
-}
-
-/// Why a round was not finished.
-#[derive(Debug)]
-pub(crate) enum Broken {
-    /// The lease is lost: somebody else sends now.
-    Lost(LockError),
-    /// The database is away; it is tried again.
-    Away(String),
-}
-
-impl From<SqlError> for Broken {
-    fn from(error: SqlError) -> Self {
-        Self::Away(error.to_string())
-    }
-}
-
-impl From<LockError> for Broken {
-    fn from(error: LockError) -> Self {
-        match error {
-            LockError::Lost { .. } => Self::Lost(error),
-            _ => Self::Away(error.to_string()),
-        }
-    }
 }
 
 impl<'a, DB: Dialect> Leading<'a, DB> {
@@ -195,7 +168,7 @@ impl<'a, DB: Dialect> Leading<'a, DB> {
             .store
             .read_outbox(&reading, &mut self.kept, &mut self.memory)
             .await?;
-        if rows.len() < options.batch {
+        if !self.channels.are_well() && reading.is_all(&rows) {
             let (rows, slow) = (&rows, &self.slow);
             self.channels.found(now, |channel| {
                 slow.channels().any(|slow| slow == channel) || rows.iter().any(|row| row.channel == *channel)
@@ -225,49 +198,6 @@ impl<'a, DB: Dialect> Leading<'a, DB> {
         Ok(count + late)
     }
 
-    /// Takes out what was answered since, of channels that were not waited for; how many rows.
-    async fn settle_slow(&mut self) -> Result<usize, Broken> {
-        let mut count = 0;
-        let answered = self
-            .slow
-            .take(Instant::now(), &mut Context::from_waker(Waker::noop()));
-        for batch in answered {
-            count += batch.rows().len();
-            self.settle(batch).await?;
-        }
-        Ok(count)
-    }
-
-    /// Waits for the answers that are missing, as long as they may take.
-    pub(super) async fn settle_all(&mut self) {
-        while !self.slow.is_empty() {
-            let settled = match self.keep_lease().await {
-                Ok(()) => self.settle_slow().await,
-                Err(error) => Err(error.into()),
-            };
-            if let Err(error) = settled {
-                // Whoever sends next finds them in the table.
-                tracing::debug!(?error, "what was answered last is not taken out");
-                return;
-            }
-            self.pause(None).await;
-        }
-    }
-
-    /// Waits until something more is answered, or until then, or as long as the lease allows.
-    pub(crate) async fn pause(&mut self, until: Option<Instant>) {
-        if self.slow.is_empty() && until.is_none() {
-            return;
-        }
-        self.kept.let_go();
-        let renewal = Instant::now() + self.relay.options.lease / 3;
-        let until = [until, self.slow.deadline()]
-            .into_iter()
-            .flatten()
-            .fold(renewal, Instant::min);
-        let _ = tokio::time::timeout_at(until, poll_fn(|context| self.slow.poll_answers(context))).await;
-    }
-
     /// Renews the lease when a third of it is over.
     pub(crate) async fn keep_lease(&mut self) -> Result<(), LockError> {
         let whole = self.relay.options.lease;
@@ -293,42 +223,6 @@ impl<'a, DB: Dialect> Leading<'a, DB> {
         }
     }
 
-    /// Takes out what was taken, parks what was refused, and remembers which channels work.
-    async fn settle(&mut self, batch: Batch) -> Result<(), Broken> {
-        if batch.rows().is_empty() {
-            return Ok(());
-        }
-        let (rows, answers) = batch.into_answers();
-        let verdicts = judge(&rows, &answers, self.relay.options.parked_keys);
-        settle(&self.relay.store, &mut self.kept, &self.lease, &verdicts).await?;
-        self.note(&rows, &verdicts);
-        Ok(())
-    }
-
-    /// Remembers which channels work and which do not, and says so.
-    pub(crate) fn note(&mut self, rows: &[Row], verdicts: &Verdicts) {
-        let now = Instant::now();
-        let status = &self.relay.status;
-        for row in rows
-            .iter()
-            .filter(|row| !verdicts.stuck.contains_key(&row.channel))
-        {
-            self.channels.works(&row.channel);
-        }
-        for (channel, reason) in &verdicts.stuck {
-            tracing::warn!(%channel, reason, "messages in the outbox wait");
-            self.channels.hold(channel, now);
-            status.failed(format!("channel \"{channel}\": {reason}"));
-        }
-        for (id, reason) in &verdicts.refused {
-            tracing::warn!(id, reason, "a message in the outbox is parked");
-        }
-        status.add(verdicts.done.len(), verdicts.refused.len());
-        if self.channels.are_well() {
-            status.works();
-        }
-    }
-
     /// Waits until there may be something: somebody calls, a channel is to be tried again, or it is time to look.
     async fn listen(&mut self, stop: &mut Stop) {
         self.kept.let_go();
@@ -345,43 +239,4 @@ impl<'a, DB: Dialect> Leading<'a, DB> {
             () = self.ears.heard() => self.looking.reset(),
         }
     }
-}
-
-/// Takes out what was sent and parks what was refused, if the lease is still held; how many rows were there.
-pub(crate) async fn settle<DB: Dialect>(
-    store: &SqlStore<DB>,
-    kept: &mut Kept<DB>,
-    lease: &Lease,
-    verdicts: &Verdicts,
-) -> Result<u64, Broken> {
-    let wanted = verdicts.done.len() + verdicts.refused.len();
-    if wanted == 0 {
-        return Ok(0);
-    }
-    let (statements, doing) = (store.outbox_statements(), "taking out what was sent");
-    let mut found = 0;
-    if let Some(sql) = statements.take_out().filter(|_| verdicts.refused.is_empty()) {
-        let token = Value::Int(i64::try_from(lease.token()).unwrap_or(i64::MAX));
-        let values = [Value::Ints(&verdicts.done), Value::Text(lease.name()), token];
-        found = kept.execute(store, doing, sql, &values).await?;
-        if found == wanted as u64 {
-            return Ok(found);
-        }
-        // The lease is lost, or somebody else has taken some out.
-    }
-    // If the server dies before that is on its disk, they are found again and sent again.
-    let mut tx = store.begin_unsynced().await?;
-    tx.check_fence(lease.name(), lease.token()).await?;
-    for (id, reason) in &verdicts.refused {
-        let values = [Value::Int(*id), Value::Text(reason)];
-        tx.execute("parking a message", statements.park(), &values)
-            .await?;
-    }
-    let refused = verdicts.refused.iter().map(|(id, _)| *id);
-    let gone: Vec<i64> = verdicts.done.iter().copied().chain(refused).collect();
-    found += tx
-        .execute(doing, statements.delete(), &[Value::Ints(&gone)])
-        .await?;
-    tx.commit().await?;
-    Ok(found)
 }

@@ -2,15 +2,18 @@
 
 pub(crate) mod backoff;
 pub(crate) mod batch;
+pub(crate) mod broken;
 mod configured;
 mod ears;
 mod fence;
 mod fenced;
 mod lane;
 pub(crate) mod leading;
+mod most;
 mod of_app;
 mod options;
 pub(crate) mod outlet;
+pub(crate) mod settling;
 mod slow;
 pub(crate) mod verdicts;
 
@@ -231,7 +234,10 @@ impl<DB: Dialect> Relay<DB> {
         match (&ended, until.get()) {
             (Ok(_), Some(until)) => (ended, left) = leading.finish(*until).await,
             (Ok(_), None) => {
-                leading.settle_all().await;
+                if let Err(error) = leading.settle_all(None).await {
+                    // Whoever sends next finds it in the table.
+                    tracing::debug!(?error, "what was answered last is not taken out");
+                }
                 ended = Ok(leading.lease().clone());
             }
             _ => {}

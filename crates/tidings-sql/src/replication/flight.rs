@@ -6,7 +6,11 @@ use crate::relay::batch::Batch;
 use crate::relay::verdicts::{Answer, ParkedKeys};
 use std::collections::VecDeque;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 use tokio::time::Instant;
+
+/// How long a channel that is not answered keeps the others waiting.
+pub(super) const UNANSWERED: Duration = Duration::from_secs(2);
 
 /// Messages that were sent together.
 #[derive(Debug)]
@@ -79,9 +83,9 @@ impl Flight {
         self.answered == self.batches.len()
     }
 
-    /// Until when the next answer is waited for.
-    pub(crate) fn deadline(&self) -> Option<Instant> {
-        self.batches.get(self.answered).map(|sent| sent.batch.deadline())
+    /// Since when the next answer is waited for.
+    pub(crate) fn waits_since(&self) -> Option<Instant> {
+        self.batches.get(self.answered).map(|sent| sent.batch.sent_at())
     }
 
     /// Ready when another batch has all its answers.
@@ -106,15 +110,26 @@ impl Flight {
         let _ = self.poll_answers(&mut Context::from_waker(Waker::noop()));
     }
 
-    /// Waits no longer for the answers that are due.
-    pub(crate) fn give_up(&mut self, now: Instant) {
-        while let Some(sent) = self.batches.get_mut(self.answered)
-            && sent.batch.deadline() <= now
-        {
-            sent.batch.give_up();
-            self.answered += 1;
-            self.odd = true;
+    /// Parts with what is not answered: all that there is of each such channel, in a batch of its own.
+    pub(crate) fn part(&mut self) -> Vec<Batch> {
+        self.hear();
+        if self.is_answered() {
+            return Vec::new();
         }
+        let bytes = self.batches.iter().map(|sent| sent.bytes).sum();
+        let joined = Batch::join(self.batches.drain(..).map(|sent| sent.batch));
+        let (batch, unanswered) = joined.map(Batch::part).unzip();
+        let unanswered: Vec<Batch> = unanswered.unwrap_or_default();
+        self.messages -= unanswered.iter().map(|batch| batch.rows().len()).sum::<usize>();
+        self.answered = 0;
+        self.batches.extend(batch.map(|batch| Sent {
+            batch,
+            // What was parted with comes before it.
+            end: None,
+            bytes,
+        }));
+        self.hear();
+        unanswered
     }
 
     /// Why nothing more is to be sent, if something that was answered keeps its key back.

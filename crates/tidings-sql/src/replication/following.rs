@@ -2,33 +2,24 @@
 
 use super::connection::{Connection, Said};
 use super::error::ReplicationError;
-use super::flight::{Flight, Landed};
+use super::flight::{Flight, UNANSWERED};
+use super::landing::Landing;
 use super::lsn::Lsn;
 use super::options::{BehindLimit, ReplicationOptions};
 use super::pgoutput::{Change, Decoder};
 use super::slot::Look;
 use super::snapshot::Snapshot;
-use crate::kept::Kept;
 use crate::outbox::rows::Row;
 use crate::relay::Stop;
 use crate::relay::batch::Batch;
-use crate::relay::leading::{Broken, Leading, settle};
-use crate::relay::verdicts::{Verdicts, judge};
-use crate::store::SqlStore;
+use crate::relay::broken::Broken;
+use crate::relay::leading::Leading;
 use sqlx::Postgres;
 use std::future::{pending, poll_fn};
 use std::time::Duration;
-use tidings_core::Lease;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
-/// After which waits rows are looked for that were not visible.
-const INVISIBLE_FOR: [Duration; 3] = [
-    Duration::from_millis(10),
-    Duration::from_millis(50),
-    Duration::from_millis(250),
-];
 /// For so long a row may be the first of the table and not come, while nothing else does, or others come and go.
 const LEFT_BEHIND: Duration = Duration::from_secs(5);
 const OVERTAKEN: Duration = Duration::from_secs(60);
@@ -87,20 +78,6 @@ struct Gathered {
     end: Option<Lsn>,
 }
 
-/// Rows that are being taken out.
-struct Landing {
-    landed: Landed,
-    verdicts: Verdicts,
-    /// A task, because the lease is renewed meanwhile: that waits for the end of a transaction that has checked it.
-    work: JoinHandle<Result<(), Broken>>,
-}
-
-impl Drop for Landing {
-    fn drop(&mut self) {
-        self.work.abort();
-    }
-}
-
 enum Event {
     Told,
     Looked,
@@ -150,7 +127,6 @@ impl<'a, 'l> Following<'a, 'l> {
             }
             self.land();
             if self.landing.is_none()
-                && self.flight.is_answered()
                 && let Some(ended) = self.ended.take()
             {
                 // Of what it was told before there is no loss: it is sent again, and found to be done with.
@@ -273,32 +249,30 @@ impl<'a, 'l> Following<'a, 'l> {
         }
     }
 
-    /// Begins to take out what was answered. After an obstacle it waits for everything, because what stands behind a message
-    /// of its key that was not taken stays in the table with it.
+    /// Begins to take out what was answered.
     fn land(&mut self) {
-        let relay = self.leading.relay;
         self.heed();
-        if self.landing.is_some() || (self.ended.is_some() && !self.flight.is_answered()) {
+        if self.ended.is_some() {
+            self.hand_over();
+        }
+        if self.landing.is_some() {
             return;
         }
         let landed = self.flight.land();
         if landed.rows.is_empty() {
             return;
         }
-        let verdicts = judge(&landed.rows, &landed.answers, relay.options.parked_keys);
-        let work = {
-            let (store, lease, verdicts) = (
-                relay.store.clone(),
-                self.leading.lease().clone(),
-                verdicts.clone(),
-            );
-            tokio::spawn(async move { take_out(&store, &lease, &verdicts).await })
-        };
-        self.landing = Some(Landing {
-            landed,
-            verdicts,
-            work,
-        });
+        self.landing = Some(Landing::begin(self.leading, landed));
+    }
+
+    /// What is not answered is waited for elsewhere, so that nothing hangs on it; with all that was sent to its channels, since
+    /// what stands behind a message of its key that is not taken stays in the table with it. Whether there was something.
+    fn hand_over(&mut self) -> bool {
+        let unanswered = self.flight.part();
+        let is_some = !unanswered.is_empty();
+        self.whole &= !is_some;
+        self.leading.wait_apart(unanswered);
+        is_some
     }
 
     async fn event(&mut self, stop: &mut Stop, looks: &mut Looks) -> Event {
@@ -309,15 +283,14 @@ impl<'a, 'l> Following<'a, 'l> {
             landing,
             next_word,
             ended,
+            leading,
             ..
         } = self;
-        let overdue = flight.deadline();
+        let patience = UNANSWERED.min(leading.relay.options.publish_timeout);
+        let overdue = flight.waits_since().map(|since| since + patience);
         let landed = async {
             match landing {
-                Some(landing) => match (&mut landing.work).await {
-                    Ok(result) => result,
-                    Err(error) => Err(Broken::Away(error.to_string())),
-                },
+                Some(landing) => landing.end().await,
                 None => pending().await,
             }
         };
@@ -338,7 +311,12 @@ impl<'a, 'l> Following<'a, 'l> {
             Event::Looked => self.look(*looks.borrow_and_update()),
             Event::Came(Ok(())) | Event::Answered => {}
             Event::Came(Err(error)) => self.interrupt(error.to_string()),
-            Event::Overdue => self.flight.give_up(Instant::now()),
+            Event::Overdue => {
+                if self.hand_over() {
+                    let reason = self.leading.not_answered();
+                    self.interrupt(reason);
+                }
+            }
             Event::Landed(result) => {
                 let Some(landing) = self.landing.take() else {
                     return Ok(());
@@ -402,21 +380,6 @@ impl<'a, 'l> Following<'a, 'l> {
         let mut rows = landing.chain(&self.gathered.rows).chain(self.flight.rows());
         rows.any(|row| row.id == id)
     }
-}
-
-/// Takes rows out. PostgreSQL sends a transaction as soon as its commit is written, which may be before anybody can see it;
-/// so what was not found is looked for again. A row that is gone already has been sent twice.
-async fn take_out(store: &SqlStore<Postgres>, lease: &Lease, verdicts: &Verdicts) -> Result<(), Broken> {
-    let wanted = verdicts.done.len() + verdicts.refused.len();
-    let mut found = settle(store, &mut Kept::none(), lease, verdicts).await?;
-    for pause in INVISIBLE_FOR {
-        if found >= wanted as u64 {
-            break;
-        }
-        tokio::time::sleep(pause).await;
-        found += settle(store, &mut Kept::none(), lease, verdicts).await?;
-    }
-    Ok(())
 }
 
 /// Later than anything that is waited for.

@@ -6,6 +6,7 @@ mod connection;
 mod error;
 mod flight;
 mod following;
+mod landing;
 mod lsn;
 mod options;
 mod pgoutput;
@@ -16,12 +17,14 @@ pub use error::ReplicationError;
 pub use options::{BehindLimit, Reading, ReplicationOptions, ReplicationStatus};
 
 use crate::relay::backoff::FIRST;
-use crate::relay::leading::{Broken, Leading};
+use crate::relay::broken::Broken;
+use crate::relay::leading::Leading;
 use crate::relay::verdicts::ParkedKeys;
 use crate::relay::{End, Never, Relay, RelayOptions, Stop, Way};
 use crate::store::SqlStore;
 use crate::wait::Wait;
 use connection::Connection;
+use flight::UNANSWERED;
 use following::{Ended, Following, Looks};
 use lsn::Lsn;
 use slot::{Feed, Look};
@@ -214,7 +217,7 @@ impl Replicating {
             let until = Instant::now() + again.take();
             let behind = || !self.dropped && self.is_behind(&looks);
             let enough =
-                |leading: &Leading<'_, Postgres>| behind() || (Instant::now() >= until && leading.is_calm());
+                |leading: &Leading<'_, Postgres>| behind() || (Instant::now() >= until && leading.is_well());
             leading.run_until(stop, enough).await?;
         }
         Ok(leading.lease().clone())
@@ -263,19 +266,22 @@ impl Replicating {
         stop: &mut Stop,
         looks: &mut Looks,
     ) -> Result<(Ended, Lsn), Broken> {
-        let waits = leading.relay.options.parked_keys == ParkedKeys::Wait;
+        let interrupted = |reason: String| Ok((Ended::Interrupted(reason), Lsn(0)));
+        // What comes by replication may not overtake it.
+        if !leading.settle_all(Some(Instant::now() + UNANSWERED)).await? {
+            return interrupted(leading.not_answered());
+        }
         let opened = async {
-            if waits && self.feed.has_parked().await? {
-                return Ok(None);
+            if let Some(reason) = self.waits_for_parked(leading.relay).await? {
+                return Ok(Err(reason));
             }
             self.feed.prepare().await?;
-            self.feed.open().await.map(Some)
+            self.feed.open().await.map(Ok)
         };
-        let opened = leading.renewing(tokio::time::timeout(PATIENCE, opened)).await?;
-        let interrupted = |reason: String| Ok((Ended::Interrupted(reason), Lsn(0)));
-        let mut connection = match opened {
-            Ok(Ok(Some(connection))) => connection,
-            Ok(Ok(None)) => return interrupted("messages are parked, and their keys wait".into()),
+        let opened = tokio::time::timeout(PATIENCE, opened);
+        let mut connection = match leading.renewing(opened).await? {
+            Ok(Ok(Ok(connection))) => connection,
+            Ok(Ok(Err(reason))) => return interrupted(reason),
             Ok(Err(error)) => return interrupted(error.to_string()),
             Err(_) => {
                 return interrupted(format!(
@@ -290,7 +296,7 @@ impl Replicating {
         };
         leading.up_to = start.newest;
         let swept = match start.newest {
-            Some(_) => sweep(leading, stop, &mut connection).await,
+            Some(_) => self.sweep(leading, stop, &mut connection).await,
             None => Ok(None),
         };
         leading.up_to = None;
@@ -305,33 +311,45 @@ impl Replicating {
             .run(stop, looks)
             .await
     }
-}
 
-/// Sends what was in the table when replication began, by looking for it.
-async fn sweep(
-    leading: &mut Leading<'_, Postgres>,
-    stop: &Stop,
-    connection: &mut Connection,
-) -> Result<Option<Ended>, Broken> {
-    loop {
-        if *stop.borrow() {
-            return Ok(Some(Ended::Told));
+    /// Sends what was in the table when replication began, by looking for it.
+    async fn sweep(
+        &self,
+        leading: &mut Leading<'_, Postgres>,
+        stop: &Stop,
+        connection: &mut Connection,
+    ) -> Result<Option<Ended>, Broken> {
+        loop {
+            if *stop.borrow() {
+                return Ok(Some(Ended::Told));
+            }
+            let sent = leading.round().await?;
+            let mut obstacle = None;
+            if !leading.is_well() {
+                obstacle = Some(leading.relay.status.problem().unwrap_or_default());
+            } else if sent == 0 && !leading.is_calm() {
+                let are_all = leading.settle_all(Some(Instant::now() + UNANSWERED)).await?;
+                obstacle = (!are_all).then(|| leading.not_answered());
+            } else if sent == 0 {
+                // Some of these may be parked.
+                let parked = self.waits_for_parked(leading.relay).await;
+                obstacle = parked.unwrap_or_else(|error| Some(error.to_string()));
+                if obstacle.is_none() {
+                    return Ok(None);
+                }
+            }
+            // The server wants to hear something now and then.
+            let said = connection.confirm(Lsn(0)).await;
+            if let Some(reason) = obstacle.or_else(|| said.err().map(|error| error.to_string())) {
+                return Ok(Some(Ended::Interrupted(reason)));
+            }
         }
-        let sent = leading.round().await?;
-        if !leading.is_well() {
-            let reason = leading.relay.status.problem();
-            return Ok(Some(Ended::Interrupted(reason.unwrap_or_default())));
-        }
-        if sent == 0 && leading.is_calm() {
-            return Ok(None);
-        }
-        if sent == 0 {
-            leading.pause(None).await;
-        }
-        // The server wants to hear something now and then.
-        if let Err(error) = connection.confirm(Lsn(0)).await {
-            return Ok(Some(Ended::Interrupted(error.to_string())));
-        }
+    }
+
+    /// Why nothing is sent by replication, which does not know what is to wait.
+    async fn waits_for_parked(&self, relay: &Relay<Postgres>) -> Result<Option<String>, ReplicationError> {
+        let waits = relay.options.parked_keys == ParkedKeys::Wait && self.feed.has_parked().await?;
+        Ok(waits.then(|| "messages are parked, and their keys wait".to_owned()))
     }
 }
 

@@ -144,6 +144,104 @@ async fn what_waits_for_a_parked_message_of_its_key_is_not_sent_beside_it() {
     relay.stop().await;
 }
 
+/// The messages behind it are in transactions of their own, since everything has failed once.
+#[tokio::test]
+async fn what_does_not_wait_for_a_parked_message_is_neither_parked_nor_held_up() {
+    let home = sqlite();
+    let store = home.open::<Sqlite>().await;
+    let outbox = Outbox::to_channels(&store, ["orders"]);
+    let works = Arc::new(AtomicBool::new(false));
+    let on_take = works.clone();
+    let broker = Telling {
+        on_take: Arc::new(move |take| {
+            on_take.store(take > 1, Ordering::Release);
+            Box::pin(std::future::ready(()))
+        }),
+        ..Telling::new(move |outgoing| match text(&outgoing.message).as_str() {
+            _ if !works.load(Ordering::Acquire) => away(outgoing),
+            "bad" => Receipt::failed(PublishError::TooLarge {
+                size: 2,
+                limit: 1,
+                destination: "orders".into(),
+            }),
+            _ => taken(outgoing),
+        })
+    };
+    let mut tx = store.begin().await.unwrap();
+    for (key, payload) in [
+        ("ada", "bad"),
+        ("bob", "1"),
+        ("cyd", "2"),
+        ("ada", "3"),
+        ("dan", "4"),
+    ] {
+        let message = Message::new(payload).with_key(key);
+        outbox.send(&mut tx, "orders", message).await.unwrap();
+    }
+    tx.commit().await.unwrap();
+    let options = quick().parked_keys(ParkedKeys::Wait);
+    let relay = Running::start(&store, Arc::new(broker.clone()), options);
+    eventually("the others are sent", || relay.status.sent() == 3).await;
+    assert_eq!(
+        (
+            broker.fake.payloads(),
+            relay.status.parked(),
+            relay.status.failures()
+        ),
+        (vec!["1".into(), "2".into(), "4".into()], 1, 1)
+    );
+    relay.stop().await;
+}
+
+#[tokio::test]
+async fn a_right_that_takes_long_to_take_is_taken_once_and_all_is_sent_together() {
+    let home = sqlite();
+    let store = home.open::<Sqlite>().await;
+    let outbox = Outbox::to_channels(&store, ["orders"]);
+    let most = Arc::new(AtomicU64::new(0));
+    let at_once = most.clone();
+    let broker = Telling {
+        on_take: Arc::new(|_| Box::pin(tokio::time::sleep(Duration::from_secs(1)))),
+        on_commit: Arc::new(move |all| {
+            at_once.fetch_max(all.len() as u64, Ordering::AcqRel);
+            Box::pin(std::future::ready(Ok(())))
+        }),
+        ..Telling::new(taken)
+    };
+    let mut tx = store.begin().await.unwrap();
+    for number in 0..40 {
+        let message = Message::new(number.to_string()).with_key("ada");
+        outbox.send(&mut tx, "orders", message).await.unwrap();
+    }
+    tx.commit().await.unwrap();
+    let options = quick()
+        .publish_timeout(Duration::from_millis(200))
+        .longest_backoff(Duration::from_millis(100));
+    let relay = Running::start(&store, Arc::new(broker.clone()), options);
+    eventually("all are sent", || relay.status.sent() == 40).await;
+    assert_eq!(broker.takes.load(Ordering::Acquire), 1);
+    assert_eq!(most.load(Ordering::Acquire), 40);
+    assert!(relay.status.failures() > 0, "nothing was given up meanwhile");
+    relay.stop().await;
+}
+
+#[tokio::test]
+async fn a_destination_at_which_something_panics_is_tried_again() {
+    let home = sqlite();
+    let store = home.open::<Sqlite>().await;
+    let outbox = Outbox::to_channels(&store, ["orders"]);
+    let panicked = AtomicBool::new(false);
+    let broker = Telling::new(move |outgoing| {
+        assert!(panicked.swap(true, Ordering::AcqRel), "a broker with a bug");
+        taken(outgoing)
+    });
+    let relay = Running::start(&store, Arc::new(broker.clone()), quick());
+    send_to(&outbox, "orders").await;
+    eventually("it is sent", || relay.status.sent() == 1).await;
+    assert!(relay.status.failures() > 0);
+    relay.stop().await;
+}
+
 #[tokio::test]
 async fn a_right_that_is_not_used_is_let_go_and_taken_again() {
     let home = sqlite();

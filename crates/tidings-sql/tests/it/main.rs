@@ -21,3 +21,4 @@ mod replication;
 mod store;
 mod support;
 mod telling;
+mod unanswered;

@@ -3,8 +3,9 @@
 use crate::fake::{Fake, Running, SHORT_LEASE, away, eventually, quick, send, send_to, taken, text, waiting};
 use crate::support::{Home, TestDb, everywhere};
 use sqlx::Sqlite;
-use std::sync::Arc;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tidings_core::{Message, PublishError, Receipt};
 use tidings_sql::{Outbox, OutboxError, Relay, RelayOptions, SqlStore};
@@ -16,6 +17,7 @@ everywhere! {
     a_relay_that_wakes_after_its_lease_takes_nothing_out
     a_channel_that_is_stuck_keeps_its_order_and_stops_no_other
     a_channel_that_is_not_answered_keeps_its_order_and_holds_up_no_other
+    a_channel_of_which_something_is_taken_begins_to_wait_anew
     large_messages_come_one_by_one
     a_call_wakes_the_relay_before_it_looks
 }
@@ -189,6 +191,31 @@ async fn a_channel_that_is_not_answered_keeps_its_order_and_holds_up_no_other<DB
     let orders: Vec<String> = orders.map(|one| text(&one.message)).collect();
     assert_eq!(orders, ["0", "1", "2", "3", "4", "5"]);
     assert_eq!(relay.status.failures(), 0);
+    relay.stop().await;
+}
+
+async fn a_channel_of_which_something_is_taken_begins_to_wait_anew<DB: TestDb>(home: Home) {
+    let store = home.open::<DB>().await;
+    let outbox = Outbox::to_channels(&store, ["orders"]);
+    // One more is taken each time.
+    let times: Mutex<HashMap<String, u64>> = Mutex::default();
+    let fake = Fake::with(move |outgoing| {
+        let payload = text(&outgoing.message);
+        let number: u64 = payload.parse().unwrap();
+        let mut times = times.lock().unwrap();
+        let times = times.entry(payload).or_default();
+        *times += 1;
+        match *times > number {
+            true => taken(outgoing),
+            false => away(outgoing),
+        }
+    });
+    for number in 0..20 {
+        send(&outbox, "key", &number.to_string()).await;
+    }
+    // If it waited for longer each time, it would wait for days.
+    let relay = Running::start(&store, fake, quick().longest_backoff(Duration::from_secs(3600)));
+    eventually("all are sent", || relay.status.sent() == 20).await;
     relay.stop().await;
 }
 
