@@ -144,6 +144,11 @@ impl<'a, DB: Dialect> Leading<'a, DB> {
         self.channels.are_well()
     }
 
+    /// Whether, besides, no answer is missing for longer than that.
+    pub(crate) fn answers_within(&self, patience: Duration) -> bool {
+        self.is_well() && self.slow.since().is_none_or(|since| since.elapsed() < patience)
+    }
+
     /// Whether, besides, everything that was sent is answered.
     pub(crate) fn is_calm(&self) -> bool {
         self.is_well() && self.slow.is_empty()

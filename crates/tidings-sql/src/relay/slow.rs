@@ -25,6 +25,11 @@ impl Slow {
         self.batches.iter().filter_map(Batch::channel)
     }
 
+    /// Since when the answer is missing that is missing for the longest.
+    pub(crate) fn since(&self) -> Option<Instant> {
+        self.batches.iter().map(Batch::sent_at).min()
+    }
+
     /// Until when the next answer is waited for.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         self.batches.iter().map(Batch::deadline).min()

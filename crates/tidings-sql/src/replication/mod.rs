@@ -216,8 +216,11 @@ impl Replicating {
             }
             let until = Instant::now() + again.take();
             let behind = || !self.dropped && self.is_behind(&looks);
-            let enough =
-                |leading: &Leading<'_, Postgres>| behind() || (Instant::now() >= until && leading.is_well());
+            // What is not answered would hold up all others.
+            let is_time = |leading: &Leading<'_, Postgres>| {
+                Instant::now() >= until && leading.answers_within(UNANSWERED)
+            };
+            let enough = |leading: &Leading<'_, Postgres>| behind() || is_time(leading);
             leading.run_until(stop, enough).await?;
         }
         Ok(leading.lease().clone())
