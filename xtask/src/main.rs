@@ -93,7 +93,7 @@ pub(crate) const COMMANDS: &[Command] = &[
     Command {
         name: "brokers",
         arguments: "up|down|status [SERVER...]",
-        about: "real servers to try things on (kafka, rabbitmq, each also -secure and -cluster; postgres, postgres-durable)",
+        about: "real servers to try things on (kafka, rabbitmq, each also -secure and -cluster; postgres, postgres-durable, postgres-secure)",
         run: brokers::run,
     },
     Command {

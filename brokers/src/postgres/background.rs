@@ -6,11 +6,11 @@ use rustix::process::Signal;
 
 use super::options::{PostgresLayout, PostgresOptions};
 use super::server::{self, DATA, Installed, NODE, Server};
-use super::shared_memory;
+use super::{secure, shared_memory};
 use crate::background::About;
 use crate::error::BrokersError;
 use crate::launch::Life;
-use crate::{place, ports};
+use crate::{place, ports, security};
 
 /// Where such servers live. Without an installed one there are none.
 pub(crate) fn home() -> PathBuf {
@@ -28,8 +28,17 @@ pub(crate) fn start(layout: PostgresLayout, directory: &Path) -> Result<(), Brok
     let options = PostgresOptions::of(layout);
     let server = Server::prepare(&options, &installed, port.number, directory, Life::OnItsOwn)?;
     about.say(&format!("url {}/postgres", server.api.url()));
+    if layout == PostgresLayout::Secure {
+        about.say(&format!(
+            "certificates {}",
+            security::directory(directory).display()
+        ));
+    }
     about.write(directory)?;
-    let started = server.launch();
+    let started = server.launch().and_then(|()| match layout {
+        PostgresLayout::Secure => server.api.sql("postgres", secure::USERS).map(drop),
+        _ => Ok(()),
+    });
     match started {
         Ok(()) => server.release(),
         // Waited for here, so that no zombie stays behind while this process lives.

@@ -4,6 +4,7 @@ pub(crate) mod background;
 mod commits;
 mod database;
 mod options;
+mod secure;
 mod server;
 pub(crate) mod shared_memory;
 
@@ -18,6 +19,7 @@ use crate::launch::Life;
 use crate::place;
 use crate::ports::{self, Port};
 use crate::run_directory::RunDirectory;
+use crate::security::{Certificates, directory};
 
 /// A running PostgreSQL of this process. It ends, and its directory goes, when it is dropped or the process ends.
 #[derive(Debug)]
@@ -26,6 +28,7 @@ pub struct Postgres {
     server: Server,
     _port: Port,
     directory: RunDirectory,
+    certificates: Option<Certificates>,
 }
 
 impl Postgres {
@@ -42,12 +45,17 @@ impl Postgres {
         let run = RunDirectory::create_in(&place::runs_of(installed.user()), options.layout.name())?;
         let port = ports::reserve_one()?;
         let server = Server::prepare(options, installed, port.number, run.path(), Life::WithUs)?;
+        let certificates = Certificates::at(directory(run.path()));
         let postgres = Self {
             server,
             _port: port,
             directory: run,
+            certificates: (options.layout == PostgresLayout::Secure).then_some(certificates),
         };
         postgres.server.launch()?;
+        if postgres.certificates.is_some() {
+            postgres.api().sql("postgres", secure::USERS)?;
+        }
         Ok(postgres)
     }
 
@@ -61,6 +69,13 @@ impl Postgres {
     #[must_use]
     pub fn api(&self) -> &PostgresApi {
         &self.server.api
+    }
+
+    /// The certificates of a secure server. The role `client` has to show the client certificate, the role `secret` the password
+    /// `secret`; both may do what the superuser may. The server's own one names `localhost` and `127.0.0.1`.
+    #[must_use]
+    pub fn certificates(&self) -> Option<&Certificates> {
+        self.certificates.as_ref()
     }
 
     /// A database of the test's own, see [`PostgresApi::database`].

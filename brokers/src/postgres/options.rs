@@ -10,11 +10,14 @@ pub enum PostgresLayout {
     Plain,
     /// Everything that is committed is synced.
     Durable,
+    /// As [`Plain`](Self::Plain), with TLS: who comes without it is sent away, and the user `client` has to show the client
+    /// certificate, the user `secret` the password `secret`. All others come without.
+    Secure,
 }
 
 impl PostgresLayout {
     /// Every layout.
-    pub const ALL: [Self; 2] = [Self::Plain, Self::Durable];
+    pub const ALL: [Self; 3] = [Self::Plain, Self::Durable, Self::Secure];
 
     /// What `cargo xtask brokers` calls it.
     #[must_use]
@@ -22,13 +25,14 @@ impl PostgresLayout {
         match self {
             Self::Plain => "postgres",
             Self::Durable => "postgres-durable",
+            Self::Secure => "postgres-secure",
         }
     }
 
     /// Settings, beside those that every server here has.
     pub(crate) fn settings(self) -> &'static [(&'static str, &'static str)] {
         match self {
-            Self::Plain => &[
+            Self::Plain | Self::Secure => &[
                 ("fsync", "off"),
                 ("synchronous_commit", "off"),
                 ("full_page_writes", "off"),
@@ -56,6 +60,11 @@ impl PostgresOptions {
     /// One that syncs what is committed, for tests that harm it.
     pub fn durable() -> Self {
         Self::of(PostgresLayout::Durable)
+    }
+
+    /// A quick one with TLS, see [`PostgresLayout::Secure`].
+    pub fn secure() -> Self {
+        Self::of(PostgresLayout::Secure)
     }
 
     /// The options of a layout.

@@ -7,8 +7,8 @@ use std::time::Duration;
 use rustix::process::Signal;
 
 use super::database::PostgresApi;
-use super::options::PostgresOptions;
-use super::shared_memory;
+use super::options::{PostgresLayout, PostgresOptions};
+use super::{secure, shared_memory};
 use crate::error::BrokersError;
 use crate::identity;
 use crate::launch::{CommandLine, Life};
@@ -130,6 +130,10 @@ impl Server {
                 .map_err(BrokersError::file("give away", &data))?;
         }
         initdb(installed, &data)?;
+        if options.layout == PostgresLayout::Secure {
+            let owner = installed.user.as_ref().map(|user| (user.id, user.group));
+            secure::prepare(directory, &data, owner)?;
+        }
         let mut words = installed.words(&installed.server, life)?;
         words.extend(["-D".into(), data.clone().into()]);
         for (key, value) in settings(options, port) {
@@ -223,7 +227,11 @@ fn settings(options: &PostgresOptions, port: u16) -> Vec<(String, String)> {
         ("max_wal_senders", "10"),
         ("max_replication_slots", "10"),
     ];
-    let ours = every.iter().chain(options.layout.settings());
+    let secure = match options.layout {
+        PostgresLayout::Secure => secure::SETTINGS,
+        _ => &[],
+    };
+    let ours = every.iter().chain(options.layout.settings()).chain(secure);
     let ours = ours.map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
     ours.chain(options.settings.iter().cloned()).collect()
 }

@@ -109,3 +109,32 @@ fn tests_share_a_postgres_and_do_not_see_each_other() {
     );
     assert_eq!(left.unwrap(), "0");
 }
+
+#[test]
+fn a_secure_server_lets_nobody_in_without_tls_and_one_user_by_certificate_only() {
+    let test = "a_secure_server_lets_nobody_in_without_tls_and_one_user_by_certificate_only";
+    let Some(postgres) = or_skip(test, Postgres::start(PostgresOptions::secure())) else {
+        return;
+    };
+    let certificates = postgres.certificates().unwrap();
+    let as_seen_by = |user: &str, words: &str| {
+        let url = postgres.url().replace("postgres@", &format!("{user}@"));
+        let output = std::process::Command::new("psql")
+            .args([
+                "-At",
+                "-c",
+                "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()",
+            ])
+            .arg(format!("{url}/postgres?{words}"))
+            .output()
+            .unwrap();
+        String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
+    };
+    let authority = certificates.authority();
+    let full = format!("sslmode=verify-full&sslrootcert={}", authority.display());
+    assert_eq!(as_seen_by("postgres", &full), "t\n");
+    let plain = as_seen_by("postgres", "sslmode=disable");
+    assert!(plain.contains("no encryption"), "{plain}");
+    let without = as_seen_by("client", &full);
+    assert!(without.contains("certificate"), "{without}");
+}
