@@ -1,6 +1,7 @@
 //! Why the database did not do what was asked: [`SqlError`].
 
 use crate::dialect::Dialect;
+use crate::tls;
 use std::time::Duration;
 
 /// Whether trying again can help.
@@ -221,6 +222,8 @@ pub(crate) fn meaning<DB: Dialect>(error: &sqlx::Error) -> Meaning {
     match error {
         sqlx::Error::Database(error) => DB::meaning(error.as_ref()),
         sqlx::Error::Io(_)
+        // Whoever connects for the first time is told; later it is the server that has changed.
+        | sqlx::Error::Tls(_)
         | sqlx::Error::PoolTimedOut
         | sqlx::Error::PoolClosed
         | sqlx::Error::WorkerCrashed
@@ -248,7 +251,7 @@ pub(crate) fn explain<DB: Dialect>(place: &Place, doing: &'static str, error: sq
         },
         (Meaning::Unavailable, _) => SqlError::Unavailable {
             place: at,
-            reason: error.to_string(),
+            reason: tls::explain(&error).unwrap_or_else(|| error.to_string()),
             source: Some(error),
         },
         (Meaning::Missing, sqlx::Error::Database(what)) if what.message().contains(&place.schema) => {

@@ -43,13 +43,16 @@
 //! A file has the journal mode WAL, a full sync at each commit, foreign keys, and one connection that writes: its
 //! transactions begin with `BEGIN IMMEDIATE`, so that none is refused in the middle.
 //!
+//! # TLS
+//! With the feature `tls`, PostgreSQL is talked to as its address says in libpq's words: `sslmode`, `sslrootcert`, `sslcert`,
+//! `sslkey`. Replication does the same.
+//!
 //! # Errors
 //! [`SqlError`] says in words what to do. [`SqlError::is_transient`] and, for errors of the driver, [`classify`] tell
 //! whether to try again: from the beginning of the transaction.
 //!
 //! # What it is not
-//! No query builder and no mapper: statements are the user's, with sqlx. No TLS of its own: give
-//! [`SqlStore::from_pool`] a pool with it.
+//! No query builder and no mapper: statements are the user's, with sqlx.
 
 mod dialect;
 mod error;
@@ -65,6 +68,7 @@ mod outbox;
 mod relay;
 mod replication;
 mod store;
+mod tls;
 mod tx;
 mod value;
 mod wait;

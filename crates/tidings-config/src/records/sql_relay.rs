@@ -118,8 +118,8 @@ pub(super) const RECORDS: &[KeyRecord] = &[
         kind: Kind::Url,
         default: "the store's own",
         example: "\"postgres://replicator@db:5432/shop\"",
-        doc: "Another way to the same database, for a role with the right to replicate where the store's has none. There is \
-              no TLS. A password in it is never printed.",
+        doc: "Another way to the same database, for a role with the right to replicate where the store's has none. Its \
+              words for TLS are those of the store's. A password in it is never printed.",
     },
     KeyRecord {
         path: "sql.replication.max_in_flight",

@@ -7,8 +7,9 @@ use crate::migrations::{Migration, POSTGRES};
 use crate::options::SqlOptions;
 use crate::relay::Relay;
 use crate::replication::{ReplicationOptions, ReplicationRelay};
+use crate::tls;
 use crate::value::Value;
-use sqlx::postgres::{PgArguments, PgConnectOptions, PgListener, PgPoolOptions, PgRow};
+use sqlx::postgres::{PgArguments, PgConnectOptions, PgListener, PgPoolOptions, PgRow, PgSslMode};
 use sqlx::{Arguments, AssertSqlSafe, Connection, PgConnection, Pool, Postgres, Row};
 use std::str::FromStr;
 use std::sync::Arc;
@@ -63,6 +64,18 @@ impl Driver for Postgres {
         Box::pin(async move {
             let connect = parse(url)?;
             let place = place_of(&connect);
+            if matches!(connect.get_ssl_mode(), PgSslMode::Require) {
+                tracing::warn!(
+                    "what is said with {place} is secret, but nobody checks who answers there: sslmode=verify-full does, \
+                     sslmode=require does not"
+                );
+            }
+            if let Err(tls::Insecure::Refused(reason)) = tls::check(&connect).await {
+                return Err(SqlError::Address {
+                    address: place,
+                    reason,
+                });
+            }
             // A pool that waits for its first connection says only that there was none; this one says why.
             let first = PgConnection::connect_with(&connect);
             match tokio::time::timeout(options.timeout, first).await {
@@ -235,6 +248,7 @@ fn parse(url: &str) -> Result<PgConnectOptions, SqlError> {
         ));
     }
     let options = PgConnectOptions::from_str(url).map_err(|error| refused(error.to_string()))?;
+    let options = tls::strict(options);
     Ok(match options.get_application_name() {
         Some(_) => options,
         None => options.application_name("tidings"),
@@ -249,10 +263,6 @@ fn place_of(options: &PgConnectOptions) -> String {
 
 fn unreachable_because(place: String, error: sqlx::Error) -> SqlError {
     let reason = match &error {
-        sqlx::Error::Tls(_) => format!(
-            "{error}; this build has no TLS: use sslmode=disable or prefer on a network that may be trusted, or give a pool of \
-             your own"
-        ),
         sqlx::Error::Database(what)
             if matches!(what.code().as_deref(), Some("28P01" | "28000" | "3D000")) =>
         {
@@ -261,7 +271,7 @@ fn unreachable_because(place: String, error: sqlx::Error) -> SqlError {
                 reason: what.message().to_owned(),
             };
         }
-        _ => error.to_string(),
+        _ => tls::explain(&error).unwrap_or_else(|| error.to_string()),
     };
     SqlError::Unavailable {
         place,

@@ -1,8 +1,9 @@
 //! Where a PostgreSQL is and who asks, as far as sqlx tells: [`Address`].
 
 use super::error::ReplicationError;
+use crate::tls::Tls;
 use sqlx::ConnectOptions;
-use sqlx::postgres::{PgConnectOptions, PgSslMode};
+use sqlx::postgres::PgConnectOptions;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -14,6 +15,8 @@ pub(crate) struct Address {
     pub(crate) user: String,
     pub(crate) password: String,
     pub(crate) database: String,
+    /// How a connection to host and port is made secure, if it is.
+    pub(crate) tls: Option<Tls>,
     /// What people call it, without the password.
     pub(crate) place: String,
 }
@@ -26,19 +29,9 @@ impl fmt::Debug for Address {
 
 impl Address {
     /// # Errors
-    /// It asks for TLS.
+    /// It asks for TLS, and this build has none.
     pub(crate) fn of(options: &PgConnectOptions, place: &str) -> Result<Self, ReplicationError> {
-        if !matches!(
-            options.get_ssl_mode(),
-            PgSslMode::Disable | PgSslMode::Allow | PgSslMode::Prefer
-        ) {
-            return Err(ReplicationError::Address {
-                place: place.to_owned(),
-                reason: "this build has no TLS for replication: give an address with sslmode=disable or prefer on a network that \
-                         may be trusted, or use the relay that polls"
-                    .into(),
-            });
-        }
+        let tls = Tls::of(options).map_err(|insecure| ReplicationError::insecure(place, insecure))?;
         let user = options.get_username().to_owned();
         let in_host = || {
             options
@@ -53,6 +46,7 @@ impl Address {
             database: options.get_database().unwrap_or(&user).to_owned(),
             password: password(options),
             place: place.to_owned(),
+            tls,
             user,
         })
     }
@@ -77,14 +71,12 @@ mod tests {
             .username("a b@c")
             .password("p@:/%41 ä")
             .database("shop");
-        let address = Address::of(&given.clone().ssl_mode(PgSslMode::Prefer), "here").unwrap();
+        let address = Address::of(&given, "here").unwrap();
         assert_eq!(address.password, "p@:/%41 ä");
         assert_eq!(
             (address.user.as_str(), address.database.as_str()),
             ("a b@c", "shop")
         );
         assert_eq!(format!("{address:?}"), "here");
-        let refused = Address::of(&given.ssl_mode(PgSslMode::Require), "here").unwrap_err();
-        assert!(refused.to_string().contains("sslmode=disable"), "{refused}");
     }
 }

@@ -4,6 +4,7 @@ use super::address::Address;
 use super::bytes_in::{Input, Unreadable};
 use super::error::ReplicationError;
 use super::lsn::Lsn;
+use crate::tls::Stream;
 use bytes::{BufMut, Bytes, BytesMut};
 use postgres_protocol::authentication::md5_hash;
 use postgres_protocol::authentication::sasl::{ChannelBinding, SCRAM_SHA_256, ScramSha256};
@@ -12,7 +13,7 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 
 /// How much is read into one piece of memory. What is read is cut into rows and not copied, so a row that is kept keeps
@@ -33,9 +34,6 @@ pub(crate) struct Connection {
     read: BytesMut,
     write: BytesMut,
 }
-
-trait Stream: AsyncRead + AsyncWrite + Send + Sync + Unpin {}
-impl<S: AsyncRead + AsyncWrite + Send + Sync + Unpin> Stream for S {}
 
 impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -70,7 +68,13 @@ impl Connection {
                 let host = address.host.trim_start_matches('[').trim_end_matches(']');
                 let stream = TcpStream::connect((host, address.port)).await.map_err(failed)?;
                 stream.set_nodelay(true).map_err(failed)?;
-                Box::new(stream)
+                match &address.tls {
+                    Some(tls) => tls
+                        .over(stream, host)
+                        .await
+                        .map_err(|insecure| ReplicationError::insecure(&address.place, insecure))?,
+                    None => Box::new(stream),
+                }
             }
         };
         let mut connection = Self {
@@ -150,7 +154,7 @@ impl Connection {
                 return Ok(());
             }
         }
-        Err(self.address("it offers no scram-sha-256 without TLS"))
+        Err(self.address("it offers no scram-sha-256 without channel binding"))
     }
 
     /// Begins to read a slot. Names were checked before.
@@ -274,8 +278,12 @@ impl Connection {
     }
 
     async fn flush(&mut self) -> Result<(), ReplicationError> {
-        let sent = self.stream.write_all_buf(&mut self.write).await;
-        sent.map_err(|error| self.lost(&error.to_string()))
+        // What is secured is collected until it is told to go.
+        let sent = async {
+            self.stream.write_all_buf(&mut self.write).await?;
+            self.stream.flush().await
+        };
+        sent.await.map_err(|error| self.lost(&error.to_string()))
     }
 
     fn readable<T>(&self, read: Result<T, Unreadable>) -> Result<T, ReplicationError> {

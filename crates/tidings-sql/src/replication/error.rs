@@ -1,6 +1,7 @@
 //! Why rows cannot be read as they are committed: [`ReplicationError`].
 
 use crate::error::SqlError;
+use crate::tls::Insecure;
 
 /// Why rows of the outbox cannot be read by logical replication.
 #[derive(Debug, thiserror::Error)]
@@ -92,4 +93,14 @@ pub enum ReplicationError {
     /// A statement failed.
     #[error(transparent)]
     Sql(#[from] SqlError),
+}
+
+impl ReplicationError {
+    pub(crate) fn insecure(place: &str, insecure: Insecure) -> Self {
+        let place = place.to_owned();
+        match insecure {
+            Insecure::Refused(reason) => Self::Address { place, reason },
+            Insecure::Lost(reason) => Self::Connection { place, reason },
+        }
+    }
 }

@@ -78,7 +78,8 @@ impl ReplicationOptions {
         self
     }
 
-    /// Another way to the same database, for a role with the right to replicate where the store's has none. There is no TLS.
+    /// Another way to the same database, for a role with the right to replicate where the store's has none. What
+    /// it says of TLS holds for replication too.
     pub fn connect(mut self, connect: PgConnectOptions) -> Self {
         self.connect = Some(connect);
         self

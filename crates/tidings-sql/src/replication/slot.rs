@@ -7,6 +7,7 @@ use super::options::ReplicationOptions;
 use super::snapshot::Snapshot;
 use crate::error::SqlError;
 use crate::store::SqlStore;
+use crate::tls;
 use sqlx::postgres::{PgPoolOptions, PgRow};
 use sqlx::{AssertSqlSafe, PgPool, Postgres, Row};
 use std::time::Duration;
@@ -55,7 +56,7 @@ impl Feed {
             Some(connect) => PgPoolOptions::new()
                 .max_connections(2)
                 .acquire_timeout(store.pool().options().get_acquire_timeout())
-                .connect_lazy_with(connect.clone()),
+                .connect_lazy_with(tls::strict(connect.clone())),
         };
         let schema = store.schema();
         let connect = pool.connect_options();
@@ -72,6 +73,8 @@ impl Feed {
 
     /// Makes publication and slot, unless they are there.
     pub(crate) async fn prepare(&self) -> Result<(), ReplicationError> {
+        let secure = tls::check(&self.pool.connect_options()).await;
+        secure.map_err(|insecure| ReplicationError::insecure(self.store.place(), insecure))?;
         let found = self.ask("SELECT current_setting('wal_level')", &[]).await?;
         let found: String = self.value(&found, 0)?;
         if found != "logical" {

@@ -21,4 +21,5 @@ mod replication;
 mod store;
 mod support;
 mod telling;
+mod tls;
 mod unanswered;
